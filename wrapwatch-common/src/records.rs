@@ -1,0 +1,467 @@
+//! The records that leave the kernel through the ring buffer, and that trace files store unchanged.
+//!
+//! A record is a [`Header`], the fixed body of its kind, and for some kinds a tail of bytes whose length the body
+//! gives. All times are `CLOCK_MONOTONIC` nanoseconds. All addresses are IPv6, IPv4 ones v4-mapped (RFC 4291, 2.5.5.2).
+//!
+//! Ordering: one ring buffer serves all CPUs, so records appear in the order in which they were reserved. `ts_ns` is
+//! read before the reservation, so neighbours from different CPUs may be out of order by the length of a probe.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most bytes of a DNS message (with its two length bytes over TCP) that a record carries.
+pub const PAYLOAD_MAX: usize = 512;
+/// Most bytes of a path that a record carries, without a terminating NUL.
+pub const PATH_MAX: usize = 255;
+/// Most bytes of the table's path in a [`Rule`].
+pub const RULE_FILE_MAX: usize = 63;
+/// Bytes of the first packet on an accepted socket that a record carries: the packet header (3 bytes of length,
+/// 1 of sequence), the protocol version or 0xff, and an error's code.
+pub const FIRST_PACKET_MAX: usize = 7;
+
+macro_rules! record {
+    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
+    };
+}
+
+record! {
+    /// Begins every record.
+    Header {
+        /// When it happened. For records written at a call's return this is the return; `enter_ns` in the body is the call.
+        ts_ns: u64,
+        /// Number of the accepted connection this belongs to, 0 for none.
+        conn: u64,
+        /// Process, in the kernel's own PID namespace. 0 where the record belongs to no process ([`SockState`]).
+        tgid: u32,
+        /// Thread, in the kernel's own PID namespace.
+        tid: u32,
+        /// Counts the records of this `conn` from 1, those that did not fit into the ring included: a gap is a loss.
+        /// 0 where `conn` is 0 or the connection is no longer tracked.
+        seq: u32,
+        /// One of [`Kind`].
+        kind: u16,
+        /// Length of the whole record in bytes, tail included.
+        len: u16,
+    }
+}
+
+record! {
+    /// A socket address. For a family other than `AF_INET` and `AF_INET6` only `family` is filled.
+    Addr {
+        /// IPv6 address, or the IPv4 one v4-mapped, in network byte order.
+        ip: [u8; 16],
+        /// `AF_INET`, `AF_INET6`, `AF_UNIX`, …; 0 where the kernel was given none.
+        family: u16,
+        /// Port in host byte order.
+        port: u16,
+        /// IPv6 scope, 0 otherwise.
+        scope: u32,
+    }
+}
+
+/// What a record tells. The values are part of the ABI.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Accept`]
+    Accept = 1,
+    /// [`Open`]
+    Open = 2,
+    /// [`Connect`]
+    Connect = 3,
+    /// [`Payload`], written at the call: a DNS message on its way out.
+    Send = 4,
+    /// [`Payload`], written at the return: a DNS message that came in.
+    Recv = 5,
+    /// [`Io`]
+    Io = 6,
+    /// [`Close`]
+    Close = 7,
+    /// [`Shutdown`]
+    Shutdown = 8,
+    /// [`FirstPacket`]
+    FirstPacket = 9,
+    /// [`SockState`]
+    SockState = 10,
+    /// [`Peer`]
+    Peer = 11,
+    /// [`Wait`]
+    Wait = 12,
+    /// [`Rule`]
+    Rule = 13,
+    /// [`Check`]
+    Check = 14,
+    /// [`Exit`]
+    Exit = 15,
+    /// [`Exec`]
+    Exec = 16,
+    /// [`SockError`]
+    SockError = 17,
+}
+
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub const fn from_raw(raw: u16) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Accept,
+            2 => Self::Open,
+            3 => Self::Connect,
+            4 => Self::Send,
+            5 => Self::Recv,
+            6 => Self::Io,
+            7 => Self::Close,
+            8 => Self::Shutdown,
+            9 => Self::FirstPacket,
+            10 => Self::SockState,
+            11 => Self::Peer,
+            12 => Self::Wait,
+            13 => Self::Rule,
+            14 => Self::Check,
+            15 => Self::Exit,
+            16 => Self::Exec,
+            17 => Self::SockError,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a descriptor is watched. The values are part of the ABI; `u8` in records and map values.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// An accepted socket whose first packet was not sent yet.
+    Accepted = 1,
+    /// A socket made inside a check that is not connected yet.
+    Socket = 2,
+    /// A file opened inside a check, or by a connection thread before its first packet.
+    File = 3,
+    /// A socket that talks to port 53: the only class whose payload is recorded.
+    Dns = 4,
+    /// A stream socket connected to port 113 (RFC 1413).
+    Ident = 5,
+    /// A unix socket: syslog, nscd, systemd-resolved; its path tells.
+    Unix = 6,
+    /// A socket connected to anything else.
+    Other = 7,
+}
+
+impl Class {
+    /// The class with this number, if there is one.
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Accepted,
+            2 => Self::Socket,
+            3 => Self::File,
+            4 => Self::Dns,
+            5 => Self::Ident,
+            6 => Self::Unix,
+            7 => Self::Other,
+            _ => return None,
+        })
+    }
+}
+
+/// [`Io::op`] of `read` and its relatives.
+pub const OP_READ: u8 = 1;
+/// [`Io::op`] of `write`, `send` and their relatives.
+pub const OP_WRITE: u8 = 2;
+
+record! {
+    /// `accept` or `accept4` returned a socket. Written at the return; `hdr.conn` is the number it was given.
+    Accept {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered; 0 where it began before the probes were there.
+        enter_ns: u64,
+        /// The peer as the call reported it; family 0 where the caller did not ask.
+        peer: Addr,
+        /// The new descriptor.
+        fd: i32,
+        /// The listener's descriptor; -1 where the call's enter was not seen.
+        listener: i32,
+    }
+}
+
+record! {
+    /// `open`, `openat` or `openat2` inside a check returned. Tail: the path, `path_len` bytes.
+    Open {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered.
+        enter_ns: u64,
+        /// Descriptor, or negative errno.
+        ret: i32,
+        /// Length of the tail.
+        path_len: u16,
+        /// Zero.
+        pad: u16,
+    }
+}
+
+record! {
+    /// `connect` returned, or the first `sendto` with an address classified an unconnected socket. Tail: a unix
+    /// socket's path (an abstract one begins with a NUL), `path_len` bytes.
+    Connect {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered.
+        enter_ns: u64,
+        /// Where to.
+        addr: Addr,
+        /// The descriptor.
+        fd: i32,
+        /// 0, or negative errno (`-EINPROGRESS` is a beginning, not a failure).
+        ret: i32,
+        /// [`Class`] it was given.
+        class: u8,
+        /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 where `socket()` was not seen.
+        sock_type: u8,
+        /// Length of the tail.
+        path_len: u16,
+        /// Zero.
+        pad: u32,
+    }
+}
+
+record! {
+    /// A DNS message on a watched socket. Kind [`Kind::Send`]: at the call, `enter_ns == hdr.ts_ns`. Kind
+    /// [`Kind::Recv`]: at the return. Tail: `payload_len` bytes, the beginning of the message.
+    Payload {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered.
+        enter_ns: u64,
+        /// Where to or from, where the call named one; family 0 otherwise.
+        addr: Addr,
+        /// The descriptor.
+        fd: i32,
+        /// Bytes the call was given (send) or returned (recv), before the cut to [`PAYLOAD_MAX`].
+        full_len: u32,
+        /// Length of the tail.
+        payload_len: u16,
+        /// Index of the message within one `sendmmsg`/`recvmmsg`, 0 otherwise.
+        index: u16,
+        /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 unknown.
+        sock_type: u8,
+        /// Zero.
+        pad: [u8; 3],
+    }
+}
+
+record! {
+    /// A call on a watched descriptor returned, content not recorded: file reads, syslog, ident, nscd; on a DNS socket only
+    /// sends that failed, and receives that failed otherwise than with `EAGAIN`.
+    Io {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered.
+        enter_ns: u64,
+        /// Bytes, or negative errno.
+        ret: i64,
+        /// The descriptor.
+        fd: i32,
+        /// [`OP_READ`] or [`OP_WRITE`].
+        op: u8,
+        /// [`Class`] of the descriptor.
+        class: u8,
+        /// Zero.
+        pad: u16,
+    }
+}
+
+record! {
+    /// `close` of a watched descriptor, written at the call (the number can be reused before it returns). Also written
+    /// when `dup2`, `dup3` or `close_range` closed it.
+    Close {
+        /// Header.
+        hdr: Header,
+        /// The descriptor.
+        fd: i32,
+        /// [`Class`] it had.
+        class: u8,
+        /// Zero.
+        pad: [u8; 3],
+    }
+}
+
+record! {
+    /// `shutdown` of an accepted socket before its first packet, written at the call.
+    Shutdown {
+        /// Header.
+        hdr: Header,
+        /// The descriptor.
+        fd: i32,
+        /// `SHUT_RD`, `SHUT_WR`, `SHUT_RDWR`.
+        how: i32,
+    }
+}
+
+record! {
+    /// The first bytes written to an accepted socket, at the call.
+    FirstPacket {
+        /// Header.
+        hdr: Header,
+        /// The descriptor.
+        fd: i32,
+        /// Bytes the call was given.
+        full_len: u32,
+        /// The packet's beginning.
+        bytes: [u8; FIRST_PACKET_MAX],
+        /// How many of `bytes` are filled.
+        n: u8,
+    }
+}
+
+record! {
+    /// A TCP socket on one of the target's listening ports changed state (`sock:inet_sock_set_state`). It happens in
+    /// whatever task handles the packet, so `hdr.tgid` and `hdr.conn` are 0.
+    SockState {
+        /// Header.
+        hdr: Header,
+        /// The kernel's address of the socket: an identity, never to be shown.
+        sk: u64,
+        /// Local address.
+        local: Addr,
+        /// Peer's address.
+        peer: Addr,
+        /// Inode of the socket's network namespace, 0 where the kernel's layout is not known.
+        netns: u32,
+        /// Old state (`enum` in the kernel's net/tcp_states.h).
+        old: u8,
+        /// New state.
+        new: u8,
+        /// Zero.
+        pad: u16,
+    }
+}
+
+record! {
+    /// `getpeername` on an accepted socket: by a thread that had not touched it yet (the hand-over), or failed.
+    Peer {
+        /// Header.
+        hdr: Header,
+        /// The descriptor.
+        fd: i32,
+        /// 0, or negative errno (`-ENOTCONN`: the client had reset the connection).
+        ret: i32,
+    }
+}
+
+record! {
+    /// `wait4` inside a check returned: a `spawn`ed command was waited for.
+    Wait {
+        /// Header.
+        hdr: Header,
+        /// When the call was entered.
+        enter_ns: u64,
+        /// PID in the caller's PID namespace, or negative errno.
+        ret: i32,
+        /// Zero.
+        pad: u32,
+    }
+}
+
+record! {
+    /// libwrap's `tcpd_context` had changed when a watched `connect` (to port 53 or 113) or `close` of a file read it. Tail: the table's
+    /// path, `file_len` bytes; none where the context was (null, 0).
+    Rule {
+        /// Header.
+        hdr: Header,
+        /// Line number, from 1, of the rule's last line (libwrap counts continuation lines).
+        line: i32,
+        /// Length of the tail.
+        file_len: u16,
+        /// Zero.
+        pad: u16,
+    }
+}
+
+/// [`Check::what`]: libwrap's `hosts_access`, the whole check.
+pub const WHAT_HOSTS_ACCESS: u8 = 1;
+/// [`Check::what`]: libwrap's `rfc931`, an ident lookup.
+pub const WHAT_RFC931: u8 = 2;
+/// [`Check::what`]: libwrap's `shell_cmd`, a spawned command.
+pub const WHAT_SHELL_CMD: u8 = 3;
+
+record! {
+    /// A libwrap function was entered or returned (uprobes).
+    Check {
+        /// Header.
+        hdr: Header,
+        /// Result, for a return of `hosts_access`: non-zero admits.
+        ret: i32,
+        /// `WHAT_*`.
+        what: u8,
+        /// 0 entered, 1 returned.
+        returned: u8,
+        /// Zero.
+        pad: u16,
+    }
+}
+
+record! {
+    /// A thread with an open connection, or the process, ended.
+    Exit {
+        /// Header.
+        hdr: Header,
+        /// 1 when it was the thread group's leader.
+        leader: u32,
+        /// Zero.
+        pad: u32,
+    }
+}
+
+record! {
+    /// The process replaced itself by another program (`execve`; libwrap's `twist` does).
+    Exec {
+        /// Header.
+        hdr: Header,
+    }
+}
+
+record! {
+    /// An error was queued on a socket that talks to port 53 or 113 (`sock:inet_sk_error_report`, Linux 5.14): an ICMP answer. It happens
+    /// in whatever task handles the packet, so `hdr.tgid` and `hdr.conn` are 0.
+    SockError {
+        /// Header.
+        hdr: Header,
+        /// Local address.
+        local: Addr,
+        /// Remote address.
+        peer: Addr,
+        /// errno, positive.
+        error: i32,
+        /// `IPPROTO_UDP` or `IPPROTO_TCP`.
+        protocol: u32,
+    }
+}
+
+/// Longest record there is.
+pub const RECORD_MAX: usize = size_of::<Payload>() + PAYLOAD_MAX;
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Header>() == 32);
+    assert!(offset_of!(Header, kind) == 28);
+    assert!(size_of::<Addr>() == 24);
+    assert!(size_of::<Accept>() == 72);
+    assert!(size_of::<Open>() == 48);
+    assert!(size_of::<Connect>() == 80);
+    assert!(size_of::<Payload>() == 80);
+    assert!(offset_of!(Payload, payload_len) == 72);
+    assert!(size_of::<Io>() == 56);
+    assert!(size_of::<Close>() == 40);
+    assert!(size_of::<Shutdown>() == 40);
+    assert!(size_of::<FirstPacket>() == 48);
+    assert!(size_of::<SockState>() == 96);
+    assert!(size_of::<Peer>() == 40);
+    assert!(size_of::<Wait>() == 48);
+    assert!(size_of::<Rule>() == 40);
+    assert!(size_of::<Check>() == 40);
+    assert!(size_of::<Exit>() == 40);
+    assert!(size_of::<Exec>() == 32);
+    assert!(size_of::<SockError>() == 88);
+};

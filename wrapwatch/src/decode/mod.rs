@@ -1,0 +1,5 @@
+//! Bytes → events: the kernel's records, and the DNS messages inside them. Nothing here does I/O or can panic.
+
+mod record;
+
+pub use record::{DecodeError, Event, decode};

@@ -1,0 +1,3 @@
+//! The `wrapwatch` command.
+
+fn main() {}

@@ -1,0 +1,150 @@
+//! One accepted connection and where its time went.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Lookup, RuleRef, WallTime};
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The server sent its greeting.
+    Greeted,
+    /// The server's first packet was an error; `error_code` says which.
+    ServerError,
+    /// Closed in the accept thread after its check, without a first packet.
+    Refused,
+    /// Neither was seen: still going on when the trace ended, or closed otherwise.
+    Unfinished,
+}
+
+/// How a client left before it was greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveKind {
+    /// It closed its side.
+    Fin,
+    /// It reset the connection.
+    Rst,
+}
+
+/// A client that left before its first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientLeft {
+    /// How.
+    pub how: LeaveKind,
+    /// When.
+    pub at: WallTime,
+    /// When, from ESTABLISHED; null where that was not seen.
+    pub after_ns: Option<u64>,
+}
+
+/// The disjoint parts of a wrapper check; they add up to `wrapper_ns` exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Parts {
+    /// Waiting for nameservers (also through nscd or systemd-resolved).
+    pub dns_ns: u64,
+    /// Inside calls on files.
+    pub files_ns: u64,
+    /// Ident.
+    pub ident_ns: u64,
+    /// Waiting for a spawned command.
+    pub spawn_ns: u64,
+    /// Inside calls on syslog's socket.
+    pub syslog_ns: u64,
+    /// The rest: computing, being off the CPU, calls listed under `other`.
+    pub other_ns: u64,
+}
+
+impl Parts {
+    /// What they add up to.
+    pub const fn total(&self) -> u64 {
+        self.dns_ns + self.files_ns + self.ident_ns + self.spawn_ns + self.syslog_ns + self.other_ns
+    }
+}
+
+/// A file used inside the check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileUse {
+    /// Path as the server opened it.
+    pub path: String,
+    /// Time inside calls on it.
+    pub dur_ns: u64,
+    /// Number of reads.
+    pub reads: u32,
+    /// Bytes read.
+    pub bytes: u64,
+    /// errno's name where opening failed (`ENOENT`, …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Something used inside the check that is none of wrapwatch's categories.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OtherUse {
+    /// Address, or a unix socket's path.
+    pub what: String,
+    /// Time inside calls on it.
+    pub dur_ns: u64,
+}
+
+/// One accepted connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// Number given by the kernel side at accept.
+    pub conn: u64,
+    /// Server process.
+    pub pid: u32,
+    /// Thread that accepted it.
+    pub tid: u32,
+    /// Client, `address:port`; `unix` for a client of the unix socket (it is not checked, but waits behind the same thread); null where neither accept nor the handshake told.
+    pub peer: Option<String>,
+    /// Server's side, `address:port`.
+    pub local: Option<String>,
+    /// TCP handshake completed; null where not seen or ambiguous.
+    pub established: Option<WallTime>,
+    /// `accept` returned.
+    pub accepted: WallTime,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Code in the server's first packet where `outcome` is `server_error`.
+    pub error_code: Option<u16>,
+    /// A client that left before its first packet.
+    pub client_left: Option<ClientLeft>,
+    /// ESTABLISHED → accept returned. Lost SYNs are before it, so it is a lower bound after a queue overflow.
+    pub queued_ns: Option<u64>,
+    /// Accept returned → end of the wrapper check.
+    pub wrapper_ns: u64,
+    /// The check's parts.
+    #[serde(flatten)]
+    pub parts: Parts,
+    /// Check's end → the connection thread took over.
+    pub handover_ns: Option<u64>,
+    /// mysqld's own lookup, in the connection thread.
+    pub resolve_ns: u64,
+    /// Accept returned → first packet.
+    pub greeting_ns: Option<u64>,
+    /// ESTABLISHED (else accept) → first packet, or close.
+    pub total_ns: Option<u64>,
+    /// How long it held the accept thread: to the next accept where one was queued, else `wrapper_ns`.
+    pub service_ns: u64,
+    /// Connections that held the accept thread while this one was queued, longest first, five at most.
+    pub queued_behind: Vec<u64>,
+    /// How many there were.
+    pub queued_behind_count: u64,
+    /// Rule that forced the first lookup.
+    pub rule: Option<RuleRef>,
+    /// Rule that decided.
+    pub verdict_rule: Option<RuleRef>,
+    /// Lookups in order.
+    pub lookups: Vec<Lookup>,
+    /// Files in order of first use.
+    pub files: Vec<FileUse>,
+    /// What else was used inside the check.
+    pub other: Vec<OtherUse>,
+    /// Whether everything about it was seen.
+    pub complete: bool,
+    /// What was not, and why; empty where `complete`.
+    pub missing: Vec<String>,
+}

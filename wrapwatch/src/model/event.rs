@@ -1,0 +1,117 @@
+//! Everything else that is said while a trace goes on: stalls, degradations, losses.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Connection, LookupKind, RuleRef, Summary, WallTime};
+
+/// One line of `live --json` and `export --to jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Line {
+    /// A connection, once its story is told.
+    Connection(Box<Connection>),
+    /// The accept thread is blocked.
+    Stall(Stall),
+    /// Something cannot be seen here.
+    Degradation(Degradation),
+    /// Events were lost since the last such line.
+    Lost(Lost),
+    /// The end.
+    Summary(Box<Summary>),
+}
+
+/// What an accept thread is blocked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StallCause {
+    /// An unanswered nameserver.
+    Dns,
+    /// Ident.
+    Ident,
+    /// A spawned command.
+    Spawn,
+    /// Syslog's socket.
+    Syslog,
+    /// A file.
+    File,
+    /// Something else, or not known.
+    Other,
+}
+
+/// An accept thread that has been in one check for longer than `--slow`; repeated once a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stall {
+    /// When this was found.
+    pub at: WallTime,
+    /// Server process.
+    pub pid: u32,
+    /// The accept thread.
+    pub tid: u32,
+    /// The connection in the check; null where it was accepted before attach and is not known.
+    pub conn: Option<u64>,
+    /// Its client.
+    pub peer: Option<String>,
+    /// How long the check has lasted; a lower bound where `since_attach`.
+    pub blocked_ns: u64,
+    /// The check began before wrapwatch attached.
+    pub since_attach: bool,
+    /// What it hangs on.
+    pub cause: StallCause,
+    /// The lookup, where it is one.
+    pub lookup: Option<LookupKind>,
+    /// Name being looked up.
+    pub name: Option<String>,
+    /// Nameserver or other address that does not answer.
+    pub server: Option<String>,
+    /// The table that is open.
+    pub table: Option<String>,
+    /// The rule that asked.
+    pub rule: Option<RuleRef>,
+    /// Connections waiting in the accept queue.
+    pub queued: Option<u32>,
+    /// The queue's limit.
+    pub queue_limit: Option<u32>,
+}
+
+/// What cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DegradationKind {
+    /// No `sock:inet_sock_set_state`: `queued_ns` is null.
+    NoQueueTime,
+    /// libwrap's `tcpd_context` not found: no observed rules.
+    NoRuleContext,
+    /// No uprobes: the check's end is taken from the last table's close.
+    NoUprobes,
+    /// A hook that is not there on this kernel.
+    NoHook,
+    /// The network namespace of a socket is not known: connections of equal addresses are ambiguous.
+    NoNetns,
+    /// Accept queues cannot be read.
+    NoQueueLength,
+    /// The target does not map libwrap.
+    NotWrapped,
+    /// What happened before the trace.
+    BeganMidway,
+}
+
+/// A loss of sight that is known in advance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Degradation {
+    /// Which.
+    pub kind: DegradationKind,
+    /// Server process it is about; null for all.
+    pub pid: Option<u32>,
+    /// What will be missing, and how to get it: one sentence for a person.
+    pub message: String,
+}
+
+/// Events lost since the last such line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// Events that did not fit into the ring.
+    pub events: u64,
+    /// By probe: counter's name and number.
+    pub by: Vec<(String, u64)>,
+}

@@ -1,0 +1,18 @@
+//! What wrapwatch says: the values behind every line it prints, with their JSON form.
+//!
+//! JSON names are a contract (see `wrapwatch schema`): fields are added, never renamed. Durations are integer nanoseconds and end in
+//! `_ns`; wall-clock times are RFC 3339 in UTC with nanoseconds. A value that was not seen is `null`, never a guess.
+
+mod connection;
+mod event;
+mod lookup;
+mod rule;
+mod summary;
+mod time;
+
+pub use connection::{ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
+pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
+pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
+pub use rule::{How, RuleRef};
+pub use summary::{NameserverStats, OutcomeCount, Percentiles, Summary};
+pub use time::{ClockPair, KtimeNs, WallTime};
