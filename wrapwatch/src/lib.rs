@@ -6,7 +6,6 @@
 
 pub mod correlate;
 pub mod decode;
+pub mod host;
 pub mod model;
-
-/// The kernel side, compiled by the build script.
-pub static EBPF_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wrapwatch-ebpf"));
+pub mod probe;

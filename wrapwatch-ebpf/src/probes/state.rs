@@ -13,7 +13,6 @@ use crate::{
     args::field,
     emit,
     maps::{NET_INUM_OFFSET, PORTS, SOCK_NET_OFFSET},
-    sockaddr,
 };
 
 /// States of net/tcp_states.h.
@@ -63,15 +62,10 @@ pub fn inet_sk_error_report(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let family: u16 = field::<_, 16>(&ctx);
-    let (local, peer) = if family == sockaddr::AF_INET {
-        (sockaddr::v4_mapped(v4::<20>(&ctx)), sockaddr::v4_mapped(v4::<24>(&ctx)))
-    } else {
-        (ip::<28>(&ctx), ip::<44>(&ctx))
-    };
     let record = SockError {
         hdr: emit::anonymous(Kind::SockError, emit::now(), size_of::<SockError>()),
-        local: Addr { ip: local, family, port: field::<_, 12>(&ctx), scope: 0 },
-        peer: Addr { ip: peer, family, port, scope: 0 },
+        local: Addr { ip: ip::<28>(&ctx), family, port: field::<_, 12>(&ctx), scope: 0 },
+        peer: Addr { ip: ip::<44>(&ctx), family, port, scope: 0 },
         error: field::<_, 8>(&ctx),
         protocol: u32::from(field::<u16, 18>(&ctx)),
     };
@@ -79,18 +73,11 @@ pub fn inet_sk_error_report(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Four bytes of the context.
-#[inline(always)]
-fn v4<const OFFSET: usize>(ctx: &TracePointContext) -> [u8; 4] {
-    field::<u32, OFFSET>(ctx).to_ne_bytes()
-}
-
 /// Sixteen bytes of the context, by words that the verifier sees as aligned.
 #[inline(always)]
 fn ip<const OFFSET: usize>(ctx: &TracePointContext) -> [u8; 16] {
     let words: [u32; 4] = [
         field::<u32, OFFSET>(ctx),
-        // SAFETY: as in `field`; the offset stays inside the 16 bytes of the address.
         word(ctx, OFFSET + 4),
         word(ctx, OFFSET + 8),
         word(ctx, OFFSET + 12),
