@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{Conn, Target, Thread, Watch},
+    maps::{Conn, Layout, Target, Thread, Watch},
     records::RECORD_MAX,
 };
 
@@ -107,9 +107,6 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
 
-/// Offset of `skc_net` in `struct sock`, of `inum` in `struct net`; 0 where the loader does not know the layout.
-#[unsafe(no_mangle)]
-pub static SOCK_NET_OFFSET: Global<u32> = Global::new(0);
-/// See [`SOCK_NET_OFFSET`].
-#[unsafe(no_mangle)]
-pub static NET_INUM_OFFSET: Global<u32> = Global::new(0);
+/// Where a socket's network namespace is found.
+#[map]
+pub static LAYOUT: Array<Layout> = Array::with_max_entries(1, 0);

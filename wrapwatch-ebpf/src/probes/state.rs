@@ -12,7 +12,7 @@ use wrapwatch_common::{
 use crate::{
     args::field,
     emit,
-    maps::{NET_INUM_OFFSET, PORTS, SOCK_NET_OFFSET},
+    maps::{LAYOUT, PORTS},
 };
 
 /// States of net/tcp_states.h.
@@ -106,14 +106,13 @@ fn word(ctx: &TracePointContext, offset: usize) -> u32 {
 /// Inode of the socket's network namespace; 0 where the loader does not know where it is.
 #[inline(always)]
 fn netns(sk: u64) -> u32 {
-    let net_at = SOCK_NET_OFFSET.load();
-    let inum_at = NET_INUM_OFFSET.load();
-    if net_at == 0 || inum_at == 0 {
+    let Some(layout) = LAYOUT.get(0) else { return 0 };
+    if layout.net_inum == 0 {
         return 0;
     }
     // SAFETY: the helper fails on a bad address; the offsets come from the running kernel's own BTF.
     unsafe {
-        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(net_at)) as *const u64) else { return 0 };
-        bpf_probe_read_kernel((net + u64::from(inum_at)) as *const u32).unwrap_or(0)
+        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(layout.sock_net)) as *const u64) else { return 0 };
+        bpf_probe_read_kernel((net + u64::from(layout.net_inum)) as *const u32).unwrap_or(0)
     }
 }

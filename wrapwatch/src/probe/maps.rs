@@ -8,7 +8,7 @@ use aya::{
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Target, Thread, Watch, thread_key, watch_key},
+    maps::{Conn, Layout, Target, Thread, Watch, thread_key, watch_key},
     records::Class,
 };
 use zerocopy::IntoBytes as _;
@@ -72,7 +72,7 @@ macro_rules! as_array {
         }
     )*};
 }
-as_array!(Target, Watch, Thread, Conn);
+as_array!(Target, Watch, Thread, Conn, Layout);
 
 fn table<'a, K: aya::Pod, V: aya::Pod>(
     ebpf: &'a mut Ebpf,
@@ -80,6 +80,12 @@ fn table<'a, K: aya::Pod, V: aya::Pod>(
 ) -> Result<HashMap<&'a mut MapData, K, V>, ProbeError> {
     let map = ebpf.map_mut(name).ok_or_else(|| ProbeError::Missing(format!("map {name}")))?;
     HashMap::try_from(map).map_err(ProbeError::map(name))
+}
+
+pub(super) fn set_layout(ebpf: &mut Ebpf, layout: Layout) -> Result<(), ProbeError> {
+    let map = ebpf.map_mut("LAYOUT").ok_or_else(|| ProbeError::Missing("map LAYOUT".into()))?;
+    let mut array = Array::<_, Bytes<Layout>>::try_from(map).map_err(ProbeError::map("LAYOUT"))?;
+    array.set(0, layout.array(), 0).map_err(ProbeError::map("LAYOUT"))
 }
 
 pub(super) fn add_target(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {

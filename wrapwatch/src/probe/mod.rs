@@ -6,6 +6,7 @@
 mod caps;
 mod error;
 mod hooks;
+mod layout;
 mod load;
 mod maps;
 mod ring;
@@ -59,8 +60,14 @@ pub struct Probe {
 impl Probe {
     /// Loads and attaches everything that needs no target.
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        // Reading the kernel's types takes as long as loading the programs: side by side.
+        let layout = std::thread::spawn(layout::read);
         let (mut ebpf, logger) = load::load(OBJECT, options)?;
-        let (hooks, degradations) = hooks::attach(&mut ebpf)?;
+        let (hooks, mut degradations) = hooks::attach(&mut ebpf)?;
+        match layout.join().unwrap_or_else(|_| Err("its types could not be read".to_owned())) {
+            Ok(layout) => maps::set_layout(&mut ebpf, layout)?,
+            Err(why) => degradations.push(layout::degradation(&why)),
+        }
         Ok(Self { ebpf, degradations, hooks, uprobes: BTreeMap::new(), logger })
     }
 
