@@ -118,8 +118,17 @@ pub fn close_conn(conn: u64) {
 /// Remembers a call until its exit.
 #[inline(always)]
 pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) {
-    let value =
-        Inflight { enter_ns: now(), conn, ptr, aux, fd, call, class: watch.class, sock_type: watch.sock_type, pad: 0 };
+    let value = Inflight {
+        enter_ns: now(),
+        conn,
+        ptr,
+        aux,
+        fd,
+        call,
+        class: watch.class,
+        sock_type: watch.sock_type,
+        pad: 0,
+    };
     if INFLIGHT.insert(thread(), value, 0).is_err() {
         count(Counter::FullInflight);
     }

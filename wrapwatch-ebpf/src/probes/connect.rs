@@ -66,8 +66,8 @@ pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
     const BODY: usize = size_of::<Connect>();
     // SAFETY: the scratch has room for the largest record, which is larger than this one; it belongs to this CPU.
     unsafe {
-        let n = if addr.family == sockaddr::AF_UNIX && call.aux > UNIX_PATH_AT {
-            user::copy::<UNIX_PATH_MAX>(scratch.add(BODY), call.ptr + UNIX_PATH_AT, call.aux - UNIX_PATH_AT)
+        let n = if addr.family == sockaddr::AF_UNIX {
+            unix_path(scratch.add(BODY), call.ptr + UNIX_PATH_AT, call.aux)
         } else {
             0
         };
@@ -86,6 +86,25 @@ pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
             pad: 0,
         });
         emit::raw(scratch, len, Counter::LostConnect);
+    }
+}
+
+/// Copies a unix socket's path. A file's path ends at its NUL, and what the caller's buffer holds behind it is nobody's business; an abstract
+/// name begins with one and is as long as the call says (unix(7)).
+///
+/// # Safety
+/// `dst` must have room for `UNIX_PATH_MAX + 1` bytes.
+#[inline(always)]
+unsafe fn unix_path(dst: *mut u8, path: u64, addr_len: u64) -> u64 {
+    // SAFETY: the caller vouches for the room.
+    unsafe {
+        match user::read::<u8>(path) {
+            Some(0) if addr_len > UNIX_PATH_AT => {
+                user::copy::<UNIX_PATH_MAX>(dst, path, addr_len - UNIX_PATH_AT)
+            }
+            Some(first) if first != 0 => user::copy_str::<{ UNIX_PATH_MAX as u32 + 1 }>(dst, path),
+            _ => 0,
+        }
     }
 }
 

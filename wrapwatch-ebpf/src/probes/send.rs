@@ -176,7 +176,10 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one caller, inlined: a structure would go over the program's small stack")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, inlined: a structure would go over the program's small stack"
+)]
 fn payload(
     fd: i32,
     conn: u64,
@@ -196,7 +199,11 @@ fn payload(
         let (n, full_len) = match second {
             Some(second) => {
                 user::copy::<FRAME>(scratch.add(BODY), first.base, FRAME);
-                let n = user::copy::<{ MAX - FRAME }>(scratch.add(BODY + FRAME as usize), second.base, second.len);
+                let n = user::copy::<{ MAX - FRAME }>(
+                    scratch.add(BODY + FRAME as usize),
+                    second.base,
+                    second.len,
+                );
                 (n + FRAME, second.len + FRAME)
             }
             None => (user::copy::<MAX>(scratch.add(BODY), first.base, first.len), first.len),

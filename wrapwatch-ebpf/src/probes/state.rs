@@ -76,12 +76,8 @@ pub fn inet_sk_error_report(ctx: TracePointContext) -> u32 {
 /// Sixteen bytes of the context, by words that the verifier sees as aligned.
 #[inline(always)]
 fn ip<const OFFSET: usize>(ctx: &TracePointContext) -> [u8; 16] {
-    let words: [u32; 4] = [
-        field::<u32, OFFSET>(ctx),
-        word(ctx, OFFSET + 4),
-        word(ctx, OFFSET + 8),
-        word(ctx, OFFSET + 12),
-    ];
+    let words: [u32; 4] =
+        [field::<u32, OFFSET>(ctx), word(ctx, OFFSET + 4), word(ctx, OFFSET + 8), word(ctx, OFFSET + 12)];
     let mut ip = [0; 16];
     let mut i = 0;
     while i < 4 {
@@ -112,7 +108,9 @@ fn netns(sk: u64) -> u32 {
     }
     // SAFETY: the helper fails on a bad address; the offsets come from the running kernel's own BTF.
     unsafe {
-        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(layout.sock_net)) as *const u64) else { return 0 };
+        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(layout.sock_net)) as *const u64) else {
+            return 0;
+        };
         bpf_probe_read_kernel((net + u64::from(layout.net_inum)) as *const u32).unwrap_or(0)
     }
 }

@@ -51,7 +51,9 @@ impl HostError {
         match error {
             procfs::ProcError::NotFound(_) => Self::Exited(pid),
             procfs::ProcError::PermissionDenied(_) => Self::Permission { pid, what },
-            procfs::ProcError::Io(source, _) if source.raw_os_error() == Some(libc::ESRCH) => Self::Exited(pid),
+            procfs::ProcError::Io(source, _) if source.raw_os_error() == Some(libc::ESRCH) => {
+                Self::Exited(pid)
+            }
             procfs::ProcError::Io(source, _) => Self::io(format!("/proc/{pid}/{what}"), source),
             other => Self::Unusable { what: format!("/proc/{pid}/{what}"), why: other.to_string() },
         }

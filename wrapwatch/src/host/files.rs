@@ -71,8 +71,10 @@ fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
         std::io::ErrorKind::PermissionDenied => HostError::Permission { pid, what: "root" },
         _ => HostError::io(format!("/proc/{pid}/root"), error),
     })?;
-    let name = std::ffi::CString::new(path)
-        .map_err(|_| HostError::Unusable { what: path.escape_debug().to_string(), why: "a NUL in its name".into() })?;
+    let name = std::ffi::CString::new(path).map_err(|_| HostError::Unusable {
+        what: path.escape_debug().to_string(),
+        why: "a NUL in its name".into(),
+    })?;
     // SAFETY: open_how is a structure of integers; all zeroes is its documented default.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
@@ -80,7 +82,13 @@ fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: name is NUL-terminated and how is a live open_how of the size given.
     let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), name.as_ptr(), &raw const how, size_of::<libc::open_how>())
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
     };
     match i32::try_from(fd) {
         // SAFETY: the kernel has just given us this descriptor; nobody else owns it.

@@ -26,15 +26,14 @@ pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
     let process = Process::new(raw).map_err(|e| HostError::proc(pid, "maps", e))?;
     let maps = process.maps().map_err(|e| HostError::proc(pid, "maps", e))?;
     // The first mapping of a library is the one at offset 0: its load base.
-    let base = maps.iter().find(|map| {
-        map.offset == 0 && matches!(&map.pathname, MMapPath::Path(path) if is_libwrap(path))
-    });
+    let base = maps
+        .iter()
+        .find(|map| map.offset == 0 && matches!(&map.pathname, MMapPath::Path(path) if is_libwrap(path)));
     let Some(base) = base else { return Ok(None) };
     let MMapPath::Path(path) = &base.pathname else { return Ok(None) };
     let (start, end) = base.address;
     let file = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-    let in_library =
-        symbols::defined(&file, &[CONTEXT])?.into_iter().next().map(|(_, value)| start + value);
+    let in_library = symbols::defined(&file, &[CONTEXT])?.into_iter().next().map(|(_, value)| start + value);
     let tcpd_context = copied_into_executable(pid, &process)?.or(in_library);
     Ok(Some(Libwrap { path: path.display().to_string(), file, tcpd_context }))
 }

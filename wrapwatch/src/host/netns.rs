@@ -23,7 +23,10 @@ pub fn within<T: Send>(pid: u32, work: impl FnOnce() -> Result<T, HostError> + S
             })
             .join()
             .unwrap_or_else(|_| {
-                Err(HostError::Unusable { what: "a helper thread".into(), why: "it ended unexpectedly".into() })
+                Err(HostError::Unusable {
+                    what: "a helper thread".into(),
+                    why: "it ended unexpectedly".into(),
+                })
             })
     })
 }

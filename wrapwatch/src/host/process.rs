@@ -26,19 +26,17 @@ pub enum Wanted {
     Servers,
 }
 
-impl std::fmt::Display for Wanted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Wanted {
+    /// In words, for messages: "process named x".
+    pub fn what(&self) -> String {
         match self {
             Self::Pids(pids) => {
-                write!(f, "pid ")?;
-                for (i, pid) in pids.iter().enumerate() {
-                    write!(f, "{}{pid}", if i == 0 { "" } else { ", " })?;
-                }
-                Ok(())
+                let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+                format!("process with pid {}", pids.join(", "))
             }
-            Self::Comm(name) => write!(f, "a process named {name}"),
-            Self::Unit(unit) => write!(f, "systemd unit {unit}"),
-            Self::Servers => write!(f, "a mysqld or mariadbd"),
+            Self::Comm(name) => format!("process named {name}"),
+            Self::Unit(unit) => format!("process of systemd unit {unit}"),
+            Self::Servers => "mysqld or mariadbd".to_owned(),
         }
     }
 }
@@ -69,7 +67,8 @@ impl ProcessInfo {
     pub fn read(pid: u32) -> Result<Self, HostError> {
         let process = open(pid)?;
         let stat = process.stat().map_err(|e| HostError::proc(pid, "stat", e))?;
-        let netns = fs::metadata(format!("/proc/{pid}/ns/net")).map_or(0, |m| u32::try_from(m.ino()).unwrap_or(0));
+        let netns =
+            fs::metadata(format!("/proc/{pid}/ns/net")).map_or(0, |m| u32::try_from(m.ino()).unwrap_or(0));
         let max_fds = process.limits().ok().map_or(1024, |limits| match limits.max_open_files.soft_limit {
             procfs::process::LimitValue::Value(n) => n,
             procfs::process::LimitValue::Unlimited => u64::from(u32::MAX),
@@ -178,4 +177,11 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd, HostError> {
             }
         }
     }
+}
+
+/// A thread's state as ps shows it (`R`, `S`, `D`, `T`, …); None where it is gone.
+pub fn thread_state(pid: u32, tid: u32) -> Option<char> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    let task = process.task_from_tid(i32::try_from(tid).ok()?).ok()?;
+    Some(task.stat().ok()?.state)
 }

@@ -17,8 +17,8 @@ pub fn defined(path: &Path, names: &[&str]) -> Result<Vec<(String, u64)>, HostEr
         return Err(HostError::Unusable { what: what(), why: "not a library".into() });
     }
     let bytes = std::fs::read(path).map_err(|e| HostError::io(what(), e))?;
-    let file = object::File::parse(&*bytes)
-        .map_err(|e| HostError::Unusable { what: what(), why: e.to_string() })?;
+    let file =
+        object::File::parse(&*bytes).map_err(|e| HostError::Unusable { what: what(), why: e.to_string() })?;
     Ok(file
         .dynamic_symbols()
         .filter(|symbol| !symbol.is_undefined())

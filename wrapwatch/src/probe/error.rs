@@ -16,17 +16,31 @@ pub enum ProbeError {
         /// Those there.
         have: String,
     },
+    /// The kernel says no although the capabilities are there.
+    #[error(
+        "the kernel refuses eBPF (EPERM) in spite of {have}: a container's user namespace or seccomp filter, or lockdown; run outside it"
+    )]
+    Denied {
+        /// Those there.
+        have: String,
+    },
     /// tracefs is not mounted, and cannot be.
-    #[error("tracefs is not mounted on /sys/kernel/tracing and cannot be mounted for this run ({0}); mount it: mount -t tracefs none /sys/kernel/tracing")]
+    #[error(
+        "tracefs is not mounted on /sys/kernel/tracing and cannot be mounted for this run ({0}); mount it: mount -t tracefs none /sys/kernel/tracing"
+    )]
     NoTracefs(io::Error),
     /// The kernel is older than the oldest that has what is needed.
-    #[error("Linux {release} has no BPF ring buffer (needs 5.8); record with strace there, and use: wrapwatch import strace LOG -o FILE.wwt")]
+    #[error(
+        "Linux {release} has no BPF ring buffer (needs 5.8); record with strace there, and use: wrapwatch import strace LOG -o FILE.wwt"
+    )]
     OldKernel {
         /// `uname -r`.
         release: String,
     },
     /// The object is of another version than the loader: a broken build.
-    #[error("the eBPF object inside this binary speaks ABI {found}, the binary {expected}: the build is broken")]
+    #[error(
+        "the eBPF object inside this binary speaks ABI {found}, the binary {expected}: the build is broken"
+    )]
     Abi {
         /// The object's.
         found: u32,
@@ -45,7 +59,9 @@ pub enum ProbeError {
         source: Box<ProgramError>,
     },
     /// A tracepoint that nothing works without.
-    #[error("this kernel has no tracepoint {0}; it needs CONFIG_FTRACE_SYSCALLS (wrapwatch doctor shows what is there)")]
+    #[error(
+        "this kernel has no tracepoint {0}; it needs CONFIG_FTRACE_SYSCALLS (wrapwatch doctor shows what is there)"
+    )]
     NoTracepoint(String),
     /// A map could not be read or written.
     #[error("eBPF map {map}: {source}")]

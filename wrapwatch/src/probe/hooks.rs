@@ -97,9 +97,8 @@ const HOOKS: &[Hook] = &[
 
 /// Loads and attaches them; says what was attached and what is lost.
 pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<String>, Vec<Degradation>), ProbeError> {
-    let events = tracefs::events().ok_or_else(|| {
-        ProbeError::NoTracefs(std::io::Error::from(std::io::ErrorKind::NotFound))
-    })?;
+    let events = tracefs::events()
+        .ok_or_else(|| ProbeError::NoTracefs(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
     let mut attached = Vec::new();
     let mut degradations = Vec::new();
     for hook in HOOKS {

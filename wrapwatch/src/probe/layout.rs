@@ -18,9 +18,10 @@ impl Readable for Bytes {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let to = from.saturating_add(buffer.len());
-        let bytes = self.0.get(from..to).ok_or_else(|| {
-            btfparse::Error::new(ErrorKind::IOError, "read past the end")
-        })?;
+        let bytes = self
+            .0
+            .get(from..to)
+            .ok_or_else(|| btfparse::Error::new(ErrorKind::IOError, "read past the end"))?;
         buffer.copy_from_slice(bytes);
         Ok(())
     }
@@ -38,7 +39,10 @@ pub(super) fn read() -> Result<Layout, String> {
 fn parse() -> Result<Layout, String> {
     let bytes = fs::read(VMLINUX).map_err(|e| format!("{VMLINUX}: {e}"))?;
     let types = TypeInformation::new(&Bytes(bytes)).map_err(|e| format!("{VMLINUX}: {e:?}"))?;
-    Ok(Layout { sock_net: offset(&types, "sock_common", "skc_net.net")?, net_inum: offset(&types, "net", "ns.inum")? })
+    Ok(Layout {
+        sock_net: offset(&types, "sock_common", "skc_net.net")?,
+        net_inum: offset(&types, "net", "ns.inum")?,
+    })
 }
 
 fn offset(types: &TypeInformation, name: &str, member: &str) -> Result<u32, String> {

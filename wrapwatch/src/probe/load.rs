@@ -28,7 +28,8 @@ pub(super) fn load(object: &[u8], options: &Options) -> Result<Loaded, ProbeErro
         .override_global(aya_log::LEVEL, &level, false)
         .load(object)
         .map_err(explain)?;
-    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "PORTS", "COUNTS", "LAST_CONN"] {
+    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "PORTS", "COUNTS", "LAST_CONN"]
+    {
         // aya ignores an unknown name in map_max_entries.
         if ebpf.map(map).is_none() {
             return Err(ProbeError::Missing(format!("map {map}")));
@@ -43,7 +44,8 @@ fn clamp(wanted: u64) -> u32 {
 }
 
 fn check_kernel() -> Result<(), ProbeError> {
-    let release = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let release =
+        nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     // A release that does not begin with numbers is left to the kernel to refuse.
@@ -58,5 +60,5 @@ fn explain(error: EbpfError) -> ProbeError {
         }
         _ => false,
     };
-    if denied { super::caps::missing() } else { ProbeError::Load(Box::new(error)) }
+    if denied { super::capabilities::denied() } else { ProbeError::Load(Box::new(error)) }
 }

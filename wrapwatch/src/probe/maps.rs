@@ -131,7 +131,10 @@ fn forget_threads(ebpf: &mut Ebpf, name: &'static str, pid: u32) -> Result<(), P
     if name == "THREADS" {
         drop_keys(HashMap::<_, u64, Bytes<Thread>>::try_from(map).map_err(ProbeError::map(name))?, pid);
     } else {
-        drop_keys(HashMap::<_, u64, [u8; INFLIGHT_BYTES]>::try_from(map).map_err(ProbeError::map(name))?, pid);
+        drop_keys(
+            HashMap::<_, u64, [u8; INFLIGHT_BYTES]>::try_from(map).map_err(ProbeError::map(name))?,
+            pid,
+        );
     }
     Ok(())
 }
@@ -192,6 +195,11 @@ fn next_conn(ebpf: &mut Ebpf) -> Result<u64, ProbeError> {
 
 pub(super) fn unwatch(ebpf: &mut Ebpf, pid: u32, fd: i32) -> Result<(), ProbeError> {
     let _ = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?.remove(&watch_key(pid, fd));
+    Ok(())
+}
+
+pub(super) fn forget_conn(ebpf: &mut Ebpf, conn: u64) -> Result<(), ProbeError> {
+    let _ = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?.remove(&conn);
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 //! Order matters: everything is attached while no process is a target, so nothing is written; a target's entry in the map is what begins its
 //! trace. Dropping [`Probe`] detaches everything; nothing is ever pinned.
 
-mod caps;
+mod capabilities;
 mod error;
 mod hooks;
 mod layout;
 mod load;
 mod maps;
+pub mod privileges;
 mod ring;
 mod tracefs;
 mod uprobes;
@@ -16,8 +17,9 @@ mod uprobes;
 use std::collections::BTreeMap;
 
 use aya::Ebpf;
+pub use capabilities::check as check_capabilities;
 pub use error::ProbeError;
-pub use maps::Counts;
+pub use maps::{Counts, Seed};
 pub use ring::Ring;
 pub use tracefs::ensure as ensure_tracefs;
 
@@ -113,14 +115,19 @@ impl Probe {
         maps::remove_target(&mut self.ebpf, pid)
     }
 
-    /// Enters a check that began before: see [`maps::Seed`]. To be called before [`Self::add_target`].
-    pub fn seed(&mut self, pid: u32, seed: &maps::Seed) -> Result<u64, ProbeError> {
+    /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
+    pub fn seed(&mut self, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
         maps::seed(&mut self.ebpf, pid, seed)
     }
 
     /// Takes back a descriptor that turned out to have gone meanwhile.
     pub fn unwatch(&mut self, pid: u32, fd: i32) -> Result<(), ProbeError> {
         maps::unwatch(&mut self.ebpf, pid, fd)
+    }
+
+    /// Takes back a connection whose story nobody will tell.
+    pub fn forget_conn(&mut self, conn: u64) -> Result<(), ProbeError> {
+        maps::forget_conn(&mut self.ebpf, conn)
     }
 
     /// The kernel side's counters.
@@ -141,5 +148,3 @@ impl std::fmt::Debug for Probe {
         f.debug_struct("Probe").field("hooks", &self.hooks).finish_non_exhaustive()
     }
 }
-
-pub use maps::Seed;

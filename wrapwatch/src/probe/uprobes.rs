@@ -5,7 +5,10 @@
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, UProbe, uprobe::{UProbeLinkId, UProbeScope}},
+    programs::{
+        ProgramError, UProbe,
+        uprobe::{UProbeLinkId, UProbeScope},
+    },
 };
 
 use super::ProbeError;
