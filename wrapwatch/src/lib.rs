@@ -6,4 +6,6 @@
 
 pub mod correlate;
 pub mod decode;
+pub mod diagnose;
 pub mod model;
+pub mod render;
