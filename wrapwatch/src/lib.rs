@@ -7,7 +7,9 @@
 pub mod cli;
 pub mod correlate;
 pub mod decode;
+pub mod diagnose;
 pub mod host;
 pub mod model;
 pub mod probe;
+pub mod render;
 pub mod session;
