@@ -13,10 +13,10 @@ use nix::unistd::{Pid, pipe2};
 
 use super::exec;
 use super::namespaces::{HOME, Namespaces};
-use crate::lab::{Namespace, Program, ServerConfig};
+use crate::lab::{Engine, Namespace, Program, ServerConfig};
 
 /// A start that takes longer has failed.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// A server that does not end by itself within this is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -37,8 +37,20 @@ pub(super) fn socket() -> PathBuf {
     Path::new(HOME).join("server.sock")
 }
 
-fn log() -> PathBuf {
+fn log_path() -> PathBuf {
     Path::new(HOME).join("server.log")
+}
+
+/// Its error log.
+pub(super) fn log() -> Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(log_path())?).into_owned())
+}
+
+/// The end of its error log, for error messages.
+fn log_tail() -> String {
+    let log = log().unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
 }
 
 impl Server {
@@ -59,10 +71,6 @@ impl Server {
 
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(self.pid()?, signal)?)
-    }
-
-    pub(super) fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(log())?).into_owned())
     }
 
     /// Stops it where it runs and starts it, with another configuration where one is given.
@@ -97,7 +105,7 @@ impl Server {
             Program::Mariadbd => "/usr/sbin/mariadbd",
             Program::Mysqld => "/usr/sbin/mysqld",
         };
-        let log = File::options().create(true).append(true).open(log())?;
+        let log = File::options().create(true).append(true).open(log_path())?;
         let mut command = namespaces.command(Namespace::Server, program);
         command
             .args(self.arguments(&data))
@@ -126,7 +134,7 @@ impl Server {
         let outer_pid = pid.parse().context("the server did not report its process id")?;
         let began = wait_ready(&ready, &mut child);
         self.running = Some(Running { child, outer_pid });
-        began.with_context(|| format!("the server did not start; its log ends:\n{}", self.log_tail()))
+        began.with_context(|| format!("the server did not start; its log ends:\n{}", log_tail()))
     }
 
     fn arguments(&self, data: &Path) -> Vec<String> {
@@ -150,7 +158,7 @@ impl Server {
         if !self.config.grant_tables {
             arguments.push("--skip-grant-tables".to_owned());
         }
-        if self.config.innodb || self.config.grant_tables {
+        if self.engine() == Engine::Innodb {
             arguments
                 .extend(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"].map(str::to_owned));
             arguments.push("--innodb-flush-log-at-trx-commit=0".to_owned());
@@ -161,13 +169,18 @@ impl Server {
         arguments
     }
 
+    /// Some of the privilege tables are InnoDB's.
+    fn engine(&self) -> Engine {
+        if self.config.grant_tables { Engine::Innodb } else { self.config.engine }
+    }
+
     /// The data directory; without privilege tables an empty one will do.
     fn data_directory(&self, namespaces: &Namespaces) -> Result<PathBuf> {
         let grants = self.config.grant_tables;
-        let name = match (grants, self.config.innodb) {
+        let name = match (grants, self.engine()) {
             (true, _) => "data-grants",
-            (false, true) => "data-innodb",
-            (false, false) => "data",
+            (false, Engine::Innodb) => "data-innodb",
+            (false, Engine::Aria) => "data-aria",
         };
         let data = Path::new(HOME).join(name);
         if data.exists() {
@@ -178,12 +191,6 @@ impl Server {
             install_tables(namespaces.command(Namespace::Server, "mariadb-install-db"), &data)?;
         }
         Ok(data)
-    }
-
-    fn log_tail(&self) -> String {
-        let log = self.log().unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
     }
 }
 
