@@ -157,6 +157,15 @@ fn a_restarted_server_is_another_process() -> Result<()> {
     assert_ne!(before, after);
     assert_eq!(after, lab.server_pid()?);
     assert_eq!(lab.client()?.outcome, Outcome::Greeting);
+    // A server that was killed is gone, not a zombie; one that was stopped can be restarted.
+    lab.signal(Signal::Kill)?;
+    while std::fs::exists(format!("/proc/{after}"))? {}
+    assert_eq!(lab.client()?.outcome, Outcome::ConnectFailed);
+    assert!(lab.signal(Signal::Stop).is_err());
+    lab.restart_server(None)?;
+    lab.signal(Signal::Stop)?;
+    lab.restart_server(None)?;
+    assert_eq!(lab.client()?.outcome, Outcome::Greeting);
     Ok(())
 }
 
