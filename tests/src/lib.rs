@@ -9,3 +9,8 @@ pub mod clock;
 pub mod inside;
 pub mod lab;
 pub mod nameserver;
+mod tshark;
+mod wait;
+
+pub use tshark::tshark;
+pub use wait::wait_for;

@@ -6,7 +6,6 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::ifaddrs::getifaddrs;
@@ -14,6 +13,7 @@ use nix::net::if_::InterfaceFlags;
 
 use super::namespaces::{Namespaces, sysctl};
 use crate::lab::{Link, Namespace};
+use crate::wait_for;
 
 /// The server's addresses, for clients.
 pub(super) const SERVER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -78,13 +78,9 @@ pub(super) fn make(namespaces: &Namespaces, nameservers: &[IpAddr]) -> Result<()
 
 /// Waits until every interface is up and running.
 fn wait_up() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
     let running = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    while !getifaddrs()?.all(|interface| interface.flags.contains(running)) {
-        ensure!(Instant::now() < deadline, "the lab's links do not come up");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
+    let up = || Ok(getifaddrs()?.all(|interface| interface.flags.contains(running)));
+    wait_for("the lab's links come up", up)
 }
 
 /// Commands that set it up. It gets its link-local address from here: the kernel would make one only when it notices that the link

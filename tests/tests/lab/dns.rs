@@ -1,11 +1,10 @@
 //! The programmable nameserver, asked by the real resolver.
 
-use std::process::Command;
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use wrapwatch_tests::clients::{ClientsSpec, Outcome};
-use wrapwatch_tests::lab::{Files, Lab, LabConfig, Link};
+use wrapwatch_tests::lab::{Command, ExecResult, Files, Lab, LabConfig, Link, Namespace};
 use wrapwatch_tests::nameserver::{Rcode, Reply, Rule, Settings, Transport, Wrong, zone};
+use wrapwatch_tests::tshark;
 
 const MS: u64 = 1_000_000;
 
@@ -133,30 +132,36 @@ fn a_rule_can_be_for_a_few_queries_only_and_answers_can_be_late_or_twice() -> Re
 }
 
 #[test]
-fn a_capture_has_every_message() -> Result<()> {
+fn a_capture_has_every_message_also_of_a_slow_tcpdump() -> Result<()> {
     let lab = lab()?;
     lab.start_capture(Link::Dns)?;
+    let signal = |name: &str| format!("kill -{name} $(grep -lx tcpdump /proc/[0-9]*/comm | cut -d/ -f3)");
+    let shell = |script: String| ["sh".to_owned(), "-c".to_owned(), script];
+    let stopped = lab.exec(Namespace::Clients, shell(signal("STOP")))?;
+    assert_eq!(stopped.status, Some(0), "{stopped:?}");
     lab.clients(ClientsSpec { concurrency: 20, ..ClientsSpec::one_by_one(300) })?;
+    // It goes on only while the capture is being ended.
+    let later = Command::Exec {
+        ns: Namespace::Clients,
+        argv: shell(format!("sleep 0.5; {}", signal("CONT"))).to_vec(),
+        timeout_ms: 10_000,
+    };
+    let later = lab.begin::<ExecResult>(later)?;
     let path = lab.stop_capture(Link::Dns)?.path;
-    let fields =
-        ["-Y", "dns", "-T", "fields", "-e", "dns.id", "-e", "dns.flags.response", "-e", "dns.qry.name"];
-    let output = Command::new("tshark").arg("-r").arg(path).args(fields).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut captured: Vec<_> = String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect();
-    let mut logged: Vec<_> = lab
-        .take_dns_log()?
-        .iter()
-        .flat_map(|entry| {
-            // Wireshark's booleans: 4.0 and before 0 and 1, since then False and True.
-            ["False", "True"].map(|response| format!("{:#06x}\t{response}\t{}", entry.id, entry.qname))
-        })
-        .collect();
-    for line in &mut captured {
-        *line = line.replace("\t0\t", "\tFalse\t").replace("\t1\t", "\tTrue\t");
+    assert_eq!(later.wait()?.status, Some(0));
+
+    let fields = ["dns.id", "dns.flags.response", "dns.qry.name"];
+    let mut captured: Vec<_> =
+        tshark(&path, "frame", &fields)?.iter().map(|packet| packet.join(" ")).collect();
+    let mut logged = Vec::new();
+    for entry in lab.take_dns_log()? {
+        for response in [0, 1] {
+            logged.push(format!("{:#06x} {response} {}", entry.id, entry.qname));
+        }
     }
     captured.sort_unstable();
     logged.sort_unstable();
     assert_eq!(captured.len(), 4 * 300);
-    assert_eq!(captured, logged);
+    assert_eq!(captured, logged, "and no packet besides");
     Ok(())
 }

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use wrapwatch_tests::clients::{ClientsSpec, Outcome};
 use wrapwatch_tests::lab::{Files, Lab, LabConfig, Link};
 use wrapwatch_tests::nameserver::Rule;
+use wrapwatch_tests::wait_for;
 
 /// Processes that have a lab's file system among their mounts: all that are in its mount namespaces.
 fn processes_of(marker: &str) -> Result<Vec<u32>> {
@@ -35,15 +35,8 @@ fn lives(pid: u32) -> bool {
 }
 
 fn wait_until_gone(marker: &str, pids: &[u32]) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let mut left = processes_of(marker)?;
-        left.extend(pids.iter().filter(|pid| lives(**pid)));
-        if left.is_empty() {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "of {marker} there are still the processes {left:?}");
-    }
+    wait_for("all processes are gone", || Ok(processes_of(marker)?.is_empty()))?;
+    wait_for("all processes are dead", || Ok(!pids.iter().any(|pid| lives(*pid))))
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The server's own ways: options, errors, signals, being starved, being restarted.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use wrapwatch_tests::clients::{ClientResult, ClientsSpec, LeaveBy, Mode, Outcome, Source};
-use wrapwatch_tests::lab::{Files, Lab, LabConfig, Namespace, ServerConfig, Signal};
+use wrapwatch_tests::lab::{ExecResult, Files, Lab, LabConfig, Link, Namespace, ServerConfig, Signal};
 use wrapwatch_tests::nameserver::Rule;
+use wrapwatch_tests::{tshark, wait_for};
 
 const MS: u64 = 1_000_000;
 
@@ -111,7 +114,7 @@ fn a_starved_server_is_slow_and_recovers() -> Result<()> {
     };
     let before = policies()?;
     let burning = lab.begin_burn(2_000)?;
-    while policies()?.iter().any(|policy| policy != "5") {}
+    wait_for("all threads are idle ones", || Ok(policies()?.iter().all(|policy| policy == "5")))?;
     let slow = lab.clients(ClientsSpec::at_once(10))?;
     burning.wait()?;
     let longest = slow.iter().map(ClientResult::waited_ns).max().unwrap_or(0);
@@ -127,11 +130,19 @@ fn a_starved_server_is_slow_and_recovers() -> Result<()> {
 fn clients_can_give_up_by_fin_and_by_rst() -> Result<()> {
     let lab = Lab::start(LabConfig::default())?;
     lab.rules([Rule::delay(500)])?;
-    for by in [LeaveBy::Fin, LeaveBy::Rst] {
+    for (by, resets) in [(LeaveBy::Fin, "0"), (LeaveBy::Rst, "1")] {
+        lab.start_capture(Link::Clients)?;
         let mode = Mode::GiveUp { after_ms: 100, by };
         let client = &lab.clients(ClientsSpec { mode, ..ClientsSpec::default() })?[0];
         assert_eq!((client.outcome, client.t_first_byte_ns), (Outcome::GaveUp, None));
         assert!((100 * MS..480 * MS).contains(&client.waited_ns()), "{client:?}");
+        let path = lab.stop_capture(Link::Clients)?.path;
+        let from = format!(
+            "ip.src == {} and (tcp.flags.fin == 1 or tcp.flags.reset == 1)",
+            client.source.expect("it was connected").ip()
+        );
+        // The first such packet: after a FIN, what the server still sends is answered by a reset.
+        assert_eq!(tshark(&path, &from, &["tcp.flags.reset"])?.first(), Some(&vec![resets.to_owned()]));
     }
     Ok(())
 }
@@ -159,7 +170,7 @@ fn a_restarted_server_is_another_process() -> Result<()> {
     assert_eq!(lab.client()?.outcome, Outcome::Greeting);
     // A server that was killed is gone, not a zombie; one that was stopped can be restarted.
     lab.signal(Signal::Kill)?;
-    while std::fs::exists(format!("/proc/{after}"))? {}
+    wait_for("the server is gone", || Ok(!std::fs::exists(format!("/proc/{after}"))?))?;
     assert_eq!(lab.client()?.outcome, Outcome::ConnectFailed);
     assert!(lab.signal(Signal::Stop).is_err());
     lab.restart_server(None)?;
@@ -187,7 +198,9 @@ fn commands_run_where_they_are_told_and_not_for_ever() -> Result<()> {
         argv: ["sh", "-c", "echo begun; sleep 60 & wait"].map(str::to_owned).to_vec(),
         timeout_ms: 200,
     };
-    let result: wrapwatch_tests::lab::ExecResult = lab.begin(command)?.wait()?;
+    let begun = Instant::now();
+    let result: ExecResult = lab.begin(command)?.wait()?;
+    assert!(begun.elapsed() < Duration::from_secs(10), "what the command started must not be waited for");
     assert_eq!((result.timed_out, result.stdout.as_str()), (true, "begun\n"));
     Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use wrapwatch_tests::clients::{ClientsSpec, Mode, Outcome, Source};
 use wrapwatch_tests::lab::{Files, Lab, LabConfig, Program, ServerConfig, Write};
 use wrapwatch_tests::nameserver::{Rule, zone};
+use wrapwatch_tests::wait_for;
 
 const MS: u64 = 1_000_000;
 
@@ -108,7 +109,7 @@ fn a_unix_client_is_not_checked_but_waits_for_the_same_thread() -> Result<()> {
     lab.rules([Rule::delay(400)])?;
     let slow = lab.begin_clients(ClientsSpec::default())?;
     // Its first query shows that its check has begun.
-    while lab.dns_log()?.is_empty() {}
+    wait_for("the first query", || Ok(!lab.dns_log()?.is_empty()))?;
     let waited = lab.clients(unix)?[0].waited_ns();
     assert!(waited > 200 * MS, "{waited} ns");
     assert_eq!(slow.wait()?[0].outcome, Outcome::Greeting);
