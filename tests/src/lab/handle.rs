@@ -133,6 +133,11 @@ impl Lab {
         self.dns(Settings { rules: Some(rules.into_iter().collect()), ..Settings::default() })
     }
 
+    /// The queries so far.
+    pub fn dns_log(&self) -> Result<Vec<LogEntry>> {
+        self.obey(Command::DnsLog { clear: false })
+    }
+
     /// The queries since the last time, which are forgotten.
     pub fn take_dns_log(&self) -> Result<Vec<LogEntry>> {
         self.obey(Command::DnsLog { clear: true })

@@ -19,6 +19,6 @@ mod protocol;
 
 pub use handle::{Lab, Pending};
 pub use protocol::{
-    Capture, Command, ExecResult, Files, LabConfig, LabInfo, Link, Namespace, Program, Reply, Request,
-    ServerConfig, Signal, Welcome, Write,
+    Capture, Command, Engine, ExecResult, Files, LabConfig, LabInfo, Link, Namespace, Program, Reply,
+    Request, ServerConfig, Signal, Welcome, Write,
 };

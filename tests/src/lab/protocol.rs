@@ -24,6 +24,8 @@ pub struct LabConfig {
     pub files: Files,
     /// The server.
     pub server: ServerConfig,
+    /// Whether it is started with the lab.
+    pub start_server: bool,
     /// The library to preload; else looked for beside the lab's own executable.
     pub preload: Option<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl Default for LabConfig {
             ],
             files: Files::default(),
             server: ServerConfig::default(),
+            start_server: true,
             preload: None,
         }
     }
@@ -55,12 +58,21 @@ pub enum Program {
     Mysqld,
 }
 
+/// The default storage engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Aria, and no InnoDB at all: starts in a tenth of a second.
+    #[default]
+    Aria,
+    /// InnoDB.
+    Innodb,
+}
+
 /// The server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Whether it is started with the lab.
-    pub start: bool,
     /// Its name.
     pub program: Program,
     /// Whether it checks its clients with libwrap.
@@ -75,21 +87,20 @@ pub struct ServerConfig {
     /// With privilege tables (0.8 s longer): only root@localhost may log in, and error 1130 is for all others. Else there are none, and
     /// everybody may.
     pub grant_tables: bool,
-    /// With InnoDB (slower to start); always with `grant_tables`.
-    pub innodb: bool,
+    /// Where its tables are; with `grant_tables` always InnoDB.
+    pub engine: Engine,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            start: true,
             program: Program::default(),
             wrapped: true,
             daemon: None,
             options: Vec::new(),
             skip_name_resolve: true,
             grant_tables: false,
-            innodb: false,
+            engine: Engine::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::clock::now_ns;
 /// Port of DNS.
 const PORT: u16 = 53;
 /// A TCP connection without a query for so long is closed.
-const TCP_IDLE: Duration = Duration::from_secs(120);
+const TCP_IDLE: Duration = Duration::from_mins(2);
 /// Nothing here takes longer than this to open or close its sockets.
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
 

@@ -38,13 +38,12 @@ fn raw_records_have_the_names_and_not_a_byte_of_sql() {
     let lab = Lab::start(LabConfig::default()).unwrap();
     let pid = lab.server_pid().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let guard = runtime.enter();
+    let _guard = runtime.enter();
     let mut probe = Probe::attach(&Options::default()).unwrap();
     let mut ring = probe.take_ring().unwrap();
     let info = ProcessInfo::read(pid).unwrap();
     let libwrap = libwrap::find(pid).unwrap();
     probe.add_target(&info, libwrap.as_ref(), &[3306]).unwrap();
-    drop(guard);
     // Descriptors freed by DNS and the tables are used at once for the next clients' sockets.
     let mode = Mode::Query { sql: format!("SELECT '{LITERAL}'") };
     let spec = ClientsSpec { count: 200, concurrency: 8, mode, ..ClientsSpec::default() };
