@@ -24,7 +24,7 @@ pub(crate) const STEPS: [Step; 4] = [
 
 /// The command.
 pub(crate) fn run() -> Result<()> {
-    setup::ensure(Purpose::Check)?;
+    setup::ensure(&[Purpose::Build, Purpose::Lint])?;
     STEPS.iter().try_for_each(|(name, step)| {
         eprintln!("# {name}");
         step()

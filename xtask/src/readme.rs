@@ -6,10 +6,16 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cli, demo, process::output, workspace};
+use crate::{
+    cli, demo,
+    process::output,
+    setup::{self, Purpose},
+    workspace,
+};
 
 /// The command.
 pub(crate) fn run(options: &cli::Readme) -> Result<()> {
+    setup::ensure(&[Purpose::Build])?;
     demo::build(&["--quiet"])?;
     if options.check { check() } else { renew() }
 }

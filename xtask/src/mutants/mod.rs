@@ -30,7 +30,7 @@ pub(crate) fn run(options: &cli::Mutants) -> Result<()> {
         }
         return Ok(());
     }
-    setup::ensure(if options.no_lab { Purpose::Check } else { Purpose::Lab })?;
+    setup::ensure(if options.no_lab { &[Purpose::Build] } else { &[Purpose::Build, Purpose::Lab] })?;
     survey(&options.names, !options.no_lab)
 }
 

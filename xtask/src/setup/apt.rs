@@ -15,12 +15,19 @@ pub(crate) struct Apt {
     there: bool,
     updated: bool,
     wanted: Vec<&'static str>,
+    /// In a dry run: those of them that apt's lists do not have.
+    pub(crate) unknown: Vec<&'static str>,
 }
 
 impl Apt {
     /// Finds out whether this machine has apt.
     pub(crate) fn new() -> Self {
-        Self { there: !toolchain::on_path("apt-get").is_empty(), updated: false, wanted: Vec::new() }
+        Self {
+            there: !toolchain::on_path("apt-get").is_empty(),
+            updated: false,
+            wanted: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 
     /// Adds packages to what will be installed, or says why they cannot be. Renews apt's lists if they do not have
@@ -34,7 +41,7 @@ impl Apt {
                 continue;
             }
             if dry_run {
-                eprintln!("         apt's lists have no {package}: they would be renewed");
+                self.unknown.push(package);
                 continue;
             }
             if !self.updated {

@@ -25,7 +25,7 @@ pub(crate) const OTHER_WAY: &str = "another way to compile the kernel side: \
 pub(crate) struct Item {
     /// What it is, for a person.
     pub(crate) name: &'static str,
-    /// What first needs it.
+    /// What needs it.
     pub(crate) purpose: Purpose,
     /// What brings it.
     pub(crate) remedy: Remedy,
@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Check, Lab};
+    use Purpose::{Build, Lab, Lint};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -79,7 +79,7 @@ pub(crate) fn all() -> Vec<Item> {
     vec![
         Item {
             name: "rustfmt and clippy",
-            purpose: Check,
+            purpose: Lint,
             look: Look::With(host_lints),
             remedy: Remedy::Run(|| rustup(&["component", "add", "rustfmt", "clippy"])),
         },
@@ -104,7 +104,7 @@ pub(crate) fn all() -> Vec<Item> {
         },
         Item {
             name: "clippy for the bpf target",
-            purpose: Check,
+            purpose: Lint,
             look: Look::With(kernel_lints),
             remedy: Remedy::Packages {
                 names: &["rust-web-clippy"],

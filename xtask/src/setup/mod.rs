@@ -16,20 +16,23 @@ use crate::{
 mod apt;
 mod items;
 
-/// What a machine is to be made able to do. Each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a machine is to be made able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// `cargo build`.
     Build,
-    /// `cargo xtask test --fast`.
-    Check,
+    /// Formatting and clippy, of both sides.
+    Lint,
     /// The lab: end-to-end tests and the demo.
     Lab,
 }
 
+/// All of them.
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
+
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
-    let missing = look(Purpose::Lab, true);
+    let missing = look(EVERYTHING, true);
     if missing.is_empty() {
         eprintln!("nothing to do");
         return Ok(());
@@ -37,17 +40,17 @@ pub(crate) fn run(options: &cli::Setup) -> Result<()> {
     install(&missing, options.dry_run)
 }
 
-/// Installs what `purpose` needs; prints nothing when it is all there.
-pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
-    let missing = look(purpose, false);
+/// Installs what these purposes need; prints nothing when it is all there.
+pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let missing = look(purposes, false);
     if missing.is_empty() { Ok(()) } else { install(&missing, false) }
 }
 
-/// What of `purpose` is missing, said line by line.
-fn look(purpose: Purpose, say_present: bool) -> Vec<Item> {
+/// What is missing for these purposes, said line by line.
+fn look(purposes: &[Purpose], say_present: bool) -> Vec<Item> {
     let mut missing = Vec::new();
     for item in items::all() {
-        if item.purpose > purpose {
+        if !purposes.contains(&item.purpose) {
             continue;
         }
         match item.state() {
@@ -89,6 +92,9 @@ fn install(missing: &[Item], dry_run: bool) -> Result<()> {
     }
 
     eprintln!("\nto be done:");
+    if dry_run && !apt.unknown.is_empty() {
+        eprintln!("  renewing apt's lists, which do not have: {}", apt.unknown.join(" "));
+    }
     let packages = apt.install_command();
     for command in packages.iter().chain(&commands) {
         eprintln!("  {}", display(command));

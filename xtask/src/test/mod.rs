@@ -46,8 +46,8 @@ struct Run {
 
 impl Run {
     fn all(&mut self, options: &cli::Test) {
-        let purpose = if options.fast { Purpose::Check } else { Purpose::Lab };
-        let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purpose));
+        let purposes = if options.fast { &[Purpose::Build, Purpose::Lint] } else { setup::EVERYTHING };
+        let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
         if !self.step("set-up", prepare) {
             return;
         }
