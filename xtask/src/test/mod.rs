@@ -91,18 +91,23 @@ impl Run {
         ok
     }
 
+    /// Counts a failure that no test is to blame for.
+    fn fail(&mut self, error: &anyhow::Error) {
+        eprintln!("error: {error:#}");
+        self.tally.failed = self.tally.failed.saturating_add(1);
+    }
+
     /// Judges the skips and prints the summary.
     fn finish(mut self, options: &cli::Test) -> ExitCode {
-        let whole = options.filters.is_empty() && !options.fast;
-        let skips = Skips::read(&self.tally).and_then(|skips| {
-            skips.judge(&self.tally, whole)?;
-            Ok(skips)
-        });
-        let skips = skips.unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            self.tally.failed = self.tally.failed.saturating_add(1);
+        let all_went_well = self.done.iter().all(|step| step.error.is_none());
+        let whole = all_went_well && options.filters.is_empty() && !options.fast;
+        let skips = Skips::read(&self.tally).unwrap_or_else(|error| {
+            self.fail(&error);
             Skips::default()
         });
+        if let Err(error) = skips.judge(&self.tally, whole) {
+            self.fail(&error);
+        }
 
         println!();
         for step in &self.done {
