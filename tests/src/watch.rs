@@ -30,6 +30,8 @@ pub struct Watch {
     lines: mpsc::Receiver<String>,
     readers: Vec<JoinHandle<String>>,
     seen: Vec<Line>,
+    /// Connections told of so far.
+    told: usize,
 }
 
 /// What it had to say, all of it.
@@ -76,7 +78,7 @@ impl Watch {
             std::thread::spawn(move || read_lines(out, &sender)),
             std::thread::spawn(move || read_stderr(err, &ready)),
         ];
-        let watch = Self { child, lines, readers, seen: Vec::new() };
+        let watch = Self { child, lines, readers, seen: Vec::new(), told: 0 };
         match attached.recv_timeout(LIMIT) {
             Ok(()) => Ok(watch),
             Err(_) => {
@@ -104,6 +106,7 @@ impl Watch {
             let text = self.lines.recv_timeout(left).context("the line did not come")?;
             let line: Line = serde_json::from_str(&text).with_context(|| text.clone())?;
             let found = wanted(&line);
+            self.told += usize::from(matches!(line, Line::Connection(_)));
             self.seen.push(line);
             if let Some(found) = found {
                 return Ok(found);
@@ -111,12 +114,25 @@ impl Watch {
         }
     }
 
-    /// Waits until so many connections have been told of.
+    /// Waits until so many connections have been told of since it started.
     pub fn wait_connections(&mut self, count: usize) -> Result<()> {
-        let mut have = self.seen.iter().filter(|line| matches!(line, Line::Connection(_))).count();
-        while have < count {
+        while self.told < count {
             self.wait_for(|line| matches!(line, Line::Connection(_)).then_some(()))?;
-            have += 1;
+        }
+        Ok(())
+    }
+
+    /// Hands on every line as it comes, and keeps none of them, until so many connections have been told of since it started.
+    pub fn each_until_connections(
+        &mut self,
+        count: usize,
+        mut take: impl FnMut(&Line) -> Result<()>,
+    ) -> Result<()> {
+        while self.told < count {
+            self.wait_for(|_| Some(()))?;
+            for line in self.seen.drain(..) {
+                take(&line)?;
+            }
         }
         Ok(())
     }

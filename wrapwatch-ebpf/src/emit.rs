@@ -2,20 +2,37 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_ringbuf_output},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        generated::bpf_ringbuf_output,
+    },
 };
 use wrapwatch_common::{
     counters::Counter,
     records::{Header, Kind},
 };
 
-use crate::maps::{CONNS, COUNTS, EVENTS, WAKE_BYTES};
+use crate::maps::{CONNS, COUNTS, EVENTS, LAYOUT, WAKE_BYTES};
 
 /// Now, on the records' clock.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
+#[inline(always)]
+pub fn run_delay() -> u64 {
+    let Some(layout) = LAYOUT.get(0) else { return 0 };
+    if layout.task_run_delay == 0 {
+        return 0;
+    }
+    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        bpf_probe_read_kernel((task + u64::from(layout.task_run_delay)) as *const u64).unwrap_or(0)
+    }
 }
 
 /// Adds one to a counter of this CPU.

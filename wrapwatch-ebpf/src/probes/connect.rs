@@ -61,6 +61,7 @@ pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
     if class as u8 == Class::Dns as u8 || class as u8 == Class::Ident as u8 {
         rule::note(call.conn);
     }
+    let run_delay_ns = emit::run_delay();
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
     let scratch = scratch.cast::<u8>();
     const BODY: usize = size_of::<Connect>();
@@ -77,6 +78,7 @@ pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
         scratch.cast::<Connect>().write(Connect {
             hdr,
             enter_ns: call.enter_ns,
+            run_delay_ns,
             addr: *addr,
             fd: call.fd,
             ret,

@@ -118,6 +118,7 @@ fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
 fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
     let ts = emit::now();
     let addr = sockaddr::read(name);
+    let run_delay_ns = emit::run_delay();
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
     let scratch = scratch.cast::<u8>();
     const BODY: usize = size_of::<Payload>();
@@ -131,6 +132,7 @@ fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
         scratch.cast::<Payload>().write(Payload {
             hdr,
             enter_ns: call.enter_ns,
+            run_delay_ns,
             addr,
             fd: call.fd,
             full_len: full_len as u32,

@@ -190,6 +190,7 @@ fn payload(
     index: u16,
     ts: u64,
 ) {
+    let run_delay_ns = emit::run_delay();
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
     let scratch = scratch.cast::<u8>();
     const BODY: usize = size_of::<Payload>();
@@ -214,6 +215,7 @@ fn payload(
         scratch.cast::<Payload>().write(Payload {
             hdr,
             enter_ns: ts,
+            run_delay_ns,
             addr,
             fd,
             full_len: full_len as u32,
