@@ -56,6 +56,7 @@ pub enum Color {
 /// Options of everything that traces.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
+    /// Which processes
     #[command(flatten)]
     pub target: TargetArgs,
     /// Stop after this time (60s, 10m, 1h)
