@@ -266,22 +266,29 @@ fn handle(shared: &Arc<Shared>, address: IpAddr, client: SocketAddr, bytes: &[u8
         replies: 0,
     });
     let exceptions = Arc::clone(&lock(&shared.exceptions));
-    for reply in decide(&mut lock(&shared.rules), address, transport, &asked) {
-        let Some(bytes) = asked.reply(&reply, &exceptions, transport) else { continue };
-        let after_ms = reply.after_ms;
+    let replies = decide(&mut lock(&shared.rules), address, transport, &asked);
+    let encode = |reply: Reply| asked.reply(&reply, &exceptions, transport).map(|bytes| (reply, bytes));
+    let (now, later): (Vec<_>, Vec<_>) =
+        replies.into_iter().filter_map(encode).partition(|(reply, _)| reply.after_ms == 0);
+    // All are noted before any is sent: whoever has an answer can rely on the log.
+    for _ in &now {
+        lock(&shared.log).note(number, now_ns());
+    }
+    for (reply, bytes) in now {
+        if way.send(address, &reply, &bytes).is_err() {
+            lock(&shared.log).retract(number);
+        }
+    }
+    for (reply, bytes) in later {
         let (theirs, way) = (Arc::clone(shared), way.clone());
+        let due_ns = received_ns + reply.after_ms * 1_000_000;
         let send = move || {
-            // Before it is sent: whoever has the answer can rely on the log.
             lock(&theirs.log).note(number, now_ns());
             if way.send(address, &reply, &bytes).is_err() {
                 lock(&theirs.log).retract(number);
             }
         };
-        if after_ms == 0 {
-            send();
-        } else {
-            shared.later.at(received_ns + after_ms * 1_000_000, Box::new(send));
-        }
+        shared.later.at(due_ns, Box::new(send));
     }
 }
 
