@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 
+use super::config::{Files, LabConfig, ServerConfig};
 use super::parts;
 use super::protocol::{
-    Capture, Command, ExecResult, Files, LabConfig, LabInfo, Link, Namespace, Reply, Request, ServerConfig,
-    Signal, Welcome,
+    Capture, Command, ExecResult, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome,
 };
 use crate::clients::{ClientResult, ClientsSpec};
 use crate::nameserver::{LogEntry, Rule, Settings};
