@@ -60,7 +60,6 @@ impl Service {
 #[derive(Debug)]
 pub(super) struct Sock {
     pub fd: i32,
-    pub tid: u32,
     pub service: Service,
     pub server: ServerId,
     stream: bool,
@@ -135,7 +134,6 @@ impl Resolver {
         }
         self.socks.push(Sock {
             fd,
-            tid: now.tid,
             service,
             server,
             stream,

@@ -71,7 +71,7 @@ pub(super) struct Story {
     pub left: Option<(LeaveKind, KtimeNs)>,
     /// The accept thread's next accept, and whether that client was queued before this check's end.
     pub next_accept: Option<(KtimeNs, bool)>,
-    /// Last record of the accept thread before a hand-over.
+    /// Last record of the accept thread but the end.
     pub last_step: KtimeNs,
     pub behind: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
@@ -208,7 +208,7 @@ impl Story {
             spans.push(Span { from, to: end, cause, server: None });
         }
         let stops =
-            stopped.iter().map(|&(from, to)| Span { from, to, cause: StallCause::Stopped, server: None });
+            stopped.iter().map(|&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None });
         spans.extend(stops);
         spans
     }
@@ -220,9 +220,7 @@ impl Story {
         let at = KtimeNs(hdr.ts_ns);
         if hdr.tid != self.tid {
             self.handover = Some(self.handover.map_or(at, |known| known.min(at)));
-        } else if self.handover.is_none()
-            && !matches!(event, Event::FirstPacket(_) | Event::Exit(_) | Event::Exec(_))
-        {
+        } else if !matches!(event, Event::FirstPacket(_) | Event::Exit(_) | Event::Exec(_)) {
             let closing = matches!(event, Event::Close(r) if r.class == abi::Class::Accepted as u8);
             if !closing && !matches!(event, Event::Shutdown(_)) {
                 self.last_step = self.last_step.max(at);
@@ -287,10 +285,10 @@ impl Story {
         if self.is_mine(&rec.hdr) {
             let call = self.call(&rec.hdr, rec.enter_ns, StallCause::File);
             self.check.span(call, ctx.limits.spans);
-            self.check.open(path, kind, call, rec.hdr.tid, rec.ret, limit);
+            self.check.open(path, kind, call, rec.ret, limit);
         } else if rec.ret >= 0 {
             let what = FdKind::File(None, PathKind::Else);
-            self.check.use_fd(FdUse { fd: rec.ret, tid: rec.hdr.tid, what }, limit);
+            self.check.use_fd(FdUse { fd: rec.ret, what }, limit);
         }
     }
 
@@ -314,7 +312,7 @@ impl Story {
         }
         if let Some((service, server)) = service {
             if mine {
-                self.check.lookup_begins();
+                self.check.lookup_begins(matches!(service, Service::Dns | Service::Ident));
                 let (cause, server) = match service {
                     Service::Ident => (StallCause::Ident, None),
                     _ => (StallCause::Dns, Some(server)),
@@ -336,7 +334,7 @@ impl Story {
     }
 
     fn syslog(&mut self, fd: i32, tid: u32, call: Span, ctx: &Ctx<'_>) {
-        self.check.use_fd(FdUse { fd, tid, what: FdKind::Syslog }, ctx.limits.uses);
+        self.check.use_fd(FdUse { fd, what: FdKind::Syslog }, ctx.limits.uses);
         if tid == self.tid {
             self.check.span(call, ctx.limits.spans);
             self.check.syslog_end = self.check.syslog_end.max(Some(call.to));
@@ -349,7 +347,7 @@ impl Story {
             other.ns = other.ns.saturating_add(call.ns());
             other.matters |= matters;
         }
-        self.check.use_fd(FdUse { fd, tid: self.tid, what: FdKind::Other(index) }, ctx.limits.uses);
+        self.check.use_fd(FdUse { fd, what: FdKind::Other(index) }, ctx.limits.uses);
     }
 
     fn io(&mut self, rec: &abi::Io, ctx: &mut Ctx<'_>) {
