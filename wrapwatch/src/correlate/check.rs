@@ -149,14 +149,7 @@ impl Check {
     }
 
     /// A file was opened, or could not be.
-    pub(super) fn open(
-        &mut self,
-        path: Arc<str>,
-        kind: PathKind,
-        call: Span,
-        ret: i32,
-        limit: usize,
-    ) {
+    pub(super) fn open(&mut self, path: Arc<str>, kind: PathKind, call: Span, ret: i32, limit: usize) {
         let file = self.file(&path, call.from, limit);
         if let Some(file) = file.and_then(|file| self.files.get_mut(file)) {
             file.ns = file.ns.saturating_add(call.ns());

@@ -29,6 +29,7 @@ mod seqs;
 mod servers;
 mod stall;
 mod story;
+mod take;
 mod tell;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
