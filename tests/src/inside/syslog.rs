@@ -1,0 +1,94 @@
+//! The server's `/dev/log`: read, or frozen with a full buffer, so that whoever logs blocks.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What the buffer is filled with.
+const FILLER: &[u8] = b"<7>filler of the lab";
+/// More than any queue holds.
+const MOST_SENDERS: usize = 4096;
+
+#[derive(Default)]
+struct State {
+    messages: Vec<String>,
+    frozen: bool,
+}
+
+/// The log's reader.
+pub(super) struct Syslog {
+    path: PathBuf,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Syslog {
+    /// Makes the socket and begins to read.
+    pub(super) fn start(path: PathBuf) -> Result<Self> {
+        let socket = UnixDatagram::bind(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        socket.set_nonblocking(true)?;
+        let shared = Arc::<(Mutex<State>, Condvar)>::default();
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new().name("syslog".into()).spawn(move || read(&socket, &theirs))?;
+        Ok(Self { path, shared })
+    }
+
+    /// Messages so far.
+    pub(super) fn messages(&self, clear: bool) -> Vec<String> {
+        let mut state = lock(&self.shared.0);
+        if clear { std::mem::take(&mut state.messages) } else { state.messages.clone() }
+    }
+
+    /// From its return on nobody reads and the buffer is full, or it is read again.
+    pub(super) fn freeze(&self, frozen: bool) -> Result<()> {
+        lock(&self.shared.0).frozen = frozen;
+        self.shared.1.notify_all();
+        if !frozen {
+            return Ok(());
+        }
+        // One sender's own buffer may be full before the reader's queue is: only a new sender tells.
+        for _ in 0..MOST_SENDERS {
+            let sender = UnixDatagram::unbound()?;
+            sender.set_nonblocking(true)?;
+            sender.connect(&self.path)?;
+            let mut sent = 0;
+            let error = loop {
+                match sender.send(FILLER) {
+                    Ok(_) => sent += 1,
+                    Err(error) => break error,
+                }
+            };
+            match (error.kind(), sent) {
+                (ErrorKind::WouldBlock, 0) => return Ok(()),
+                (ErrorKind::WouldBlock, _) => {}
+                _ => return Err(error).context("cannot fill the syslog socket"),
+            }
+        }
+        bail!("the syslog socket does not fill up")
+    }
+}
+
+fn read(socket: &UnixDatagram, shared: &(Mutex<State>, Condvar)) {
+    let (state, changed) = shared;
+    let mut message = [0; 8192];
+    loop {
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        // Held while it reads: once frozen is set, nothing is taken out any more.
+        let mut state =
+            changed.wait_while(lock(state), |state| state.frozen).unwrap_or_else(PoisonError::into_inner);
+        if let Ok(len) = socket.recv(&mut message)
+            && &message[..len] != FILLER
+        {
+            state.messages.push(String::from_utf8_lossy(&message[..len]).into_owned());
+        }
+    }
+}
