@@ -78,7 +78,6 @@ impl Correlator {
                 unix: &mut self.unix,
                 paths: &mut self.paths,
                 targets: &self.targets,
-                sock_errors: &self.sock_errors,
                 limits: &self.config.limits,
             };
             let ident = socket.server.port() == IDENT_PORT;

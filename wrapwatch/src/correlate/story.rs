@@ -171,12 +171,7 @@ impl Story {
     }
 
     /// What the check's time up to `end` was spent on; waits that are still going on last until `end`.
-    pub(super) fn spans(
-        &self,
-        end: KtimeNs,
-        longest_wait_ns: Option<u64>,
-        stopped: &[(KtimeNs, KtimeNs)],
-    ) -> Vec<Span> {
+    pub(super) fn spans(&self, end: KtimeNs, longest_wait_ns: Option<u64>) -> Vec<Span> {
         let mut spans = self.check.spans.clone();
         for asked in self.resolver.queries.iter().filter(|asked| asked.tid == self.tid) {
             let ident = self.resolver.lookups.get(asked.lookup).is_some_and(|l| l.kind == LookupKind::Ident);
@@ -194,9 +189,6 @@ impl Story {
         if let Some((cause, from)) = self.check.inside {
             spans.push(Span { from, to: end, cause, server: None });
         }
-        let stops =
-            stopped.iter().map(|&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None });
-        spans.extend(stops);
         spans
     }
 
