@@ -18,7 +18,7 @@ pub(super) enum End {
     /// It has not.
     Pending,
     /// The thread went on without an answer; `seq` is the record that showed it.
-    WentOn { at: KtimeNs, seq: u32, error_seen: bool },
+    WentOn { at: KtimeNs, seq: u32 },
     /// A call said that it failed.
     Failed { at: KtimeNs },
     /// A call said that it took too long.
@@ -77,19 +77,19 @@ impl Asked {
         self.sent.is_none() && self.id.is_none() && self.end == End::Pending
     }
 
-    /// How it ended. `answered_meanwhile`: the thread had got another answer to the same lookup, so going on says nothing about this server.
-    pub(super) fn outcome(&self, seqs: &Seqs, answered_meanwhile: bool) -> QueryOutcome {
+    /// How it ended. `error`: an ICMP error of this server came just before the thread went on. `answered_meanwhile`: the thread had got another
+    /// answer to the same lookup, so going on says nothing about this server.
+    pub(super) fn outcome(&self, seqs: &Seqs, error: bool, answered_meanwhile: bool) -> QueryOutcome {
         match self.end {
             End::Pending => QueryOutcome::Unseen,
             End::Answered { .. } => QueryOutcome::Answered,
-            End::Failed { .. } => QueryOutcome::Unreachable,
             End::TimedOut { .. } => QueryOutcome::Timeout,
             End::WentOn { .. } if self.sent.is_none() => QueryOutcome::Unseen,
             End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
-            End::WentOn { error_seen: true, .. } => QueryOutcome::Unreachable,
+            End::WentOn { .. } if error => QueryOutcome::Unreachable,
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
             End::WentOn { .. } if answered_meanwhile => QueryOutcome::Unseen,
-            End::WentOn { .. } => QueryOutcome::Unreachable,
+            End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,
         }
     }
 

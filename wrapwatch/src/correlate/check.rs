@@ -76,7 +76,6 @@ pub(super) struct OtherUsed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FdUse {
     pub fd: i32,
-    pub tid: u32,
     pub what: FdKind,
 }
 
@@ -104,7 +103,7 @@ pub(super) struct Check {
     pub returned: Option<(KtimeNs, i32)>,
     /// `rfc931` or `shell_cmd` was entered and has not returned.
     pub inside: Option<(StallCause, KtimeNs)>,
-    /// The rule last named, and whether the table it is in is still being read.
+    /// The rule last named, and whether no table was closed since.
     pub context: Option<RuleAt>,
     pub context_fresh: bool,
     /// The rule that forced the first lookup.
@@ -141,23 +140,16 @@ impl Check {
         self.context = rule;
     }
 
-    /// A lookup begins; the rule named last forced it, if it is the first.
-    pub(super) fn lookup_begins(&mut self) {
-        if self.forced.is_none() && self.context_fresh {
+    /// A lookup begins; the rule named last forced it, if it is the first. `read`: the kernel side reads the context at this call, so that the
+    /// last one is in force; else it may be of a table that is closed.
+    pub(super) fn lookup_begins(&mut self, read: bool) {
+        if self.forced.is_none() && (read || self.context_fresh) {
             self.forced.clone_from(&self.context);
         }
     }
 
     /// A file was opened, or could not be.
-    pub(super) fn open(
-        &mut self,
-        path: Arc<str>,
-        kind: PathKind,
-        call: Span,
-        tid: u32,
-        ret: i32,
-        limit: usize,
-    ) {
+    pub(super) fn open(&mut self, path: Arc<str>, kind: PathKind, call: Span, ret: i32, limit: usize) {
         let file = self.file(&path, call.from, limit);
         if let Some(file) = file.and_then(|file| self.files.get_mut(file)) {
             file.ns = file.ns.saturating_add(call.ns());
@@ -169,7 +161,7 @@ impl Check {
             self.tables.push(TableUse { kind, path, fd, done, opened: ret >= 0, eof: false, rule: None });
         }
         if ret >= 0 {
-            self.use_fd(FdUse { fd: ret, tid, what: FdKind::File(file, kind) }, limit);
+            self.use_fd(FdUse { fd: ret, what: FdKind::File(file, kind) }, limit);
         }
         self.opened_last = ret >= 0;
     }
@@ -246,7 +238,7 @@ impl Check {
                 }
                 self.context_fresh = false;
             }
-            FdKind::File(_, PathKind::Hosts) => self.lookup_begins(),
+            FdKind::File(_, PathKind::Hosts) => self.lookup_begins(true),
             _ => {}
         }
         true

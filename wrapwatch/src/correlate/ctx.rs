@@ -52,7 +52,6 @@ pub(super) struct Ctx<'a> {
     pub unix: &'a mut UnixPaths,
     pub paths: &'a mut Paths,
     pub targets: &'a HashMap<u32, Target>,
-    pub sock_errors: &'a SockErrors,
     pub limits: &'a Limits,
 }
 
@@ -130,7 +129,7 @@ impl UnixPaths {
 #[derive(Debug, Default)]
 pub(super) struct SockErrors(VecDeque<(SocketAddr, KtimeNs)>);
 
-const ERRORS_MAX: usize = 256;
+const ERRORS_MAX: usize = 1024;
 /// How soon after the error a thread that waits in `poll` does something.
 const WOKEN_WITHIN_NS: u64 = 100_000_000;
 

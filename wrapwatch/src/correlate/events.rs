@@ -10,7 +10,7 @@ use crate::model::KtimeNs;
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Client, Story};
-use super::{Correlator, Ctx, Listener};
+use super::{ACCEPTS_LOST, Correlator, Ctx, Listener};
 
 impl Correlator {
     /// Takes an event.
@@ -73,9 +73,6 @@ impl Correlator {
         self.stats.accepts += 1;
         let at = KtimeNs(hdr.ts_ns);
         self.end_unseen(hdr.conn, "its number was given again");
-        if let Some(&old) = self.fds.get(&watch_key(hdr.tgid, rec.fd)) {
-            self.end_unseen(old, "its end was not seen");
-        }
         self.make_room();
         let mut story = Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at);
         story.seqs.insert(hdr.seq);
@@ -84,8 +81,12 @@ impl Correlator {
         if story.sk != 0 {
             self.socks.insert(story.sk, story.conn);
         }
-        self.fds.insert(watch_key(hdr.tgid, rec.fd), hdr.conn);
+        let same_fd = self.fds.insert(watch_key(hdr.tgid, rec.fd), hdr.conn);
         self.open.insert(hdr.conn, Box::new(story));
+        // One that has ended waits only to be told; its number is free for others.
+        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| !story.is_told())) {
+            self.end_unseen(old, "its end was not seen");
+        }
     }
 
     /// Tells a connection that cannot go on any more.
@@ -178,12 +179,12 @@ impl Correlator {
             }
             self.schedule(last);
         }
-        if let Some(established) = story.established
-            && let Some(thread) = self.threads.get(&key)
-        {
+        let Some(thread) = self.threads.get_mut(&key) else { return };
+        thread.delays.forget_before(story.accepted);
+        if let Some(established) = story.established {
             story.behind = thread.history.behind(established, story.accepted);
-            if lost && story.behind.count > 0 {
-                story.miss("an accept before it was lost: who it waited behind may be incomplete");
+            if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
+                story.miss(ACCEPTS_LOST);
             }
         }
     }
@@ -210,7 +211,6 @@ impl Correlator {
             unix: &mut self.unix,
             paths: &mut self.paths,
             targets: &self.targets,
-            sock_errors: &self.sock_errors,
             limits: &self.config.limits,
         };
         if let Some(story) = self.open.get_mut(&hdr.conn) {
@@ -290,7 +290,6 @@ impl Correlator {
             unix: &mut self.unix,
             paths: &mut self.paths,
             targets: &self.targets,
-            sock_errors: &self.sock_errors,
             limits: &self.config.limits,
         };
         ctx.path(tgid, path.as_bytes())

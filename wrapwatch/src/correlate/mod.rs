@@ -17,6 +17,7 @@
 mod asked;
 mod check;
 mod config;
+mod cpu;
 mod ctx;
 mod events;
 mod handshakes;
@@ -29,29 +30,37 @@ mod seqs;
 mod servers;
 mod stall;
 mod story;
+mod take;
 mod tell;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use wrapwatch_common::counters::Counter;
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{ClockPair, Connection, KtimeNs};
+use crate::model::{ClockPair, Connection, KtimeNs, StallCause};
 
 pub use config::{Config, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
 pub use stall::OpenCheck;
 
+use cpu::RunDelays;
 use ctx::{Ctx, Paths, SockErrors, Target, UnixPaths};
 use handshakes::Handshakes;
+use parts::Span;
 use queue::{Held, History};
 use servers::Servers;
 use story::{Birth, Story};
+use tell::Teller;
 
 /// How much later an event of another thread may arrive than one that happened after it.
 pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
+
+/// Why it may not be known who a connection waited behind.
+const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
 
 /// An accept thread.
 #[derive(Debug, Default)]
@@ -62,6 +71,7 @@ struct AcceptThread {
     history: History,
     /// An accept of this thread was lost since the last that was seen.
     lost_accept: bool,
+    delays: RunDelays,
 }
 
 /// How much there was, and what did not fit.
@@ -112,6 +122,8 @@ pub struct Correlator {
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Connection>,
     now: KtimeNs,
+    /// When accept records were last known to be lost.
+    accepts_lost_at: Option<KtimeNs>,
     stats: Stats,
 }
 
@@ -132,6 +144,7 @@ impl Correlator {
             due: BTreeSet::new(),
             ready: VecDeque::new(),
             now: KtimeNs(0),
+            accepts_lost_at: None,
             stats: Stats::default(),
             config,
         }
@@ -159,12 +172,31 @@ impl Correlator {
         }
     }
 
-    /// Events were lost since the last call, by counter. A connection's own losses show by its numbers; these show in none:
-    /// a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
+    /// The scheduler's count of the time that a thread was ready to run and did not, in nanoseconds (`/proc/PID/task/TID/schedstat`, second number), at
+    /// `at`. For the threads of [`Self::accept_threads`], a few times a second, each time before the events that came meanwhile are pushed.
+    pub fn note_run_delay(&mut self, tgid: u32, tid: u32, at: KtimeNs, total_ns: u64) {
+        if let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) {
+            thread.delays.sample(at, total_ns);
+        }
+    }
+
+    /// Process and thread of every accept thread seen so far, in order.
+    pub fn accept_threads(&self) -> Vec<(u32, u32)> {
+        let half = |n: u64| u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0);
+        let mut threads: Vec<_> = self.threads.keys().map(|key| (half(key >> 32), half(*key))).collect();
+        threads.sort_unstable();
+        threads
+    }
+
+    /// Events were lost since the last call, by counter; best asked for before the events that came meanwhile are pushed. A connection's own losses
+    /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
     pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
             let why = match counter {
-                Counter::LostAccept => "accept records were lost: who it waited behind may be incomplete",
+                Counter::LostAccept => {
+                    self.accepts_lost_at = Some(self.now);
+                    ACCEPTS_LOST
+                }
                 Counter::LostSockState => {
                     "socket states were lost: the handshake or the client's leaving may be missing"
                 }
@@ -213,6 +245,11 @@ impl Correlator {
         }
     }
 
+    /// Clients whose handshake was completed, and that neither left nor were accepted.
+    pub fn still_queued(&self) -> u64 {
+        self.handshakes.iter().filter(|handshake| handshake.left.is_none()).count() as u64
+    }
+
     /// How much there was.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -228,13 +265,17 @@ impl Correlator {
         let Some(story) = self.open.get_mut(&conn).filter(|story| story.over.is_none()) else { return };
         let end = if still && story.in_check() == Some(true) { self.now } else { story.check_end() };
         let end = end.max(story.accepted);
+        let key = thread_key(story.tgid, story.tid);
         let target = self.targets.get(&story.tgid);
-        let longest = target.and_then(|target| target.info.resolver_wait_ns);
-        let stops = target.map(|target| target.stops.as_slice()).unwrap_or_default();
-        let painted: std::sync::Arc<[_]> =
-            parts::paint(&story.spans(end, longest, stops), story.accepted, end).into();
+        let mut spans = story.spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        if let Some(thread) = self.threads.get(&key) {
+            spans.extend(thread.delays.spans(&spans, story.accepted, end));
+        }
+        let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
+        spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
+        let painted: Arc<[Span]> = parts::paint(&spans, story.accepted, end).into();
         story.over = Some((end, painted.clone()));
-        if let Some(thread) = self.threads.get_mut(&thread_key(story.tgid, story.tid)) {
+        if let Some(thread) = self.threads.get_mut(&key) {
             let held = Held { conn, from: story.accepted, check_end: end, to: end, check: painted };
             thread.history.push(held, self.config.limits.history);
         }
@@ -243,7 +284,7 @@ impl Correlator {
     /// Ends a connection's story and tells it.
     fn conclude(&mut self, conn: u64, still: bool) {
         self.close_check(conn, still);
-        let Some(story) = self.open.remove(&conn) else { return };
+        let Some(mut story) = self.open.remove(&conn) else { return };
         if let Some(due) = story.due {
             self.due.remove(&(due, conn));
         }
@@ -256,7 +297,19 @@ impl Correlator {
             self.stats.orphans += 1;
             return;
         }
-        let connection = tell::tell(&story, &self.config.clock, &self.servers);
+        if !story.sure() {
+            let mut ctx = Ctx {
+                servers: &mut self.servers,
+                unix: &mut self.unix,
+                paths: &mut self.paths,
+                targets: &self.targets,
+                limits: &self.config.limits,
+            };
+            story.resolver.tell_unmatched(&mut ctx);
+        }
+        let teller =
+            Teller { clock: &self.config.clock, servers: &self.servers, sock_errors: &self.sock_errors };
+        let connection = tell::tell(&story, &teller);
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);

@@ -32,7 +32,7 @@ impl Span {
 /// Smaller paints first.
 const fn rank(cause: StallCause) -> u8 {
     match cause {
-        StallCause::Stopped => 0,
+        StallCause::OffCpu => 0,
         StallCause::Syslog => 1,
         StallCause::File => 2,
         StallCause::Spawn => 3,
@@ -81,7 +81,7 @@ fn gaps(painted: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<(KtimeNs, KtimeNs)>
     bare
 }
 
-/// What they come to. A stopped thread is `other`: nothing the check did.
+/// What they come to. A thread off the CPU is `other`: nothing the check did.
 pub(super) fn parts(painted: &[Span]) -> Parts {
     let mut parts = Parts::default();
     for span in painted {
@@ -91,7 +91,7 @@ pub(super) fn parts(painted: &[Span]) -> Parts {
             StallCause::Ident => &mut parts.ident_ns,
             StallCause::Spawn => &mut parts.spawn_ns,
             StallCause::Syslog => &mut parts.syslog_ns,
-            StallCause::Other | StallCause::Stopped => &mut parts.other_ns,
+            StallCause::Other | StallCause::OffCpu => &mut parts.other_ns,
         };
         *part = part.saturating_add(span.ns());
     }
@@ -131,7 +131,7 @@ mod tests {
             StallCause::Ident,
             StallCause::Spawn,
             StallCause::Syslog,
-            StallCause::Stopped,
+            StallCause::OffCpu,
         ];
         (0..1000_u64, 0..1000_u64, prop::sample::select(causes.to_vec()))
             .prop_map(|(a, b, cause)| span(a, b, cause))

@@ -20,6 +20,8 @@ const EINTR: i64 = 4;
 const EAGAIN: i64 = 11;
 const ETIMEDOUT: i64 = 110;
 pub(super) const EINPROGRESS: i32 = 115;
+/// Descriptor of a query whose socket is closed.
+const CLOSED: i32 = -1;
 /// Queries on one socket within this belong together: half of glibc's shortest wait.
 const BURST_NS: u64 = 500_000_000;
 /// nscd answers a host that it does not know with a bare header (`hst_response_header`, nscd/nscd-client.h: eight 32-bit numbers).
@@ -60,7 +62,6 @@ impl Service {
 #[derive(Debug)]
 pub(super) struct Sock {
     pub fd: i32,
-    pub tid: u32,
     pub service: Service,
     pub server: ServerId,
     stream: bool,
@@ -81,9 +82,21 @@ pub(super) struct Resolver {
     pub queries: Vec<Asked>,
     /// More sockets or queries than are remembered.
     pub overflow: bool,
-    /// Messages that answer nothing that was asked: wrong ids, duplicates.
-    pub strays: u32,
+    /// Answers to nothing that was asked: wrong ids, duplicates, or queries whose record was lost.
+    unmatched: Vec<Unmatched>,
 }
+
+/// An answer to no query that was seen.
+#[derive(Debug)]
+struct Unmatched {
+    fd: i32,
+    server: ServerId,
+    message: Message,
+    now: Moment,
+}
+
+/// Most of them that are kept.
+const UNMATCHED_MAX: usize = 8;
 
 /// What a record says of itself: thread, time, number.
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +116,10 @@ impl Moment {
 
 impl Resolver {
     /// The thread does something else now: what it waited for it no longer does.
-    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>, ctx: &Ctx<'_>) {
+    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>) {
         for asked in &mut self.queries {
             if asked.tid == now.tid && Some(asked.fd) != except_fd {
-                give_up(asked, now, ctx);
+                give_up(asked, now);
             }
         }
     }
@@ -128,14 +141,13 @@ impl Resolver {
         now: Moment,
         ctx: &Ctx<'_>,
     ) {
-        self.socks.retain(|sock| sock.fd != fd);
+        self.forget_fd(fd);
         if self.socks.len() >= ctx.limits.uses {
             self.overflow = true;
             return;
         }
         self.socks.push(Sock {
             fd,
-            tid: now.tid,
             service,
             server,
             stream,
@@ -146,6 +158,12 @@ impl Resolver {
             query: None,
             bytes_in: 0,
         });
+    }
+
+    /// The number is free for another socket: what was asked on the old one is answered no more.
+    fn forget_fd(&mut self, fd: i32) {
+        self.socks.retain(|sock| sock.fd != fd);
+        self.queries.iter_mut().filter(|asked| asked.fd == fd).for_each(|asked| asked.fd = CLOSED);
     }
 
     /// A connect to port 53 or 113, or to a service's unix socket, returned. A failed one to a unix socket is no lookup: the service is not there.
@@ -233,7 +251,7 @@ impl Resolver {
     pub(super) fn send(&mut self, rec: &abi::Payload, bytes: &[u8], ctx: &mut Ctx<'_>) {
         let now = Moment::of(&rec.hdr, rec.hdr.ts_ns);
         let named = socket_addr(&rec.addr).map(|addr| ctx.servers.ip(addr));
-        self.went_on(now, Some(rec.fd), ctx);
+        self.went_on(now, Some(rec.fd));
         if self.sock(rec.fd).is_none() {
             let server = named.unwrap_or(Servers::UNKNOWN);
             self.open_sock(rec.fd, Service::Dns, server, rec.sock_type == SOCK_STREAM, now, ctx);
@@ -255,7 +273,7 @@ impl Resolver {
         for asked in self.queries.iter_mut().filter(|asked| asked.tid == now.tid && asked.fd == fd) {
             let again = asked.server == server && same_question(asked, message.as_ref());
             if again || now.at.since(asked.began()) >= BURST_NS {
-                give_up(asked, now, ctx);
+                give_up(asked, now);
             }
         }
         let question = message.as_ref().and_then(|message| message.question.as_ref());
@@ -282,43 +300,34 @@ impl Resolver {
         }
     }
 
-    /// A DNS message came in. `sure` is false where records of this connection are known to be missing: an answer to a query that was not seen is then told too.
-    pub(super) fn recv(&mut self, rec: &abi::Payload, bytes: &[u8], sure: bool, ctx: &mut Ctx<'_>) {
+    /// A DNS message came in.
+    pub(super) fn recv(&mut self, rec: &abi::Payload, bytes: &[u8], ctx: &mut Ctx<'_>) {
         let at = KtimeNs(rec.hdr.ts_ns);
         let from = socket_addr(&rec.addr).map(|addr| ctx.servers.ip(addr));
         let now = Moment { tid: rec.hdr.tid, at, seq: rec.hdr.seq };
-        if self.sock(rec.fd).is_none() && !sure {
-            let server = from.unwrap_or(Servers::UNKNOWN);
-            self.open_sock(rec.fd, Service::Dns, server, rec.sock_type == SOCK_STREAM, now, ctx);
-        }
-        let Some(sock) = self.sock(rec.fd) else { return };
         let mut messages = Vec::new();
-        if sock.stream && rec.full_len == 0 {
+        match self.sock(rec.fd) {
             // The server closed the connection: whatever was asked on it stays unanswered.
-            let pending =
-                self.queries.iter_mut().filter(|asked| asked.fd == rec.fd && asked.end == End::Pending);
-            pending.for_each(|asked| asked.end = End::Failed { at });
-            return;
-        } else if sock.stream {
-            sock.incoming.push(bytes, rec.full_len, |message| messages.extend(dns::parse(message)));
-        } else {
-            messages.extend(dns::parse(bytes));
+            Some(sock) if sock.stream && rec.full_len == 0 => self.fail(rec.fd, at),
+            Some(sock) if sock.stream => {
+                sock.incoming.push(bytes, rec.full_len, |message| messages.extend(dns::parse(message)));
+            }
+            None if rec.sock_type == SOCK_STREAM => {}
+            _ => messages.extend(dns::parse(bytes)),
         }
-        for message in messages {
-            self.answers(rec.fd, from, message, now, sure, ctx);
+        for message in messages.into_iter().filter(|message| message.response) {
+            self.answers(rec.fd, from, message, now);
         }
     }
 
+    /// All that was asked on a socket failed.
+    fn fail(&mut self, fd: i32, at: KtimeNs) {
+        let pending = self.queries.iter_mut().filter(|asked| asked.fd == fd && asked.end == End::Pending);
+        pending.for_each(|asked| asked.end = End::Failed { at });
+    }
+
     /// The latest unanswered query on this socket with this id and question, to this server where the call named one.
-    fn answers(
-        &mut self,
-        fd: i32,
-        from: Option<ServerId>,
-        message: Message,
-        now: Moment,
-        sure: bool,
-        ctx: &Ctx<'_>,
-    ) {
+    fn answers(&mut self, fd: i32, from: Option<ServerId>, message: Message, now: Moment) {
         let fits = |asked: &Asked| {
             asked.fd == fd
                 && !matches!(asked.end, End::Answered { .. })
@@ -328,22 +337,15 @@ impl Resolver {
                     || same_question(asked, Some(&message))
                     || (message.question.is_none() && message.rcode != 0))
         };
-        let found = if message.response { self.queries.iter().rposition(fits) } else { None };
-        let query = match found {
-            Some(query) => query,
-            None if sure || !message.response || message.question.is_none() => {
-                self.strays = self.strays.saturating_add(1);
-                return;
-            }
-            None => {
-                let server =
-                    from.or_else(|| self.sock(fd).map(|sock| sock.server)).unwrap_or(Servers::UNKNOWN);
-                self.asks(fd, server, Some(message.clone()), now, ctx);
-                let Some(query) = self.queries.len().checked_sub(1) else { return };
-                self.queries[query].sent = None;
-                query
-            }
-        };
+        if let Some(query) = self.queries.iter().rposition(fits) {
+            self.answered(query, message, now.at);
+        } else if self.unmatched.len() < UNMATCHED_MAX {
+            let server = from.or_else(|| self.sock(fd).map(|sock| sock.server)).unwrap_or(Servers::UNKNOWN);
+            self.unmatched.push(Unmatched { fd, server, message, now });
+        }
+    }
+
+    fn answered(&mut self, query: usize, message: Message, at: KtimeNs) {
         let asked = &mut self.queries[query];
         let looking = &mut self.lookups[asked.lookup];
         if asked.is_seeded() {
@@ -353,8 +355,8 @@ impl Resolver {
             }
             asked.question.clone_from(&message.question);
         }
-        asked.end = End::Answered { at: now.at };
-        looking.touch(now.at);
+        asked.end = End::Answered { at };
+        looking.touch(at);
         looking.found = Some(looking.found == Some(true) || (message.rcode == 0 && message.has_answer));
         asked.answer = Some(Answer {
             rcode: message.rcode,
@@ -364,6 +366,22 @@ impl Resolver {
         });
     }
 
+    /// To be called at the end where records are missing: an answer to a question that was never asked, as far as was seen, shows that it was.
+    pub(super) fn tell_unmatched(&mut self, ctx: &Ctx<'_>) {
+        for Unmatched { fd, server, message, now } in std::mem::take(&mut self.unmatched) {
+            let known = |asked: &Asked| asked.id == Some(message.id) && same_question(asked, Some(&message));
+            if message.question.is_none() || self.queries.iter().any(known) {
+                continue;
+            }
+            let before = self.queries.len();
+            self.asks(fd, server, Some(message.clone()), now, ctx);
+            if self.queries.len() > before {
+                self.queries[before].sent = None;
+                self.answered(before, message, now.at);
+            }
+        }
+    }
+
     /// A socket that was open at attach is taken to have been asked before; what, is not known.
     pub(super) fn wait_seeded(&mut self, fd: i32, now: Moment, ctx: &mut Ctx<'_>) {
         let Some(sock) = self.sock(fd) else { return };
@@ -371,7 +389,7 @@ impl Resolver {
         let kind = if service == Service::Ident { LookupKind::Ident } else { LookupKind::Other };
         let lookup = self.current(now.tid).filter(|&lookup| self.lookups[lookup].kind == kind);
         let lookup = lookup.unwrap_or_else(|| self.begin(kind, now, ctx));
-        self.went_on(now, Some(fd), ctx);
+        self.went_on(now, Some(fd));
         let query = self.ask(lookup, fd, server, service.transport(stream), now, ctx);
         if let Some(asked) = query.and_then(|query| self.queries.get_mut(query)) {
             asked.sent = None;
@@ -444,6 +462,7 @@ impl Resolver {
     pub(super) fn close(&mut self, fd: i32, at: KtimeNs) -> bool {
         let Some(index) = self.socks.iter().position(|sock| sock.fd == fd) else { return false };
         let sock = self.socks.swap_remove(index);
+        self.forget_fd(fd);
         if let Some(lookup) = sock.lookup {
             self.lookups[lookup].touch(at);
             if sock.service != Service::Dns {
@@ -466,13 +485,9 @@ fn same_question(asked: &Asked, message: Option<&Message>) -> bool {
     }
 }
 
-fn give_up(asked: &mut Asked, now: Moment, ctx: &Ctx<'_>) {
+fn give_up(asked: &mut Asked, now: Moment) {
     if asked.end == End::Pending && asked.began() <= now.at {
-        let error_seen = ctx
-            .servers
-            .addr(asked.server)
-            .is_some_and(|server| ctx.sock_errors.shortly_before(server, asked.began(), now.at));
-        asked.end = End::WentOn { at: now.at, seq: now.seq, error_seen };
+        asked.end = End::WentOn { at: now.at, seq: now.seq };
     }
 }
 

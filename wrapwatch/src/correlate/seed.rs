@@ -58,7 +58,7 @@ impl Correlator {
         if let Some((fd, path)) = &seed.table {
             let (path, kind) = self.path_kind(seed.tgid, path);
             let what = FdKind::File(None, kind);
-            story.check.use_fd(FdUse { fd: *fd, tid: seed.tid, what }, self.config.limits.uses);
+            story.check.use_fd(FdUse { fd: *fd, what }, self.config.limits.uses);
             let fd = Some(*fd);
             story.check.tables.push(TableUse {
                 kind,
@@ -78,7 +78,6 @@ impl Correlator {
                 unix: &mut self.unix,
                 paths: &mut self.paths,
                 targets: &self.targets,
-                sock_errors: &self.sock_errors,
                 limits: &self.config.limits,
             };
             let ident = socket.server.port() == IDENT_PORT;

@@ -9,6 +9,7 @@ use crate::model::{
 
 use super::LINGER_NS;
 use super::check::RuleAt;
+use super::ctx::SockErrors;
 use super::lookups::Telling;
 use super::parts;
 use super::queue::Tally;
@@ -22,8 +23,16 @@ pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
     RuleRef { file: rule.file.to_string(), line: rule.line, text: rule.text.clone(), how: How::Observed }
 }
 
+/// What it takes to tell a story.
+pub(super) struct Teller<'a> {
+    pub clock: &'a ClockPair,
+    pub servers: &'a Servers,
+    pub sock_errors: &'a SockErrors,
+}
+
 /// Tells a story whose check is closed.
-pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Connection {
+pub(super) fn tell(story: &Story, teller: &Teller<'_>) -> Connection {
+    let (clock, servers) = (teller.clock, teller.servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
@@ -32,7 +41,8 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
     let missing = missing(story);
     let whole = story.seqs.missing() == 0;
     let forced = story.check.forced.as_ref().filter(|_| whole);
-    let verdict = story.check.verdict_rule(outcome == Outcome::Refused).filter(|_| whole && decided(story));
+    let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
+    let verdict = story.check.verdict_rule(refused).filter(|_| whole && decided(story));
     Connection {
         conn: story.conn,
         pid: story.tgid,
@@ -61,7 +71,7 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         blame: blame(painted, &story.behind.checks, servers),
         rule: forced.map(rule_ref),
         verdict_rule: verdict.map(rule_ref),
-        lookups: lookups(story, servers),
+        lookups: lookups(story, teller),
         files: files(story, check_end),
         other: others(story, check_end),
         complete: missing.is_empty(),
@@ -159,11 +169,12 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
     blame
 }
 
-fn lookups(story: &Story, servers: &Servers) -> Vec<Lookup> {
+fn lookups(story: &Story, teller: &Teller<'_>) -> Vec<Lookup> {
     let telling = Telling {
         queries: &story.resolver.queries,
         seqs: &story.seqs,
-        servers,
+        servers: teller.servers,
+        sock_errors: teller.sock_errors,
         accepted: story.accepted,
         accept_tid: story.tid,
     };

@@ -1,6 +1,7 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
 pub(crate) mod sim;
+mod ways;
 
 use std::collections::BTreeMap;
 

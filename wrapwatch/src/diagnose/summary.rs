@@ -96,6 +96,7 @@ pub struct SummaryBuilder {
     total: Spread,
     servers: BTreeMap<String, Server>,
     waiting: Waiting,
+    still_queued: u64,
 }
 
 impl Default for SummaryBuilder {
@@ -122,6 +123,7 @@ impl SummaryBuilder {
             total: Spread::new(),
             servers: BTreeMap::new(),
             waiting: Waiting::default(),
+            still_queued: 0,
         }
     }
 
@@ -142,6 +144,11 @@ impl SummaryBuilder {
         self.durations(connection);
         self.nameservers(connection);
         self.waiting += waiting(connection);
+    }
+
+    /// Clients that were still queued at the end (`correlate::Correlator::still_queued`).
+    pub fn note_still_queued(&mut self, clients: u64) {
+        self.still_queued = clients;
     }
 
     fn durations(&mut self, connection: &Connection) {
@@ -223,6 +230,7 @@ impl SummaryBuilder {
         let total = self.total.percentiles();
         let facts = Facts {
             connections: self.connections,
+            still_queued: self.still_queued,
             total: &total,
             waiting: &self.waiting,
             nameservers: &nameservers,
@@ -240,6 +248,7 @@ impl SummaryBuilder {
             connections: self.connections,
             incomplete: self.incomplete,
             began_before: counts.began_before,
+            still_queued: self.still_queued,
             accepts: counts.accepts,
             outcomes: self
                 .outcomes

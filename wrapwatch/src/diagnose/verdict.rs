@@ -5,6 +5,7 @@ use crate::model::{NameserverStats, Nanos, Percentiles, Share, Waiting};
 /// What the verdict is about.
 pub(super) struct Facts<'a> {
     pub connections: u64,
+    pub still_queued: u64,
     pub total: &'a Percentiles,
     pub waiting: &'a Waiting,
     /// Most explained first.
@@ -24,7 +25,12 @@ const ALL: f64 = 0.97;
 
 pub(super) fn verdict(facts: &Facts<'_>) -> String {
     if facts.connections == 0 {
-        return "No connection was accepted.".to_owned();
+        return match facts.still_queued {
+            0 => "No connection was accepted.".to_owned(),
+            n => format!(
+                "No connection was accepted, and {n} clients are waiting: the server does not take them."
+            ),
+        };
     }
     let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
     let mut text = String::new();

@@ -37,7 +37,7 @@ pub fn waiting(connection: &Connection) -> Waiting {
             StallCause::Ident => &mut waiting.ident_ns,
             StallCause::Spawn => &mut waiting.spawn_ns,
             StallCause::Syslog => &mut waiting.syslog_ns,
-            StallCause::Stopped => &mut waiting.off_cpu_ns,
+            StallCause::OffCpu => &mut waiting.off_cpu_ns,
             StallCause::Other => {
                 computing[0] = computing[0].saturating_add(blame.own_ns);
                 computing[1] = computing[1].saturating_add(blame.queued_ns);

@@ -37,8 +37,8 @@ pub enum StallCause {
     File,
     /// Something else, or not known.
     Other,
-    /// Nothing: the thread was stopped (SIGSTOP, a debugger).
-    Stopped,
+    /// Nothing: the thread was stopped (SIGSTOP, a debugger), or ready to run and had no CPU.
+    OffCpu,
 }
 
 /// An accept thread that has been in one check for longer than `--slow`; repeated once a second.

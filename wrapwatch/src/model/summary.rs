@@ -117,6 +117,9 @@ pub struct Summary {
     /// Of these, accepted before the trace began (not in `accepts`).
     #[serde(default)]
     pub began_before: u64,
+    /// Clients that were still in the accept queue at the end.
+    #[serde(default)]
+    pub still_queued: u64,
     /// The kernel side's own count of accepts.
     pub accepts: u64,
     /// By outcome.

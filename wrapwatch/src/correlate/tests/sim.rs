@@ -35,6 +35,14 @@ pub(crate) struct Sim {
     recs: Vec<Rec>,
 }
 
+/// What is special about a payload.
+#[derive(Clone, Copy, Debug, Default)]
+struct Payload {
+    addr: Option<SocketAddr>,
+    index: u16,
+    stream: bool,
+}
+
 /// A thread that does things one after another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thread {
@@ -179,18 +187,18 @@ impl Sim {
         th.t += 1_000;
     }
 
-    fn payload(&mut self, th: &mut Thread, kind: Kind, fd: i32, bytes: &[u8], index: u16, stream: bool) {
+    fn payload(&mut self, th: &mut Thread, kind: Kind, fd: i32, bytes: &[u8], how: Payload) {
         let hdr = Self::hdr(th, kind);
         let kept = &bytes[..bytes.len().min(512)];
         let body = abi::Payload {
             hdr,
             enter_ns: th.t,
-            addr: NO_ADDR,
+            addr: how.addr.map_or(NO_ADDR, from_socket_addr),
             fd,
             full_len: u32::try_from(bytes.len()).unwrap(),
             payload_len: u16::try_from(kept.len()).unwrap(),
-            index,
-            sock_type: if stream { 1 } else { 2 },
+            index: how.index,
+            sock_type: if how.stream { 1 } else { 2 },
             pad: [0; 3],
         };
         self.put(hdr, &body, kept);
@@ -198,27 +206,35 @@ impl Sim {
     }
 
     pub(crate) fn send(&mut self, th: &mut Thread, fd: i32, bytes: &[u8]) {
-        self.payload(th, Kind::Send, fd, bytes, 0, false);
+        self.payload(th, Kind::Send, fd, bytes, Payload::default());
     }
 
     /// Two messages of one `sendmmsg`: both at one time.
     pub(crate) fn send_pair(&mut self, th: &mut Thread, fd: i32, first: &[u8], second: &[u8]) {
         let at = th.t;
-        self.payload(th, Kind::Send, fd, first, 0, false);
+        self.send(th, fd, first);
         th.t = at;
-        self.payload(th, Kind::Send, fd, second, 1, false);
+        self.payload(th, Kind::Send, fd, second, Payload { index: 1, ..Payload::default() });
+    }
+
+    pub(crate) fn send_to(&mut self, th: &mut Thread, fd: i32, bytes: &[u8], to: SocketAddr) {
+        self.payload(th, Kind::Send, fd, bytes, Payload { addr: Some(to), ..Payload::default() });
     }
 
     pub(crate) fn recv(&mut self, th: &mut Thread, fd: i32, bytes: &[u8]) {
-        self.payload(th, Kind::Recv, fd, bytes, 0, false);
+        self.payload(th, Kind::Recv, fd, bytes, Payload::default());
+    }
+
+    pub(crate) fn recv_from(&mut self, th: &mut Thread, fd: i32, bytes: &[u8], from: SocketAddr) {
+        self.payload(th, Kind::Recv, fd, bytes, Payload { addr: Some(from), ..Payload::default() });
     }
 
     pub(crate) fn send_tcp(&mut self, th: &mut Thread, fd: i32, bytes: &[u8]) {
-        self.payload(th, Kind::Send, fd, bytes, 0, true);
+        self.payload(th, Kind::Send, fd, bytes, Payload { stream: true, ..Payload::default() });
     }
 
     pub(crate) fn recv_tcp(&mut self, th: &mut Thread, fd: i32, bytes: &[u8]) {
-        self.payload(th, Kind::Recv, fd, bytes, 0, true);
+        self.payload(th, Kind::Recv, fd, bytes, Payload { stream: true, ..Payload::default() });
     }
 
     pub(crate) fn peer(&mut self, th: &mut Thread, fd: i32, ret: i32) {

@@ -45,7 +45,7 @@ impl Text {
             (StallCause::Spawn, _) => "a spawned command has not ended".to_owned(),
             (StallCause::Syslog, _) => "syslog does not take its message".to_owned(),
             (StallCause::File, _) => "reading a file".to_owned(),
-            (StallCause::Stopped, _) => "the process is stopped".to_owned(),
+            (StallCause::OffCpu, _) => "nothing: the process is stopped or has no CPU".to_owned(),
             (StallCause::Other, Some(server)) => format!("waiting for {server}"),
             (StallCause::Other, None) => {
                 "on nothing that is seen: off the CPU, or in a call of its own".to_owned()
