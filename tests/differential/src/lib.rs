@@ -129,16 +129,28 @@ impl Oracle {
 
     /// Puts one case to libwrap.
     pub fn ask(&mut self, case: &Case) -> std::io::Result<Answer> {
-        let mut line = serde_json::to_vec(case)?;
-        line.push(b'\n');
-        let stdin = self.stdin.as_mut().ok_or_else(|| std::io::Error::other("closed"))?;
-        stdin.write_all(&line)?;
-        stdin.flush()?;
-        let mut answer = String::new();
-        if self.stdout.read_line(&mut answer)? == 0 {
-            return Err(std::io::Error::other("the oracle ended without an answer"));
+        self.ask_all(std::slice::from_ref(case))?.pop().ok_or_else(|| std::io::Error::other("no answer"))
+    }
+
+    /// Puts a few cases to libwrap, one after another. Their answers must fit into a pipe: a dozen or two at a time.
+    pub fn ask_all(&mut self, cases: &[Case]) -> std::io::Result<Vec<Answer>> {
+        let mut lines = Vec::new();
+        for case in cases {
+            serde_json::to_writer(&mut lines, case)?;
+            lines.push(b'\n');
         }
-        Ok(serde_json::from_str(&answer)?)
+        let stdin = self.stdin.as_mut().ok_or_else(|| std::io::Error::other("closed"))?;
+        stdin.write_all(&lines)?;
+        stdin.flush()?;
+        let mut answers = Vec::with_capacity(cases.len());
+        for _ in cases {
+            let mut answer = String::new();
+            if self.stdout.read_line(&mut answer)? == 0 {
+                return Err(std::io::Error::other("the oracle ended without an answer"));
+            }
+            answers.push(serde_json::from_str(&answer)?);
+        }
+        Ok(answers)
     }
 }
 

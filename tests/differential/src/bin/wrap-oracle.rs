@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 
 use wrapwatch_differential::{Answer, Case, End, Event, TableText, What};
 
@@ -96,10 +97,24 @@ fn ask<T>(question: impl FnOnce(&Case) -> T) -> Option<T> {
 }
 
 /// The next definition of a function: glibc's, for the cases the stand-in leaves to it.
-fn real(name: &CStr) -> *mut c_void {
-    // SAFETY: dlsym only reads the name.
-    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+struct Real(&'static CStr, OnceLock<usize>);
+
+impl Real {
+    const fn new(name: &'static CStr) -> Self {
+        Self(name, OnceLock::new())
+    }
+
+    fn get(&self) -> *mut c_void {
+        // SAFETY: dlsym only reads the name.
+        let find = || unsafe { libc::dlsym(libc::RTLD_NEXT, self.0.as_ptr()) }.expose_provenance();
+        std::ptr::with_exposed_provenance_mut(*self.1.get_or_init(find))
+    }
 }
+
+static GETNAMEINFO: Real = Real::new(c"getnameinfo");
+static GETADDRINFO: Real = Real::new(c"getaddrinfo");
+static FOPEN: Real = Real::new(c"fopen");
+static FCLOSE: Real = Real::new(c"fclose");
 
 /// # Safety
 /// `text` is null or a C string.
@@ -163,7 +178,7 @@ pub unsafe extern "C" fn getnameinfo(
     if flags & libc::NI_NUMERICHOST != 0 {
         // SAFETY: glibc's function has this type; the arguments are the caller's.
         return unsafe {
-            let real: GetNameInfo = std::mem::transmute(real(c"getnameinfo"));
+            let real: GetNameInfo = std::mem::transmute(GETNAMEINFO.get());
             real(address, len, host, host_len, service, service_len, flags)
         };
     }
@@ -194,7 +209,7 @@ pub unsafe extern "C" fn getaddrinfo(
     result: *mut *mut libc::addrinfo,
 ) -> c_int {
     // SAFETY: glibc's function has this type.
-    let real: GetAddrInfo = unsafe { std::mem::transmute(real(c"getaddrinfo")) };
+    let real: GetAddrInfo = unsafe { std::mem::transmute(GETADDRINFO.get()) };
     // SAFETY: the caller's hints.
     let (flags, family) = unsafe { hints.as_ref() }.map_or((0, 0), |hints| (hints.ai_flags, hints.ai_family));
     if flags & libc::AI_NUMERICHOST != 0 {
@@ -352,7 +367,7 @@ pub extern "C" fn nice(_by: c_int) -> c_int {
 pub unsafe extern "C" fn fopen(path: *const c_char, mode: *const c_char) -> *mut libc::FILE {
     // SAFETY: glibc's function has this type.
     let real: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut libc::FILE =
-        unsafe { std::mem::transmute(real(c"fopen")) };
+        unsafe { std::mem::transmute(FOPEN.get()) };
     // SAFETY: the caller's C string.
     let name = unsafe { string(path) };
     let index = ask(|case| case.files.iter().position(|(file, _)| *file == name)).flatten();
@@ -374,7 +389,7 @@ pub unsafe extern "C" fn fclose(file: *mut libc::FILE) -> c_int {
     note(What::Close, String::new());
     // SAFETY: glibc's function has this type; the stream is the caller's.
     unsafe {
-        let real: unsafe extern "C" fn(*mut libc::FILE) -> c_int = std::mem::transmute(real(c"fclose"));
+        let real: unsafe extern "C" fn(*mut libc::FILE) -> c_int = std::mem::transmute(FCLOSE.get());
         real(file)
     }
 }
@@ -531,7 +546,8 @@ fn answer(allowed: Option<bool>) {
 }
 
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = tempfile::tempdir()?;
+    // Every case writes its tables: keep them off the disk where that is possible.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
     WORLD.with_borrow_mut(|world| world.directory = directory.path().to_owned());
     let libwrap = Libwrap::load()?;
     CONTEXT.set(libwrap.context);
@@ -549,6 +565,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     OUT.set(Some(keep(1)?));
     // Something keepalive and linger can be set on.
     let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
+    let mut files = Vec::new();
     for line in input.lines() {
         let case: Case = serde_json::from_str(&line?)?;
         let mut tables = [CString::default(), CString::default()];
@@ -568,8 +585,11 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
             }
             *slot = CString::new(path.into_os_string().into_encoded_bytes())?;
         }
-        for (index, (_, text)) in case.files.iter().enumerate() {
-            std::fs::write(directory.path().join(format!("file{index}")), text)?;
+        if case.files != files {
+            for (index, (_, text)) in case.files.iter().enumerate() {
+                std::fs::write(directory.path().join(format!("file{index}")), text)?;
+            }
+            files.clone_from(&case.files);
         }
         WORLD.with_borrow_mut(|world| world.case = Some(case.clone()));
         let allowed = libwrap.check(&case, socket.as_raw_fd(), &tables);

@@ -131,8 +131,6 @@ pub(crate) struct Story {
     pub warnings: Vec<(String, Option<(bool, u32)>)>,
     /// Line of hosts.allow and hosts.deny where reading stopped.
     pub read_to: [Option<u32>; 2],
-    /// Rule of the verdict.
-    pub rule: Option<(bool, u32)>,
 }
 
 fn place(place: Option<Place>) -> Option<(bool, u32)> {
@@ -166,7 +164,6 @@ pub(crate) fn our_story(e: &Evaluation) -> Story {
         commands: commands.collect(),
         warnings: e.warnings.iter().map(|w| (w.message.clone(), place(w.place))).collect(),
         read_to: e.read_to,
-        rule: place(e.rule),
     }
 }
 
@@ -179,7 +176,6 @@ pub(crate) fn their_story(answer: &Answer) -> Story {
         commands: Vec::new(),
         warnings: Vec::new(),
         read_to: [None; 2],
-        rule: None,
     };
     for event in &answer.events {
         let context = event.context;
@@ -223,14 +219,15 @@ fn message(text: &str) -> String {
     }
 }
 
-/// Puts the case to both and compares. Gives the evaluator's result.
-pub(crate) fn compare(oracle: &mut Oracle, case: &Case, aclexec_failed: bool) -> Result<Evaluation, String> {
-    let answer = oracle.ask(case).map_err(|error| format!("{error}\n{}", describe(case)))?;
-    let ours = ours(case, oracle.pid(), aclexec_failed);
-    let (mut mine, theirs) = (our_story(&ours), their_story(&answer));
-    // libwrap does not say which rule decided, but where it stopped reading: that is the rule where one matched.
-    mine.rule = None;
-    // Nothing is closed where the process ends inside an option; by then the table was.
+/// Compares libwrap's answer with the evaluator's, and gives the latter.
+pub(crate) fn compare(
+    pid: u32,
+    case: &Case,
+    answer: &Answer,
+    aclexec_failed: bool,
+) -> Result<Evaluation, String> {
+    let ours = ours(case, pid, aclexec_failed);
+    let (mine, theirs) = (our_story(&ours), their_story(answer));
     if mine == theirs {
         Ok(ours)
     } else {
