@@ -30,7 +30,7 @@ pub(super) fn expand_into(value: &[u8], check: &mut Check<'_>, room: usize) -> R
             _ => (vec![byte], after),
         };
         if out.len() + piece.len() >= room - 1 {
-            let start = value.get(..30.min(value.len())).unwrap_or_default();
+            let start = out.get(..30.min(out.len())).unwrap_or_default();
             check.warn(format!("percent_x: expansion too long: {}...", lossy(start)));
             return Err(Stop::ServerExits);
         }
