@@ -13,3 +13,4 @@ pub mod model;
 pub mod probe;
 pub mod render;
 pub mod session;
+pub mod wrappers;
