@@ -6,5 +6,6 @@
 
 pub mod correlate;
 pub mod decode;
+pub mod import;
 pub mod model;
 pub mod trace;
