@@ -47,8 +47,9 @@ pub(super) fn sockaddr(text: &str) -> Option<(abi::Addr, Vec<u8>)> {
     }
 }
 
-fn quoted(text: &str) -> Option<&str> {
-    text.strip_prefix('"')?.strip_suffix('"')
+/// What stands between quotes; with `-xx` all of it is escaped.
+fn quoted(text: &str) -> Option<String> {
+    string(text, 64).and_then(|(bytes, _)| String::from_utf8(bytes).ok())
 }
 
 /// Both ends of a socket as `-yy` shows them: `TCP:[10.77.0.2:13306->10.77.0.1:60563]`, `TCPv6:[[::1]:3306->[::1]:4]`.
@@ -125,6 +126,8 @@ mod tests {
         assert_eq!((unix.family, path.as_slice()), (1, b"/var/run/nscd/socket".as_slice()));
         let (_, path) = sockaddr(r#"{sa_family=AF_UNIX, sun_path=@"hidden"}"#).unwrap();
         assert_eq!(path, b"\0hidden");
+        let (hex, _) = sockaddr(r#"{sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("\x31\x30\x2e\x30\x2e\x30\x2e\x39")}"#).unwrap();
+        assert_eq!(hex.ip[12..], [10, 0, 0, 9]);
         assert_eq!(sockaddr("NULL"), None);
         assert_eq!(sockaddr("{sa_family=AF_INET, sin_port=htons(5"), None);
     }

@@ -205,6 +205,14 @@ impl Importer {
         self.drain(self.now, out);
     }
 
+    /// Says that lines of `from` were of `to`.
+    fn rename(&mut self, from: u32, to: u32) {
+        if let Some(thread) = self.threads.remove(&from) {
+            self.threads.insert(to, thread);
+        }
+        self.world.rename(from, to);
+    }
+
     /// Says that all lines come from one log, in the order in which strace printed them.
     const fn one_log(&mut self) {
         self.one_log = true;
@@ -242,11 +250,6 @@ impl Importer {
             overflow: self.stats.overflow + world.overflow,
             ..self.stats.clone()
         }
-    }
-
-    /// The server's process, once it is known.
-    pub const fn pid(&self) -> Option<u32> {
-        self.world.pid()
     }
 
     /// Time of the latest line.

@@ -491,6 +491,24 @@ fn a_client_that_was_gone_and_syslog() {
 }
 
 #[test]
+fn a_log_of_a_terminal_names_nobody_at_first() {
+    let got = import(
+        "1.000 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLDstrace: Process 8 attached\n\
+         , child_tidptr=0x7f) = 8 <0.001>\n\
+         [pid     8] 1.002 accept(3, NULL, NULL <unfinished ...>\n\
+         [pid     7] 1.003 accept(10, {sa_family=AF_INET, sin_port=htons(4000), sin_addr=inet_addr(\"10.0.0.9\")}, [128 => 16]) = 31 <0.001>\n\
+         [pid     7] 1.005 clone(flags=CLONE_VM|CLONE_THREADstrace: Process 9 attached\n\
+          <unfinished ...>\n\
+         [pid     9] 1.006 getpeername(31, 0x7f, [128]) = 0 <0.001>\n\
+         [pid     7] 1.007 <... clone resumed>, child_tidptr=0x7f) = 9 <0.002>\n\
+         [pid     8] 1.008 close(31) = 0 <0.001>\n",
+    );
+    let events = got.events();
+    let [Record::Accept(a), Record::Peer(p)] = events[..] else { panic!("{events:?}") };
+    assert_eq!((a.hdr.tgid, a.hdr.tid, p.hdr.tid, p.hdr.conn), (7, 7, 9, 1));
+}
+
+#[test]
 fn a_log_that_begins_within_accept() {
     let got = import(
         "7 5.000000 <... accept resumed>{sa_family=AF_INET, sin_port=htons(4000), sin_addr=inet_addr(\"10.0.0.9\")}, [128 => 16]) = 31 <3.000000>\n\

@@ -3,6 +3,7 @@
 
 mod files;
 mod messages;
+mod processes;
 mod sockets;
 
 use std::collections::{HashMap, HashSet};
@@ -11,6 +12,7 @@ use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
 use self::files::Capture;
+use self::processes::{Process, Processes};
 use super::{Call, KEPT_MAX, Name, Out, text};
 use crate::decode::Event;
 use crate::trace::encode::encode;
@@ -36,7 +38,9 @@ pub(super) struct WorldStats {
 pub(super) struct World {
     pid: Option<u32>,
     begin: Option<u64>,
-    told_head: bool,
+    processes: Processes,
+    /// The process that accepted first; nothing else is told of.
+    server: Option<Process>,
     watches: HashMap<i32, Watch>,
     /// Connections that did not send their first packet: records so far.
     conns: HashMap<u64, u32>,
@@ -44,10 +48,6 @@ pub(super) struct World {
     threads: HashMap<u32, u64>,
     /// Threads whose `send` was told at its beginning.
     told_send: HashSet<u32>,
-    known_tids: HashSet<u32>,
-    /// Processes forked by the server: not the server.
-    foreign: HashSet<u32>,
-    forking: HashSet<u32>,
     next_conn: u64,
     snapshots: HashMap<String, (Vec<u8>, bool)>,
     stats: WorldStats,
@@ -61,14 +61,12 @@ impl World {
         Self {
             pid,
             begin: None,
-            told_head: false,
+            processes: Processes::default(),
+            server: None,
             watches: HashMap::new(),
             conns: HashMap::new(),
             threads: HashMap::new(),
             told_send: HashSet::new(),
-            known_tids: HashSet::new(),
-            foreign: HashSet::new(),
-            forking: HashSet::new(),
             next_conn: 0,
             snapshots: HashMap::new(),
             stats: WorldStats::default(),
@@ -81,8 +79,18 @@ impl World {
         self.begin.get_or_insert(at);
     }
 
-    pub(super) const fn pid(&self) -> Option<u32> {
-        self.pid
+    /// What is known of a thread is known of another.
+    pub(super) fn rename(&mut self, from: u32, to: u32) {
+        if let Some(conn) = self.threads.remove(&from) {
+            self.threads.insert(to, conn);
+        }
+        if self.told_send.remove(&from) {
+            self.told_send.insert(to);
+        }
+        if self.pid == Some(from) {
+            self.pid = Some(to);
+        }
+        self.processes.rename(from, to);
     }
 
     pub(super) const fn stats(&self) -> WorldStats {
@@ -91,7 +99,13 @@ impl World {
 
     /// A call begins. Its arguments may not be all there.
     pub(super) fn enter(&mut self, call: &Call, at: u64, out: Sink<'_>) {
-        if self.is_foreign(call.tid) {
+        let process = self.processes.of(call.tid);
+        match call.name {
+            Name::Fork => self.processes.begin(call.tid, false),
+            Name::Clone => self.processes.begin(call.tid, call.args.contains("CLONE_THREAD")),
+            _ => {}
+        }
+        if self.server != Some(process) {
             return;
         }
         match call.name {
@@ -103,28 +117,24 @@ impl World {
             }
             Name::CloseRange => self.close_range(call, at, out),
             Name::Shutdown => self.shutdown(call, at, out),
-            Name::Fork => {
-                self.forking.insert(call.tid);
-            }
-            Name::Clone if !call.args.contains("CLONE_THREAD") => {
-                self.forking.insert(call.tid);
-            }
             _ => {}
         }
     }
 
     /// A call returns; its arguments are all there.
     pub(super) fn exit(&mut self, call: &Call, at: u64, out: Sink<'_>) {
-        if self.foreign.contains(&call.tid) {
+        let told = self.told_send.remove(&call.tid);
+        if matches!(call.name, Name::Clone | Name::Fork) {
+            let child = call.ret.and_then(|ret| u32::try_from(ret).ok()).filter(|child| *child > 0);
+            self.processes.end(call.tid, child);
+        }
+        let Some(ret) = call.ret else { return };
+        let process = self.processes.of(call.tid);
+        if self.server.is_some_and(|server| server != process) {
             return;
         }
-        let told = self.told_send.remove(&call.tid);
-        let Some(ret) = call.ret else {
-            self.forking.remove(&call.tid);
-            return;
-        };
         match call.name {
-            Name::Accept => self.accept(call, ret, at, out),
+            Name::Accept => self.accept(call, process, ret, at, out),
             Name::Open | Name::OpenAt => self.open(call, ret, at, out),
             Name::Socket => self.socket(call, ret),
             Name::Connect => self.connect(call, ret, at, out),
@@ -137,14 +147,9 @@ impl World {
             }
             Name::GetPeer => self.get_peer_name(call, ret, at, out),
             Name::Wait => self.wait(call, ret, at, out),
-            Name::Exec if ret == 0 && self.told_head => {
+            Name::Exec if ret == 0 && self.server.is_some() => {
                 let hdr = self.hdr(self.current(call.tid).unwrap_or(0), call.tid, at);
                 self.put(&Event::Exec(abi::Exec { hdr }), out);
-            }
-            Name::Clone | Name::Fork => {
-                if let (true, Ok(child)) = (self.forking.remove(&call.tid), u32::try_from(ret)) {
-                    self.keep_foreign(child);
-                }
             }
             _ => {}
         }
@@ -153,14 +158,14 @@ impl World {
     /// A thread, or a process that was forked, ended.
     pub(super) fn thread_end(&mut self, tid: u32, at: u64, out: Sink<'_>) {
         self.told_send.remove(&tid);
-        self.known_tids.remove(&tid);
-        self.forking.remove(&tid);
-        if self.foreign.remove(&tid) {
+        let process = self.processes.of(tid);
+        self.processes.forget(tid);
+        if self.server != Some(process) {
             return;
         }
         let conn = self.current(tid);
         let leader = self.pid == Some(tid);
-        if self.told_head && (leader || conn.is_some()) {
+        if leader || conn.is_some() {
             let hdr = self.hdr(conn.unwrap_or(0), tid, at);
             self.put(&Event::Exit(abi::Exit { hdr, leader: u32::from(leader), pad: 0 }), out);
         }
@@ -173,29 +178,6 @@ impl World {
             self.watches.values_mut().filter_map(|w| w.capture.take()).collect();
         for capture in captures {
             self.snapshot(*capture, out);
-        }
-    }
-
-    /// Whether the thread belongs to a forked process. One that appears while another thread forks is taken for its child.
-    fn is_foreign(&mut self, tid: u32) -> bool {
-        if self.foreign.contains(&tid) {
-            return true;
-        }
-        if self.known_tids.len() >= KEPT_MAX || !self.known_tids.insert(tid) {
-            return false;
-        }
-        let child = self.forking.iter().any(|parent| *parent != tid) && self.told_head;
-        if child {
-            self.keep_foreign(tid);
-        }
-        child
-    }
-
-    fn keep_foreign(&mut self, tid: u32) {
-        if self.foreign.len() < KEPT_MAX {
-            self.foreign.insert(tid);
-        } else {
-            self.stats.overflow += 1;
         }
     }
 

@@ -3,6 +3,7 @@
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
+use super::processes::Process;
 use super::{Sink, Watch, World, descriptor};
 use crate::decode::Event;
 use crate::import::strace::{Call, KEPT_MAX, Out, address, head, text};
@@ -10,11 +11,13 @@ use crate::trace::encode::{AF_INET, AF_INET6, AF_UNIX, NO_ADDR, SOCK_DGRAM, SOCK
 use crate::trace::{Listener, Target};
 
 impl World {
-    pub(super) fn accept(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+    pub(super) fn accept(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let Some(fd) = descriptor(ret) else { return };
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
-        self.head(call.tid, arg(0), out);
+        if self.server.is_none() && !self.is_server(call.tid, process, arg(0), out) {
+            return;
+        }
         self.stats.accepts += 1;
         self.next_conn += 1;
         let conn = self.next_conn;
@@ -34,13 +37,13 @@ impl World {
         self.put(&Event::Accept(abi::Accept { hdr, enter_ns: call.start, peer, fd, listener }), out);
     }
 
-    /// Tells of the server once, at its first accept.
-    pub(super) fn head(&mut self, tid: u32, listener: &str, out: Sink<'_>) {
-        if self.told_head {
-            return;
+    /// The first accept: takes its process for the server, and tells of it. False where another one was asked for.
+    fn is_server(&mut self, tid: u32, process: Process, listener: &str, out: Sink<'_>) -> bool {
+        if process != 0 && self.pid.is_some_and(|pid| pid != process) {
+            return false;
         }
-        self.told_head = true;
-        let pid = *self.pid.get_or_insert(tid);
+        self.server = Some(process);
+        let pid = *self.pid.get_or_insert(if process == 0 { tid } else { process });
         let address = address::ends(text::fd_note(listener)).map(|(local, _)| local.to_string());
         let listeners = address
             .map(|address| Listener { fd: text::fd(listener), address, queue_limit: None })
@@ -48,6 +51,7 @@ impl World {
             .collect();
         let target = Target { pid, accept_threads: vec![tid], listeners, ..Target::default() };
         out(Out::Head(Box::new(head(self.begin.unwrap_or(0), target))));
+        true
     }
 
     pub(super) fn socket(&mut self, call: &Call, ret: i64) {
