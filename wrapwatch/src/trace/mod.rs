@@ -26,22 +26,29 @@
 pub mod block;
 pub mod columns;
 pub mod encode;
+mod flight;
 mod head;
+mod prelude;
 mod reader;
 mod scan;
+mod segments;
 mod sink;
 pub mod synth;
 mod versions;
+mod when;
 mod writer;
 
+pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
 pub use head::{
     End, Head, Listener, ListenerSample, NetnsSample, Origin, ProcessSample, Sample, Snapshot, SnapshotMeta,
     SnapshotRole, Target,
 };
 pub use reader::{Item, Reader};
 pub use scan::{Damage, DamageKind, Found, ReadError, Scanner};
+pub use segments::{Limits, Segmented, numbered};
 pub use sink::{BlockSink, CreateError, FileSink, SingleFile, Sink};
 pub use versions::FORMAT_VERSION;
+pub use when::{Condition, ConditionError};
 pub use writer::{WriteError, Writer, WriterOptions};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod damage;
 mod fixture;
+mod segments;
 mod size;
 
 use super::synth::Synth;
