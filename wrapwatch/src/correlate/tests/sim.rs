@@ -30,7 +30,7 @@ pub(crate) struct Rec {
 }
 
 /// Records in the making.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sim {
     recs: Vec<Rec>,
 }
