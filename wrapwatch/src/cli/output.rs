@@ -21,6 +21,8 @@ pub struct Output {
     json: bool,
     quiet: bool,
     text: Text,
+    /// Whether the columns were explained.
+    explained: bool,
 }
 
 impl Output {
@@ -32,6 +34,7 @@ impl Output {
             json: common.json,
             quiet: common.quiet,
             text: Text { width, color: common.color.on(), unicode: unicode(), slow_ns: common.slow_ns() },
+            explained: false,
         }
     }
 
@@ -48,6 +51,10 @@ impl Sink for Output {
         if self.json {
             json::write_line(&mut self.out, line)?;
         } else {
+            if matches!(line, Line::Connection(_)) && !self.explained {
+                self.explained = true;
+                self.out.write_all(self.text.legend().as_bytes())?;
+            }
             self.out.write_all(self.text.line(line).as_bytes())?;
         }
         // Whoever reads a pipe wants each line when it is there.

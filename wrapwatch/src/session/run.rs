@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use caps::Capability;
 use tokio::{
     io::unix::AsyncFd,
     sync::mpsc,
@@ -98,6 +99,7 @@ impl<'a> Session<'a> {
         for tracee in first {
             self.add(tracee)?;
         }
+        self.give_up_capabilities();
         let end = self.settings.duration.map(|duration| Instant::now() + duration);
         let mut sample = every(SAMPLE);
         let mut second = every(SECOND);
@@ -136,6 +138,15 @@ impl<'a> Session<'a> {
                 None => {}
             }
         }
+    }
+
+    /// The next target's uprobes and network namespace take CAP_SYS_ADMIN again.
+    fn give_up_capabilities(&self) {
+        let mut keep = self.sink.capabilities().to_vec();
+        if self.settings.wait {
+            keep.push(Capability::CAP_SYS_ADMIN);
+        }
+        probe::privileges::drop_all_but(&keep);
     }
 
     /// Begins to trace a process. Order: what began before, then the process, then what may have changed meanwhile.

@@ -35,6 +35,10 @@ fn phases(connection: &Connection) -> [Phase; 4] {
     let check = connection.wrapper_ns.saturating_sub(dns);
     let told = queued.saturating_add(connection.wrapper_ns);
     let rest = connection.total_ns.unwrap_or(told).saturating_sub(told);
+    all_phases([queued, dns, check, rest])
+}
+
+fn all_phases([queued, dns, check, rest]: [u64; 4]) -> [Phase; 4] {
     [
         Phase { name: "queue", ns: queued, glyph: '░', ascii: 'q', style: YELLOW },
         Phase { name: "dns", ns: dns, glyph: '█', ascii: 'D', style: RED },
@@ -44,6 +48,19 @@ fn phases(connection: &Connection) -> [Phase; 4] {
 }
 
 impl Text {
+    /// What stands above the first connection: the columns, and what the bar is made of.
+    pub fn legend(&self) -> String {
+        let bar: Vec<String> = all_phases([0; 4])
+            .iter()
+            .map(|phase| {
+                let glyph = if self.unicode { phase.glyph } else { phase.ascii };
+                format!("{}{}", self.paint(phase.style, &glyph.to_string()), phase.name)
+            })
+            .collect();
+        let columns = self.paint(DIM, "time (UTC)   conn   client           outcome     wait ");
+        format!("{columns} {}\n", bar.join(" "))
+    }
+
     /// The connection's line; under it, where it was slow or not seen whole, why.
     pub fn connection(&self, connection: &Connection) -> String {
         let mut text = self.headline(connection);
