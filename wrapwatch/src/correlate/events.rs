@@ -32,7 +32,7 @@ impl Correlator {
                 );
             }
             Event::Exit(rec) if rec.leader != 0 => {
-                self.process_gone(rec.hdr.tgid, "the server process ended")
+                self.process_gone(rec.hdr.tgid, "the server process ended");
             }
             Event::Exit(rec) => self.thread_gone(rec),
             _ => self.connection_event(event),

@@ -323,4 +323,4 @@ impl Correlator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,6 +33,7 @@ enum Ending {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 struct Plan {
     /// Since the connection before, in µs.
     arrives_after: u64,

@@ -154,6 +154,7 @@ impl Sim {
         th.t += 200;
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the record says")]
     pub(crate) fn connect(
         &mut self,
         th: &mut Thread,
