@@ -10,4 +10,9 @@ pub mod clock;
 pub mod inside;
 pub mod lab;
 pub mod nameserver;
+mod tshark;
+mod wait;
 pub mod watch;
+
+pub use tshark::tshark;
+pub use wait::wait_for;

@@ -22,7 +22,7 @@ pub const BINARY_VARIABLE: &str = "WRAPWATCH_BIN";
 /// What it says on stderr once it sees everything.
 const READY: &str = "watching";
 /// Longest time for anything that should take a moment: only a hang gets there.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A running `wrapwatch`.
 pub struct Watch {
@@ -30,6 +30,8 @@ pub struct Watch {
     lines: mpsc::Receiver<String>,
     readers: Vec<JoinHandle<String>>,
     seen: Vec<Line>,
+    /// Connections told of so far.
+    told: usize,
 }
 
 /// What it had to say, all of it.
@@ -76,14 +78,11 @@ impl Watch {
             std::thread::spawn(move || read_lines(out, &sender)),
             std::thread::spawn(move || read_stderr(err, &ready)),
         ];
-        let watch = Self { child, lines, readers, seen: Vec::new() };
-        match attached.recv_timeout(LIMIT) {
-            Ok(()) => Ok(watch),
-            Err(_) => {
-                let seen = watch.stop()?;
-                bail!("wrapwatch did not attach: {}", seen.stderr.trim());
-            }
+        let watch = Self { child, lines, readers, seen: Vec::new(), told: 0 };
+        if attached.recv_timeout(LIMIT).is_err() {
+            bail!("wrapwatch did not attach: {}", watch.stop()?.stderr.trim());
         }
+        Ok(watch)
     }
 
     /// Of one process.
@@ -104,6 +103,7 @@ impl Watch {
             let text = self.lines.recv_timeout(left).context("the line did not come")?;
             let line: Line = serde_json::from_str(&text).with_context(|| text.clone())?;
             let found = wanted(&line);
+            self.told += usize::from(matches!(line, Line::Connection(_)));
             self.seen.push(line);
             if let Some(found) = found {
                 return Ok(found);
@@ -111,12 +111,25 @@ impl Watch {
         }
     }
 
-    /// Waits until so many connections have been told of.
+    /// Waits until so many connections have been told of since it started.
     pub fn wait_connections(&mut self, count: usize) -> Result<()> {
-        let mut have = self.seen.iter().filter(|line| matches!(line, Line::Connection(_))).count();
-        while have < count {
+        while self.told < count {
             self.wait_for(|line| matches!(line, Line::Connection(_)).then_some(()))?;
-            have += 1;
+        }
+        Ok(())
+    }
+
+    /// Hands on every line as it comes, and keeps none of them, until so many connections have been told of since it started.
+    pub fn each_until_connections(
+        &mut self,
+        count: usize,
+        mut take: impl FnMut(&Line) -> Result<()>,
+    ) -> Result<()> {
+        while self.told < count {
+            self.wait_for(|_| Some(()))?;
+            for line in self.seen.drain(..) {
+                take(&line)?;
+            }
         }
         Ok(())
     }

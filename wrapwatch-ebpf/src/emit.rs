@@ -2,20 +2,40 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_ringbuf_output},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        generated::bpf_ringbuf_output,
+    },
 };
 use wrapwatch_common::{
     counters::Counter,
-    records::{Header, Kind},
+    records::{Header, Kind, RECORD_MAX},
 };
 
-use crate::maps::{CONNS, COUNTS, EVENTS, WAKE_BYTES};
+use crate::{
+    maps::{CONNS, COUNTS, EVENTS, LAYOUT, SCRATCH, WAKE_BYTES},
+    user,
+};
 
 /// Now, on the records' clock.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
+#[inline(always)]
+pub fn run_delay() -> u64 {
+    let Some(layout) = LAYOUT.get(0) else { return 0 };
+    if layout.task_run_delay == 0 {
+        return 0;
+    }
+    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        bpf_probe_read_kernel((task + u64::from(layout.task_run_delay)) as *const u64).unwrap_or(0)
+    }
 }
 
 /// Adds one to a counter of this CPU.
@@ -69,12 +89,32 @@ pub fn fixed<T>(record: &T, lost: Counter) {
     unsafe { raw(core::ptr::from_ref(record).cast(), size_of::<T>() as u64, lost) }
 }
 
+/// Writes a record with a tail of at most `MAX` bytes. `fill` copies the tail to where it is told and says how long it is; `body` makes the fixed part for that
+/// length, `header` included, which wants the whole record's length.
+#[inline(always)]
+pub fn with_tail<T, const MAX: u64>(
+    lost: Counter,
+    fill: impl FnOnce(*mut u8) -> u64,
+    body: impl FnOnce(u16, usize) -> T,
+) {
+    const { assert!(size_of::<T>() + MAX as usize <= RECORD_MAX, "the record fits into the scratch") };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    let start = scratch.cast::<u8>();
+    // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above).
+    unsafe {
+        let n = user::bound::<MAX>(fill(start.add(size_of::<T>())));
+        let len = size_of::<T>() as u64 + n;
+        scratch.cast::<T>().write(body(n as u16, len as usize));
+        raw(start, len, lost);
+    }
+}
+
 /// Writes `len` bytes.
 ///
 /// # Safety
 /// `record` must be valid for `len` bytes; the verifier checks it as well.
 #[inline(always)]
-pub unsafe fn raw(record: *const u8, len: u64, lost: Counter) {
+unsafe fn raw(record: *const u8, len: u64, lost: Counter) {
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
     let flags = if waiting >= u64::from(WAKE_BYTES.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the map is a ring buffer; the caller vouches for the bytes.

@@ -9,11 +9,7 @@ use wrapwatch_common::{
     records::{Kind, RULE_FILE_MAX, Rule},
 };
 
-use crate::{
-    emit,
-    maps::{CONNS, SCRATCH},
-    user, watch,
-};
+use crate::{emit, maps::CONNS, user, watch};
 
 /// `struct tcpd_context` in memory.
 #[repr(C)]
@@ -41,16 +37,16 @@ pub fn note(conn: u64) {
         (*state).rule_line = context.line;
         (*state).rule_file = context.file;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    let scratch = scratch.cast::<u8>();
-    const BODY: usize = size_of::<Rule>();
-    // SAFETY: the scratch has room for the largest record, which is larger than a rule and its path; it belongs to this CPU.
-    unsafe {
-        let n = user::copy_str::<{ RULE_FILE_MAX as u32 + 1 }>(scratch.add(BODY), context.file);
-        let n = user::bound::<{ RULE_FILE_MAX as u64 }>(n);
-        let len = BODY as u64 + n;
-        let hdr = emit::header(Kind::Rule, conn, emit::now(), len as usize);
-        scratch.cast::<Rule>().write(Rule { hdr, line: context.line, file_len: n as u16, pad: 0 });
-        emit::raw(scratch, len, Counter::LostOther);
-    }
+    let ts = emit::now();
+    emit::with_tail::<Rule, { RULE_FILE_MAX as u64 }>(
+        Counter::LostOther,
+        // SAFETY: there is room for the longest record's tail, far more than a path's and its NUL.
+        |tail| unsafe { user::copy_str::<{ RULE_FILE_MAX as u32 + 1 }>(tail, context.file) },
+        |file_len, len| Rule {
+            hdr: emit::header(Kind::Rule, conn, ts, len),
+            line: context.line,
+            file_len,
+            pad: 0,
+        },
+    );
 }

@@ -136,12 +136,14 @@ impl Toolchain {
 /// Whether a variable is a setting for the host's build. What says where the user's registries and caches are stays,
 /// and so does the job server.
 fn belongs_to_outer_cargo(name: &OsStr) -> bool {
-    const KEPT: [&str; 7] = [
+    const KEPT: [&str; 9] = [
+        "CARGO_BUILD_JOBS",
         "CARGO_HOME",
         "CARGO_HTTP_",
         "CARGO_MAKEFLAGS",
         "CARGO_NET_",
-        "CARGO_REGISTR",
+        "CARGO_REGISTRIES_",
+        "CARGO_REGISTRY_",
         "CARGO_SOURCE_",
         "CARGO_TERM_",
     ];
@@ -149,19 +151,21 @@ fn belongs_to_outer_cargo(name: &OsStr) -> bool {
         ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
     let name = name.to_string_lossy();
     let begins = |prefix: &&str| name.starts_with(prefix);
-    HOST_SETTINGS.iter().any(|prefix| begins(prefix)) && !KEPT.iter().any(|prefix| begins(prefix))
+    HOST_SETTINGS.iter().any(begins) && !KEPT.iter().any(begins)
 }
 
 /// A compiler that can make code for `target`; a prebuilt `core` is preferred, since it needs no nightly.
 pub(crate) fn find_compiler(target: &Target) -> Option<Compiler> {
     let prebuilt = on_path("rustc").into_iter().chain([PathBuf::from("/usr/bin/rustc")]).find(|rustc| {
-        let mut command = Command::new(rustc);
-        sysroot(&mut command).is_some_and(|sysroot| has_core(&sysroot, &target.triple))
+        let sysroot = ask(Command::new(rustc).args(["--print", "sysroot"]));
+        let has_core = sysroot.is_some_and(|sysroot| has_core(Path::new(&sysroot), &target.triple));
+        // rustc 1.96.0 (…)
+        let version = has_core.then(|| ask(Command::new(rustc).arg("--version"))).flatten();
+        version.and_then(|version| version.split(' ').nth(1).map(is_new_enough)).unwrap_or(false)
     });
     prebuilt.map(Compiler::Prebuilt).or_else(|| {
-        let mut command = Command::new("rustup");
-        command.args(["run", "nightly", "rustc"]);
-        let core = sysroot(&mut command)?.join("lib/rustlib/src/rust/library/core/Cargo.toml");
+        let sysroot = ask(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))?;
+        let core = Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml");
         core.is_file().then_some(Compiler::Nightly)
     })
 }
@@ -174,17 +178,25 @@ fn has_core(sysroot: &Path, triple: &str) -> bool {
     })
 }
 
-fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
-    let output = rustc
-        .args(["--print", "sysroot"])
+fn ask(command: &mut Command) -> Option<String> {
+    let output = command
         // Looking must not download a toolchain.
         .env("RUSTUP_AUTO_INSTALL", "0")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| PathBuf::from(path.trim_end()))
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_owned())
+}
+
+/// Whether a compiler of this version (`1.96.0`, or Debian's `1.96.0+dfsg1-1`) can compile the workspace.
+pub(crate) fn is_new_enough(version: &str) -> bool {
+    let major_minor = |version: &str| {
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    major_minor(version) >= major_minor(env!("CARGO_PKG_RUST_VERSION"))
 }
 
 /// bpf-linker, on PATH or where `cargo install` puts it.

@@ -100,7 +100,8 @@ fn is_tcp(fd: c_int, addr: *const sockaddr) -> bool {
 /// The socket's address family, or -1.
 fn domain(fd: c_int) -> c_int {
     let mut family: c_int = -1;
-    let mut len = size_of::<c_int>() as socklen_t;
+    // The size of a C int, as getsockopt wants it.
+    let mut len: socklen_t = 4;
     // SAFETY: the value and its length are ours and agree.
     unsafe {
         libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut family).cast(), &raw mut len);

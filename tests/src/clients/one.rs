@@ -98,7 +98,7 @@ impl Client {
         match (&mut &*socket).read(&mut first) {
             Ok(0) => return Ok(Outcome::Closed),
             Ok(_) => self.result.t_first_byte_ns = Some(now_ns()),
-            Err(error) => return self.nothing(socket, mode, error),
+            Err(error) => return Self::nothing(socket, mode, error),
         }
         socket.set_read_timeout(Some(self.timeout))?;
         let outcome = self.first_packet(&Packet::read_after(first[0], &mut &*socket)?);
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// No first byte came.
-    fn nothing(&mut self, socket: &Socket, mode: &Mode, error: io::Error) -> io::Result<Outcome> {
+    fn nothing(socket: &Socket, mode: &Mode, error: io::Error) -> io::Result<Outcome> {
         match (error.kind(), mode) {
             (io::ErrorKind::WouldBlock, Mode::GiveUp { by, .. }) => {
                 if *by == LeaveBy::Rst {

@@ -1,19 +1,17 @@
 //! Starves the server of CPU.
 //!
 //! The server's threads are bound to one CPU and made idle (`SCHED_IDLE`, sched(7)): they run only when nothing else there wants
-//! to. Then a thread with the highest ordinary priority wants to, on that CPU alone, so that the machine's others stay usable.
+//! to. Then two ordinary threads want to, on that CPU alone: to everything else on the machine they are just busy.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// Longest starvation.
 const MOST: Duration = Duration::from_secs(20);
-/// Threads that burn.
-const BURNERS: usize = 2;
 
 /// Starves it for so long; afterwards everything is as before.
 pub(super) fn burn(server: Pid, ms: u64) -> Result<()> {
@@ -24,26 +22,25 @@ pub(super) fn burn(server: Pid, ms: u64) -> Result<()> {
     let mut one = CpuSet::new();
     one.set(last.context("the server has no CPU")?)?;
     let starved = set(server, &one, libc::SCHED_IDLE);
-    if starved.is_ok() {
+    let burned = starved.and_then(|()| {
         let until = Instant::now() + length;
         std::thread::scope(|scope| {
-            for _ in 0..BURNERS {
-                scope.spawn(|| spin(&one, until));
-            }
-        });
-    }
+            let burners = [scope.spawn(|| spin(&one, until)), scope.spawn(|| spin(&one, until))];
+            burners
+                .into_iter()
+                .try_for_each(|burner| burner.join().unwrap_or_else(|_| bail!("a burning thread failed")))
+        })
+    });
     set(server, &everywhere, libc::SCHED_OTHER)?;
-    starved
+    burned
 }
 
-fn spin(cpu: &CpuSet, until: Instant) {
-    // Where either is refused, it still burns, only less.
-    let _ = sched_setaffinity(Pid::from_raw(0), cpu);
-    // SAFETY: a system call on the calling thread (0) without pointers.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+fn spin(cpu: &CpuSet, until: Instant) -> Result<()> {
+    sched_setaffinity(Pid::from_raw(0), cpu)?;
     while Instant::now() < until {
         std::hint::spin_loop();
     }
+    Ok(())
 }
 
 /// Sets CPUs and policy of all threads; those that it starts meanwhile inherit them.

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use super::namespaces::{HOME, Namespaces};
 use super::{exec, network};
 use crate::lab::Link;
+use crate::wait_for;
 
 /// The whole of the marker's payload.
 const MARKER: &[u8] = b"the lab's capture ends here";
@@ -39,14 +40,15 @@ impl Running {
     /// Starts it; when this returns, it captures.
     pub(super) fn start(namespaces: &Namespaces, link: Link, number: u32) -> Result<Self> {
         let (place, interface) = network::end_of(link);
-        let (name, filter) = match link {
-            Link::Dns => ("dns", "port 53"),
-            Link::Clients => ("clients", "tcp"),
+        // The buffer holds 64 MiB by the longest packet that is captured: whole DNS messages, and of the clients the beginnings.
+        let (name, filter, snap_len) = match link {
+            Link::Dns => ("dns", "port 53", "2048"),
+            Link::Clients => ("clients", "tcp", "512"),
         };
         let path = Path::new(HOME).join(format!("pcap/{name}-{number}.pcap"));
         let mut child = namespaces
             .command(place, "tcpdump")
-            .args(["-i", interface, "-n", "-s", "0", "-U", "-B", "65536", "-Z", "root"])
+            .args(["-i", interface, "-n", "-s", snap_len, "-U", "-B", "65536", "-Z", "root"])
             .args(["--immediate-mode", "--time-stamp-precision=nano", "-w"])
             .arg(&path)
             .arg(format!("{filter} or udp dst port {MARKER_PORT}"))
@@ -74,15 +76,7 @@ impl Running {
     /// Ends it; when this returns, everything that passed before is in the file.
     pub(super) fn stop(mut self, namespaces: &Namespaces) -> Result<PathBuf> {
         self.send_marker(namespaces)?;
-        let deadline = Instant::now() + LIMIT;
-        while !contains(&fs::read(&self.path)?, MARKER) {
-            ensure!(
-                Instant::now() < deadline,
-                "the capture's end does not appear in {}",
-                self.path.display()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for("the capture's end is in its file", || Ok(contains(&fs::read(&self.path)?, MARKER)))?;
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
         if exec::wait(&mut self.child, LIMIT)?.is_none() {
             self.child.kill()?;

@@ -105,7 +105,7 @@ impl Lab {
         let preload =
             config.server.wrapped.then(|| parts::preload_library(config.preload.as_deref())).transpose()?;
         let mut server = Server::new(config.server.clone(), preload);
-        if config.server.start {
+        if config.start_server {
             server.start(&namespaces)?;
         }
         let servers = (network::SERVER4, network::SERVER6);
@@ -187,11 +187,11 @@ impl Lab {
                 self.server.restart(&self.namespaces, config)?;
                 return value(self.info()?);
             }
-            Command::ServerLog => return value(self.server.log()?),
+            Command::ServerLog => return value(server::log()?),
             Command::TcpdumpStart { link } => return value(self.start_capture(link)?),
             Command::TcpdumpStop { link } => {
                 let running = self.captures.remove(&link).context("this link is not being captured")?;
-                return value(Capture { path: self.from_outside(&running.stop(&self.namespaces)?)? });
+                return value(Capture { path: self.seen_from_outside(&running.stop(&self.namespaces)?)? });
             }
             Command::Clients(_) | Command::Exec { .. } | Command::Burn { .. } | Command::Quit => {}
         }
@@ -202,13 +202,13 @@ impl Lab {
         ensure!(!self.captures.contains_key(&link), "this link is being captured already");
         self.captured += 1;
         let running = capture::Running::start(&self.namespaces, link, self.captured)?;
-        let path = self.from_outside(running.path())?;
+        let path = self.seen_from_outside(running.path())?;
         self.captures.insert(link, running);
         Ok(Capture { path })
     }
 
     /// The same path for processes outside the lab.
-    fn from_outside(&self, path: &Path) -> Result<PathBuf> {
+    fn seen_from_outside(&self, path: &Path) -> Result<PathBuf> {
         let root = PathBuf::from(format!("/proc/{}/root", self.namespaces.outer_pid()?));
         Ok(root.join(path.strip_prefix("/")?))
     }

@@ -6,7 +6,6 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::ifaddrs::getifaddrs;
@@ -14,6 +13,7 @@ use nix::net::if_::InterfaceFlags;
 
 use super::namespaces::{Namespaces, sysctl};
 use crate::lab::{Link, Namespace};
+use crate::wait_for;
 
 /// The server's addresses, for clients.
 pub(super) const SERVER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -44,25 +44,31 @@ pub(super) fn make(namespaces: &Namespaces, nameservers: &[IpAddr]) -> Result<()
     // Both ends of a link with different indices: only then does the kernel look at once after a link that comes up (for equal ones
     // it may take a second, and until then it sends nothing).
     let (server, dns) = (namespaces.net_path(Namespace::Server), namespaces.net_path(Namespace::Dns));
-    let clients_setup = format!(
-        "link set lo up\nlink add to-server index 11 type veth peer name to-clients index 12 netns {}\n",
-        server.display()
-    ) + &interface("to-server", &["10.0.0.2/30", "fd00::2/64", "fe80::2/64"])
-        + "route add local 10.2.0.0/15 dev lo\nroute add local fd00:2::/64 dev lo\n";
-    let mut server_setup = format!(
-        "link set lo up\nlink add to-dns index 13 type veth peer name to-server index 14 netns {}\n",
-        dns.display()
-    ) + &interface("to-clients", &["10.0.0.1/30", "fd00::1/64", "fe80::1/64"])
-        + &interface("to-dns", &["10.1.1.1/24", "fd00:1:1::1/64", "fe80::1/64"])
-        + "route add 10.2.0.0/15 via 10.0.0.2\nroute add fd00:2::/64 via fd00::2\n";
-    let mut dns_setup = "link set lo up\n".to_owned()
-        + &interface("to-server", &["10.1.1.2/24", "fd00:1:1::2/64", "fe80::2/64"]);
-    for address in nameservers {
+    let mut clients_setup = vec![
+        "link set lo up".to_owned(),
+        format!(
+            "link add to-server index 11 type veth peer name to-clients index 12 netns {}",
+            server.display()
+        ),
+    ];
+    clients_setup.extend(interface("to-server", &["10.0.0.2/30", "fd00::2/64", "fe80::2/64"]));
+    clients_setup
+        .extend(["10.2.0.0/15", "fd00:2::/64"].map(|block| format!("route add local {block} dev lo")));
+    let mut server_setup = vec![
+        "link set lo up".to_owned(),
+        format!("link add to-dns index 13 type veth peer name to-server index 14 netns {}", dns.display()),
+    ];
+    server_setup.extend(interface("to-clients", &["10.0.0.1/30", "fd00::1/64", "fe80::1/64"]));
+    server_setup.extend(interface("to-dns", &["10.1.1.1/24", "fd00:1:1::1/64", "fe80::1/64"]));
+    server_setup.extend(
+        ["10.2.0.0/15 via 10.0.0.2", "fd00:2::/64 via fd00::2"].map(|route| format!("route add {route}")),
+    );
+    let mut dns_setup = vec!["link set lo up".to_owned()];
+    dns_setup.extend(interface("to-server", &["10.1.1.2/24", "fd00:1:1::2/64", "fe80::2/64"]));
+    for address in nameservers.iter().filter(|address| home_of(**address) == Namespace::Dns) {
         let (prefix, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
-        if home_of(*address) == Namespace::Dns {
-            dns_setup += &format!("addr add {address}/{prefix} dev to-server{nodad}\n");
-            server_setup += &format!("route replace {address}/{prefix} dev to-dns\n");
-        }
+        dns_setup.push(format!("addr add {address}/{prefix} dev to-server{nodad}"));
+        server_setup.push(format!("route replace {address}/{prefix} dev to-dns"));
     }
     ip(namespaces, Namespace::Clients, &clients_setup)?;
     ip(namespaces, Namespace::Server, &server_setup)?;
@@ -72,24 +78,21 @@ pub(super) fn make(namespaces: &Namespaces, nameservers: &[IpAddr]) -> Result<()
 
 /// Waits until every interface is up and running.
 fn wait_up() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
     let running = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    while !getifaddrs()?.all(|interface| interface.flags.contains(running)) {
-        ensure!(Instant::now() < deadline, "the lab's links do not come up");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
+    let up = || Ok(getifaddrs()?.all(|interface| interface.flags.contains(running)));
+    wait_for("the lab's links come up", up)
 }
 
 /// Commands that set it up. It gets its link-local address from here: the kernel would make one only when it notices that the link
 /// is up, up to a second later, and without one there is no looking for neighbours.
-fn interface(name: &str, addresses: &[&str]) -> String {
-    let mut commands = format!("link set {name} addrgenmode none\n");
+fn interface(name: &str, addresses: &[&str]) -> Vec<String> {
+    let mut commands = vec![format!("link set {name} addrgenmode none")];
     for address in addresses {
         let nodad = if address.contains(':') { " nodad" } else { "" };
-        commands += &format!("addr add {address} dev {name}{nodad}\n");
+        commands.push(format!("addr add {address} dev {name}{nodad}"));
     }
-    commands + &format!("link set {name} up\n")
+    commands.push(format!("link set {name} up"));
+    commands
 }
 
 fn sysctls(place: Namespace) -> Result<()> {
@@ -107,7 +110,7 @@ fn sysctls(place: Namespace) -> Result<()> {
 }
 
 /// Runs a batch of `ip` there.
-fn ip(namespaces: &Namespaces, place: Namespace, batch: &str) -> Result<()> {
+fn ip(namespaces: &Namespaces, place: Namespace, batch: &[String]) -> Result<()> {
     let mut child = namespaces
         .command(place, "ip")
         .args(["-batch", "-"])
@@ -117,7 +120,7 @@ fn ip(namespaces: &Namespaces, place: Namespace, batch: &str) -> Result<()> {
         .spawn()
         .context("cannot run ip; run: cargo xtask setup")?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(batch.as_bytes())?;
+        input.write_all((batch.join("\n") + "\n").as_bytes())?;
     }
     let output = child.wait_with_output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,10 +14,10 @@ use nix::unistd::{Pid, pipe2};
 
 use super::exec;
 use super::namespaces::{HOME, Namespaces};
-use crate::lab::{Namespace, Program, ServerConfig};
+use crate::lab::{Engine, Namespace, Program, ServerConfig};
 
 /// A start that takes longer has failed.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// A server that does not end by itself within this is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,8 +29,36 @@ pub(super) struct Server {
 }
 
 struct Running {
-    child: Child,
+    pid: Pid,
     outer_pid: u32,
+    end: Arc<End>,
+}
+
+/// The end of a process. A thread waits for it, so that it never stays as a zombie, which from outside would look alive.
+#[derive(Default)]
+struct End {
+    status: Mutex<Option<ExitStatus>>,
+    changed: Condvar,
+}
+
+impl End {
+    fn of(mut child: Child) -> Result<Arc<Self>> {
+        let end = Arc::new(Self::default());
+        let theirs = Arc::clone(&end);
+        std::thread::Builder::new().name("server's end".into()).spawn(move || {
+            let status = child.wait().unwrap_or_default();
+            *theirs.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+            theirs.changed.notify_all();
+        })?;
+        Ok(end)
+    }
+
+    /// How it ended; none when it has not within `limit`.
+    fn wait(&self, limit: Duration) -> Option<ExitStatus> {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(status, limit, |status| status.is_none());
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// Path of its unix socket.
@@ -37,8 +66,20 @@ pub(super) fn socket() -> PathBuf {
     Path::new(HOME).join("server.sock")
 }
 
-fn log() -> PathBuf {
+fn log_path() -> PathBuf {
     Path::new(HOME).join("server.log")
+}
+
+/// Its error log.
+pub(super) fn log() -> Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(log_path())?).into_owned())
+}
+
+/// The end of its error log, for error messages.
+fn log_tail() -> String {
+    let log = log().unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
 }
 
 impl Server {
@@ -53,16 +94,12 @@ impl Server {
 
     /// Its process id in here.
     pub(super) fn pid(&self) -> Result<Pid> {
-        let running = self.running.as_ref().context("the server does not run")?;
-        Ok(Pid::from_raw(running.child.id().cast_signed()))
+        let running = self.running.as_ref().filter(|running| running.end.wait(Duration::ZERO).is_none());
+        Ok(running.context("the server does not run")?.pid)
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(self.pid()?, signal)?)
-    }
-
-    pub(super) fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(log())?).into_owned())
     }
 
     /// Stops it where it runs and starts it, with another configuration where one is given.
@@ -75,15 +112,17 @@ impl Server {
     }
 
     fn stop(&mut self) -> Result<()> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
-        let pid = Pid::from_raw(running.child.id().cast_signed());
-        // Either may fail when it is gone already; then wait says so.
-        let _ = kill(pid, Signal::SIGTERM);
-        let _ = kill(pid, Signal::SIGCONT);
-        if exec::wait(&mut running.child, STOP_LIMIT)?.is_none() {
-            running.child.kill()?;
-            running.child.wait()?;
+        for signal in [Signal::SIGTERM, Signal::SIGCONT, Signal::SIGKILL] {
+            let Ok(pid) = self.pid() else { break };
+            kill(pid, signal)?;
+            if signal != Signal::SIGTERM
+                && let Some(running) = &self.running
+            {
+                running.end.wait(STOP_LIMIT);
+            }
         }
+        ensure!(self.pid().is_err(), "the server cannot be killed");
+        self.running = None;
         Ok(())
     }
 
@@ -97,7 +136,7 @@ impl Server {
             Program::Mariadbd => "/usr/sbin/mariadbd",
             Program::Mysqld => "/usr/sbin/mysqld",
         };
-        let log = File::options().create(true).append(true).open(log())?;
+        let log = File::options().create(true).append(true).open(log_path())?;
         let mut command = namespaces.command(Namespace::Server, program);
         command
             .args(self.arguments(&data))
@@ -117,16 +156,18 @@ impl Server {
         }
         let (reader, writer) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         namespaces.report_pid(&mut command, writer);
-        let mut child =
+        let child =
             command.spawn().with_context(|| format!("cannot run {program}; run: cargo xtask setup"))?;
         // The writing end goes with the command, so that reading ends.
         drop(command);
         let mut pid = String::new();
         File::from(reader).read_to_string(&mut pid)?;
         let outer_pid = pid.parse().context("the server did not report its process id")?;
-        let began = wait_ready(&ready, &mut child);
-        self.running = Some(Running { child, outer_pid });
-        began.with_context(|| format!("the server did not start; its log ends:\n{}", self.log_tail()))
+        let running =
+            Running { pid: Pid::from_raw(child.id().cast_signed()), outer_pid, end: End::of(child)? };
+        let began = wait_ready(&ready, &running.end);
+        self.running = Some(running);
+        began.with_context(|| format!("the server did not start; its log ends:\n{}", log_tail()))
     }
 
     fn arguments(&self, data: &Path) -> Vec<String> {
@@ -150,7 +191,7 @@ impl Server {
         if !self.config.grant_tables {
             arguments.push("--skip-grant-tables".to_owned());
         }
-        if self.config.innodb || self.config.grant_tables {
+        if self.engine() == Engine::Innodb {
             arguments
                 .extend(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"].map(str::to_owned));
             arguments.push("--innodb-flush-log-at-trx-commit=0".to_owned());
@@ -161,13 +202,18 @@ impl Server {
         arguments
     }
 
+    /// Some of the privilege tables are InnoDB's.
+    fn engine(&self) -> Engine {
+        if self.config.grant_tables { Engine::Innodb } else { self.config.engine }
+    }
+
     /// The data directory; without privilege tables an empty one will do.
     fn data_directory(&self, namespaces: &Namespaces) -> Result<PathBuf> {
         let grants = self.config.grant_tables;
-        let name = match (grants, self.config.innodb) {
+        let name = match (grants, self.engine()) {
             (true, _) => "data-grants",
-            (false, true) => "data-innodb",
-            (false, false) => "data",
+            (false, Engine::Innodb) => "data-innodb",
+            (false, Engine::Aria) => "data-aria",
         };
         let data = Path::new(HOME).join(name);
         if data.exists() {
@@ -178,12 +224,6 @@ impl Server {
             install_tables(namespaces.command(Namespace::Server, "mariadb-install-db"), &data)?;
         }
         Ok(data)
-    }
-
-    fn log_tail(&self) -> String {
-        let log = self.log().unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
     }
 }
 
@@ -204,7 +244,7 @@ fn install_tables(mut command: Command, data: &Path) -> Result<()> {
 }
 
 /// Waits until the server says that it is ready (sd_notify(3)); by then it listens.
-fn wait_ready(ready: &UnixDatagram, child: &mut Child) -> Result<()> {
+fn wait_ready(ready: &UnixDatagram, end: &End) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     ready.set_read_timeout(Some(Duration::from_millis(50)))?;
     let mut message = [0; 4096];
@@ -215,7 +255,7 @@ fn wait_ready(ready: &UnixDatagram, child: &mut Child) -> Result<()> {
             if text.lines().any(|line| line == "READY=1") {
                 return Ok(());
             }
-        } else if let Some(status) = child.try_wait()? {
+        } else if let Some(status) = end.wait(Duration::ZERO) {
             bail!("it ended with {status}");
         }
     }

@@ -14,10 +14,22 @@ const FILLER: &[u8] = b"<7>filler of the lab";
 /// More than any queue holds.
 const MOST_SENDERS: usize = 4096;
 
-#[derive(Default)]
 struct State {
+    socket: UnixDatagram,
     messages: Vec<String>,
     frozen: bool,
+}
+
+impl State {
+    /// Reads all there is.
+    fn read(&mut self) {
+        let mut message = [0; 8192];
+        while let Ok(len) = self.socket.recv(&mut message) {
+            if &message[..len] != FILLER {
+                self.messages.push(String::from_utf8_lossy(&message[..len]).into_owned());
+            }
+        }
+    }
 }
 
 /// The log's reader.
@@ -35,15 +47,20 @@ impl Syslog {
     pub(super) fn start(path: PathBuf) -> Result<Self> {
         let socket = UnixDatagram::bind(&path).with_context(|| format!("cannot make {}", path.display()))?;
         socket.set_nonblocking(true)?;
-        let shared = Arc::<(Mutex<State>, Condvar)>::default();
+        let polled = socket.try_clone()?;
+        let state = State { socket, messages: Vec::new(), frozen: false };
+        let shared = Arc::new((Mutex::new(state), Condvar::new()));
         let theirs = Arc::clone(&shared);
-        std::thread::Builder::new().name("syslog".into()).spawn(move || read(&socket, &theirs))?;
+        std::thread::Builder::new().name("syslog".into()).spawn(move || read(&polled, &theirs))?;
         Ok(Self { path, shared })
     }
 
-    /// Messages so far.
+    /// All messages sent so far, unless it is frozen.
     pub(super) fn messages(&self, clear: bool) -> Vec<String> {
         let mut state = lock(&self.shared.0);
+        if !state.frozen {
+            state.read();
+        }
         if clear { std::mem::take(&mut state.messages) } else { state.messages.clone() }
     }
 
@@ -76,19 +93,12 @@ impl Syslog {
     }
 }
 
-fn read(socket: &UnixDatagram, shared: &(Mutex<State>, Condvar)) {
-    let (state, changed) = shared;
-    let mut message = [0; 8192];
+fn read(socket: &UnixDatagram, (state, changed): &(Mutex<State>, Condvar)) {
     loop {
         let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::NONE);
         // Held while it reads: once frozen is set, nothing is taken out any more.
-        let mut state =
-            changed.wait_while(lock(state), |state| state.frozen).unwrap_or_else(PoisonError::into_inner);
-        if let Ok(len) = socket.recv(&mut message)
-            && &message[..len] != FILLER
-        {
-            state.messages.push(String::from_utf8_lossy(&message[..len]).into_owned());
-        }
+        let thawed = changed.wait_while(lock(state), |state| state.frozen);
+        thawed.unwrap_or_else(PoisonError::into_inner).read();
     }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 
+use super::config::{Files, LabConfig, ServerConfig};
 use super::parts;
 use super::protocol::{
-    Capture, Command, ExecResult, Files, LabConfig, LabInfo, Link, Namespace, Reply, Request, ServerConfig,
-    Signal, Welcome,
+    Capture, Command, ExecResult, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome,
 };
 use crate::clients::{ClientResult, ClientsSpec};
 use crate::nameserver::{LogEntry, Rule, Settings};
@@ -131,6 +131,11 @@ impl Lab {
     /// Changes the nameservers' rules only.
     pub fn rules(&self, rules: impl IntoIterator<Item = Rule>) -> Result<()> {
         self.dns(Settings { rules: Some(rules.into_iter().collect()), ..Settings::default() })
+    }
+
+    /// The queries so far.
+    pub fn dns_log(&self) -> Result<Vec<LogEntry>> {
+        self.obey(Command::DnsLog { clear: false })
     }
 
     /// The queries since the last time, which are forgotten.

@@ -13,12 +13,11 @@
 //! # Ok(()) }
 //! ```
 
+mod config;
 mod handle;
 pub mod parts;
 mod protocol;
 
+pub use config::{Engine, Files, LabConfig, Program, ServerConfig, Write};
 pub use handle::{Lab, Pending};
-pub use protocol::{
-    Capture, Command, ExecResult, Files, LabConfig, LabInfo, Link, Namespace, Program, Reply, Request,
-    ServerConfig, Signal, Welcome, Write,
-};
+pub use protocol::{Capture, Command, ExecResult, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::LabConfig;
 
@@ -61,8 +61,8 @@ pub(crate) fn preload_library(configured: Option<&Path>) -> Result<PathBuf> {
     })
 }
 
-/// The workspace's binaries for labs: the lab's own and the library. From the environment; or else under cargo built (which takes a
-/// moment when nothing has changed, and never leaves an old one in place); or else beside this executable.
+/// The workspace's binaries for labs: the lab's own and the library. From the environment, or else from beside this executable.
+/// Under cargo the library is brought up to date first, since nothing that cargo builds for tests depends on it.
 pub(super) fn binaries() -> Result<&'static (PathBuf, PathBuf)> {
     static FOUND: OnceLock<std::result::Result<(PathBuf, PathBuf), String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| find_binaries().map_err(|error| format!("{error:#}")));
@@ -70,23 +70,20 @@ pub(super) fn binaries() -> Result<&'static (PathBuf, PathBuf)> {
 }
 
 fn find_binaries() -> Result<(PathBuf, PathBuf)> {
-    let set = |variable: &str| env::var_os(variable).map(PathBuf::from);
-    if let (Some(lab), Some(preload)) = (set(LAB_VARIABLE), set(PRELOAD_VARIABLE)) {
-        return Ok((lab, preload));
-    }
     let target = target_directory()?;
-    if let Some(cargo) = env::var_os("CARGO") {
-        build(Path::new(&cargo), &target)?;
+    let set = |variable: &str| env::var_os(variable).map(PathBuf::from);
+    let lab = set(LAB_VARIABLE).unwrap_or_else(|| target.join(LAB));
+    if !lab.exists() {
+        build(&target, &["-p", "wrapwatch-tests", "--bin", LAB])?;
     }
-    let (lab, preload) = (target.join(LAB), target.join(PRELOAD));
+    let preload = set(PRELOAD_VARIABLE).unwrap_or_else(|| target.join(PRELOAD));
+    if !preload.exists() || (set(PRELOAD_VARIABLE).is_none() && env::var_os("CARGO").is_some()) {
+        build(&target, &["-p", "wrapwatch-preload"])?;
+    }
     for path in [&lab, &preload] {
-        ensure!(
-            path.exists(),
-            "{} is not built; run: cargo build -p wrapwatch-tests -p wrapwatch-preload",
-            path.display()
-        );
+        ensure!(path.exists(), "{} is missing; run: cargo xtask setup", path.display());
     }
-    Ok((set(LAB_VARIABLE).unwrap_or(lab), set(PRELOAD_VARIABLE).unwrap_or(preload)))
+    Ok((lab, preload))
 }
 
 /// `target/PROFILE`: where this executable is, or one up from `deps`.
@@ -97,20 +94,20 @@ fn target_directory() -> Result<PathBuf> {
     Ok(if in_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
-fn build(cargo: &Path, target: &Path) -> Result<()> {
+fn build(target: &Path, what: &[&str]) -> Result<()> {
     let profile = match target.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--profile", profile, "-p", "wrapwatch-preload", "-p", "wrapwatch-tests"])
-        .args(["--lib", "--bin", LAB, "--target-dir"])
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--profile", profile])
+        .args(what)
+        .arg("--target-dir")
         .arg(target.parent().unwrap_or(target))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("the lab could not be built:\n{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
+        .with_context(|| format!("cannot run cargo to build {}", what.join(" ")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cannot build {}:\n{}", what.join(" "), said.trim());
     Ok(())
 }

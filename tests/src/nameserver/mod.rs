@@ -6,8 +6,10 @@
 
 mod answer;
 mod later;
+mod log;
 mod rules;
 mod serve;
+mod way;
 pub mod zone;
 
 pub use rules::{LogEntry, Rcode, Reply, Rule, Transport, Wrong};

@@ -1,9 +1,9 @@
 //! Sockets, threads and the log: one thread a nameserver address, one a TCP connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,14 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Asked;
 use super::later::Later;
+use super::log::Log;
+use super::way::Way;
 use super::zone::{self, Exceptions, ZoneEntry};
-use super::{LogEntry, Reply, Rule, Transport, Wrong};
+use super::{LogEntry, Reply, Rule, Transport};
 use crate::clock::now_ns;
 
 /// Port of DNS.
 const PORT: u16 = 53;
 /// A TCP connection without a query for so long is closed.
-const TCP_IDLE: Duration = Duration::from_secs(120);
+const TCP_IDLE: Duration = Duration::from_mins(2);
 /// Nothing here takes longer than this to open or close its sockets.
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,23 +41,6 @@ pub struct Settings {
     pub closed: Option<Vec<IpAddr>>,
 }
 
-#[derive(Default)]
-struct Log {
-    entries: Vec<LogEntry>,
-    /// Number of the first entry: those before were handed over.
-    first: u64,
-}
-
-impl Log {
-    /// Changes an entry, unless it was handed over meanwhile.
-    fn change(&mut self, number: u64, change: impl FnOnce(&mut LogEntry)) {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            change(entry);
-        }
-    }
-}
-
 struct Shared {
     rules: Mutex<Vec<Rule>>,
     exceptions: Mutex<Arc<Exceptions>>,
@@ -63,7 +48,7 @@ struct Shared {
     later: Later,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -135,12 +120,7 @@ impl Nameservers {
 
     /// The queries so far, in the order they were read at each nameserver; `clear` forgets them.
     pub fn log(&self, clear: bool) -> Vec<LogEntry> {
-        let mut log = lock(&self.shared.log);
-        if !clear {
-            return log.entries.clone();
-        }
-        log.first += log.entries.len() as u64;
-        std::mem::take(&mut log.entries)
+        lock(&self.shared.log).entries(clear)
     }
 }
 
@@ -270,77 +250,45 @@ fn serve_stream(
     }
 }
 
-/// The way back to whoever asked.
-#[derive(Clone)]
-enum Way {
-    /// Weak: a late reply must not keep a closed socket open.
-    Udp(Weak<UdpSocket>, SocketAddr),
-    Tcp(Arc<Mutex<TcpStream>>),
-}
-
-impl Way {
-    fn transport(&self) -> Transport {
-        match self {
-            Self::Udp(..) => Transport::Udp,
-            Self::Tcp(_) => Transport::Tcp,
-        }
-    }
-
-    fn send(&self, address: IpAddr, reply: &Reply, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Udp(_, client) if reply.wrong == Some(Wrong::Source) => {
-                UdpSocket::bind((address, 0))?.send_to(bytes, client)?;
-            }
-            Self::Udp(socket, client) => {
-                let socket = socket.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-                socket.send_to(bytes, client)?;
-            }
-            Self::Tcp(stream) => {
-                let len = u16::try_from(bytes.len()).map_err(io::Error::other)?;
-                let framed = [&len.to_be_bytes(), bytes].concat();
-                lock(stream).write_all(&framed)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 fn handle(shared: &Arc<Shared>, address: IpAddr, client: SocketAddr, bytes: &[u8], way: &Way) {
     let received_ns = now_ns();
     let Some(asked) = Asked::read(bytes) else { return };
     let transport = way.transport();
-    let number = {
-        let mut log = lock(&shared.log);
-        log.entries.push(LogEntry {
-            server: address,
-            client,
-            transport,
-            id: asked.id(),
-            qname: asked.qname.clone(),
-            qtype: asked.qtype.clone(),
-            received_ns,
-            replied_ns: None,
-            replies: 0,
-        });
-        log.first + log.entries.len() as u64 - 1
-    };
+    let number = lock(&shared.log).add(LogEntry {
+        server: address,
+        client,
+        transport,
+        id: asked.id(),
+        qname: asked.qname.clone(),
+        qtype: asked.qtype.clone(),
+        received_ns,
+        replied_ns: None,
+        replies: 0,
+    });
     let exceptions = Arc::clone(&lock(&shared.exceptions));
-    for reply in decide(&mut lock(&shared.rules), address, transport, &asked) {
-        let Some(bytes) = asked.reply(&reply, &exceptions, transport) else { continue };
-        let after_ms = reply.after_ms;
+    let replies = decide(&mut lock(&shared.rules), address, transport, &asked);
+    let encode = |reply: Reply| asked.reply(&reply, &exceptions, transport).map(|bytes| (reply, bytes));
+    let (now, later): (Vec<_>, Vec<_>) =
+        replies.into_iter().filter_map(encode).partition(|(reply, _)| reply.after_ms == 0);
+    // All are noted before any is sent: whoever has an answer can rely on the log.
+    for _ in &now {
+        lock(&shared.log).note(number, now_ns());
+    }
+    for (reply, bytes) in now {
+        if way.send(address, &reply, &bytes).is_err() {
+            lock(&shared.log).retract(number);
+        }
+    }
+    for (reply, bytes) in later {
         let (theirs, way) = (Arc::clone(shared), way.clone());
+        let due_ns = received_ns + reply.after_ms * 1_000_000;
         let send = move || {
-            // Before it is sent: whoever has the answer can rely on the log.
-            note(&theirs, number, now_ns());
+            lock(&theirs.log).note(number, now_ns());
             if way.send(address, &reply, &bytes).is_err() {
-                retract(&theirs, number);
+                lock(&theirs.log).retract(number);
             }
         };
-        if after_ms == 0 {
-            send();
-        } else {
-            shared.later.at(received_ns + after_ms * 1_000_000, Box::new(send));
-        }
+        shared.later.at(due_ns, Box::new(send));
     }
 }
 
@@ -351,22 +299,4 @@ fn decide(rules: &mut [Rule], address: IpAddr, transport: Transport, asked: &Ask
         *times -= 1;
     }
     rule.replies.clone()
-}
-
-/// Notes in the log that a reply is sent.
-fn note(shared: &Shared, number: u64, at_ns: u64) {
-    lock(&shared.log).change(number, |entry| {
-        entry.replied_ns.get_or_insert(at_ns);
-        entry.replies += 1;
-    });
-}
-
-/// It could not be sent after all.
-fn retract(shared: &Shared, number: u64) {
-    lock(&shared.log).change(number, |entry| {
-        entry.replies -= 1;
-        if entry.replies == 0 {
-            entry.replied_ns = None;
-        }
-    });
 }

@@ -81,10 +81,9 @@ fn queries_match_the_capture_one_to_one() {
         Rule::replies([Reply::after(20), Reply::after(40)]).name("6.0.2.10.in-addr.arpa"),
     ])
     .unwrap();
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     lab.start_capture(Link::Dns).unwrap();
-    let clients = lab.clients(ClientsSpec { count: 30, concurrency: 6, ..ClientsSpec::default() }).unwrap();
-    watch.wait_connections(clients.len()).unwrap();
+    let _clients = lab.clients(ClientsSpec { count: 30, concurrency: 6, ..ClientsSpec::default() }).unwrap();
     let capture = lab.stop_capture(Link::Dns).unwrap();
     let seen = watch.stop().unwrap();
     let (expected, found) = (captured(&capture.path), attributed(&seen));
@@ -97,9 +96,8 @@ fn the_nameservers_own_hold_time_lies_inside_the_round_trip() {
     let lab = Lab::start(LabConfig::default()).unwrap();
     lab.rules([Rule::delay(40).qtype("PTR"), Rule::delay(15).qtype("A")]).unwrap();
     lab.take_dns_log().unwrap();
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     let clients = lab.clients(ClientsSpec { count: 8, concurrency: 4, ..ClientsSpec::default() }).unwrap();
-    watch.wait_connections(clients.len()).unwrap();
     let log = lab.take_dns_log().unwrap();
     let seen = watch.stop().unwrap();
     let mut compared = 0;
@@ -125,9 +123,8 @@ fn the_nameservers_own_hold_time_lies_inside_the_round_trip() {
 fn a_dead_first_nameserver_is_a_timeout_and_then_an_answer() {
     let lab = lab_with(two_servers());
     lab.rules([Rule::silent().at(NS1)]).unwrap();
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     let client = lab.client().unwrap();
-    watch.wait_connections(1).unwrap();
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let kinds: Vec<LookupKind> = connection.lookups.iter().map(|lookup| lookup.kind).collect();
@@ -157,14 +154,13 @@ fn a_dead_first_nameserver_is_a_timeout_and_then_an_answer() {
 fn a_closed_port_is_unreachable_not_silent() {
     let lab = lab_with(two_servers());
     lab.dns(wrapwatch_tests::nameserver::Settings { closed: Some(vec![NS1]), ..Default::default() }).unwrap();
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     let client = lab.client().unwrap();
-    watch.wait_connections(1).unwrap();
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let outcomes: Vec<QueryOutcome> = queries(connection).map(|query| query.outcome).collect();
-    use QueryOutcome::{Answered, Unreachable};
-    assert_eq!(outcomes, [Unreachable, Answered, Unreachable, Answered]);
+    let (answered, unreachable) = (QueryOutcome::Answered, QueryOutcome::Unreachable);
+    assert_eq!(outcomes, [unreachable, answered, unreachable, answered]);
 }
 
 #[test]
@@ -175,9 +171,8 @@ fn the_rule_that_asked_is_named_with_its_text() {
     );
     files.resolv = Some(format!("nameserver {NS1}\n"));
     let lab = lab_with(files);
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     let client = lab.client().unwrap();
-    watch.wait_connections(1).unwrap();
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let rule = connection.rule.as_ref().unwrap();

@@ -16,11 +16,10 @@ fn those_behind_one_slow_ptr_wait_in_the_queue() {
     // Clients' addresses are given in order: the fourth of twenty.
     let slow_name = "4.0.2.10.in-addr.arpa";
     lab.rules([Rule::delay(800).name(slow_name)]).unwrap();
-    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
     // A millisecond apart, so that the first three are through before the slow one comes.
     let spec = ClientsSpec { stagger_us: 5_000, ..ClientsSpec::at_once(20) };
     let clients = lab.clients(spec).unwrap();
-    watch.wait_connections(20).unwrap();
     let seen = watch.stop().unwrap();
     let slow_client = clients.iter().find(|client| ptr_name(client) == slow_name).unwrap();
     let slow = seen.of(&peer(slow_client)).unwrap();

@@ -39,7 +39,8 @@ pub fn closed(fd: i32, watched: &Watch) {
         rule::note(conn);
     }
     let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
-    emit::fixed(&Close { hdr, fd, class: watched.class, pad: [0; 3] }, Counter::LostFile);
+    let record = Close { hdr, run_delay_ns: emit::run_delay(), fd, class: watched.class, pad: [0; 3] };
+    emit::fixed(&record, Counter::LostFile);
     if watched.class == Class::Accepted as u8 {
         watch::close_conn(conn);
     }

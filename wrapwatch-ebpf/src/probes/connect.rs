@@ -9,7 +9,7 @@ use wrapwatch_common::{
 
 use crate::{
     args, emit,
-    maps::{Inflight, SCRATCH, call},
+    maps::{Inflight, call},
     rule, sockaddr, user, watch,
 };
 
@@ -61,32 +61,27 @@ pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
     if class as u8 == Class::Dns as u8 || class as u8 == Class::Ident as u8 {
         rule::note(call.conn);
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    let scratch = scratch.cast::<u8>();
-    const BODY: usize = size_of::<Connect>();
-    // SAFETY: the scratch has room for the largest record, which is larger than this one; it belongs to this CPU.
-    unsafe {
-        let n = if addr.family == sockaddr::AF_UNIX {
-            unix_path(scratch.add(BODY), call.ptr + UNIX_PATH_AT, call.aux)
-        } else {
-            0
-        };
-        let n = user::bound::<UNIX_PATH_MAX>(n);
-        let len = BODY as u64 + n;
-        let hdr = emit::header(Kind::Connect, call.conn, ts, len as usize);
-        scratch.cast::<Connect>().write(Connect {
-            hdr,
+    let run_delay_ns = emit::run_delay();
+    emit::with_tail::<Connect, UNIX_PATH_MAX>(
+        Counter::LostConnect,
+        |tail| match addr.family {
+            // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
+            sockaddr::AF_UNIX => unsafe { unix_path(tail, call.ptr + UNIX_PATH_AT, call.aux) },
+            _ => 0,
+        },
+        |path_len, len| Connect {
+            hdr: emit::header(Kind::Connect, call.conn, ts, len),
             enter_ns: call.enter_ns,
+            run_delay_ns,
             addr: *addr,
             fd: call.fd,
             ret,
             class: class as u8,
             sock_type: call.sock_type,
-            path_len: n as u16,
+            path_len,
             pad: 0,
-        });
-        emit::raw(scratch, len, Counter::LostConnect);
-    }
+        },
+    );
 }
 
 /// Copies a unix socket's path. A file's path ends at its NUL, and what the caller's buffer holds behind it is nobody's business; an abstract

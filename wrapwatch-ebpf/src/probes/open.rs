@@ -7,11 +7,7 @@ use wrapwatch_common::{
     records::{Class, Kind, Open, PATH_MAX},
 };
 
-use crate::{
-    args, emit,
-    maps::{SCRATCH, call},
-    user, watch,
-};
+use crate::{args, emit, maps::call, user, watch};
 
 #[tracepoint]
 pub fn sys_enter_open(ctx: TracePointContext) -> u32 {
@@ -60,17 +56,14 @@ fn exit(ctx: &TracePointContext) -> u32 {
     if ret >= 0 {
         watch::watch(ret, call.conn, Class::File, 0);
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
-    let scratch = scratch.cast::<u8>();
-    const BODY: usize = size_of::<Open>();
-    // SAFETY: the scratch has room for the largest record, which is larger than this one; it belongs to this CPU.
-    unsafe {
-        let n = user::copy_str::<{ PATH_MAX as u32 + 1 }>(scratch.add(BODY), call.ptr);
-        let n = user::bound::<{ PATH_MAX as u64 }>(n);
-        let len = BODY as u64 + n;
-        let hdr = emit::header(Kind::Open, call.conn, ts, len as usize);
-        scratch.cast::<Open>().write(Open { hdr, enter_ns: call.enter_ns, ret, path_len: n as u16, pad: 0 });
-        emit::raw(scratch, len, Counter::LostFile);
-    }
+    emit::with_tail::<Open, { PATH_MAX as u64 }>(
+        Counter::LostFile,
+        // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
+        |tail| unsafe { user::copy_str::<{ PATH_MAX as u32 + 1 }>(tail, call.ptr) },
+        |path_len, len| {
+            let hdr = emit::header(Kind::Open, call.conn, ts, len);
+            Open { hdr, enter_ns: call.enter_ns, ret, path_len, pad: 0 }
+        },
+    );
     0
 }

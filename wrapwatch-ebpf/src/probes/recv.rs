@@ -10,7 +10,7 @@ use wrapwatch_common::{
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
 use crate::{
     args, emit,
-    maps::{Inflight, SCRATCH, call},
+    maps::{Inflight, call},
     sockaddr, user, watch,
 };
 
@@ -118,29 +118,24 @@ fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
 fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
     let ts = emit::now();
     let addr = sockaddr::read(name);
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    let scratch = scratch.cast::<u8>();
-    const BODY: usize = size_of::<Payload>();
-    const MAX: u64 = PAYLOAD_MAX as u64;
-    // SAFETY: the scratch has room for a body and PAYLOAD_MAX bytes; it belongs to this CPU.
-    unsafe {
-        let n = user::copy::<MAX>(scratch.add(BODY), base, full_len);
-        let n = user::bound::<MAX>(n);
-        let len = BODY as u64 + n;
-        let hdr = emit::header(Kind::Recv, call.conn, ts, len as usize);
-        scratch.cast::<Payload>().write(Payload {
-            hdr,
+    let run_delay_ns = emit::run_delay();
+    emit::with_tail::<Payload, { PAYLOAD_MAX as u64 }>(
+        Counter::LostPayload,
+        // SAFETY: there is room for PAYLOAD_MAX bytes, the longest record's tail.
+        |tail| unsafe { user::copy::<{ PAYLOAD_MAX as u64 }>(tail, base, full_len) },
+        |payload_len, len| Payload {
+            hdr: emit::header(Kind::Recv, call.conn, ts, len),
             enter_ns: call.enter_ns,
+            run_delay_ns,
             addr,
             fd: call.fd,
             full_len: full_len as u32,
-            payload_len: n as u16,
+            payload_len,
             index,
             sock_type: call.sock_type,
             pad: [0; 3],
-        });
-        emit::raw(scratch, len, Counter::LostPayload);
-    }
+        },
+    );
 }
 
 #[inline(always)]

@@ -9,11 +9,7 @@ use wrapwatch_common::{
 };
 
 use super::connect;
-use crate::{
-    args, emit,
-    maps::{SCRATCH, call},
-    sockaddr, user, watch,
-};
+use crate::{args, emit, maps::call, sockaddr, user, watch};
 
 /// `struct iovec`
 #[repr(C)]
@@ -39,6 +35,8 @@ pub const MMSGHDR_SIZE: u64 = 64;
 pub const MMSG_LEN_AT: u64 = 56;
 /// Messages of one call that are looked at: glibc sends A and AAAA together.
 pub const MMSG_MAX: u64 = 2;
+/// Bytes of a message that are recorded.
+const MAX: u64 = PAYLOAD_MAX as u64;
 /// Bytes of the length in front of a DNS message over TCP (RFC 1035, 4.2.2).
 const FRAME: u64 = 2;
 
@@ -190,40 +188,36 @@ fn payload(
     index: u16,
     ts: u64,
 ) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
-    let scratch = scratch.cast::<u8>();
-    const BODY: usize = size_of::<Payload>();
-    const MAX: u64 = PAYLOAD_MAX as u64;
-    // SAFETY: the scratch has room for a body and PAYLOAD_MAX bytes; it belongs to this CPU.
-    unsafe {
-        let (n, full_len) = match second {
-            Some(second) => {
-                user::copy::<FRAME>(scratch.add(BODY), first.base, FRAME);
-                let n = user::copy::<{ MAX - FRAME }>(
-                    scratch.add(BODY + FRAME as usize),
-                    second.base,
-                    second.len,
-                );
-                (n + FRAME, second.len + FRAME)
+    let run_delay_ns = emit::run_delay();
+    let full_len = match second {
+        Some(second) => second.len + FRAME,
+        None => first.len,
+    };
+    emit::with_tail::<Payload, MAX>(
+        Counter::LostPayload,
+        // SAFETY: there is room for MAX bytes, the longest record's tail.
+        |tail| unsafe {
+            match second {
+                Some(second) => {
+                    user::copy::<FRAME>(tail, first.base, FRAME);
+                    user::copy::<{ MAX - FRAME }>(tail.add(FRAME as usize), second.base, second.len) + FRAME
+                }
+                None => user::copy::<MAX>(tail, first.base, first.len),
             }
-            None => (user::copy::<MAX>(scratch.add(BODY), first.base, first.len), first.len),
-        };
-        let n = user::bound::<MAX>(n);
-        let len = BODY as u64 + n;
-        let hdr = emit::header(Kind::Send, conn, ts, len as usize);
-        scratch.cast::<Payload>().write(Payload {
-            hdr,
+        },
+        |payload_len, len| Payload {
+            hdr: emit::header(Kind::Send, conn, ts, len),
             enter_ns: ts,
+            run_delay_ns,
             addr,
             fd,
             full_len: full_len as u32,
-            payload_len: n as u16,
+            payload_len,
             index,
             sock_type,
             pad: [0; 3],
-        });
-        emit::raw(scratch, len, Counter::LostPayload);
-    }
+        },
+    );
 }
 
 /// A DNS send that worked was told of at its enter.

@@ -76,8 +76,10 @@ pub fn inet_sk_error_report(ctx: TracePointContext) -> u32 {
 /// Sixteen bytes of the context, by words that the verifier sees as aligned.
 #[inline(always)]
 fn ip<const OFFSET: usize>(ctx: &TracePointContext) -> [u8; 16] {
-    let words: [u32; 4] =
-        [field::<u32, OFFSET>(ctx), word(ctx, OFFSET + 4), word(ctx, OFFSET + 8), word(ctx, OFFSET + 12)];
+    use aya_ebpf::EbpfContext as _;
+    // SAFETY: the verifier checks that the offsets lie inside the context and refuses the program otherwise; addresses there are aligned
+    // to 4 bytes.
+    let words = unsafe { ctx.as_ptr().byte_add(OFFSET).cast::<[u32; 4]>().read() };
     let mut ip = [0; 16];
     let mut i = 0;
     while i < 4 {
@@ -89,14 +91,6 @@ fn ip<const OFFSET: usize>(ctx: &TracePointContext) -> [u8; 16] {
         i += 1;
     }
     ip
-}
-
-/// A word of the context at an offset that inlining makes constant.
-#[inline(always)]
-fn word(ctx: &TracePointContext, offset: usize) -> u32 {
-    use aya_ebpf::EbpfContext as _;
-    // SAFETY: the verifier checks that the offset lies inside the context and refuses the program otherwise.
-    unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<u32>().read() }
 }
 
 /// Inode of the socket's network namespace; 0 where the loader does not know where it is.

@@ -56,6 +56,7 @@ pub enum Color {
 /// Options of everything that traces.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
+    /// Which processes
     #[command(flatten)]
     pub target: TargetArgs,
     /// Stop after this time (60s, 10m, 1h)
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        assert_eq!(duration("60s").unwrap(), Duration::from_secs(60));
+        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
         assert_eq!(duration("100ms").unwrap(), Duration::from_millis(100));
         assert_eq!(duration("10m").unwrap(), Duration::from_mins(10));
         for bad in ["", "0s", "-1s", "60", "soon"] {

@@ -1,10 +1,11 @@
 //! Which queries make one lookup, and what came of it.
 //!
-//! A query belongs to the lookup its thread is in when it asks for the same name in the same direction (again, another server, A and AAAA, TCP
-//! after a truncated answer), or when both are forward, their first labels are equal and no name so far got a usable answer: the resolver goes
-//! through its search list. Something must not have ended that lookup in between: reading `/etc/hosts` begins a new one (nsswitch's `files` comes
-//! before `dns`), closing a table ends one. Any other query begins a new lookup. A check of libwrap has one reverse and one forward lookup
-//! at most, so the rule for search lists cannot join what is separate there.
+//! A query belongs to the lookup its thread is in when
+//! 1. it asks for the same name in the same direction (again, another server, A and AAAA, TCP after a truncated answer), or
+//! 2. both are forward, their first labels are equal and no name so far got a usable answer: the resolver goes through its search list,
+//!
+//! and nothing ended that lookup in between: reading `/etc/hosts` begins a new one (nsswitch's `files` comes before `dns`), closing a
+//! table ends one. Otherwise it begins a new lookup. Of libwrap's check both kinds occur once at most, so rule 2 cannot join what is separate there.
 
 use crate::decode::dns::{self, Question};
 use crate::model::{KtimeNs, Lookup, LookupKind, LookupOutcome, QueryOutcome, ThreadRole};

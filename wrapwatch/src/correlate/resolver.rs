@@ -502,7 +502,8 @@ fn same_question(asked: &Asked, message: Option<&Message>) -> bool {
 fn give_up(asked: &mut Asked, now: Moment, shared: &mut Shared) {
     if asked.end == End::Pending && asked.began() <= now.at {
         let server = shared.servers.addr(asked.server);
-        let error_seen = server.is_some_and(|server| shared.sock_errors.take(server, asked.began(), now.at));
+        let error_seen =
+            server.is_some_and(|server| shared.sock_errors.explains(server, asked.began(), now.at));
         asked.end = End::WentOn { at: now.at, seq: now.seq, error_seen };
     }
 }

@@ -153,11 +153,12 @@ impl SockErrors {
         self.0.push_back((server, at));
     }
 
-    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter; one error explains one query.
-    pub(super) fn take(&mut self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
+    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter. The error does not say whose query it answers, so of
+    /// two threads that go on in the same tenth of a second both are explained by it: no order of their records may make a difference.
+    pub(super) fn explains(&self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
         let explains = |&(from, at): &(SocketAddr, KtimeNs)| {
             from == server && at >= sent && at <= went_on && went_on.since(at) <= WOKEN_WITHIN_NS
         };
-        self.0.iter().rposition(explains).is_some_and(|index| self.0.remove(index).is_some())
+        self.0.iter().any(explains)
     }
 }

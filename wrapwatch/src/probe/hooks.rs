@@ -127,7 +127,7 @@ fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), Box<aya::programs::Pro
     let program: &mut TracePoint = ebpf
         .program_mut(hook.event)
         .ok_or(aya::programs::ProgramError::NotLoaded)
-        .and_then(|program| program.try_into())
+        .and_then(TryInto::try_into)
         .map_err(Box::new)?;
     program.load().map_err(Box::new)?;
     program.attach(hook.category, hook.event).map_err(Box::new)?;

@@ -1,4 +1,4 @@
-//! Where this kernel keeps a socket's network namespace, from its own description of its types (BTF).
+//! Where this kernel keeps a socket's network namespace and a thread's wait for a CPU, from its own description of its types (BTF).
 //!
 //! `sock:inet_sock_set_state` names addresses and ports, but no namespace; two servers in two containers can have the same of both. Without
 //! BTF such connections stay ambiguous, and the output says so.
@@ -42,6 +42,8 @@ fn parse() -> Result<Layout, String> {
     Ok(Layout {
         sock_net: offset(&types, "sock_common", "skc_net.net")?,
         net_inum: offset(&types, "net", "ns.inum")?,
+        // Without CONFIG_SCHED_INFO there is no such thing; only the scheduler's share of a wait is then not told apart.
+        task_run_delay: offset(&types, "task_struct", "sched_info.run_delay").unwrap_or(0),
     })
 }
 
@@ -60,7 +62,7 @@ pub(super) fn degradation(why: &str) -> Degradation {
         pid: None,
         message: format!(
             "the kernel does not describe its types ({why}; CONFIG_DEBUG_INFO_BTF): the wait in the queue is left out where two servers \
-             in two network namespaces have the same client address and port"
+             in two network namespaces have the same client address and port, and a server without CPU can look like a slow nameserver"
         ),
     }
 }

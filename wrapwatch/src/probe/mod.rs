@@ -46,7 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 1 << 20, kernel_log: false }
+        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 4 << 20, kernel_log: false }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Att
         let loaded: &mut UProbe = ebpf
             .program_mut(program)
             .ok_or(ProgramError::NotLoaded)
-            .and_then(|program| program.try_into())
+            .and_then(TryInto::try_into)
             .map_err(failed)?;
         match loaded.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}

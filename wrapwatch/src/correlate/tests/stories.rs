@@ -302,7 +302,7 @@ fn a_stall_of_a_spawned_command() {
     sim.check(&mut th, WHAT_SHELL_CMD, 0, 0);
     let look = |records: Vec<Rec>| {
         let mut correlator = correlator();
-        for record in &records {
+        for record in records {
             correlator.push(&decode(&record.bytes).unwrap());
         }
         let [check] = correlator.stalls(KtimeNs(15 * SEC), SEC).try_into().unwrap();

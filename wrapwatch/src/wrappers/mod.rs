@@ -1,0 +1,25 @@
+//! hosts.allow, hosts.deny and the resolver's settings: what a wrapper check decides, which lookups it makes, and what they can cost.
+//!
+//! The evaluator follows libwrap 7.6.q as Debian builds it (options processing, aclexec, netgroups, `rfc931_timeout=10`), bugs
+//! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
+//! no I/O, no clock; nothing a file holds can make it panic or run away.
+
+mod environment;
+mod evaluate;
+mod execute;
+mod inet;
+mod lines;
+mod options;
+mod pattern;
+mod percent;
+mod request;
+mod table;
+
+pub use environment::{Addresses, Environment, FileText, FixedNames};
+pub use evaluate::{
+    Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, Warning, evaluate,
+};
+pub use lines::LINE_BUFFER;
+pub use options::{Keyword, OptionError, Step, steps};
+pub use request::{Endpoint, Request};
+pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
