@@ -1,8 +1,8 @@
 //! Time in which an accept thread could have run and had no CPU.
 //!
 //! An answer that has arrived waits for its thread to be scheduled, and looks like a slow nameserver. The scheduler counts this time for each thread
-//! (`run_delay`, the second number of /proc/PID/task/TID/schedstat); sampled now and then, it says how much of each interval is
-//! not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
+//! (`run_delay`, the second number of /proc/PID/task/TID/schedstat). The records at the ends of waits carry the count, so it is known how much of each
+//! wait is not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
 //! ends of the waits in that interval: blaming nobody is better than blaming the wrong one.
 
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use crate::model::{KtimeNs, StallCause};
 
 use super::parts::Span;
 
-/// Samples remembered of a thread: at ten a second an hour's check.
-const SAMPLES_MAX: usize = 36_000;
+/// Delays remembered of a thread; those of one check are asked for at its end.
+const SAMPLES_MAX: usize = 4096;
 /// An interval with at least this share of delay, in percent, is nothing but delay.
 const MOSTLY_PERCENT: u64 = 90;
 

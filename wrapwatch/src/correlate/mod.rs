@@ -169,7 +169,7 @@ impl Correlator {
     }
 
     /// The scheduler's count of the time that a thread was ready to run and did not, in nanoseconds (`/proc/PID/task/TID/schedstat`, second number), at
-    /// `at`. For the threads of [`Self::accept_threads`], a few times a second, each time before the events that came meanwhile are pushed.
+    /// `at`, where it comes otherwise than with the records. Before the events that came meanwhile are pushed.
     pub fn note_run_delay(&mut self, tgid: u32, tid: u32, at: KtimeNs, total_ns: u64) {
         if let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) {
             thread.delays.sample(at, total_ns);
@@ -323,4 +323,4 @@ impl Correlator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

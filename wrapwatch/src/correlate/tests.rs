@@ -1,6 +1,7 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
 mod props;
+pub(crate) mod scenes;
 pub(crate) mod sim;
 mod stories;
 mod ways;

@@ -6,3 +6,6 @@ mod waiting;
 
 pub use summary::{Counts, SummaryBuilder};
 pub use waiting::waiting;
+
+#[cfg(test)]
+mod tests;

@@ -32,30 +32,31 @@ pub(super) fn verdict(facts: &Facts<'_>) -> String {
             ),
         };
     }
-    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
-    let mut text = String::new();
+    let mut said = Vec::new();
     if facts.total.count > 0 && facts.total.max_ns < SHORT_NS {
-        text = format!(
-            "Nobody waited long: half of the clients {} or less, the longest {}. ",
-            Nanos(facts.total.p50_ns),
-            Nanos(facts.total.max_ns)
-        );
+        let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
+        said.push(format!("Nobody waited long: half of the clients {half} or less, the longest {longest}."));
     }
-    text += &if share.0 >= MOST {
+    said.push(wrappers(facts));
+    said.extend(server_errors(facts));
+    said.join(" ")
+}
+
+fn wrappers(facts: &Facts<'_>) -> String {
+    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    if share.0 >= MOST {
         format!("Wrappers explain {share} of the wait, {}.", main_cause(facts))
     } else if share.0 >= LITTLE {
         format!("Wrappers explain {share} of the wait, {}; {}.", main_cause(facts), elsewhere(facts))
     } else {
         format!("Wrappers explain {share}: look elsewhere; {}.", elsewhere(facts))
-    };
-    if let Some((code, count)) = facts.errors.first() {
-        text += &format!(
-            " The server itself turned away {count} of {} connections with error {code}{}.",
-            facts.connections,
-            error_name(*code)
-        );
     }
-    text
+}
+
+fn server_errors(facts: &Facts<'_>) -> Option<String> {
+    let (code, count) = facts.errors.first()?;
+    let (of, name) = (facts.connections, error_name(*code));
+    Some(format!("The server itself turned away {count} of {of} connections with error {code}{name}."))
 }
 
 /// The part of the wrappers' share that weighs most.

@@ -1,8 +1,18 @@
 //! Text for a terminal of any width from 60 columns on, with or without colour and Unicode.
 //!
 //! One line a connection; its lookups and queries under it when it was slow. Everything that comes from outside is escaped.
+//! Times of day are UTC.
+
+/// `write!` to a String, which cannot fail.
+macro_rules! put {
+    ($text:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($text, $($arg)*);
+    }};
+}
 
 mod connection;
+mod details;
 mod escape;
 mod fit;
 mod other;
@@ -78,11 +88,29 @@ impl Text {
             text.replace('µ', "u").replace('…', "..").replace('→', "->")
         }
     }
+
+    /// A note under a line, wrapped.
+    fn note(&self, text: &mut String, style: Style, note: &str) {
+        for line in fit::wrap(&self.own(note), self.width() - 4, 2, self.mark()).lines() {
+            put!(text, "    {}\n", self.paint(style, line));
+        }
+    }
 }
 
 /// Time of day, UTC, with milliseconds.
 fn time(at: WallTime) -> String {
     at.0.strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// A file's name without its folders.
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A nameserver's address without the port that all have.
+fn bare(server: &str) -> &str {
+    let Some(host) = server.strip_suffix(":53") else { return server };
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 const DIM: Style = Style::new().dimmed();
