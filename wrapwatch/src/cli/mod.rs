@@ -3,6 +3,7 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod import;
 mod live;
 mod output;
 
@@ -33,12 +34,15 @@ pub struct Cli {
 enum Command {
     /// Follow connections as they come
     Live(live::Args),
+    /// Turn what others recorded into a trace
+    Import(import::Args),
 }
 
 /// Runs the command; every error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
+        Command::Import(args) => import::run(&args),
     };
     match result {
         Ok(code) => code,

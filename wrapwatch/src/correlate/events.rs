@@ -17,6 +17,7 @@ impl Correlator {
     pub fn push(&mut self, event: &Event<'_>) {
         self.stats.events += 1;
         let at = KtimeNs(event.header().ts_ns);
+        self.run_delay(event);
         match event {
             Event::SockState(rec) => self.sock_state(rec),
             Event::SockError(rec) => {
@@ -38,6 +39,20 @@ impl Correlator {
             _ => self.connection_event(event),
         }
         self.advance(at);
+    }
+
+    /// Records at the ends of waits carry the scheduler's count.
+    fn run_delay(&mut self, event: &Event<'_>) {
+        let total_ns = match event {
+            Event::Connect(rec, _) => rec.run_delay_ns,
+            Event::Send(rec, _) | Event::Recv(rec, _) => rec.run_delay_ns,
+            Event::Close(rec) => rec.run_delay_ns,
+            _ => 0,
+        };
+        if total_ns > 0 {
+            let hdr = event.header();
+            self.note_run_delay(hdr.tgid, hdr.tid, KtimeNs(hdr.ts_ns), total_ns);
+        }
     }
 
     fn sock_state(&mut self, rec: &abi::SockState) {

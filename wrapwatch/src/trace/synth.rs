@@ -17,6 +17,8 @@ use crate::decode::Event;
 pub struct Synth {
     rng: SplitMix,
     now: u64,
+    /// The accept thread waited that long for a CPU: a little after each sleep.
+    run_delay: u64,
     gap_ns: u64,
     conn: u64,
     seq: u32,
@@ -54,7 +56,7 @@ impl Synth {
             Some(gap) => gap,
             None => 0,
         };
-        Self { rng: SplitMix(seed), now: start_ns, gap_ns, conn: 0, seq: 0, tid: TGID }
+        Self { rng: SplitMix(seed), now: start_ns, run_delay: 0, gap_ns, conn: 0, seq: 0, tid: TGID }
     }
 
     /// Connections made so far.
@@ -185,7 +187,13 @@ impl<F: FnMut(&[u8])> Emit<'_, F> {
     fn close(&mut self, fd: i32, class: abi::Class) {
         self.pass(3_000);
         let hdr = self.hdr();
-        self.put(&Event::Close(abi::Close { hdr, fd, class: class as u8, pad: [0; 3] }));
+        self.put(&Event::Close(abi::Close {
+            hdr,
+            run_delay_ns: self.s.run_delay,
+            fd,
+            class: class as u8,
+            pad: [0; 3],
+        }));
     }
 
     fn hosts(&mut self) {
@@ -211,6 +219,7 @@ impl<F: FnMut(&[u8])> Emit<'_, F> {
             abi::Connect {
                 hdr,
                 enter_ns,
+                run_delay_ns: self.s.run_delay,
                 addr,
                 fd: 34,
                 ret: 0,
@@ -240,6 +249,7 @@ impl<F: FnMut(&[u8])> Emit<'_, F> {
             .chain(answer.iter().copied())
             .collect();
         let enter_ns = self.pass(400_000);
+        self.s.run_delay += self.s.rng.below(20_000);
         self.pass(3_000);
         self.message(&reply, false, enter_ns, addr);
         self.close(34, abi::Class::Dns);
@@ -251,6 +261,7 @@ impl<F: FnMut(&[u8])> Emit<'_, F> {
         let body = abi::Payload {
             hdr,
             enter_ns,
+            run_delay_ns: self.s.run_delay,
             addr,
             fd: 34,
             full_len,

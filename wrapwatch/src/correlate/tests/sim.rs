@@ -143,7 +143,7 @@ impl Sim {
 
     pub(crate) fn close(&mut self, th: &mut Thread, fd: i32, class: Class) {
         let hdr = Self::hdr(th, Kind::Close);
-        self.put(hdr, &abi::Close { hdr, fd, class: class as u8, pad: [0; 3] }, &[]);
+        self.put(hdr, &abi::Close { hdr, run_delay_ns: 0, fd, class: class as u8, pad: [0; 3] }, &[]);
         th.t += 3_000;
     }
 
@@ -169,8 +169,18 @@ impl Sim {
         let hdr = Self::hdr(th, Kind::Connect);
         let addr = from_socket_addr(server);
         let sock_type = if stream { 1 } else { 2 };
-        let body =
-            abi::Connect { hdr, enter_ns, addr, fd, ret, class: class as u8, sock_type, path_len: 0, pad: 0 };
+        let body = abi::Connect {
+            hdr,
+            enter_ns,
+            run_delay_ns: 0,
+            addr,
+            fd,
+            ret,
+            class: class as u8,
+            sock_type,
+            path_len: 0,
+            pad: 0,
+        };
         self.put(hdr, &body, &[]);
         th.t += 1_000;
     }
@@ -182,7 +192,18 @@ impl Sim {
         let addr = Addr { family: 1, ..NO_ADDR };
         let path_len = u16::try_from(path.len()).unwrap();
         let class = Class::Unix as u8;
-        let body = abi::Connect { hdr, enter_ns, addr, fd, ret, class, sock_type: 1, path_len, pad: 0 };
+        let body = abi::Connect {
+            hdr,
+            enter_ns,
+            run_delay_ns: 0,
+            addr,
+            fd,
+            ret,
+            class,
+            sock_type: 1,
+            path_len,
+            pad: 0,
+        };
         self.put(hdr, &body, path.as_bytes());
         th.t += 1_000;
     }
@@ -193,6 +214,7 @@ impl Sim {
         let body = abi::Payload {
             hdr,
             enter_ns: th.t,
+            run_delay_ns: 0,
             addr: how.addr.map_or(NO_ADDR, from_socket_addr),
             fd,
             full_len: u32::try_from(bytes.len()).unwrap(),

@@ -184,7 +184,18 @@ fn payload(
     index: u16,
     sock_type: u8,
 ) -> abi::Payload {
-    abi::Payload { hdr, enter_ns, addr, fd, full_len, payload_len: 0, index, sock_type, pad: [0; 3] }
+    abi::Payload {
+        hdr,
+        enter_ns,
+        run_delay_ns: 0,
+        addr,
+        fd,
+        full_len,
+        payload_len: 0,
+        index,
+        sock_type,
+        pad: [0; 3],
+    }
 }
 
 fn length(bytes: &[u8], shown: Option<u32>) -> u32 {

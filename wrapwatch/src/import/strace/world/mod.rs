@@ -229,7 +229,10 @@ impl World {
     fn close(&mut self, tid: u32, fd: i32, at: u64, out: Sink<'_>) {
         let Some(mut watch) = self.watches.remove(&fd) else { return };
         let hdr = self.hdr(self.conn_of(&watch, tid), tid, at);
-        self.put(&Event::Close(abi::Close { hdr, fd, class: watch.class as u8, pad: [0; 3] }), out);
+        self.put(
+            &Event::Close(abi::Close { hdr, run_delay_ns: 0, fd, class: watch.class as u8, pad: [0; 3] }),
+            out,
+        );
         if watch.class == Class::Accepted {
             self.conns.remove(&watch.conn);
         }

@@ -92,7 +92,18 @@ impl World {
         let ret = i32::try_from(ret).unwrap_or(i32::MIN);
         let (class, enter_ns) = (class as u8, call.start);
         let hdr = self.hdr(conn, call.tid, at);
-        let body = abi::Connect { hdr, enter_ns, addr: to, fd, ret, class, sock_type, path_len: 0, pad: 0 };
+        let body = abi::Connect {
+            hdr,
+            enter_ns,
+            run_delay_ns: 0,
+            addr: to,
+            fd,
+            ret,
+            class,
+            sock_type,
+            path_len: 0,
+            pad: 0,
+        };
         self.put(&Event::Connect(body, path), out);
     }
 
