@@ -152,6 +152,11 @@ impl<R> Story<R> {
         &self.teller.facts
     }
 
+    /// The same, to keep.
+    pub fn into_facts(self) -> Facts {
+        self.teller.facts
+    }
+
     /// The trace's time at which the last line was told: replay paces itself by this.
     pub const fn now(&self) -> KtimeNs {
         self.teller.now

@@ -13,7 +13,12 @@ impl Text {
             text += &self.paint(BOLD, line);
             text.push('\n');
         }
-        text += &self.wrapped(&counts(summary));
+        text + &self.numbers(summary)
+    }
+
+    /// The numbers behind the verdict.
+    pub fn numbers(&self, summary: &Summary) -> String {
+        let mut text = self.wrapped(&counts(summary));
         let spreads = [
             ("queued", &summary.queued),
             ("wrapper check", &summary.wrapper),
