@@ -14,5 +14,6 @@ pub mod model;
 pub mod probe;
 pub mod render;
 pub mod session;
+pub mod story;
 pub mod trace;
 pub mod wrappers;

@@ -6,6 +6,7 @@ mod common;
 mod import;
 mod live;
 mod output;
+mod report;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Follow connections as they come
     Live(live::Args),
+    /// Say what a trace comes to: verdict, findings, what-if, slowest connections
+    Report(report::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
 }
@@ -42,6 +45,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

@@ -28,7 +28,7 @@ pub struct Output {
 impl Output {
     /// As the options say.
     pub fn new(common: &Common) -> Self {
-        let width = terminal_size().unwrap_or(WIDTH);
+        let width = width();
         Self {
             out: BufWriter::new(stdout()),
             json: common.json,
@@ -85,12 +85,13 @@ fn watching(tracee: &Tracee) -> String {
     message
 }
 
-fn terminal_size() -> Option<usize> {
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+/// Columns of the terminal.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 
 /// Whether the terminal shows more than ASCII, by the locale (locale(7)).
-fn unicode() -> bool {
+pub fn unicode() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())

@@ -118,7 +118,7 @@ fn elsewhere(facts: &Facts<'_>) -> String {
 }
 
 /// A nameserver's address without the port that all have.
-fn bare(server: &str) -> &str {
+pub fn bare(server: &str) -> &str {
     let Some(host) = server.strip_suffix(":53") else { return server };
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

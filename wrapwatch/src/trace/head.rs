@@ -67,6 +67,44 @@ pub struct Target {
     pub allow_table: Option<String>,
     /// Path of its hosts.deny (libwrap's `hosts_deny_table`).
     pub deny_table: Option<String>,
+    /// The check that its accept thread was in when the trace began; told once, with the first description of the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_check: Option<Box<InCheck>>,
+}
+
+/// A socket of a check that was going on when the trace began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InCheckSocket {
+    /// Its descriptor.
+    pub fd: i32,
+    /// `address:port` it is connected to.
+    pub server: String,
+    /// A stream socket.
+    pub stream: bool,
+}
+
+/// A check that was going on when the trace began, as the accept thread's descriptors showed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InCheck {
+    /// Number given to its connection, as in the records that follow.
+    pub conn: u64,
+    /// The accept thread.
+    pub tid: u32,
+    /// When it was found.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// The accepted socket; -1 where not known.
+    pub fd: i32,
+    /// Its client, `address:port`.
+    pub peer: Option<String>,
+    /// The server's side, `address:port`.
+    pub local: Option<String>,
+    /// The open table: descriptor and path.
+    pub table: Option<(i32, String)>,
+    /// Sockets to nameservers (port 53) or ident (113), oldest first.
+    pub sockets: Vec<InCheckSocket>,
 }
 
 /// The first block of a trace: everything about it that does not change.
@@ -164,6 +202,11 @@ pub struct ProcessSample {
     pub cpu_ns: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
+    /// It was seen stopped (state `T` of proc(5)) all the time since then, monotonic. A sample with this is written while it is stopped and when that
+    /// is found to be over, so that it comes before the records of whatever the stop delayed.
+    #[schemars(with = "Option<u64>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_since: Option<KtimeNs>,
 }
 
 /// What is looked at from time to time.

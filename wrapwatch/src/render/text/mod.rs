@@ -14,7 +14,7 @@ macro_rules! put {
 mod connection;
 mod details;
 mod escape;
-mod fit;
+pub(in crate::render) mod fit;
 mod other;
 mod summary;
 
@@ -55,15 +55,15 @@ impl Text {
         }
     }
 
-    fn width(&self) -> usize {
+    pub(in crate::render) fn width(&self) -> usize {
         self.width.max(NARROWEST)
     }
 
-    fn paint(&self, style: Style, text: &str) -> String {
+    pub(in crate::render) fn paint(&self, style: Style, text: &str) -> String {
         if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    const fn mark(&self) -> &'static str {
+    pub(in crate::render) const fn mark(&self) -> &'static str {
         if self.unicode { "…" } else { ".." }
     }
 
@@ -72,7 +72,7 @@ impl Text {
     }
 
     /// A text from outside in this many columns at most.
-    fn outside(&self, text: &str, columns: usize) -> String {
+    pub(in crate::render) fn outside(&self, text: &str, columns: usize) -> String {
         let mut text = escape(text);
         if !self.unicode && !text.is_ascii() {
             text = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
@@ -81,7 +81,7 @@ impl Text {
     }
 
     /// Our own text: without Unicode, `µ` becomes `u`.
-    fn own(&self, text: &str) -> String {
+    pub(in crate::render) fn own(&self, text: &str) -> String {
         if self.unicode {
             text.to_owned()
         } else {
@@ -113,11 +113,11 @@ fn bare(server: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-const DIM: Style = Style::new().dimmed();
-const BOLD: Style = Style::new().bold();
-const RED: Style = AnsiColor::Red.on_default();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
-const GREEN: Style = AnsiColor::Green.on_default();
+pub(in crate::render) const DIM: Style = Style::new().dimmed();
+pub(in crate::render) const BOLD: Style = Style::new().bold();
+pub(in crate::render) const RED: Style = AnsiColor::Red.on_default();
+pub(in crate::render) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(in crate::render) const GREEN: Style = AnsiColor::Green.on_default();
 const MAGENTA: Style = AnsiColor::Magenta.on_default();
 
 #[cfg(test)]

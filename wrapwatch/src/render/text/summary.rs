@@ -12,6 +12,12 @@ impl Text {
         for line in fit::wrap(&verdict, self.width(), 0, self.mark()).lines() {
             put!(text, "{}\n", self.paint(BOLD, line));
         }
+        text + &self.numbers(summary)
+    }
+
+    /// The numbers behind the verdict.
+    pub fn numbers(&self, summary: &Summary) -> String {
+        let mut text = String::new();
         put!(text, "{}\n", fit::wrap(&counts(summary), self.width(), 2, self.mark()));
         self.spreads(summary, &mut text);
         self.nameservers(summary, &mut text);
