@@ -4,6 +4,7 @@
 //! stay readable. Fields are added, never renamed or given another meaning.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,44 @@ pub struct Listener {
     pub queue_limit: Option<u32>,
 }
 
+/// A socket of a [`CheckInProgress`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SocketInProgress {
+    /// Descriptor in the target.
+    pub fd: i32,
+    /// Nameserver, or whatever it is connected to.
+    #[schemars(with = "String")]
+    pub server: SocketAddr,
+    /// A stream socket.
+    #[serde(default)]
+    pub stream: bool,
+}
+
+/// A wrapper check that was going on when the trace of its target began, as the target's descriptors showed it. Its accept is in no record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CheckInProgress {
+    /// The number that its connection has in the records.
+    pub conn: u64,
+    /// The accept thread.
+    pub tid: u32,
+    /// When it was found.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// The accepted socket, where it is known.
+    pub fd: Option<i32>,
+    /// Its client.
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<SocketAddr>,
+    /// The server's side.
+    #[schemars(with = "Option<String>")]
+    pub local: Option<SocketAddr>,
+    /// The open table: descriptor and path.
+    pub table: Option<(i32, String)>,
+    /// Sockets to nameservers, oldest first.
+    pub sockets: Vec<SocketInProgress>,
+}
+
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -67,6 +106,8 @@ pub struct Target {
     pub allow_table: Option<String>,
     /// Path of its hosts.deny (libwrap's `hosts_deny_table`).
     pub deny_table: Option<String>,
+    /// The check that was going on when its trace began.
+    pub in_progress: Option<CheckInProgress>,
 }
 
 /// The first block of a trace: everything about it that does not change.
@@ -164,9 +205,12 @@ pub struct ProcessSample {
     pub cpu_ns: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
+    /// It was seen stopped (SIGSTOP, a debugger) from one moment to another.
+    #[schemars(with = "Option<(u64, u64)>")]
+    pub stopped: Option<(KtimeNs, KtimeNs)>,
 }
 
-/// What is looked at from time to time.
+/// What is looked at once a second. While a target is stopped there are more of them, which say nothing but that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sample {
