@@ -6,6 +6,8 @@ mod common;
 mod import;
 mod live;
 mod output;
+mod progress;
+mod record;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Follow connections as they come
     Live(live::Args),
+    /// Record everything to a file, for later
+    Record(record::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
 }
@@ -42,6 +46,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

@@ -55,17 +55,22 @@ impl Sink for Output {
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
-        match notice {
-            Notice::Waiting(wanted) => self.say(&format!("waiting for a {}", wanted.what())),
-            Notice::Watching(tracee) => self.say(&watching(tracee)),
-            Notice::Exited(info) => self.say(&format!("pid {} ({}) has exited", info.pid, escape(&info.comm))),
-            Notice::Replaced(info) => self.say(&format!(
-                "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
-                info.pid,
-                escape(&info.comm)
-            )),
-            Notice::Skipped(error) => self.say(&error.to_string()),
-        }
+        self.say(&said(notice));
+    }
+}
+
+/// A notice in words.
+pub(super) fn said(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Waiting(wanted) => format!("waiting for a {}", wanted.what()),
+        Notice::Watching(tracee) => watching(tracee),
+        Notice::Exited(info) => format!("pid {} ({}) has exited", info.pid, escape(&info.comm)),
+        Notice::Replaced(info) => format!(
+            "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
+            info.pid,
+            escape(&info.comm)
+        ),
+        Notice::Skipped(error) => error.to_string(),
     }
 }
 

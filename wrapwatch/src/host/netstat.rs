@@ -94,7 +94,9 @@ IpExt: 5 6
         assert_eq!(named(NETSTAT, "TcpExt:", "ListenOverflows"), Some(17));
         assert_eq!(named(NETSTAT, "TcpExt:", "ListenDrops"), Some(19));
         assert_eq!(named(NETSTAT, "TcpExt:", "InNoRoutes"), None);
-        for text in ["", "TcpExt:", "TcpExt: A\n", "TcpExt: ListenDrops\nTcpExt:", "TcpExt: ListenDrops\nTcpExt: x"] {
+        for text in
+            ["", "TcpExt:", "TcpExt: A\n", "TcpExt: ListenDrops\nTcpExt:", "TcpExt: ListenDrops\nTcpExt: x"]
+        {
             assert_eq!(named(text, "TcpExt:", "ListenDrops"), None, "{text:?}");
         }
         let sockstat = "sockets: used 200\nTCP: inuse 3 orphan 0 tw 42 alloc 5 mem 1\nUDP: inuse 1 mem 0\n";

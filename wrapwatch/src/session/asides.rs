@@ -101,7 +101,11 @@ impl Session<'_> {
         let Some(&(_, _, at)) = stopped.first() else { return };
         let targets = stopped
             .iter()
-            .map(|&(pid, from, to)| ProcessSample { pid, stopped: Some((from, to)), ..ProcessSample::default() })
+            .map(|&(pid, from, to)| ProcessSample {
+                pid,
+                stopped: Some((from, to)),
+                ..ProcessSample::default()
+            })
             .collect();
         self.aside(&Aside::Sample(&Sample { at, targets, ..Sample::default() }));
     }
