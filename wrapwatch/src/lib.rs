@@ -15,5 +15,6 @@ pub mod probe;
 pub mod record;
 pub mod render;
 pub mod session;
+pub mod story;
 pub mod trace;
 pub mod wrappers;

@@ -14,8 +14,8 @@ use crate::{
     model::KtimeNs,
     probe,
     trace::{
-        CheckInProgress, Head, Listener, ListenerSample, NetnsSample, ProcessSample, Sample, SnapshotMeta,
-        SocketInProgress, Target,
+        Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
+        SnapshotMeta, Target,
     },
 };
 
@@ -101,7 +101,7 @@ impl Session<'_> {
         let Some(&(_, _, at)) = stopped.first() else { return };
         let targets = stopped
             .iter()
-            .map(|&(pid, from, to)| ProcessSample {
+            .map(|&(pid, from, _)| ProcessSample {
                 pid,
                 stopped: Some((from, to)),
                 ..ProcessSample::default()
@@ -157,7 +157,7 @@ fn process(pid: u32) -> ProcessSample {
         threads: usage.map(|usage| usage.threads),
         cpu_ns: usage.map(|usage| usage.cpu_ns),
         rss_bytes: usage.map(|usage| usage.rss_bytes),
-        stopped: None,
+        stopped_since: None,
     }
 }
 
@@ -196,23 +196,27 @@ fn describe(tracee: &Tracee, seeded: Option<&SeededCheck>) -> Target {
         daemon: daemon.map(ToOwned::to_owned),
         allow_table: allow,
         deny_table: deny,
-        in_progress: seeded.map(in_progress),
+        in_check: seeded.map(|check| Box::new(in_check(check))),
     }
 }
 
-fn in_progress(check: &SeededCheck) -> CheckInProgress {
-    CheckInProgress {
+fn in_check(check: &SeededCheck) -> InCheck {
+    InCheck {
         conn: check.conn,
         tid: check.tid,
         at: check.at,
-        fd: (check.fd >= 0).then_some(check.fd),
-        peer: check.peer,
-        local: check.local,
+        fd: check.fd,
+        peer: check.peer.map(|peer| peer.to_string()),
+        local: check.local.map(|local| local.to_string()),
         table: check.table.clone(),
         sockets: check
             .sockets
             .iter()
-            .map(|socket| SocketInProgress { fd: socket.fd, server: socket.server, stream: socket.stream })
+            .map(|socket| InCheckSocket {
+                fd: socket.fd,
+                server: socket.server.to_string(),
+                stream: socket.stream,
+            })
             .collect(),
     }
 }

@@ -4,7 +4,6 @@
 //! stay readable. Fields are added, never renamed or given another meaning.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,44 +38,6 @@ pub struct Listener {
     pub queue_limit: Option<u32>,
 }
 
-/// A socket of a [`CheckInProgress`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SocketInProgress {
-    /// Descriptor in the target.
-    pub fd: i32,
-    /// Nameserver, or whatever it is connected to.
-    #[schemars(with = "String")]
-    pub server: SocketAddr,
-    /// A stream socket.
-    #[serde(default)]
-    pub stream: bool,
-}
-
-/// A wrapper check that was going on when the trace of its target began, as the target's descriptors showed it. Its accept is in no record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct CheckInProgress {
-    /// The number that its connection has in the records.
-    pub conn: u64,
-    /// The accept thread.
-    pub tid: u32,
-    /// When it was found.
-    #[schemars(with = "u64")]
-    pub at: KtimeNs,
-    /// The accepted socket, where it is known.
-    pub fd: Option<i32>,
-    /// Its client.
-    #[schemars(with = "Option<String>")]
-    pub peer: Option<SocketAddr>,
-    /// The server's side.
-    #[schemars(with = "Option<String>")]
-    pub local: Option<SocketAddr>,
-    /// The open table: descriptor and path.
-    pub table: Option<(i32, String)>,
-    /// Sockets to nameservers, oldest first.
-    pub sockets: Vec<SocketInProgress>,
-}
-
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -106,8 +67,44 @@ pub struct Target {
     pub allow_table: Option<String>,
     /// Path of its hosts.deny (libwrap's `hosts_deny_table`).
     pub deny_table: Option<String>,
-    /// The check that was going on when its trace began.
-    pub in_progress: Option<CheckInProgress>,
+    /// The check that its accept thread was in when the trace began; told once, with the first description of the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_check: Option<Box<InCheck>>,
+}
+
+/// A socket of a check that was going on when the trace began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InCheckSocket {
+    /// Its descriptor.
+    pub fd: i32,
+    /// `address:port` it is connected to.
+    pub server: String,
+    /// A stream socket.
+    pub stream: bool,
+}
+
+/// A check that was going on when the trace began, as the accept thread's descriptors showed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InCheck {
+    /// Number given to its connection, as in the records that follow.
+    pub conn: u64,
+    /// The accept thread.
+    pub tid: u32,
+    /// When it was found.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// The accepted socket; -1 where not known.
+    pub fd: i32,
+    /// Its client, `address:port`.
+    pub peer: Option<String>,
+    /// The server's side, `address:port`.
+    pub local: Option<String>,
+    /// The open table: descriptor and path.
+    pub table: Option<(i32, String)>,
+    /// Sockets to nameservers (port 53) or ident (113), oldest first.
+    pub sockets: Vec<InCheckSocket>,
 }
 
 /// The first block of a trace: everything about it that does not change.
@@ -205,12 +202,14 @@ pub struct ProcessSample {
     pub cpu_ns: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
-    /// It was seen stopped (SIGSTOP, a debugger) from one moment to another.
-    #[schemars(with = "Option<(u64, u64)>")]
-    pub stopped: Option<(KtimeNs, KtimeNs)>,
+    /// It was seen stopped (state `T` of proc(5)) all the time since then, monotonic. A sample with this is written while it is stopped and when that
+    /// is found to be over, so that it comes before the records of whatever the stop delayed.
+    #[schemars(with = "Option<u64>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_since: Option<KtimeNs>,
 }
 
-/// What is looked at once a second. While a target is stopped there are more of them, which say nothing but that.
+/// What is looked at from time to time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sample {

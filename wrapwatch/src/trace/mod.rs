@@ -40,8 +40,8 @@ mod writer;
 
 pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
 pub use head::{
-    CheckInProgress, End, Head, Listener, ListenerSample, NetnsSample, Origin, ProcessSample, Sample,
-    Snapshot, SnapshotMeta, SnapshotRole, SocketInProgress, Target,
+    End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin, ProcessSample, Sample,
+    Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
 pub use reader::{Item, Reader};
 pub use scan::{Damage, DamageKind, Found, ReadError, Scanner};

@@ -1,0 +1,248 @@
+//! What a trace says besides its connections: head, targets, their files in each version, samples summed up, damage. Everything is capped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ResolvConf;
+use crate::model::{Degradation, KtimeNs, WallTime};
+use crate::trace::{Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target};
+use crate::wrappers::{Table, Tables};
+
+/// Most versions of files kept, of all files together.
+const VERSIONS_MAX: usize = 256;
+/// Most targets, degradations, damages kept, each.
+const KEPT_MAX: usize = 256;
+/// Points kept of the queue's length over time; from there on, two become one.
+const POINTS_MAX: usize = 2048;
+
+/// A file of a target as it was from `meta.at` on.
+#[derive(Clone, Debug)]
+pub struct FileVersion {
+    /// About it.
+    pub meta: SnapshotMeta,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+    /// Taken apart, where it is a table.
+    pub table: Option<Arc<Table>>,
+}
+
+/// What a trace says besides its connections.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The head; the default one where the file lacks it.
+    pub head: Head,
+    /// Targets as last described.
+    pub targets: Vec<Target>,
+    /// Degradations, those of the head included.
+    pub degradations: Vec<Degradation>,
+    /// Files in order of time.
+    pub files: Vec<FileVersion>,
+    /// Accept queues.
+    pub queue: QueueDigest,
+    /// Network namespaces by inode.
+    pub netns: BTreeMap<u64, NetnsDigest>,
+    /// The kernel side's last counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Damage, the first of it.
+    pub damages: Vec<Damage>,
+    /// How much there was.
+    pub damage_count: u64,
+    /// The end, where the recorder ended by itself.
+    pub end: Option<End>,
+    /// Last moment of the trace; once it is told.
+    pub to: Option<WallTime>,
+}
+
+impl Facts {
+    pub(super) fn degradation(&mut self, degradation: &Degradation) {
+        if self.degradations.len() < KEPT_MAX && !self.degradations.contains(degradation) {
+            self.degradations.push(degradation.clone());
+        }
+    }
+
+    pub(super) fn target(&mut self, target: Target) {
+        if let Some(known) = self.targets.iter_mut().find(|known| known.pid == target.pid) {
+            *known = target;
+        } else if self.targets.len() < KEPT_MAX {
+            self.targets.push(target);
+        }
+    }
+
+    pub(super) fn snapshot(&mut self, snapshot: Snapshot) {
+        if self.files.len() >= VERSIONS_MAX {
+            return;
+        }
+        let Snapshot { meta, bytes } = snapshot;
+        let table = matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny).then(|| {
+            Arc::new(match meta.error.as_deref() {
+                Some("ENOENT") => Table::missing(),
+                Some(why) => Table::unreadable(why),
+                None => Table::parse(&bytes),
+            })
+        });
+        self.files.push(FileVersion { meta, bytes: bytes.into(), table });
+    }
+
+    pub(super) fn sample(&mut self, sample: Sample) {
+        self.queue.take(&sample);
+        for netns in &sample.netns {
+            if self.netns.len() < KEPT_MAX || self.netns.contains_key(&netns.netns) {
+                self.netns.entry(netns.netns).or_default().take(netns);
+            }
+        }
+        if !sample.counters.is_empty() {
+            self.counters = sample.counters;
+        }
+    }
+
+    pub(super) fn damage(&mut self, damage: Damage) {
+        self.damage_count += 1;
+        if self.damages.len() < KEPT_MAX {
+            self.damages.push(damage);
+        }
+    }
+
+    /// The targets that a file of `pid` (none: the machine's) concerns.
+    pub(super) fn targets_of(&self, pid: Option<u32>) -> Vec<Target> {
+        self.targets.iter().filter(|target| pid.is_none_or(|pid| pid == target.pid)).cloned().collect()
+    }
+
+    pub(super) fn pids(&self, pid: Option<u32>) -> Vec<u32> {
+        pid.map_or_else(|| self.targets.iter().map(|target| target.pid).collect(), |pid| vec![pid])
+    }
+
+    /// A target.
+    pub fn target_by_pid(&self, pid: u32) -> Option<&Target> {
+        self.targets.iter().find(|target| target.pid == pid)
+    }
+
+    /// A target's file as it was at `at`; before its first version, the first.
+    pub fn file(&self, pid: u32, role: SnapshotRole, at: KtimeNs) -> Option<&FileVersion> {
+        let mut versions = self
+            .files
+            .iter()
+            .filter(|file| file.meta.role == role && file.meta.pid.is_none_or(|of| of == pid));
+        let first = versions.clone().next();
+        versions.rfind(|file| file.meta.at <= at).or(first)
+    }
+
+    /// The last version of a target's file.
+    pub fn last_file(&self, pid: u32, role: SnapshotRole) -> Option<&FileVersion> {
+        self.file(pid, role, KtimeNs(u64::MAX))
+    }
+
+    /// A target's tables as they were at `at`; `None` where neither is known. Of the two, one that is not known counts as missing: it was not
+    /// read.
+    pub fn tables(&self, pid: u32, at: KtimeNs) -> Option<Tables> {
+        let table = |role| self.file(pid, role, at).and_then(|file| file.table.clone());
+        let (allow, deny) = (table(SnapshotRole::HostsAllow), table(SnapshotRole::HostsDeny));
+        if allow.is_none() && deny.is_none() {
+            return None;
+        }
+        let table = |table: Option<Arc<Table>>| table.map_or_else(Table::missing, |table| (*table).clone());
+        Some(Tables { allow: table(allow), deny: table(deny) })
+    }
+
+    /// A target's resolv.conf as it was last.
+    pub fn resolv_conf(&self, pid: u32) -> Option<ResolvConf> {
+        let file = self.last_file(pid, SnapshotRole::ResolvConf).filter(|file| file.meta.error.is_none())?;
+        Some(ResolvConf::parse(&String::from_utf8_lossy(&file.bytes)))
+    }
+}
+
+/// The fullest accept queue at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePoint {
+    /// When.
+    pub at: KtimeNs,
+    /// Connections waiting.
+    pub queued: u32,
+    /// The queue's limit.
+    pub limit: u32,
+}
+
+/// Accept queues over time.
+#[derive(Debug, Default)]
+pub struct QueueDigest {
+    points: Vec<QueuePoint>,
+    /// The fullest, by share of its limit.
+    pub fullest: Option<QueuePoint>,
+    last: Option<QueuePoint>,
+    /// Samples that become one point.
+    step: usize,
+    pending: Option<(QueuePoint, usize)>,
+}
+
+impl QueueDigest {
+    fn take(&mut self, sample: &Sample) {
+        let fullest = sample.listeners.iter().max_by_key(|listener| listener.queued);
+        let Some(listener) = fullest else { return };
+        let point = QueuePoint { at: sample.at, queued: listener.queued, limit: listener.queue_limit };
+        self.last = Some(point);
+        let fuller = |than: &QueuePoint| {
+            u64::from(point.queued) * u64::from(than.limit.max(1))
+                > u64::from(than.queued) * u64::from(point.limit.max(1))
+        };
+        if self.fullest.is_none_or(|known| fuller(&known)) {
+            self.fullest = Some(point);
+        }
+        let (kept, n) = self.pending.take().unwrap_or((point, 0));
+        let kept = if point.queued > kept.queued { point } else { kept };
+        if n + 1 < self.step.max(1) {
+            self.pending = Some((kept, n + 1));
+            return;
+        }
+        self.points.push(kept);
+        if self.points.len() >= POINTS_MAX {
+            self.step = self.step.max(1) * 2;
+            let pairs =
+                self.points.chunks(2).filter_map(|pair| pair.iter().max_by_key(|p| p.queued).copied());
+            self.points = pairs.collect();
+        }
+    }
+
+    /// Its length over time: of each stretch the fullest moment.
+    pub fn points(&self) -> &[QueuePoint] {
+        &self.points
+    }
+
+    /// Length and limit at `now`, where a sample is not older than this.
+    pub(super) fn last(&self, now: KtimeNs, fresh_ns: u64) -> Option<(u32, u32)> {
+        let last = self.last.filter(|last| now.since(last.at) <= fresh_ns)?;
+        Some((last.queued, last.limit))
+    }
+}
+
+/// A network namespace's counters, first and last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetnsDigest {
+    first_overflows: Option<u64>,
+    last_overflows: Option<u64>,
+    first_drops: Option<u64>,
+    last_drops: Option<u64>,
+    /// Most sockets in TIME_WAIT.
+    pub time_wait_max: Option<u64>,
+    /// `ip_local_port_range`, as last seen.
+    pub port_range: Option<(u16, u16)>,
+}
+
+impl NetnsDigest {
+    fn take(&mut self, sample: &crate::trace::NetnsSample) {
+        self.first_overflows = self.first_overflows.or(sample.listen_overflows);
+        self.last_overflows = sample.listen_overflows.or(self.last_overflows);
+        self.first_drops = self.first_drops.or(sample.listen_drops);
+        self.last_drops = sample.listen_drops.or(self.last_drops);
+        self.time_wait_max = self.time_wait_max.max(sample.time_wait);
+        self.port_range = sample.port_range.or(self.port_range);
+    }
+
+    /// `ListenOverflows` during the trace.
+    pub fn overflows(&self) -> u64 {
+        self.last_overflows.unwrap_or(0).saturating_sub(self.first_overflows.unwrap_or(0))
+    }
+
+    /// `ListenDrops` during the trace.
+    pub fn drops(&self) -> u64 {
+        self.last_drops.unwrap_or(0).saturating_sub(self.first_drops.unwrap_or(0))
+    }
+}

@@ -1,0 +1,402 @@
+//! A trace file told again: reader → decode → correlate → the lines that `live` would have printed, one after another.
+//!
+//! Report, diff, replay and export all read traces through this, so what one says the others say. Memory is bounded by what the
+//! correlator remembers and by caps on what is kept besides ([`Facts`]); a trace of any length can be told.
+//!
+//! ```text
+//! let mut story = Story::new(File::open(path)?, Options::default());
+//! while let Some(line) = story.next_line()? { … }      // degradations, connections, stalls, losses; the summary is the last
+//! story.facts()                                        // head, files of the targets, samples, damage
+//! ```
+
+mod facts;
+mod filter;
+mod infer;
+mod resolv;
+mod targets;
+
+use std::collections::VecDeque;
+use std::io::Read;
+
+use wrapwatch_common::counters::Counter;
+
+use crate::correlate::{Config, Correlator};
+use crate::decode;
+use crate::diagnose::{Counts, SummaryBuilder};
+use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, WallTime};
+use crate::trace::{Damage, Head, Item, ReadError, Reader, Sample, Snapshot, Target};
+
+pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
+pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
+pub use infer::names_of;
+pub use resolv::ResolvConf;
+
+/// How often a stall is told, as `live` does.
+const SECOND_NS: u64 = 1_000_000_000;
+/// Most seconds without an event that are gone through one by one.
+const IDLE_SECONDS_MAX: u64 = 3600;
+/// A sample older than this says nothing of the queue now.
+const SAMPLE_FRESH_NS: u64 = 3 * SECOND_NS;
+
+/// What to tell.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A check this long is a stall (`--slow` of `live`).
+    pub slow_ns: u64,
+    /// Tell stalls.
+    pub stalls: bool,
+    /// Which connections.
+    pub filter: Filter,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { slow_ns: 100_000_000, stalls: true, filter: Filter::default() }
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the file read.
+    pub bytes: u64,
+    /// Records read.
+    pub events: u64,
+    /// Connections told, those that the filter left out included.
+    pub connections: u64,
+}
+
+/// A trace being told, see the [module](self).
+#[derive(Debug)]
+pub struct Story<R> {
+    reader: Reader<R>,
+    teller: Teller,
+    ended: bool,
+}
+
+/// Everything but the reader, which lends out its records.
+#[derive(Debug)]
+struct Teller {
+    options: Options,
+    bounds: Bounds,
+    correlator: Correlator,
+    summary: SummaryBuilder,
+    facts: Facts,
+    clock: ClockPair,
+    begun: bool,
+    infer: bool,
+    now: KtimeNs,
+    next_second: KtimeNs,
+    events: u64,
+    undecodable: u64,
+    told: u64,
+    lost: u64,
+    lost_accepts: u64,
+    lines: VecDeque<Line>,
+}
+
+impl<R: Read> Story<R> {
+    /// Tells the trace that `source` holds from where it stands. It need not be buffered.
+    pub fn new(source: R, options: Options) -> Self {
+        let clock = ClockPair { ktime: KtimeNs(0), wall_ns: 0 };
+        let teller = Teller {
+            options,
+            bounds: Bounds::default(),
+            correlator: Correlator::new(Config::new(clock)),
+            summary: SummaryBuilder::new(),
+            facts: Facts::default(),
+            clock,
+            begun: false,
+            infer: false,
+            now: KtimeNs(0),
+            next_second: KtimeNs(0),
+            events: 0,
+            undecodable: 0,
+            told: 0,
+            lost: 0,
+            lost_accepts: 0,
+            lines: VecDeque::new(),
+        };
+        Self { reader: Reader::new(source), teller, ended: false }
+    }
+
+    /// The next line; the last one is the summary, then `None`. An error is final: the source fails, is no trace, or is a later version's.
+    pub fn next_line(&mut self) -> Result<Option<Line>, ReadError> {
+        loop {
+            if let Some(line) = self.teller.lines.pop_front() {
+                return Ok(Some(line));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match self.reader.next_item()? {
+                Some(Item::Record(record)) => self.teller.record(record),
+                Some(item) => self.teller.item(item),
+                None => {
+                    self.teller.finish();
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { bytes: self.reader.offset(), events: self.teller.events, connections: self.teller.told }
+    }
+}
+
+impl<R> Story<R> {
+    /// What the trace says besides its connections, as far as it was read.
+    pub const fn facts(&self) -> &Facts {
+        &self.teller.facts
+    }
+
+    /// The trace's time at which the last line was told: replay paces itself by this.
+    pub const fn now(&self) -> KtimeNs {
+        self.teller.now
+    }
+
+    /// Both clocks, by the last pair read. A connection's wall-clock times were made of monotonic ones by the pair in force when it was told, so
+    /// [`ktime`] gives these back exactly while no further line was asked for.
+    pub const fn clock(&self) -> ClockPair {
+        self.teller.clock
+    }
+
+    /// The summary of what was told so far.
+    pub fn summary(&self) -> Summary {
+        self.teller.summarise()
+    }
+
+    /// Records that could not be decoded.
+    pub const fn undecodable(&self) -> u64 {
+        self.teller.undecodable
+    }
+}
+
+impl<R: Read> Iterator for Story<R> {
+    type Item = Result<Line, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_line().transpose()
+    }
+}
+
+/// The monotonic time of a wall-clock one, by this pair.
+pub fn ktime(clock: &ClockPair, at: WallTime) -> KtimeNs {
+    let ns = at.0.as_nanosecond() - i128::from(clock.wall_ns) + i128::from(clock.ktime.0);
+    KtimeNs(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
+}
+
+impl Teller {
+    fn record(&mut self, record: &[u8]) {
+        self.events += 1;
+        let Ok(event) = decode::decode(record) else {
+            self.undecodable += 1;
+            return;
+        };
+        let at = KtimeNs(event.header().ts_ns);
+        if at >= self.next_second {
+            self.seconds(at);
+        }
+        self.correlator.push(&event);
+        self.now = self.now.max(at);
+        self.connections();
+    }
+
+    fn item(&mut self, item: Item<'_>) {
+        match item {
+            // Lent out by the reader: taken by `record`.
+            Item::Record(_) => {}
+            Item::Head(head) => self.head(*head),
+            Item::Target(target) => self.target(*target),
+            Item::Snapshot(snapshot) => self.snapshot(*snapshot),
+            Item::Sample(sample) => self.sample(*sample),
+            Item::Clock(clock) => self.set_clock(clock),
+            Item::Degradation(degradation) => {
+                self.infer |= degradation.kind == DegradationKind::NoRuleContext;
+                self.facts.degradation(&degradation);
+                self.lines.push_back(Line::Degradation(degradation));
+            }
+            Item::Lost(lost) => self.take_lost(lost),
+            Item::Damage(damage) => self.damage(damage),
+            Item::End(end) => {
+                self.time(end.at);
+                self.facts.counters.clone_from(&end.counters);
+                self.facts.end = Some(*end);
+            }
+        }
+    }
+
+    fn head(&mut self, head: Head) {
+        // A file that begins with the rest of a rotated recording has one head; a second one would be another recording's.
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        self.clock = head.clock;
+        self.now = head.clock.ktime;
+        self.bounds = self.options.filter.bounds(head.clock.wall(head.clock.ktime));
+        let blind = |kind| head.degradations.iter().any(|degradation| degradation.kind == kind);
+        self.infer = blind(DegradationKind::NoRuleContext);
+        let config =
+            Config { sees_handshakes: !blind(DegradationKind::NoQueueTime), ..Config::new(head.clock) };
+        self.correlator = Correlator::new(config);
+        for degradation in &head.degradations {
+            self.facts.degradation(degradation);
+            self.lines.push_back(Line::Degradation(degradation.clone()));
+        }
+        let targets = head.targets.clone();
+        self.facts.head = head;
+        for target in targets {
+            self.target(target);
+        }
+    }
+
+    fn target(&mut self, target: Target) {
+        self.correlator.add_target(target.pid, targets::info(&target, &self.facts));
+        if let Some(check) = &target.in_check {
+            self.correlator.seed(&targets::seeded(target.pid, check));
+        }
+        self.facts.target(target);
+    }
+
+    fn snapshot(&mut self, snapshot: Snapshot) {
+        let (meta, resolv) = (snapshot.meta.clone(), targets::is_resolv_conf(&snapshot.meta));
+        if let Some(text) = targets::table_text(&snapshot) {
+            for pid in self.facts.pids(meta.pid) {
+                self.correlator.set_table_text(pid, &meta.path, text.clone());
+            }
+        }
+        self.facts.snapshot(snapshot);
+        if resolv {
+            for target in self.facts.targets_of(meta.pid) {
+                self.correlator.add_target(target.pid, targets::info(&target, &self.facts));
+            }
+        }
+    }
+
+    fn sample(&mut self, sample: Sample) {
+        self.time(sample.at);
+        for process in &sample.targets {
+            if let Some(since) = process.stopped_since {
+                self.correlator.note_stopped(process.pid, since, sample.at);
+            }
+        }
+        self.correlator.advance(sample.at);
+        self.connections();
+        self.facts.sample(sample);
+    }
+
+    fn set_clock(&mut self, clock: ClockPair) {
+        self.clock = clock;
+        self.correlator.set_clock(clock);
+    }
+
+    fn take_lost(&mut self, lost: Lost) {
+        let by: Vec<(Counter, u64)> = lost
+            .by
+            .iter()
+            .filter_map(|(name, n)| {
+                Counter::ALL.iter().find(|(_, known)| known == name).map(|(c, _)| (*c, *n))
+            })
+            .collect();
+        self.correlator.note_lost(&by);
+        self.lost = self.lost.saturating_add(lost.events);
+        let accepts = by.iter().filter(|(counter, _)| *counter == Counter::LostAccept).map(|(_, n)| n);
+        self.lost_accepts = self.lost_accepts.saturating_add(accepts.sum());
+        self.lines.push_back(Line::Lost(lost));
+    }
+
+    /// Records are missing: what they were is not known, so everything that is open may lack something.
+    fn damage(&mut self, damage: Damage) {
+        self.correlator.note_lost(&[(Counter::LostAccept, 1), (Counter::LostSockState, 1)]);
+        self.facts.damage(damage);
+    }
+
+    /// It is `at` now, as something other than a record says.
+    fn time(&mut self, at: KtimeNs) {
+        if at >= self.next_second {
+            self.seconds(at);
+        }
+        self.now = self.now.max(at);
+    }
+
+    /// The full seconds up to `at`: stalls, as `live` tells them, also where for a while nothing happened.
+    fn seconds(&mut self, at: KtimeNs) {
+        let mut second = self.next_second;
+        self.next_second = KtimeNs((at.0 / SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS));
+        if !self.options.stalls || second.0 == 0 {
+            return;
+        }
+        for _ in 0..IDLE_SECONDS_MAX {
+            if second > at {
+                break;
+            }
+            self.correlator.advance(second);
+            self.now = self.now.max(second);
+            self.connections();
+            if !self.stalls(second) {
+                break;
+            }
+            second = second.plus(SECOND_NS);
+        }
+    }
+
+    /// Tells what hangs at this second; false where nothing is open that could.
+    fn stalls(&mut self, now: KtimeNs) -> bool {
+        let queue = self.facts.queue.last(now, SAMPLE_FRESH_NS);
+        for check in self.correlator.stalls(now, self.options.slow_ns) {
+            if check.certain || queue.is_some_and(|(queued, _)| queued > 0) {
+                let stall = check.stall(now, &self.clock, queue);
+                if self.bounds.admits_stall(&stall) {
+                    self.lines.push_back(Line::Stall(stall));
+                }
+            }
+        }
+        self.correlator.stats().open > 0
+    }
+
+    /// Takes the connections whose story is told.
+    fn connections(&mut self) {
+        while let Some(mut connection) = self.correlator.pop() {
+            self.told += 1;
+            if self.infer {
+                infer::rules(&mut connection, &mut self.facts, &self.clock);
+            }
+            if self.bounds.admits(&connection) {
+                self.summary.add(&connection);
+                self.lines.push_back(Line::Connection(Box::new(connection)));
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.correlator.finish(self.now);
+        self.connections();
+        self.summary.note_still_queued(self.correlator.still_queued());
+        self.facts.to = Some(self.clock.wall(self.now));
+        self.lines.push_back(Line::Summary(Box::new(self.summarise())));
+    }
+
+    fn summarise(&self) -> Summary {
+        let stats = self.correlator.stats();
+        let counted = |name: &str| self.facts.counters.get(name).copied();
+        let lost: u64 = self
+            .facts
+            .counters
+            .iter()
+            .filter(|(name, _)| name.as_str() != "accepts" && name.as_str() != "records")
+            .map(|(_, n)| *n)
+            .sum();
+        self.summary.build(Counts {
+            accepts: counted("accepts").unwrap_or(stats.accepts),
+            lost: lost.max(self.lost),
+            lost_accepts: counted("lost_accept").unwrap_or(0).max(self.lost_accepts),
+            began_before: stats.seeded,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

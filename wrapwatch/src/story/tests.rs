@@ -1,0 +1,67 @@
+//! Traces in memory, told.
+
+use super::*;
+use crate::model::Outcome;
+use crate::trace::synth::Synth;
+use crate::trace::{End, SingleFile, Writer, WriterOptions};
+
+fn trace(connections: u64) -> Vec<u8> {
+    let head = Head {
+        clock: ClockPair { ktime: KtimeNs(1_000), wall_ns: 1_795_326_189_000_000_000 },
+        ..Head::default()
+    };
+    let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
+    let mut synth = Synth::new(7, 1_000_000_000, 100);
+    for _ in 0..connections {
+        synth.connection(&mut |record| writer.record(record).unwrap());
+    }
+    let end = End { at: KtimeNs(synth.now_ns()), ..End::default() };
+    let (out, result) = writer.finish(end);
+    result.unwrap();
+    out.into_inner()
+}
+
+fn lines(bytes: &[u8], filter: Filter) -> Vec<Line> {
+    let options = Options { filter, ..Options::default() };
+    Story::new(bytes, options).collect::<Result<_, _>>().unwrap()
+}
+
+fn connections(lines: &[Line]) -> usize {
+    lines.iter().filter(|line| matches!(line, Line::Connection(_))).count()
+}
+
+#[test]
+fn every_connection_is_told_and_the_summary_is_the_last_line() {
+    let lines = lines(&trace(50), Filter::default());
+    assert_eq!(connections(&lines), 50);
+    let Some(Line::Summary(summary)) = lines.last() else { panic!("{:?}", lines.last()) };
+    assert_eq!((summary.connections, summary.incomplete, summary.accepts), (50, 0, 50));
+    assert_eq!(summary.outcomes[0].outcome, Outcome::Greeted);
+}
+
+#[test]
+fn filters_choose_connections_and_the_summary_is_of_those() {
+    let bytes = trace(50);
+    let filter = Filter { until: Some("+1200ms".parse().unwrap()), ..Filter::default() };
+    let early = lines(&bytes, filter);
+    assert!((15..25).contains(&connections(&early)), "{}", connections(&early));
+    let Some(Line::Summary(summary)) = early.last() else { panic!() };
+    assert_eq!(summary.connections, connections(&early) as u64);
+    let none = |filter| assert_eq!(connections(&lines(&bytes, filter)), 0);
+    none(Filter { outcomes: vec![Outcome::Refused], ..Filter::default() });
+    none(Filter { nameservers: vec!["10.9.9.9".parse().unwrap()], ..Filter::default() });
+    none(Filter { slow_ns: Some(10_000_000_000), ..Filter::default() });
+    none(Filter { peers: vec!["192.0.2.0/24".parse().unwrap()], ..Filter::default() });
+    let all = |filter| assert_eq!(connections(&lines(&bytes, filter)), 50);
+    all(Filter { peers: vec!["10.0.0.0/8".parse().unwrap()], ..Filter::default() });
+    all(Filter { nameservers: vec!["10.77.53.2".parse().unwrap()], ..Filter::default() });
+}
+
+#[test]
+fn a_cut_trace_is_told_up_to_the_cut() {
+    let bytes = trace(50);
+    let mut story = Story::new(&bytes[..bytes.len() - 20], Options::default());
+    while story.next_line().unwrap().is_some() {}
+    assert_eq!(story.facts().damage_count, 1);
+    assert!(story.facts().end.is_none());
+}
