@@ -22,7 +22,7 @@ pub const BINARY_VARIABLE: &str = "WRAPWATCH_BIN";
 /// What it says on stderr once it sees everything.
 const READY: &str = "watching";
 /// Longest time for anything that should take a moment: only a hang gets there.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A running `wrapwatch`.
 pub struct Watch {
@@ -79,13 +79,10 @@ impl Watch {
             std::thread::spawn(move || read_stderr(err, &ready)),
         ];
         let watch = Self { child, lines, readers, seen: Vec::new(), told: 0 };
-        match attached.recv_timeout(LIMIT) {
-            Ok(()) => Ok(watch),
-            Err(_) => {
-                let seen = watch.stop()?;
-                bail!("wrapwatch did not attach: {}", seen.stderr.trim());
-            }
+        if attached.recv_timeout(LIMIT).is_err() {
+            bail!("wrapwatch did not attach: {}", watch.stop()?.stderr.trim());
         }
+        Ok(watch)
     }
 
     /// Of one process.

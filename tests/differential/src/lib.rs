@@ -2,6 +2,8 @@
 //!
 //! One [`Case`] a line goes in as JSON, one [`Answer`] a line comes out. The oracle keeps libwrap's state between cases, as a server does.
 
+pub mod resolver;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::path::Path;

@@ -10,6 +10,8 @@ use wrapwatch_tests::{
 
 /// More than this share of the wait may not be laid at the wrappers' door where they are innocent.
 const NEXT_TO_NOTHING: f64 = 0.05;
+/// Where hundreds of real checks are in the wait as well, and a stop is noticed within a tenth of a second.
+const A_LITTLE: f64 = 0.25;
 
 #[test]
 fn a_stopped_server_is_not_the_wrappers_fault() {
@@ -42,7 +44,7 @@ fn a_server_stopped_in_the_middle_of_a_check_is_not_dns() {
     clients.wait().unwrap();
     let summary = watch.stop().unwrap().summary().unwrap().clone();
     assert!(summary.total.max_ns > 2_000_000_000, "{summary:#?}");
-    assert!(summary.wrapper_share.unwrap() < 0.5, "{summary:#?}");
+    assert!(summary.wrapper_share.unwrap() < A_LITTLE, "{summary:#?}");
 }
 
 #[test]
@@ -55,5 +57,5 @@ fn a_server_without_cpu_is_not_the_wrappers_fault() {
     let summary = watch.stop().unwrap().summary().unwrap().clone();
     let slowest = summary.total.max_ns;
     assert!(slowest > 100_000_000, "the server was not starved: {summary:#?}");
-    assert!(summary.dns_share.unwrap() < 0.5, "{summary:#?}");
+    assert!(summary.wrapper_share.unwrap() < NEXT_TO_NOTHING, "{summary:#?}");
 }

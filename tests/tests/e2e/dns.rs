@@ -159,8 +159,8 @@ fn a_closed_port_is_unreachable_not_silent() {
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let outcomes: Vec<QueryOutcome> = queries(connection).map(|query| query.outcome).collect();
-    use QueryOutcome::{Answered, Unreachable};
-    assert_eq!(outcomes, [Unreachable, Answered, Unreachable, Answered]);
+    let (answered, unreachable) = (QueryOutcome::Answered, QueryOutcome::Unreachable);
+    assert_eq!(outcomes, [unreachable, answered, unreachable, answered]);
 }
 
 #[test]

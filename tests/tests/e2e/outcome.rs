@@ -40,7 +40,7 @@ fn too_many_connections_is_the_servers_error() {
     let seen = watch.stop().unwrap();
     let errors: Vec<_> = all.iter().filter(|client| client.outcome == clients::Outcome::Error).collect();
     assert!(!errors.is_empty());
-    for client in all.iter() {
+    for client in &all {
         let connection = seen.of(&peer(client)).unwrap();
         assert_eq!(connection.error_code, client.error_code);
         let expected = if client.error_code.is_some() { Outcome::ServerError } else { Outcome::Greeted };

@@ -3,22 +3,33 @@
 use std::{net::IpAddr, time::Duration};
 
 use wrapwatch::{
+    decode::{Event, decode},
     host::{libwrap, process::ProcessInfo},
     probe::{Options, Probe, Ring},
 };
 use wrapwatch_tests::{
     clients::{ClientsSpec, Mode},
-    lab::{Lab, LabConfig},
+    lab::Files,
 };
+
+use crate::support::lab_with;
 
 /// A statement that would be found anywhere.
 const LITERAL: &str = "ZvKq7Wm2Xs9";
+
+/// What stands in the tables is for libwrap to read.
+const COMMENT: &str = "Qy3Rk8Lp5Vt";
 
 /// All records there are now.
 async fn drain(ring: &mut Ring, raw: &mut Vec<u8>) {
     for _ in 0..5 {
         ring.wait().await.unwrap();
-        while ring.drain(|record| raw.extend_from_slice(record)) {}
+        while ring.drain(|record| {
+            if let Event::Connect(_, path) = decode(record).unwrap() {
+                assert!(!path.contains(&0), "{path:?} goes on behind the path's end");
+            }
+            raw.extend_from_slice(record);
+        }) {}
     }
 }
 
@@ -35,7 +46,7 @@ fn labels(name: &str) -> Vec<u8> {
 
 #[test]
 fn raw_records_have_the_names_and_not_a_byte_of_sql() {
-    let lab = Lab::start(LabConfig::default()).unwrap();
+    let lab = lab_with(Files::tables(format!("# {COMMENT}\nALL: .lab.example\n"), "ALL: ALL\n"));
     let pid = lab.server_pid().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
@@ -49,9 +60,9 @@ fn raw_records_have_the_names_and_not_a_byte_of_sql() {
     let spec = ClientsSpec { count: 200, concurrency: 8, mode, ..ClientsSpec::default() };
     let clients = lab.begin_clients(spec).unwrap();
     let mut raw = Vec::new();
-    runtime.block_on(tokio::time::timeout(Duration::from_secs(60), drain(&mut ring, &mut raw))).unwrap();
+    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
     let clients = clients.wait().unwrap();
-    runtime.block_on(tokio::time::timeout(Duration::from_secs(60), drain(&mut ring, &mut raw))).unwrap();
+    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
 
     assert!(
         clients.iter().all(|client| client.rows == [Some(LITERAL.to_owned())]),
@@ -62,7 +73,7 @@ fn raw_records_have_the_names_and_not_a_byte_of_sql() {
         let [a, b, c, d] = ip.octets();
         assert!(contains(&raw, &labels(&format!("{d}.{c}.{b}.{a}.in-addr.arpa"))), "the PTR name of {ip}");
     }
-    for piece in [LITERAL.as_bytes(), b"SELECT", b"select"] {
+    for piece in [LITERAL.as_bytes(), b"SELECT", b"select", COMMENT.as_bytes()] {
         assert!(!contains(&raw, piece), "{} left the kernel", String::from_utf8_lossy(piece));
     }
     assert!(!contains(&raw, &LITERAL.as_bytes()[..4]));

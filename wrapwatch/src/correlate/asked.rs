@@ -17,8 +17,8 @@ const SHORTEST_WAIT_NS: u64 = 950_000_000;
 pub(super) enum End {
     /// It has not.
     Pending,
-    /// The thread went on without an answer; `seq` is the record that showed it.
-    WentOn { at: KtimeNs, seq: u32 },
+    /// The thread went on without an answer; `seq` is the record that showed it. `error_seen`: an ICMP error of this server came just before.
+    WentOn { at: KtimeNs, seq: u32, error_seen: bool },
     /// A call said that it failed.
     Failed { at: KtimeNs },
     /// A call said that it took too long.
@@ -61,6 +61,8 @@ pub(super) struct Asked {
     pub question: Option<Question>,
     /// `None`: only its answer was seen.
     pub sent: Option<KtimeNs>,
+    /// `sent` is when the trace began: it was pending then.
+    pub seeded: bool,
     pub sent_seq: u32,
     pub end: End,
     pub answer: Option<Answer>,
@@ -72,21 +74,20 @@ impl Asked {
         self.sent.or(self.end.at()).unwrap_or_default()
     }
 
-    /// It was pending when the trace began: nothing of it was seen yet.
-    pub(super) fn is_seeded(&self) -> bool {
-        self.sent.is_none() && self.id.is_none() && self.end == End::Pending
+    /// It was pending when the trace began, and nothing of it was seen yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.seeded && self.end == End::Pending
     }
 
-    /// How it ended. `error`: an ICMP error of this server came just before the thread went on. `answered_meanwhile`: the thread had got another
-    /// answer to the same lookup, so going on says nothing about this server.
-    pub(super) fn outcome(&self, seqs: &Seqs, error: bool, answered_meanwhile: bool) -> QueryOutcome {
+    /// How it ended. `answered_meanwhile`: the thread had got another answer to the same lookup, so going on says nothing about this server.
+    pub(super) fn outcome(&self, seqs: &Seqs, answered_meanwhile: bool) -> QueryOutcome {
         match self.end {
             End::Pending => QueryOutcome::Unseen,
             End::Answered { .. } => QueryOutcome::Answered,
             End::TimedOut { .. } => QueryOutcome::Timeout,
-            End::WentOn { .. } if self.sent.is_none() => QueryOutcome::Unseen,
+            End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
             End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
-            End::WentOn { .. } if error => QueryOutcome::Unreachable,
+            End::WentOn { error_seen: true, .. } => QueryOutcome::Unreachable,
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
             End::WentOn { .. } if answered_meanwhile => QueryOutcome::Unseen,
             End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,
@@ -96,7 +97,7 @@ impl Asked {
     /// As it is told, times from `accepted`.
     pub(super) fn tell(&self, outcome: QueryOutcome, accepted: KtimeNs, servers: &Servers) -> Query {
         let waited = match (self.sent, self.end.at()) {
-            (Some(sent), Some(at)) if outcome != QueryOutcome::Unseen => Some(at.since(sent)),
+            (Some(sent), Some(at)) if !self.seeded && outcome != QueryOutcome::Unseen => Some(at.since(sent)),
             _ => None,
         };
         let answer = self.answer.as_ref();

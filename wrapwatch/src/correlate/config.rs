@@ -73,7 +73,7 @@ pub enum Listener {
 }
 
 /// A traced process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TargetInfo {
     /// Inode of its network namespace; 0 where it is not known.
     pub netns: u32,
@@ -84,12 +84,6 @@ pub struct TargetInfo {
     /// The longest that its resolver waits for one answer, see [`longest_wait_ns`]. Time beyond it cannot be the nameserver's fault: the thread
     /// was not running. `None` where resolv.conf is not known.
     pub resolver_wait_ns: Option<u64>,
-}
-
-impl Default for TargetInfo {
-    fn default() -> Self {
-        Self { netns: 0, listeners: BTreeMap::new(), tables: TablePaths::default(), resolver_wait_ns: None }
-    }
 }
 
 /// Paths of the two tables.

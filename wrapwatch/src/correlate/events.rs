@@ -10,7 +10,7 @@ use crate::model::KtimeNs;
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Client, Story};
-use super::{ACCEPTS_LOST, Correlator, Ctx, Listener};
+use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST};
 
 impl Correlator {
     /// Takes an event.
@@ -22,7 +22,7 @@ impl Correlator {
             Event::SockState(rec) => self.sock_state(rec),
             Event::SockError(rec) => {
                 if let Some(server) = socket_addr(&rec.peer) {
-                    self.sock_errors.push(server, at);
+                    self.shared.sock_errors.push(server, at);
                 }
             }
             Event::Accept(rec) => self.accept(rec),
@@ -33,7 +33,7 @@ impl Correlator {
                 );
             }
             Event::Exit(rec) if rec.leader != 0 => {
-                self.process_gone(rec.hdr.tgid, "the server process ended")
+                self.process_gone(rec.hdr.tgid, "the server process ended");
             }
             Event::Exit(rec) => self.thread_gone(rec),
             _ => self.connection_event(event),
@@ -75,8 +75,8 @@ impl Correlator {
 
     /// Whether a socket of this namespace can be one of a target's.
     fn may_be_ours(&self, netns: u32) -> bool {
-        let mut ours = self.targets.values().map(|target| target.info.netns);
-        netns == 0 || self.targets.is_empty() || ours.any(|ours| ours == 0 || ours == netns)
+        let mut ours = self.shared.targets.values().map(|target| target.info.netns);
+        netns == 0 || self.shared.targets.is_empty() || ours.any(|ours| ours == 0 || ours == netns)
     }
 
     fn accept(&mut self, rec: &abi::Accept) {
@@ -115,7 +115,7 @@ impl Correlator {
     }
 
     fn make_room(&mut self) {
-        if self.open.len() < self.config.limits.open.max(1) {
+        if self.open.len() < self.shared.limits.open.max(1) {
             return;
         }
         let oldest = self.open.values().map(|story| (story.accepted, story.conn)).min();
@@ -127,7 +127,7 @@ impl Correlator {
 
     /// Finds out who the client is and when its handshake was completed.
     fn identify(&mut self, story: &mut Story, rec: &abi::Accept) {
-        let target = self.targets.get(&story.tgid);
+        let target = self.shared.targets.get(&story.tgid);
         let listener = target.and_then(|target| target.info.listeners.get(&rec.listener)).copied();
         if let Some(Listener::Tcp(addr)) = listener
             && !addr.ip().is_unspecified()
@@ -153,6 +153,9 @@ impl Correlator {
                 story.established = Some(handshake.at.min(story.accepted));
                 story.local = Some(handshake.local);
                 story.sk = handshake.sk;
+                if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
+                    story.miss(STATES_LOST);
+                }
                 if let Some((how, at)) = handshake.left {
                     story.note_left(how, at);
                 }
@@ -184,6 +187,11 @@ impl Correlator {
                 }
             }
             if let Some(last_story) = self.open.get_mut(&last) {
+                let unseen = established.is_none() && matches!(story.client, Client::Ip(_));
+                if unseen && self.config.sees_handshakes {
+                    last_story
+                        .miss("the next client's handshake was not seen: its service time may be too short");
+                }
                 last_story.next_accept = Some((story.accepted, queued));
                 if last_story.shutdown.is_some()
                     && last_story.closed.is_none()
@@ -206,7 +214,7 @@ impl Correlator {
 
     /// Makes sure that there is room for an accept thread.
     pub(super) fn thread(&mut self, key: u64) {
-        if self.threads.contains_key(&key) || self.threads.len() < self.config.limits.threads.max(1) {
+        if self.threads.contains_key(&key) || self.threads.len() < self.shared.limits.threads.max(1) {
             return;
         }
         let idle = self.threads.iter().map(|(key, thread)| (thread.last_accept, *key)).min();
@@ -221,15 +229,8 @@ impl Correlator {
             self.stats.strays += 1;
             return;
         }
-        let mut ctx = Ctx {
-            servers: &mut self.servers,
-            unix: &mut self.unix,
-            paths: &mut self.paths,
-            targets: &self.targets,
-            limits: &self.config.limits,
-        };
         if let Some(story) = self.open.get_mut(&hdr.conn) {
-            story.take(event, &mut ctx);
+            story.take(event, &mut self.shared);
             self.schedule(hdr.conn);
         }
     }
@@ -295,18 +296,11 @@ impl Correlator {
             self.conclude(conn, true);
         }
         self.threads.retain(|key, _| key >> 32 != u64::from(tgid));
-        self.unix.forget(tgid);
+        self.shared.unix.forget(tgid);
     }
 
     /// What a path is to a target.
     pub(super) fn path_kind(&mut self, tgid: u32, path: &str) -> (std::sync::Arc<str>, PathKind) {
-        let mut ctx = Ctx {
-            servers: &mut self.servers,
-            unix: &mut self.unix,
-            paths: &mut self.paths,
-            targets: &self.targets,
-            limits: &self.config.limits,
-        };
-        ctx.path(tgid, path.as_bytes())
+        self.shared.path(tgid, path.as_bytes())
     }
 }

@@ -3,6 +3,7 @@
 //! A query belongs to the lookup its thread is in when
 //! 1. it asks for the same name in the same direction (again, another server, A and AAAA, TCP after a truncated answer), or
 //! 2. both are forward, their first labels are equal and no name so far got a usable answer: the resolver goes through its search list,
+//!
 //! and nothing ended that lookup in between: reading `/etc/hosts` begins a new one (nsswitch's `files` comes before `dns`), closing a
 //! table ends one. Otherwise it begins a new lookup. Of libwrap's check both kinds occur once at most, so rule 2 cannot join what is separate there.
 
@@ -10,7 +11,6 @@ use crate::decode::dns::{self, Question};
 use crate::model::{KtimeNs, Lookup, LookupKind, LookupOutcome, QueryOutcome, ThreadRole};
 
 use super::asked::{Asked, End};
-use super::ctx::SockErrors;
 use super::seqs::Seqs;
 use super::servers::Servers;
 
@@ -80,7 +80,6 @@ pub(super) struct Telling<'a> {
     pub queries: &'a [Asked],
     pub seqs: &'a Seqs,
     pub servers: &'a Servers,
-    pub sock_errors: &'a SockErrors,
     pub accepted: KtimeNs,
     pub accept_tid: u32,
 }
@@ -89,10 +88,8 @@ impl Telling<'_> {
     pub(super) fn lookup(&self, index: usize, looking: &Looking) -> Lookup {
         let mut mine: Vec<&Asked> = self.queries.iter().filter(|asked| asked.lookup == index).collect();
         mine.sort_by_key(|asked| asked.began());
-        let outcomes: Vec<QueryOutcome> = mine
-            .iter()
-            .map(|asked| asked.outcome(self.seqs, self.error(asked), answered_while(asked, &mine)))
-            .collect();
+        let outcomes: Vec<QueryOutcome> =
+            mine.iter().map(|asked| asked.outcome(self.seqs, answered_while(asked, &mine))).collect();
         let told = mine.iter().zip(&outcomes);
         Lookup {
             kind: looking.kind,
@@ -103,15 +100,6 @@ impl Telling<'_> {
             dur_ns: looking.last.since(looking.first),
             queries: told.map(|(asked, &outcome)| asked.tell(outcome, self.accepted, self.servers)).collect(),
         }
-    }
-}
-
-impl Telling<'_> {
-    fn error(&self, asked: &Asked) -> bool {
-        let (Some(server), Some(at)) = (self.servers.addr(asked.server), asked.end.at()) else {
-            return false;
-        };
-        self.sock_errors.shortly_before(server, asked.began(), at)
     }
 }
 

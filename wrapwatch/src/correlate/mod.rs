@@ -18,7 +18,6 @@ mod asked;
 mod check;
 mod config;
 mod cpu;
-mod ctx;
 mod events;
 mod handshakes;
 mod lookups;
@@ -28,6 +27,7 @@ mod resolver;
 mod seed;
 mod seqs;
 mod servers;
+mod shared;
 mod stall;
 mod story;
 mod take;
@@ -46,13 +46,12 @@ pub use seed::{SeededCheck, SeededSocket};
 pub use stall::OpenCheck;
 
 use cpu::RunDelays;
-use ctx::{Ctx, Paths, SockErrors, Target, UnixPaths};
 use handshakes::Handshakes;
 use parts::Span;
 use queue::{Held, History};
 use servers::Servers;
+use shared::Shared;
 use story::{Birth, Story};
-use tell::Teller;
 
 /// How much later an event of another thread may arrive than one that happened after it.
 pub const REORDER_NS: u64 = 1_000_000;
@@ -61,6 +60,9 @@ const LINGER_NS: u64 = 20_000_000;
 
 /// Why it may not be known who a connection waited behind.
 const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
+
+/// Why a handshake or a client's leaving may be missing.
+const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
 
 /// An accept thread.
 #[derive(Debug, Default)]
@@ -106,7 +108,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Correlator {
     config: Config,
-    targets: HashMap<u32, Target>,
+    shared: Shared,
     open: HashMap<u64, Box<Story>>,
     threads: HashMap<u64, AcceptThread>,
     handshakes: Handshakes,
@@ -114,16 +116,13 @@ pub struct Correlator {
     socks: HashMap<u64, u64>,
     /// Accepted descriptors of open connections.
     fds: HashMap<u64, u64>,
-    servers: Servers,
-    unix: UnixPaths,
-    paths: Paths,
-    sock_errors: SockErrors,
     /// Connections that have ended, by when they are told.
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Connection>,
     now: KtimeNs,
-    /// When accept records were last known to be lost.
+    /// When accept records and socket states were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
+    states_lost_at: Option<KtimeNs>,
     stats: Stats,
 }
 
@@ -131,20 +130,17 @@ impl Correlator {
     /// One that has seen nothing.
     pub fn new(config: Config) -> Self {
         Self {
-            targets: HashMap::new(),
+            shared: Shared::new(config.limits),
             open: HashMap::new(),
             threads: HashMap::new(),
             handshakes: Handshakes::new(config.limits.handshakes),
             socks: HashMap::new(),
             fds: HashMap::new(),
-            servers: Servers::new(config.limits.servers),
-            unix: UnixPaths::default(),
-            paths: Paths::default(),
-            sock_errors: SockErrors::default(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
             now: KtimeNs(0),
             accepts_lost_at: None,
+            states_lost_at: None,
             stats: Stats::default(),
             config,
         }
@@ -152,12 +148,12 @@ impl Correlator {
 
     /// Makes a process known, or replaces what is known of it. Events of unknown processes are taken with the defaults.
     pub fn add_target(&mut self, tgid: u32, info: TargetInfo) {
-        self.targets.entry(tgid).or_default().info = info;
+        self.shared.targets.entry(tgid).or_default().info = info;
     }
 
     /// Sets the text that rules of a table are quoted from, from now on. `path` as the target opens it.
     pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText) {
-        self.targets.entry(tgid).or_default().set_text(path, text);
+        self.shared.targets.entry(tgid).or_default().set_text(path, text);
     }
 
     /// A new pair of clocks, for connections told from now on.
@@ -168,7 +164,7 @@ impl Correlator {
     /// The process was seen stopped (state `T` of proc(5)) from one sample to another: this time is nobody's fault but the stopper's.
     pub fn note_stopped(&mut self, tgid: u32, from: KtimeNs, to: KtimeNs) {
         if from < to {
-            self.targets.entry(tgid).or_default().stopped(from, to);
+            self.shared.targets.entry(tgid).or_default().stopped(from, to);
         }
     }
 
@@ -198,7 +194,8 @@ impl Correlator {
                     ACCEPTS_LOST
                 }
                 Counter::LostSockState => {
-                    "socket states were lost: the handshake or the client's leaving may be missing"
+                    self.states_lost_at = Some(self.now);
+                    STATES_LOST
                 }
                 _ => continue,
             };
@@ -266,7 +263,7 @@ impl Correlator {
         let end = if still && story.in_check() == Some(true) { self.now } else { story.check_end() };
         let end = end.max(story.accepted);
         let key = thread_key(story.tgid, story.tid);
-        let target = self.targets.get(&story.tgid);
+        let target = self.shared.targets.get(&story.tgid);
         let mut spans = story.spans(end, target.and_then(|target| target.info.resolver_wait_ns));
         if let Some(thread) = self.threads.get(&key) {
             spans.extend(thread.delays.spans(&spans, story.accepted, end));
@@ -277,7 +274,7 @@ impl Correlator {
         story.over = Some((end, painted.clone()));
         if let Some(thread) = self.threads.get_mut(&key) {
             let held = Held { conn, from: story.accepted, check_end: end, to: end, check: painted };
-            thread.history.push(held, self.config.limits.history);
+            thread.history.push(held, self.shared.limits.history);
         }
     }
 
@@ -298,18 +295,9 @@ impl Correlator {
             return;
         }
         if !story.sure() {
-            let mut ctx = Ctx {
-                servers: &mut self.servers,
-                unix: &mut self.unix,
-                paths: &mut self.paths,
-                targets: &self.targets,
-                limits: &self.config.limits,
-            };
-            story.resolver.tell_unmatched(&mut ctx);
+            story.resolver.tell_unmatched(&mut self.shared);
         }
-        let teller =
-            Teller { clock: &self.config.clock, servers: &self.servers, sock_errors: &self.sock_errors };
-        let connection = tell::tell(&story, &teller);
+        let connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);

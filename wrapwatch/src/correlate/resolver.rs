@@ -10,10 +10,10 @@ use crate::decode::addr::socket_addr;
 use crate::decode::dns::{self, Framer, Message};
 use crate::model::{KtimeNs, LookupKind, Transport};
 
-use super::Ctx;
 use super::asked::{Answer, Asked, End};
 use super::lookups::Looking;
 use super::servers::{ServerId, Servers};
+use super::shared::Shared;
 
 const SOCK_STREAM: u8 = 1;
 const EINTR: i64 = 4;
@@ -116,10 +116,10 @@ impl Moment {
 
 impl Resolver {
     /// The thread does something else now: what it waited for it no longer does.
-    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>) {
+    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>, shared: &mut Shared) {
         for asked in &mut self.queries {
             if asked.tid == now.tid && Some(asked.fd) != except_fd {
-                give_up(asked, now);
+                give_up(asked, now, shared);
             }
         }
     }
@@ -139,10 +139,10 @@ impl Resolver {
         server: ServerId,
         stream: bool,
         now: Moment,
-        ctx: &Ctx<'_>,
+        shared: &mut Shared,
     ) {
         self.forget_fd(fd);
-        if self.socks.len() >= ctx.limits.uses {
+        if self.socks.len() >= shared.limits.uses {
             self.overflow = true;
             return;
         }
@@ -167,12 +167,18 @@ impl Resolver {
     }
 
     /// A connect to port 53 or 113, or to a service's unix socket, returned. A failed one to a unix socket is no lookup: the service is not there.
-    pub(super) fn connect(&mut self, rec: &abi::Connect, service: Service, server: ServerId, ctx: &Ctx<'_>) {
+    pub(super) fn connect(
+        &mut self,
+        rec: &abi::Connect,
+        service: Service,
+        server: ServerId,
+        shared: &mut Shared,
+    ) {
         let call = Moment::of(&rec.hdr, rec.enter_ns);
         let stream = rec.sock_type == SOCK_STREAM || service != Service::Dns;
         let ok = rec.ret == 0 || rec.ret == -EINPROGRESS;
         if ok {
-            self.open_sock(rec.fd, service, server, stream, call, ctx);
+            self.open_sock(rec.fd, service, server, stream, call, shared);
         }
         if ok && service == Service::Dns {
             return;
@@ -180,9 +186,9 @@ impl Resolver {
         let kind = if service == Service::Ident { LookupKind::Ident } else { LookupKind::Other };
         let lookup = match (service, self.current(call.tid)) {
             (Service::Dns, Some(lookup)) => lookup,
-            _ => self.begin(kind, call, ctx),
+            _ => self.begin(kind, call, shared),
         };
-        let query = self.ask(lookup, rec.fd, server, service.transport(stream), call, ctx);
+        let query = self.ask(lookup, rec.fd, server, service.transport(stream), call, shared);
         if let Some(sock) = self.sock(rec.fd).filter(|_| ok) {
             sock.query = query;
             sock.lookup = Some(lookup);
@@ -202,9 +208,9 @@ impl Resolver {
         self.lookups.iter().rposition(|looking| looking.tid == tid).filter(|&index| self.lookups[index].open)
     }
 
-    fn begin(&mut self, kind: LookupKind, now: Moment, ctx: &Ctx<'_>) -> usize {
+    fn begin(&mut self, kind: LookupKind, now: Moment, shared: &mut Shared) -> usize {
         self.end_lookup(now.tid);
-        if self.lookups.len() >= ctx.limits.queries.max(1) {
+        if self.lookups.len() >= shared.limits.queries.max(1) {
             self.overflow = true;
             return self.lookups.len() - 1;
         }
@@ -219,9 +225,9 @@ impl Resolver {
         server: ServerId,
         transport: Transport,
         now: Moment,
-        ctx: &Ctx<'_>,
+        shared: &mut Shared,
     ) -> Option<usize> {
-        if self.queries.len() >= ctx.limits.queries {
+        if self.queries.len() >= shared.limits.queries {
             self.overflow = true;
             return None;
         }
@@ -234,6 +240,7 @@ impl Resolver {
             id: None,
             question: None,
             sent: Some(now.at),
+            seeded: false,
             sent_seq: now.seq,
             end: End::Pending,
             answer: None,
@@ -248,13 +255,13 @@ impl Resolver {
     }
 
     /// A DNS message leaves.
-    pub(super) fn send(&mut self, rec: &abi::Payload, bytes: &[u8], ctx: &mut Ctx<'_>) {
+    pub(super) fn send(&mut self, rec: &abi::Payload, bytes: &[u8], shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.hdr.ts_ns);
-        let named = socket_addr(&rec.addr).map(|addr| ctx.servers.ip(addr));
-        self.went_on(now, Some(rec.fd));
+        let named = socket_addr(&rec.addr).map(|addr| shared.servers.ip(addr));
+        self.went_on(now, Some(rec.fd), shared);
         if self.sock(rec.fd).is_none() {
             let server = named.unwrap_or(Servers::UNKNOWN);
-            self.open_sock(rec.fd, Service::Dns, server, rec.sock_type == SOCK_STREAM, now, ctx);
+            self.open_sock(rec.fd, Service::Dns, server, rec.sock_type == SOCK_STREAM, now, shared);
         }
         let Some(sock) = self.sock(rec.fd) else { return };
         let server = named.unwrap_or(sock.server);
@@ -265,15 +272,22 @@ impl Resolver {
             messages.push(dns::parse(bytes));
         }
         for message in messages {
-            self.asks(rec.fd, server, message, now, ctx);
+            self.asks(rec.fd, server, message, now, shared);
         }
     }
 
-    fn asks(&mut self, fd: i32, server: ServerId, message: Option<Message>, now: Moment, ctx: &Ctx<'_>) {
+    fn asks(
+        &mut self,
+        fd: i32,
+        server: ServerId,
+        message: Option<Message>,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
         for asked in self.queries.iter_mut().filter(|asked| asked.tid == now.tid && asked.fd == fd) {
             let again = asked.server == server && same_question(asked, message.as_ref());
             if again || now.at.since(asked.began()) >= BURST_NS {
-                give_up(asked, now);
+                give_up(asked, now, shared);
             }
         }
         let question = message.as_ref().and_then(|message| message.question.as_ref());
@@ -285,7 +299,7 @@ impl Resolver {
             .map_or((now.at, false, false), |sock| (sock.opened, sock.stream, sock.lookup.is_none()));
         let began = if first_use { opened } else { now.at };
         let lookup =
-            continued.unwrap_or_else(|| self.begin(LookupKind::Other, Moment { at: began, ..now }, ctx));
+            continued.unwrap_or_else(|| self.begin(LookupKind::Other, Moment { at: began, ..now }, shared));
         if let Some(question) = question {
             self.lookups[lookup].adopt(question);
         }
@@ -293,7 +307,7 @@ impl Resolver {
         if let Some(sock) = self.sock(fd) {
             sock.lookup = Some(lookup);
         }
-        let query = self.ask(lookup, fd, server, Service::Dns.transport(stream), now, ctx);
+        let query = self.ask(lookup, fd, server, Service::Dns.transport(stream), now, shared);
         if let (Some(asked), Some(message)) = (query.and_then(|query| self.queries.get_mut(query)), message) {
             asked.id = Some(message.id);
             asked.question = message.question;
@@ -301,9 +315,9 @@ impl Resolver {
     }
 
     /// A DNS message came in.
-    pub(super) fn recv(&mut self, rec: &abi::Payload, bytes: &[u8], ctx: &mut Ctx<'_>) {
+    pub(super) fn recv(&mut self, rec: &abi::Payload, bytes: &[u8], shared: &mut Shared) {
         let at = KtimeNs(rec.hdr.ts_ns);
-        let from = socket_addr(&rec.addr).map(|addr| ctx.servers.ip(addr));
+        let from = socket_addr(&rec.addr).map(|addr| shared.servers.ip(addr));
         let now = Moment { tid: rec.hdr.tid, at, seq: rec.hdr.seq };
         let mut messages = Vec::new();
         match self.sock(rec.fd) {
@@ -332,8 +346,8 @@ impl Resolver {
             asked.fd == fd
                 && !matches!(asked.end, End::Answered { .. })
                 && from.is_none_or(|from| from == asked.server)
-                && (asked.is_seeded() || asked.id == Some(message.id))
-                && (asked.is_seeded()
+                && (asked.is_unknown() || asked.id == Some(message.id))
+                && (asked.is_unknown()
                     || same_question(asked, Some(&message))
                     || (message.question.is_none() && message.rcode != 0))
         };
@@ -348,7 +362,7 @@ impl Resolver {
     fn answered(&mut self, query: usize, message: Message, at: KtimeNs) {
         let asked = &mut self.queries[query];
         let looking = &mut self.lookups[asked.lookup];
-        if asked.is_seeded() {
+        if asked.is_unknown() {
             asked.id = Some(message.id);
             if let Some(question) = &message.question {
                 looking.adopt(question);
@@ -367,14 +381,14 @@ impl Resolver {
     }
 
     /// To be called at the end where records are missing: an answer to a question that was never asked, as far as was seen, shows that it was.
-    pub(super) fn tell_unmatched(&mut self, ctx: &Ctx<'_>) {
+    pub(super) fn tell_unmatched(&mut self, shared: &mut Shared) {
         for Unmatched { fd, server, message, now } in std::mem::take(&mut self.unmatched) {
             let known = |asked: &Asked| asked.id == Some(message.id) && same_question(asked, Some(&message));
             if message.question.is_none() || self.queries.iter().any(known) {
                 continue;
             }
             let before = self.queries.len();
-            self.asks(fd, server, Some(message.clone()), now, ctx);
+            self.asks(fd, server, Some(message.clone()), now, shared);
             if self.queries.len() > before {
                 self.queries[before].sent = None;
                 self.answered(before, message, now.at);
@@ -383,16 +397,16 @@ impl Resolver {
     }
 
     /// A socket that was open at attach is taken to have been asked before; what, is not known.
-    pub(super) fn wait_seeded(&mut self, fd: i32, now: Moment, ctx: &mut Ctx<'_>) {
+    pub(super) fn wait_seeded(&mut self, fd: i32, now: Moment, shared: &mut Shared) {
         let Some(sock) = self.sock(fd) else { return };
         let (service, server, stream) = (sock.service, sock.server, sock.stream);
         let kind = if service == Service::Ident { LookupKind::Ident } else { LookupKind::Other };
         let lookup = self.current(now.tid).filter(|&lookup| self.lookups[lookup].kind == kind);
-        let lookup = lookup.unwrap_or_else(|| self.begin(kind, now, ctx));
-        self.went_on(now, Some(fd));
-        let query = self.ask(lookup, fd, server, service.transport(stream), now, ctx);
+        let lookup = lookup.unwrap_or_else(|| self.begin(kind, now, shared));
+        self.went_on(now, Some(fd), shared);
+        let query = self.ask(lookup, fd, server, service.transport(stream), now, shared);
         if let Some(asked) = query.and_then(|query| self.queries.get_mut(query)) {
-            asked.sent = None;
+            asked.seeded = true;
         }
         if let Some(sock) = self.sock(fd) {
             sock.lookup = Some(lookup);
@@ -401,7 +415,7 @@ impl Resolver {
     }
 
     /// A call whose content is not recorded returned on a socket of ours; false where the descriptor is none.
-    pub(super) fn io(&mut self, rec: &abi::Io, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn io(&mut self, rec: &abi::Io, shared: &mut Shared) -> bool {
         let at = KtimeNs(rec.hdr.ts_ns);
         let Some(sock) = self.sock(rec.fd) else { return false };
         let (service, lookup, query) = (sock.service, sock.lookup, sock.query);
@@ -423,7 +437,7 @@ impl Resolver {
         } else if rec.op == abi::OP_WRITE
             && query.is_some_and(|query| self.queries[query].end != End::Pending)
         {
-            self.service_asked_again(rec, ctx);
+            self.service_asked_again(rec, shared);
         }
         true
     }
@@ -442,7 +456,7 @@ impl Resolver {
         }
     }
 
-    fn service_asked_again(&mut self, rec: &abi::Io, ctx: &Ctx<'_>) {
+    fn service_asked_again(&mut self, rec: &abi::Io, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
         let Some(sock) = self.sock(rec.fd) else { return };
         sock.bytes_in = 0;
@@ -450,8 +464,8 @@ impl Resolver {
         if service == Service::Ident {
             return;
         }
-        let lookup = self.begin(LookupKind::Other, now, ctx);
-        let query = self.ask(lookup, rec.fd, server, service.transport(stream), now, ctx);
+        let lookup = self.begin(LookupKind::Other, now, shared);
+        let query = self.ask(lookup, rec.fd, server, service.transport(stream), now, shared);
         if let Some(sock) = self.sock(rec.fd) {
             sock.lookup = Some(lookup);
             sock.query = query;
@@ -485,9 +499,11 @@ fn same_question(asked: &Asked, message: Option<&Message>) -> bool {
     }
 }
 
-fn give_up(asked: &mut Asked, now: Moment) {
+fn give_up(asked: &mut Asked, now: Moment, shared: &mut Shared) {
     if asked.end == End::Pending && asked.began() <= now.at {
-        asked.end = End::WentOn { at: now.at, seq: now.seq };
+        let server = shared.servers.addr(asked.server);
+        let error_seen = server.is_some_and(|server| shared.sock_errors.explains(server, asked.began(), now.at));
+        asked.end = End::WentOn { at: now.at, seq: now.seq, error_seen };
     }
 }
 

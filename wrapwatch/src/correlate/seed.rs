@@ -6,10 +6,10 @@ use wrapwatch_common::maps::{thread_key, watch_key};
 
 use crate::model::KtimeNs;
 
+use super::Correlator;
 use super::check::{FdKind, FdUse, TableUse};
 use super::resolver::{Moment, Service};
 use super::story::{Birth, Client, Story};
-use super::{Correlator, Ctx};
 
 /// A socket that a seeded check had open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Correlator {
         if let Some((fd, path)) = &seed.table {
             let (path, kind) = self.path_kind(seed.tgid, path);
             let what = FdKind::File(None, kind);
-            story.check.use_fd(FdUse { fd: *fd, what }, self.config.limits.uses);
+            story.check.use_fd(FdUse { fd: *fd, what }, self.shared.limits.uses);
             let fd = Some(*fd);
             story.check.tables.push(TableUse {
                 kind,
@@ -72,18 +72,11 @@ impl Correlator {
         }
         let moment = Moment { tid: seed.tid, at: seed.at, seq: 0 };
         for socket in &seed.sockets {
-            let server = self.servers.ip(socket.server);
-            let mut ctx = Ctx {
-                servers: &mut self.servers,
-                unix: &mut self.unix,
-                paths: &mut self.paths,
-                targets: &self.targets,
-                limits: &self.config.limits,
-            };
+            let server = self.shared.servers.ip(socket.server);
             let ident = socket.server.port() == IDENT_PORT;
             let service = if ident { Service::Ident } else { Service::Dns };
-            story.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &ctx);
-            story.resolver.wait_seeded(socket.fd, moment, &mut ctx);
+            story.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &mut self.shared);
+            story.resolver.wait_seeded(socket.fd, moment, &mut self.shared);
         }
         self.now = self.now.max(seed.at);
         self.thread(thread_key(seed.tgid, seed.tid));
@@ -96,6 +89,6 @@ impl Correlator {
 
     /// A unix socket that the target had open at attach, by its path: syslog's, above all.
     pub fn seed_unix_socket(&mut self, tgid: u32, fd: i32, path: &str) {
-        self.unix.insert(tgid, fd, path.as_bytes(), self.config.limits.unix_sockets);
+        self.shared.unix.insert(tgid, fd, path.as_bytes(), self.shared.limits.unix_sockets);
     }
 }

@@ -68,7 +68,7 @@ impl Correlator {
         let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
         let mut open: Vec<OpenCheck> = current
             .filter(|story| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
-            .map(|story| open_check(story, &self.servers))
+            .map(|story| open_check(story, &self.shared.servers))
             .collect();
         open.sort_unstable_by_key(|check| (check.tgid, check.tid));
         open

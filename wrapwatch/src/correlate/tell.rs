@@ -9,7 +9,6 @@ use crate::model::{
 
 use super::LINGER_NS;
 use super::check::RuleAt;
-use super::ctx::SockErrors;
 use super::lookups::Telling;
 use super::parts;
 use super::queue::Tally;
@@ -23,16 +22,8 @@ pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
     RuleRef { file: rule.file.to_string(), line: rule.line, text: rule.text.clone(), how: How::Observed }
 }
 
-/// What it takes to tell a story.
-pub(super) struct Teller<'a> {
-    pub clock: &'a ClockPair,
-    pub servers: &'a Servers,
-    pub sock_errors: &'a SockErrors,
-}
-
 /// Tells a story whose check is closed.
-pub(super) fn tell(story: &Story, teller: &Teller<'_>) -> Connection {
-    let (clock, servers) = (teller.clock, teller.servers);
+pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Connection {
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
@@ -71,7 +62,7 @@ pub(super) fn tell(story: &Story, teller: &Teller<'_>) -> Connection {
         blame: blame(painted, &story.behind.checks, servers),
         rule: forced.map(rule_ref),
         verdict_rule: verdict.map(rule_ref),
-        lookups: lookups(story, teller),
+        lookups: lookups(story, servers),
         files: files(story, check_end),
         other: others(story, check_end),
         complete: missing.is_empty(),
@@ -169,12 +160,11 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
     blame
 }
 
-fn lookups(story: &Story, teller: &Teller<'_>) -> Vec<Lookup> {
+fn lookups(story: &Story, servers: &Servers) -> Vec<Lookup> {
     let telling = Telling {
         queries: &story.resolver.queries,
         seqs: &story.seqs,
-        servers: teller.servers,
-        sock_errors: teller.sock_errors,
+        servers,
         accepted: story.accepted,
         accept_tid: story.tid,
     };

@@ -1,6 +1,8 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
+mod props;
 pub(crate) mod sim;
+mod stories;
 mod ways;
 
 use std::collections::BTreeMap;

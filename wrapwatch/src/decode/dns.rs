@@ -73,7 +73,7 @@ pub fn rcode_text(rcode: u8) -> String {
 pub fn name_text(name: &Name) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(name.len());
-    for label in name.iter() {
+    for label in name {
         if !text.is_empty() {
             text.push('.');
         }

@@ -60,7 +60,12 @@ pub struct Parts {
 impl Parts {
     /// What they add up to.
     pub const fn total(&self) -> u64 {
-        self.dns_ns + self.files_ns + self.ident_ns + self.spawn_ns + self.syslog_ns + self.other_ns
+        self.dns_ns
+            .saturating_add(self.files_ns)
+            .saturating_add(self.ident_ns)
+            .saturating_add(self.spawn_ns)
+            .saturating_add(self.syslog_ns)
+            .saturating_add(self.other_ns)
     }
 }
 

@@ -85,12 +85,21 @@ pub struct Waiting {
 impl Waiting {
     /// What the wrapper checks explain.
     pub const fn explained(&self) -> u64 {
-        self.dns_ns + self.files_ns + self.ident_ns + self.spawn_ns + self.syslog_ns + self.computing_ns
+        self.dns_ns
+            .saturating_add(self.files_ns)
+            .saturating_add(self.ident_ns)
+            .saturating_add(self.spawn_ns)
+            .saturating_add(self.syslog_ns)
+            .saturating_add(self.computing_ns)
     }
 
     /// What they do not.
     pub const fn unexplained(&self) -> u64 {
-        self.off_cpu_ns + self.queue_other_ns + self.handover_ns + self.resolve_ns + self.rest_ns
+        self.off_cpu_ns
+            .saturating_add(self.queue_other_ns)
+            .saturating_add(self.handover_ns)
+            .saturating_add(self.resolve_ns)
+            .saturating_add(self.rest_ns)
     }
 }
 

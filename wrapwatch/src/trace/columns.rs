@@ -8,30 +8,49 @@
 //!    first).
 //! 2. *Enter columns*: for the records that begin with `enter_ns` after the header (kinds 1 to 6 and 12, `len` ≥ 40), 8 columns of
 //!    its bytes, as `ts_ns - enter_ns` (wrapping).
-//! 3. *Bodies*: each record's remaining bytes.
+//! 3. *Run columns*: for the records with `run_delay_ns` (kinds 3 to 5 behind `enter_ns`, `len` ≥ 48; kind 7 behind the header, `len` ≥
+//!    40), 8 columns of its bytes, as the difference (wrapping) to the last one seen in slot `tid mod 256` (0 at first).
+//! 4. *Bodies*: each record's remaining bytes.
 //!
-//! The layout loses nothing and assumes nothing but `len`, `kind` and the place of `enter_ns`: a record with nonsense in every
-//! other field comes back as it was.
+//! The layout loses nothing and assumes nothing but `len`, `kind` and the place of these fields: a record with nonsense in
+//! them comes back as it was.
 
 use wrapwatch_common::records as abi;
 
 /// Length of a record's header.
 const HEADER: usize = size_of::<abi::Header>();
-/// Length of `enter_ns`.
-const ENTER: usize = 8;
+/// Length of `enter_ns`, and of `run_delay_ns`.
+const WORD: usize = 8;
 /// Bytes 28 to 31: kind and length.
 const KIND_AT: usize = core::mem::offset_of!(abi::Header, kind);
 const LEN_AT: usize = core::mem::offset_of!(abi::Header, len);
 const SEQ_AT: usize = core::mem::offset_of!(abi::Header, seq);
 const CONN_AT: usize = core::mem::offset_of!(abi::Header, conn);
+const TID_AT: usize = core::mem::offset_of!(abi::Header, tid);
 const SLOTS: usize = 256;
 
 /// Shortest record there can be.
 pub const RECORD_MIN: usize = HEADER;
 
 const fn has_enter(kind: u16, len: usize) -> bool {
-    matches!(kind, 1..=6 | 12) && len >= HEADER + ENTER
+    matches!(kind, 1..=6 | 12) && len >= HEADER + WORD
 }
+
+const fn has_run(kind: u16, len: usize) -> bool {
+    match kind {
+        3..=5 => len >= HEADER + 2 * WORD,
+        7 => len >= HEADER + WORD,
+        _ => false,
+    }
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(abi::Connect, enter_ns) == HEADER && offset_of!(abi::Payload, enter_ns) == HEADER);
+    assert!(offset_of!(abi::Connect, run_delay_ns) == HEADER + WORD);
+    assert!(offset_of!(abi::Payload, run_delay_ns) == HEADER + WORD);
+    assert!(offset_of!(abi::Close, run_delay_ns) == HEADER);
+};
 
 /// The length that a record's header states, where there is a header and that many bytes.
 pub fn stated_len(record: &[u8]) -> Option<usize> {
@@ -52,11 +71,12 @@ struct Last {
     ts: u64,
     conn: u64,
     seq: [u32; SLOTS],
+    run: [u64; SLOTS],
 }
 
 impl Last {
     const fn new() -> Self {
-        Self { ts: 0, conn: 0, seq: [0; SLOTS] }
+        Self { ts: 0, conn: 0, seq: [0; SLOTS], run: [0; SLOTS] }
     }
 }
 
@@ -64,7 +84,9 @@ impl Last {
 #[derive(Debug, Default)]
 pub struct Columns {
     headers: Vec<[u8; HEADER]>,
-    enters: Vec<[u8; ENTER]>,
+    enters: Vec<[u8; WORD]>,
+    /// With the thread's slot.
+    runs: Vec<(u8, [u8; WORD])>,
     bodies: Vec<u8>,
     first_ns: u64,
     last_ns: u64,
@@ -81,9 +103,15 @@ impl Columns {
         let kind = u16_at(header, KIND_AT).unwrap_or(0);
         let mut body = body;
         if has_enter(kind, record.len())
-            && let Some((enter, rest)) = body.split_first_chunk::<ENTER>()
+            && let Some((enter, rest)) = body.split_first_chunk::<WORD>()
         {
             self.enters.push(ts.wrapping_sub(u64::from_le_bytes(*enter)).to_le_bytes());
+            body = rest;
+        }
+        if has_run(kind, record.len())
+            && let Some((run, rest)) = body.split_first_chunk::<WORD>()
+        {
+            self.runs.push((header[TID_AT], *run));
             body = rest;
         }
         self.headers.push(*header);
@@ -103,7 +131,7 @@ impl Columns {
 
     /// Bytes that the layout will have.
     pub const fn raw_len(&self) -> usize {
-        self.headers.len() * HEADER + self.enters.len() * ENTER + self.bodies.len()
+        self.headers.len() * HEADER + (self.enters.len() + self.runs.len()) * WORD + self.bodies.len()
     }
 
     /// Earliest and latest time of the records held.
@@ -117,16 +145,25 @@ impl Columns {
         for header in &mut self.headers {
             difference(header, &mut last);
         }
+        for (slot, run) in &mut self.runs {
+            let now = u64::from_le_bytes(*run);
+            let before = std::mem::replace(&mut last.run[usize::from(*slot)], now);
+            *run = now.wrapping_sub(before).to_le_bytes();
+        }
         out.reserve(self.raw_len());
         for byte in (KIND_AT..HEADER).chain(0..KIND_AT) {
             out.extend(self.headers.iter().map(|header| header[byte]));
         }
-        for byte in 0..ENTER {
+        for byte in 0..WORD {
             out.extend(self.enters.iter().map(|enter| enter[byte]));
+        }
+        for byte in 0..WORD {
+            out.extend(self.runs.iter().map(|(_, run)| run[byte]));
         }
         out.extend_from_slice(&self.bodies);
         self.headers.clear();
         self.enters.clear();
+        self.runs.clear();
         self.bodies.clear();
     }
 }
@@ -179,18 +216,18 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
         let len = u16::from_le_bytes([column(LEN_AT, i), column(LEN_AT + 1, i)]);
         (kind, usize::from(len))
     };
-    let with_enter = (0..items)
-        .filter(|&i| {
+    let count = |has: fn(u16, usize) -> bool| {
+        let of_kind = |&i: &usize| {
             let (kind, len) = kind_len(i);
-            has_enter(kind, len)
-        })
-        .count();
-    let bodies_at = headers_len.checked_add(with_enter.checked_mul(ENTER)?)?;
-    let enters = raw.get(headers_len..bodies_at)?;
-    let mut bodies = raw.get(bodies_at..)?;
+            has(kind, len)
+        };
+        (0..items).filter(of_kind).count()
+    };
+    let rest = raw.get(headers_len..)?;
+    let (mut enters, rest) = Words::split(rest, count(has_enter))?;
+    let (mut runs, mut bodies) = Words::split(rest, count(has_run))?;
     out.reserve(raw.len());
     let mut last = Last::new();
-    let mut entered = 0;
     for i in 0..items {
         let (kind, len) = kind_len(i);
         let mut rest = len.checked_sub(HEADER)?;
@@ -201,19 +238,44 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
         let ts = integrate(&mut header, &mut last);
         out.extend_from_slice(&header);
         if has_enter(kind, len) {
-            let mut enter = [0; ENTER];
-            for (byte, value) in enter.iter_mut().enumerate() {
-                *value = enters[byte * with_enter + entered];
-            }
-            out.extend_from_slice(&ts.wrapping_sub(u64::from_le_bytes(enter)).to_le_bytes());
-            entered += 1;
-            rest -= ENTER;
+            out.extend_from_slice(&ts.wrapping_sub(enters.next()?).to_le_bytes());
+            rest -= WORD;
+        }
+        if has_run(kind, len) {
+            let slot = &mut last.run[usize::from(header[TID_AT])];
+            *slot = slot.wrapping_add(runs.next()?);
+            out.extend_from_slice(&slot.to_le_bytes());
+            rest -= WORD;
         }
         let (body, after) = bodies.split_at_checked(rest)?;
         out.extend_from_slice(body);
         bodies = after;
     }
     bodies.is_empty().then_some(())
+}
+
+/// Numbers of 8 bytes, laid out in columns.
+struct Words<'a> {
+    columns: &'a [u8],
+    n: usize,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    /// The `n` numbers that `raw` begins with, and what follows them.
+    fn split(raw: &'a [u8], n: usize) -> Option<(Self, &'a [u8])> {
+        let (columns, rest) = raw.split_at_checked(n.checked_mul(WORD)?)?;
+        Some((Self { columns, n, at: 0 }, rest))
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        let mut word = [0; WORD];
+        for (byte, value) in word.iter_mut().enumerate() {
+            *value = *self.columns.get(byte * self.n + self.at)?;
+        }
+        self.at += 1;
+        Some(u64::from_le_bytes(word))
+    }
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ fn expansion(letter: u8, check: &mut Check<'_>) -> Vec<u8> {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "passed as a function to map_or_else of a Vec")]
 fn cleaned(text: &mut Vec<u8>) -> Vec<u8> {
     sanitise(text);
     text.clone()

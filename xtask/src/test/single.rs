@@ -88,6 +88,8 @@ impl Single<'_> {
             .stdin(Stdio::null())
             .env("CARGO_TARGET_DIR", self.target_dir)
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            // A mutant may leave things unused; that is neither news nor a reason to fail.
+            .env("RUSTFLAGS", "--cap-lints=allow")
             .env("CARGO_TERM_QUIET", "true");
         Ok(command)
     }

@@ -30,7 +30,7 @@ pub(crate) struct Rec {
 }
 
 /// Records in the making.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sim {
     recs: Vec<Rec>,
 }
@@ -154,6 +154,7 @@ impl Sim {
         th.t += 200;
     }
 
+    #[expect(clippy::too_many_arguments, reason = "as many as the record has fields")]
     pub(crate) fn connect(
         &mut self,
         th: &mut Thread,

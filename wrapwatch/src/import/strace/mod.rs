@@ -3,7 +3,7 @@
 //! What strace does not show stays away: socket states (so the accept queue is not known), rules, uprobes. What it shows more —
 //! the content of tables as they were read — becomes snapshots.
 //!
-//! [`line`] reads lines, [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
+//! [`mod@line`] reads lines, [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
 //! `world` does what the kernel side does with them. Bounded memory: maps have caps, and what does not fit is counted.
 //!
 //! Times: the records' monotonic clock is the log's wall clock, so the head's clock pair is two equal numbers. A call's

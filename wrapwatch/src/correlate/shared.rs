@@ -45,17 +45,29 @@ impl Target {
     }
 }
 
-/// Shared things, lent to a story while it takes a record.
+/// The shared things.
 #[derive(Debug)]
-pub(super) struct Ctx<'a> {
-    pub servers: &'a mut Servers,
-    pub unix: &'a mut UnixPaths,
-    pub paths: &'a mut Paths,
-    pub targets: &'a HashMap<u32, Target>,
-    pub limits: &'a Limits,
+pub(super) struct Shared {
+    pub servers: Servers,
+    pub unix: UnixPaths,
+    pub paths: Paths,
+    pub targets: HashMap<u32, Target>,
+    pub sock_errors: SockErrors,
+    pub limits: Limits,
 }
 
-impl Ctx<'_> {
+impl Shared {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            servers: Servers::new(limits.servers),
+            unix: UnixPaths::default(),
+            paths: Paths::default(),
+            targets: HashMap::new(),
+            sock_errors: SockErrors::default(),
+            limits,
+        }
+    }
+
     /// A path and what it is to a target's check.
     pub(super) fn path(&mut self, tgid: u32, path: &[u8]) -> (Arc<str>, PathKind) {
         let shared = self.paths.share(path);
@@ -141,10 +153,12 @@ impl SockErrors {
         self.0.push_back((server, at));
     }
 
-    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter.
-    pub(super) fn shortly_before(&self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
-        self.0.iter().rev().any(|&(from, at)| {
+    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter. The error does not say whose query it answers, so of
+    /// two threads that go on in the same tenth of a second both are explained by it: no order of their records may make a difference.
+    pub(super) fn explains(&self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
+        let explains = |&(from, at): &(SocketAddr, KtimeNs)| {
             from == server && at >= sent && at <= went_on && went_on.since(at) <= WOKEN_WITHIN_NS
-        })
+        };
+        self.0.iter().any(explains)
     }
 }

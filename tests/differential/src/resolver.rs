@@ -1,0 +1,53 @@
+//! What `resolve-once` is asked and answers: one pair of lookups by the real glibc, in namespaces of its own, with nameservers that
+//! answer, keep silent or are not there.
+
+use serde::{Deserialize, Serialize};
+
+/// How a nameserver behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nameserver {
+    /// Answers everything: any address has a name, any name has the address.
+    Answers,
+    /// Its packets go nowhere.
+    Silent,
+    /// Answers PTR questions only.
+    PtrOnly,
+    /// Nothing listens: the kernel says so at once.
+    Refuses,
+    /// Says NXDOMAIN.
+    NoSuchName,
+}
+
+/// The question: configuration files and the world behind them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// resolv.conf.
+    pub resolv_conf: String,
+    /// nsswitch.conf; none for a file that is not there.
+    pub nsswitch: Option<String>,
+    /// hosts.
+    pub hosts: String,
+    /// Addresses that nameservers have, and what they do.
+    pub nameservers: Vec<(String, Nameserver)>,
+    /// The host's own name.
+    pub hostname: String,
+    /// The client's address.
+    pub client: String,
+    /// The name nameservers give it.
+    pub name: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// How long the reverse lookup took.
+    pub reverse_ns: u64,
+    /// Its result.
+    pub name: Option<String>,
+    /// How long the forward lookup took, where there was one.
+    pub forward_ns: Option<u64>,
+    /// Whether it found the address.
+    pub found: bool,
+    /// Queries the nameservers saw: address, name, type.
+    pub queries: Vec<(String, String, u16)>,
+}
