@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 
-use super::Common;
+use super::{Color, Common};
 use crate::{
     model::Line,
     render::{
@@ -26,13 +26,28 @@ pub struct Output {
 impl Output {
     /// As the options say.
     pub fn new(common: &Common) -> Self {
+        Self::with(common.json, common.quiet, common.color, common.slow_ns())
+    }
+
+    /// As these options say.
+    pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
         let width = terminal_size().unwrap_or(WIDTH);
-        Self {
-            out: BufWriter::new(stdout()),
-            json: common.json,
-            quiet: common.quiet,
-            text: Text { width, color: common.color.on(), unicode: unicode(), slow_ns: common.slow_ns() },
+        let text = Text { width, color: color.on(), unicode: unicode(), slow_ns };
+        Self { out: BufWriter::new(stdout()), json, quiet, text }
+    }
+
+    /// Prints a line, now or with a later one.
+    pub fn put(&mut self, line: &Line) -> io::Result<()> {
+        if self.json {
+            json::write_line(&mut self.out, line)
+        } else {
+            self.out.write_all(self.text.line(line).as_bytes())
         }
+    }
+
+    /// Everything that was put is seen.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     /// A line on the run itself.
@@ -45,11 +60,7 @@ impl Output {
 
 impl Sink for Output {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        if self.json {
-            json::write_line(&mut self.out, line)?;
-        } else {
-            self.out.write_all(self.text.line(line).as_bytes())?;
-        }
+        self.put(line)?;
         // Whoever reads a pipe wants each line when it is there.
         self.out.flush()
     }

@@ -103,7 +103,7 @@ impl Session<'_> {
             .iter()
             .map(|&(pid, from, _)| ProcessSample {
                 pid,
-                stopped: Some((from, to)),
+                stopped_since: Some(from),
                 ..ProcessSample::default()
             })
             .collect();
