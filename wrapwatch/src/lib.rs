@@ -12,6 +12,7 @@ pub mod host;
 pub mod import;
 pub mod model;
 pub mod probe;
+pub mod record;
 pub mod render;
 pub mod session;
 pub mod story;

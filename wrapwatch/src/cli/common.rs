@@ -85,24 +85,12 @@ pub struct Common {
 impl Common {
     /// Sends log lines to stderr. The kernel side logs only when asked to twice.
     pub fn init_log(&self) {
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => log::LevelFilter::Error,
-            (false, 0) => log::LevelFilter::Warn,
-            (false, 1) => log::LevelFilter::Info,
-            (false, _) => log::LevelFilter::Debug,
-        };
-        // aya tells of every feature it tries; that is its own debugging, not ours.
-        let _ = env_logger::Builder::new()
-            .filter_level(level)
-            .filter_module("aya", log::LevelFilter::Warn)
-            .target(env_logger::Target::Stderr)
-            .parse_default_env()
-            .try_init();
+        init_log(self.quiet, self.verbose);
     }
 
     /// Whether the kernel side is to log.
     pub const fn kernel_log(&self) -> bool {
-        self.verbose >= 2
+        kernel_log(self.verbose)
     }
 
     /// `--slow` in nanoseconds.
@@ -125,6 +113,47 @@ impl Color {
     }
 }
 
+/// Sends log lines to stderr. The kernel side logs only when asked to twice.
+pub fn init_log(quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (false, 0) => log::LevelFilter::Warn,
+        (false, 1) => log::LevelFilter::Info,
+        (false, _) => log::LevelFilter::Debug,
+    };
+    // aya tells of every feature it tries; that is its own debugging, not ours.
+    let _ = env_logger::Builder::new()
+        .filter_level(level)
+        .filter_module("aya", log::LevelFilter::Warn)
+        .target(env_logger::Target::Stderr)
+        .parse_default_env()
+        .try_init();
+}
+
+/// Whether the kernel side is to log, by the number of `-v`.
+pub const fn kernel_log(verbose: u8) -> bool {
+    verbose >= 2
+}
+
+/// A number of bytes such as `100M`: K, M, G and T are powers of 1024.
+pub fn bytes(text: &str) -> anyhow::Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase();
+    let shift = match unit.trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => bail!("{text:?} is not a number of bytes; write 100M, 1G"),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match number {
+        Some(number) if number > 0 => Ok(number),
+        _ => bail!("{text:?} is not a number of bytes; write 100M, 1G"),
+    }
+}
+
 /// A time such as `60s`, `100ms`, `1h 30m`.
 pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let parsed: SignedDuration =
@@ -138,6 +167,17 @@ pub fn duration(text: &str) -> anyhow::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let sizes = [("512", 512), ("100K", 100 << 10), ("5MiB", 5 << 20), ("1G", 1 << 30), ("2tb", 2 << 40)];
+        for (text, size) in sizes {
+            assert_eq!(bytes(text).unwrap(), size, "{text}");
+        }
+        for bad in ["", "0", "M", "-1M", "1.5G", "1X", "99999999999T"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {

@@ -3,10 +3,16 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod export;
 mod import;
 mod live;
 mod output;
+mod progress;
+mod record;
+mod replay;
 mod report;
+mod schema;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -20,6 +26,10 @@ Examples:
   wrapwatch live -p 812 -d 60s           one server, for a minute
   wrapwatch live --json | jq .           one JSON object a line
   wrapwatch live --wait --unit mariadb   from the server's next start on
+  wrapwatch record -o a.wwt -d 60s       a minute into a file
+  wrapwatch record -o a.wwt --last 10m --when 'queued>1s' 'stall>5s'
+                                         the minutes before something happens, and after
+  wrapwatch replay a.wwt                 what live would have shown
 
 Exit status: 0 done, 1 failed, 2 wrong use.";
 
@@ -37,8 +47,16 @@ enum Command {
     Live(live::Args),
     /// Say what a trace comes to: verdict, findings, what-if, slowest connections
     Report(report::Args),
+    /// Record everything to a file, for later
+    Record(record::Args),
+    /// Show what live would have shown, from a file
+    Replay(replay::Args),
+    /// Turn a trace into another form
+    Export(export::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
+    /// Print the JSON Schema of everything printed with --json
+    Schema(schema::Args),
 }
 
 /// Runs the command; every error is one line on stderr.
@@ -46,6 +64,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 
-use super::Common;
+use super::{Color, Common};
 use crate::{
     model::Line,
     render::{
@@ -28,14 +28,32 @@ pub struct Output {
 impl Output {
     /// As the options say.
     pub fn new(common: &Common) -> Self {
+        Self::with(common.json, common.quiet, common.color, common.slow_ns())
+    }
+
+    /// As these options say.
+    pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
         let width = width();
-        Self {
-            out: BufWriter::new(stdout()),
-            json: common.json,
-            quiet: common.quiet,
-            text: Text { width, color: common.color.on(), unicode: unicode(), slow_ns: common.slow_ns() },
-            explained: false,
+        let text = Text { width, color: color.on(), unicode: unicode(), slow_ns };
+        Self { out: BufWriter::new(stdout()), json, quiet, text, explained: false }
+    }
+
+    /// Prints a line, now or with a later one.
+    pub fn put(&mut self, line: &Line) -> io::Result<()> {
+        if self.json {
+            json::write_line(&mut self.out, line)
+        } else {
+            if matches!(line, Line::Connection(_)) && !self.explained {
+                self.explained = true;
+                self.out.write_all(self.text.legend().as_bytes())?;
+            }
+            self.out.write_all(self.text.line(line).as_bytes())
         }
+    }
+
+    /// Everything that was put is seen.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     /// A line on the run itself.
@@ -48,31 +66,28 @@ impl Output {
 
 impl Sink for Output {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        if self.json {
-            json::write_line(&mut self.out, line)?;
-        } else {
-            if matches!(line, Line::Connection(_)) && !self.explained {
-                self.explained = true;
-                self.out.write_all(self.text.legend().as_bytes())?;
-            }
-            self.out.write_all(self.text.line(line).as_bytes())?;
-        }
+        self.put(line)?;
         // Whoever reads a pipe wants each line when it is there.
         self.out.flush()
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
-        match notice {
-            Notice::Waiting(wanted) => self.say(&format!("waiting for a {}", wanted.what())),
-            Notice::Watching(tracee) => self.say(&watching(tracee)),
-            Notice::Exited(info) => self.say(&format!("pid {} ({}) has exited", info.pid, escape(&info.comm))),
-            Notice::Replaced(info) => self.say(&format!(
-                "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
-                info.pid,
-                escape(&info.comm)
-            )),
-            Notice::Skipped(error) => self.say(&error.to_string()),
-        }
+        self.say(&said(notice));
+    }
+}
+
+/// A notice in words.
+pub(super) fn said(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::Waiting(wanted) => format!("waiting for a {}", wanted.what()),
+        Notice::Watching(tracee) => watching(tracee),
+        Notice::Exited(info) => format!("pid {} ({}) has exited", info.pid, escape(&info.comm)),
+        Notice::Replaced(info) => format!(
+            "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
+            info.pid,
+            escape(&info.comm)
+        ),
+        Notice::Skipped(error) => error.to_string(),
     }
 }
 

@@ -11,6 +11,17 @@ pub fn now() -> KtimeNs {
     KtimeNs(u64::try_from(read(ClockId::CLOCK_MONOTONIC)).unwrap_or(0))
 }
 
+/// A time since boot, as /proc shows a process' start (it goes on while the machine sleeps), on the kernel side's clock.
+pub fn since_boot(boot_ns: u64) -> KtimeNs {
+    let asleep = read(ClockId::CLOCK_BOOTTIME).saturating_sub(read(ClockId::CLOCK_MONOTONIC));
+    KtimeNs(boot_ns.saturating_sub(u64::try_from(asleep).unwrap_or(0)))
+}
+
+/// CPU time that this process has used, nanoseconds.
+pub fn own_cpu_ns() -> u64 {
+    u64::try_from(read(ClockId::CLOCK_PROCESS_CPUTIME_ID)).unwrap_or(0)
+}
+
 /// The same moment on both clocks: the wall clock read between two reads of the monotonic one, the closest of a few tries.
 pub fn pair() -> ClockPair {
     let mut best = one();

@@ -41,6 +41,13 @@ pub struct Mark {
     pub mtime: (i64, i64),
 }
 
+impl Mark {
+    /// Last modification, wall clock, nanoseconds since 1970.
+    pub const fn mtime_ns(&self) -> i64 {
+        self.mtime.0.saturating_mul(1_000_000_000).saturating_add(self.mtime.1)
+    }
+}
+
 /// Reads `path` as process `pid` would see it.
 pub fn read(pid: u32, path: &str) -> Result<Copy, HostError> {
     let Some(mut file) = open(pid, path)? else {

@@ -6,9 +6,11 @@ pub mod files;
 pub mod libwrap;
 pub mod listeners;
 pub mod netns;
+pub mod netstat;
 pub mod process;
 pub mod sockdiag;
 pub mod symbols;
 pub mod thread;
+pub mod usage;
 
 pub use error::HostError;

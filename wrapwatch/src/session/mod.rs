@@ -3,6 +3,7 @@
 //! Everything that tells the story goes through `decode` and `correlate`, so a recorded trace tells the same. What is sampled beside the events (queue lengths,
 //! whether the server is stopped, changed tables) is looked at here, on a timer.
 
+mod asides;
 mod error;
 mod run;
 mod seed;
@@ -18,8 +19,8 @@ pub use tracee::Tracee;
 
 use crate::{
     host::process::{ProcessInfo, Wanted},
-    model::{Line, Summary},
-    probe,
+    model::{ClockPair, KtimeNs, Line, Summary},
+    probe, trace,
 };
 
 /// What to trace and how.
@@ -52,10 +53,32 @@ pub enum Ended {
     OutputClosed,
 }
 
+impl Ended {
+    /// In words.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Asked => "asked to end",
+            Self::Duration => "its time was up",
+            Self::TargetsGone => "every target has exited",
+            Self::OutputClosed => "the output was closed",
+        }
+    }
+}
+
 /// Takes what a trace gives. An error of kind `BrokenPipe` ends the trace as if asked to.
 pub trait Sink {
     /// A record as the kernel wrote it, before anything was made of it.
     fn record(&mut self, _record: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether it wants what is not a line but belongs into a recording; it costs a few reads of /proc a second.
+    fn wants_asides(&self) -> bool {
+        false
+    }
+
+    /// Such a thing.
+    fn aside(&mut self, _aside: &Aside<'_>) -> std::io::Result<()> {
         Ok(())
     }
 
@@ -71,6 +94,27 @@ pub trait Sink {
     fn notice(&mut self, notice: &Notice<'_>) {
         let _ = notice;
     }
+}
+
+/// What belongs into a recording besides records, losses and degradations. Everything comes in the order in which it was used here: whoever takes records and
+/// asides in that order comes to the same lines.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Aside<'a> {
+    /// Everything is attached, and the first targets are traced. Comes once, and before all other asides and records.
+    Begun(&'a trace::Head),
+    /// A further process is traced from here on.
+    Target(&'a trace::Target),
+    /// A target's file, at the beginning and whenever it has changed.
+    Snapshot(&'a trace::SnapshotMeta, &'a [u8]),
+    /// Both clocks; once a second.
+    Clock(ClockPair),
+    /// Queues, counters and the like; once a second, just before stalls are looked for.
+    Sample(&'a trace::Sample),
+    /// What time it is; ten times a second.
+    Time(KtimeNs),
+    /// No further record will come.
+    Ended(&'a trace::End),
 }
 
 /// Something about the run itself.

@@ -10,14 +10,21 @@ use tokio::{
 };
 use wrapwatch_common::counters::Counter;
 
-use super::{End, Ended, Notice, SessionError, Settings, Sink, Tracee, seed, signals::Signals};
+use super::{
+    Aside, End, Ended, Notice, SessionError, Settings, Sink, Tracee,
+    asides::{self, Beginning},
+    seed,
+    signals::Signals,
+    tracee::Changed,
+};
 use crate::{
-    correlate::{Config, Correlator},
+    correlate::{Config, Correlator, TableText},
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
     model::{Degradation, DegradationKind, KtimeNs, Line, Lost},
     probe::{self, Probe, Ring},
+    trace::{self, SnapshotRole},
 };
 
 /// How often what the events do not show is looked at: a stopped server, losses.
@@ -29,20 +36,24 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// A live trace.
 pub struct Session<'a> {
-    settings: &'a Settings,
-    sink: &'a mut dyn Sink,
-    probe: Probe,
+    pub(super) settings: &'a Settings,
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) probe: Probe,
     ring: Ring,
     correlator: Correlator,
     summary: SummaryBuilder,
-    targets: BTreeMap<u32, Tracee>,
+    pub(super) targets: BTreeMap<u32, Tracee>,
     /// Since when a target is seen stopped.
     stopped: BTreeMap<u32, KtimeNs>,
     exits: mpsc::UnboundedReceiver<u32>,
     exited: mpsc::UnboundedSender<u32>,
     signals: Signals,
-    counted: probe::Counts,
+    pub(super) counted: probe::Counts,
     failed: Option<std::io::Error>,
+    /// Everything that cannot be seen.
+    pub(super) degradations: Vec<Degradation>,
+    /// What was found before the sink was told that the trace has begun.
+    pub(super) beginning: Option<Beginning>,
 }
 
 impl<'a> Session<'a> {
@@ -87,9 +98,11 @@ impl<'a> Session<'a> {
             signals,
             counted,
             failed: None,
+            degradations: Vec::new(),
+            beginning: Some(Beginning::default()),
         };
         for degradation in session.probe.degradations().to_vec() {
-            session.tell(&Line::Degradation(degradation));
+            session.degraded(degradation);
         }
         Ok(session)
     }
@@ -99,7 +112,11 @@ impl<'a> Session<'a> {
         for tracee in first {
             self.add(tracee)?;
         }
+        self.begin();
         self.give_up_capabilities();
+        for tracee in self.targets.values() {
+            self.sink.notice(&Notice::Watching(tracee));
+        }
         let end = self.settings.duration.map(|duration| Instant::now() + duration);
         let mut sample = every(SAMPLE);
         let mut second = every(SECOND);
@@ -108,6 +125,12 @@ impl<'a> Session<'a> {
             self.sink.notice(&Notice::Waiting(&self.settings.wanted));
         }
         loop {
+            if let Some(error) = self.failed.take() {
+                return match error.kind() {
+                    std::io::ErrorKind::BrokenPipe => Ok(Ended::OutputClosed),
+                    _ => Err(SessionError::Output(error)),
+                };
+            }
             let idle = self.targets.is_empty();
             tokio::select! {
                 () = self.signals.any() => return Ok(Ended::Asked),
@@ -130,13 +153,6 @@ impl<'a> Session<'a> {
                 _ = second.tick() => self.each_second(),
                 _ = look.tick(), if idle && self.settings.wait => self.look()?,
             }
-            match self.failed.take() {
-                Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                    return Ok(Ended::OutputClosed);
-                }
-                Some(error) => return Err(SessionError::Output(error)),
-                None => {}
-            }
         }
     }
 
@@ -154,31 +170,49 @@ impl<'a> Session<'a> {
         let pid = tracee.info.pid;
         self.watch_exit(pid)?;
         for degradation in tracee.degradations() {
-            self.tell(&Line::Degradation(degradation));
+            self.degraded(degradation);
         }
         if let Some(libwrap) = &tracee.libwrap
             && self.settings.uprobes
             && let Err(error) = self.probe.attach_uprobes(pid, libwrap)
         {
-            self.tell(&Line::Degradation(Degradation {
+            self.degraded(Degradation {
                 kind: DegradationKind::NoUprobes,
                 pid: Some(pid),
                 message: format!("{error}: the check's end is taken from the last table's close"),
-            }));
+            });
         }
         self.correlator.add_target(pid, tracee.correlator_info());
-        tracee.resolver_changed();
-        for (path, text) in tracee.changed_tables() {
-            self.correlator.set_table_text(pid, path, text);
-        }
+        let files = tracee.changed_files();
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
         self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
-        if let Some(found) = seeded {
-            seed::confirm(found, &mut self.probe, &mut tracee, &mut self.correlator)?;
-        }
-        self.sink.notice(&Notice::Watching(&tracee));
+        let seeded = match seeded {
+            Some(found) => seed::confirm(found, &mut self.probe, &mut tracee, &mut self.correlator)?,
+            None => None,
+        };
+        self.target_aside(&tracee, seeded.as_ref());
         self.targets.insert(pid, tracee);
+        for file in &files {
+            self.file_changed(pid, file);
+        }
         Ok(())
+    }
+
+    /// A file of a target is new, or not what it was.
+    fn file_changed(&mut self, pid: u32, file: &Changed) {
+        self.snapshot_aside(pid, file);
+        match (file.role, &file.content) {
+            (SnapshotRole::HostsAllow | SnapshotRole::HostsDeny, Ok(copy)) => {
+                let text = TableText::new(&String::from_utf8_lossy(&copy.bytes));
+                self.correlator.set_table_text(pid, file.path, text);
+            }
+            (SnapshotRole::ResolvConf, Ok(_)) => {
+                if let Some(tracee) = self.targets.get(&pid) {
+                    self.correlator.add_target(pid, tracee.correlator_info());
+                }
+            }
+            _ => {}
+        }
     }
 
     fn remove(&mut self, pid: u32) -> Result<(), SessionError> {
@@ -210,7 +244,12 @@ impl<'a> Session<'a> {
             match Tracee::open(pid) {
                 // Starting up: it will listen soon, and be found the next time.
                 Err(_) => {}
-                Ok(tracee) => self.add(tracee)?,
+                Ok(tracee) => {
+                    self.add(tracee)?;
+                    if let Some(tracee) = self.targets.get(&pid) {
+                        self.sink.notice(&Notice::Watching(tracee));
+                    }
+                }
             }
         }
         Ok(())
@@ -258,28 +297,43 @@ impl<'a> Session<'a> {
     }
 
     fn tell(&mut self, line: &Line) {
-        if let Err(error) = self.sink.line(line) {
+        let told = self.sink.line(line);
+        self.keep_error(told);
+    }
+
+    /// The first error of the sink ends the trace at the next turn of the loop.
+    pub(super) fn keep_error(&mut self, result: std::io::Result<()>) {
+        if let Err(error) = result {
             self.failed.get_or_insert(error);
         }
+    }
+
+    fn degraded(&mut self, degradation: Degradation) {
+        self.degradations.push(degradation.clone());
+        self.tell(&Line::Degradation(degradation));
     }
 
     /// Ten times a second: is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self) -> Result<(), SessionError> {
         self.drain();
         let now = clock::now();
+        let mut stopped = Vec::new();
         for (&pid, tracee) in &self.targets {
             if tracee.stopped(pid) {
                 let since = *self.stopped.entry(pid).or_insert(now);
                 self.correlator.note_stopped(pid, since, now);
                 self.stopped.insert(pid, now);
+                stopped.push((pid, since, now));
             } else {
                 self.stopped.remove(&pid);
             }
         }
+        self.stopped_aside(&stopped);
         self.losses()?;
         self.correlator.advance(now);
         self.flush();
         self.probe.flush_kernel_log();
+        self.aside(&Aside::Time(now));
         Ok(())
     }
 
@@ -313,6 +367,8 @@ impl<'a> Session<'a> {
         let now = clock::now();
         let clock = clock::pair();
         self.correlator.set_clock(clock);
+        self.aside(&Aside::Clock(clock));
+        self.sample_aside(now);
         for check in self.correlator.stalls(now, self.settings.slow_ns) {
             let Some(tracee) = self.targets.get_mut(&check.tgid) else { continue };
             let queue = tracee.queue();
@@ -321,13 +377,12 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
+        let mut changed = Vec::new();
         for (&pid, tracee) in &mut self.targets {
-            for (path, text) in tracee.changed_tables() {
-                self.correlator.set_table_text(pid, path, text);
-            }
-            if tracee.resolver_changed() {
-                self.correlator.add_target(pid, tracee.correlator_info());
-            }
+            changed.extend(tracee.changed_files().into_iter().map(|file| (pid, file)));
+        }
+        for (pid, file) in &changed {
+            self.file_changed(*pid, file);
         }
     }
 
@@ -338,7 +393,14 @@ impl<'a> Session<'a> {
         }
         self.drain();
         self.losses()?;
-        self.correlator.finish(clock::now());
+        let at = clock::now();
+        self.aside(&Aside::Ended(&trace::End {
+            at,
+            reason: why.reason().to_owned(),
+            counters: asides::named(&self.counted),
+            ..trace::End::default()
+        }));
+        self.correlator.finish(at);
         self.flush();
         let counts = Counts {
             accepts: self.counted.get(Counter::Accepts),

@@ -33,13 +33,13 @@ pub(super) fn find(probe: &mut Probe, tracee: &mut Tracee) -> Result<Option<Foun
     Ok(Some(Found { before, conn, tid }))
 }
 
-/// Looks again, takes back what has gone, and tells the correlator of the rest. To be called once the target is added.
+/// Looks again, takes back what has gone, and tells the correlator of the rest, which it gives back. To be called once the target is added.
 pub(super) fn confirm(
     found: Found,
     probe: &mut Probe,
     tracee: &mut Tracee,
     correlator: &mut Correlator,
-) -> Result<(), ProbeError> {
+) -> Result<Option<SeededCheck>, ProbeError> {
     let pid = tracee.info.pid;
     let after = look(tracee).unwrap_or_default();
     let Found { before, conn, tid } = found;
@@ -55,10 +55,11 @@ pub(super) fn confirm(
         if let Some((fd, _, _)) = accepted(&before) {
             probe.unwatch(pid, fd)?;
         }
-        return probe.forget_conn(conn);
+        probe.forget_conn(conn)?;
+        return Ok(None);
     };
     let client = accepted(&before).filter(|socket| after.ungreeted.contains(socket));
-    correlator.seed(&SeededCheck {
+    let check = SeededCheck {
         conn,
         tgid: pid,
         tid,
@@ -73,8 +74,9 @@ pub(super) fn confirm(
             .filter(|socket| after.dns.contains(socket))
             .map(|&(fd, server)| SeededSocket { fd, server, stream: false })
             .collect(),
-    });
-    Ok(())
+    };
+    correlator.seed(&check);
+    Ok(Some(check))
 }
 
 /// The accepted socket of the check. Where several connections have got no byte yet, it is not known which of them is being checked.

@@ -6,20 +6,42 @@ use crate::{
     correlate,
     host::{
         HostError,
-        files::{self, Mark},
+        files::{self, Copy, Mark},
         libwrap::{self, Libwrap},
         listeners::{self, Listener},
+        netstat,
         process::{self, ProcessInfo},
         sockdiag::SockDiag,
         thread::{self, InProgress},
     },
     model::{Degradation, DegradationKind},
+    trace::SnapshotRole,
 };
 
 /// Where libwrap looks unless the program says otherwise (hosts_access(5)).
-const TABLES: [&str; 2] = ["/etc/hosts.allow", "/etc/hosts.deny"];
+pub(super) const TABLES: [&str; 2] = ["/etc/hosts.allow", "/etc/hosts.deny"];
 /// The resolver's settings.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Files that decide what a check costs.
+const FILES: [(SnapshotRole, &str); 5] = [
+    (SnapshotRole::HostsAllow, TABLES[0]),
+    (SnapshotRole::HostsDeny, TABLES[1]),
+    (SnapshotRole::ResolvConf, RESOLV_CONF),
+    (SnapshotRole::NsswitchConf, "/etc/nsswitch.conf"),
+    (SnapshotRole::Hosts, "/etc/hosts"),
+];
+
+/// A file of the target that is new, or not what it was.
+#[derive(Debug)]
+pub struct Changed {
+    /// What it is to the check.
+    pub role: SnapshotRole,
+    /// Its path in the target.
+    pub path: &'static str,
+    /// As it is now, or why it cannot be read.
+    pub content: Result<Copy, HostError>,
+}
 
 /// A traced process.
 pub struct Tracee {
@@ -29,8 +51,11 @@ pub struct Tracee {
     pub libwrap: Option<Libwrap>,
     /// Its listeners as they were when last looked at.
     pub listeners: Vec<Listener>,
+    /// Its network namespace.
+    pub namespace: netstat::Namespace,
     diag: SockDiag,
-    marks: BTreeMap<&'static str, Mark>,
+    /// What the files looked like; None where they could not be read.
+    marks: BTreeMap<&'static str, Option<Mark>>,
 }
 
 impl Tracee {
@@ -46,7 +71,8 @@ impl Tracee {
             )));
         }
         let libwrap = libwrap::find(pid)?;
-        Ok(Self { info, libwrap, listeners, diag, marks: BTreeMap::new() })
+        let namespace = netstat::Namespace::open(pid);
+        Ok(Self { info, libwrap, listeners, namespace, diag, marks: BTreeMap::new() })
     }
 
     /// Its ports.
@@ -92,25 +118,24 @@ impl Tracee {
         Some(correlate::longest_wait_ns(timeout, servers))
     }
 
-    /// Tables that changed since they were last asked for (all of them, the first time), with their text.
-    pub fn changed_tables(&mut self) -> Vec<(&'static str, correlate::TableText)> {
-        TABLES.iter().filter_map(|&path| Some((path, self.changed_table(path)?))).collect()
+    /// Files that changed since this was last asked (all of them, the first time).
+    pub fn changed_files(&mut self) -> Vec<Changed> {
+        FILES.iter().filter_map(|&(role, path)| self.changed_file(role, path)).collect()
     }
 
-    fn changed_table(&mut self, path: &'static str) -> Option<correlate::TableText> {
-        let mark = files::mark(self.info.pid, path).ok()?;
-        if self.marks.get(path) == Some(&mark) {
+    fn changed_file(&mut self, role: SnapshotRole, path: &'static str) -> Option<Changed> {
+        let mark = files::mark(self.info.pid, path);
+        if self.marks.get(path) == Some(&mark.as_ref().ok().copied()) {
             return None;
         }
-        let copy = files::read(self.info.pid, path).ok()?;
-        self.marks.insert(path, copy.mark);
-        Some(correlate::TableText::new(&String::from_utf8_lossy(&copy.bytes)))
-    }
-
-    /// Whether its resolver's settings changed since this was last asked.
-    pub fn resolver_changed(&mut self) -> bool {
-        let Ok(mark) = files::mark(self.info.pid, RESOLV_CONF) else { return false };
-        self.marks.insert(RESOLV_CONF, mark) != Some(mark)
+        // Why it cannot be looked at is why it cannot be read.
+        let content = mark.and_then(|_| files::read(self.info.pid, path));
+        if matches!(content, Err(HostError::Exited(_))) {
+            return None;
+        }
+        // The mark of what was read: the file may have changed in between.
+        self.marks.insert(path, content.as_ref().ok().map(|copy| copy.mark));
+        Some(Changed { role, path, content })
     }
 
     /// Connections waiting in the fullest accept queue of its listeners, and that queue's limit; None where they cannot be read now.

@@ -74,6 +74,7 @@ pub struct FlightRing {
     dir: PathBuf,
     path: PathBuf,
     options: FlightOptions,
+    force: bool,
     saved_bytes: u64,
     saved: u64,
 }
@@ -95,12 +96,17 @@ impl FlightRing {
             total_bytes: Some(options.ring_bytes),
         };
         let segments = Segmented::ring(&dir, force, limits)?;
-        Ok(Self { segments, dir, path: path.to_owned(), options, saved_bytes: 0, saved: 0 })
+        Ok(Self { segments, dir, path: path.to_owned(), options, force, saved_bytes: 0, saved: 0 })
     }
 
     /// Where the segments are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The segment being written, where there is one.
+    pub fn sink(&self) -> Option<&FileSink> {
+        self.segments.sink()
     }
 
     /// Prepares a trace of what the ring holds now. Call [`super::Writer::flush_block`] before. [`Save::run`] writes it, in another
@@ -115,11 +121,20 @@ impl FlightRing {
         for (path, len) in self.segments.files() {
             parts.push(Part::open(path, len)?);
         }
-        let to = if self.saved == 0 { self.path.clone() } else { numbered(&self.path, self.saved) };
+        // Only the one that was named may replace another; numbers go on behind those that are there.
+        let force = self.force && self.saved == 0;
+        let mut to = self.path.clone();
+        while self.saved > 0 {
+            to = numbered(&self.path, self.saved);
+            if to.symlink_metadata().is_err() {
+                break;
+            }
+            self.saved += 1;
+        }
         self.saved += 1;
         // What it will take at most; corrected by nobody, so that the cap holds whatever happens to the job.
         self.saved_bytes += needed;
-        Ok(Save { parts, to, force: false, why: why.to_owned(), at: now })
+        Ok(Save { parts, to, force, why: why.to_owned(), at: now })
     }
 
     /// Removes the ring.

@@ -1,0 +1,115 @@
+//! `wrapwatch export`: a trace in another form.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use super::{common::duration, traces};
+use crate::{
+    render::json,
+    trace::{FileSink, Save, Sink as _},
+};
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The trace, or the ring (FILE.wwt.ring) that a killed flight recorder left
+    #[arg(value_name = "FILE.wwt")]
+    file: PathBuf,
+    /// Into which form
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    to: Format,
+    /// Where to [default: stdout, where the form is text]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    force: bool,
+    /// From here on a check is a stall [default: as recorded]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    slow: Option<Duration>,
+    /// Say less on stderr: only errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What a trace can be turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// What `replay --json` prints: one JSON object a line
+    Jsonl,
+    /// A trace, of a flight recorder's ring
+    Wwt,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match args.to {
+        Format::Jsonl => jsonl(args),
+        Format::Wwt => ring(args),
+    }
+}
+
+fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
+    let (mut story, _) = traces::story(&args.file, args.slow)?;
+    let mut out: Box<dyn Write> = match &args.output {
+        Some(path) => Box::new(BufWriter::new(NewFile::create(path, args.force)?)),
+        None => Box::new(BufWriter::new(io::stdout())),
+    };
+    let cannot_read = || format!("cannot read {}", args.file.display());
+    while let Some(line) = story.next_line().with_context(cannot_read)? {
+        if closed(json::write_line(&mut out, &line))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if !closed(out.flush())? && !args.quiet {
+        traces::tell_missing(&args.file, story.facts());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether nobody reads what is written any more; any other error is one.
+fn closed(written: io::Result<()>) -> anyhow::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        written => written.map(|()| false).context("cannot write output"),
+    }
+}
+
+fn ring(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(output) = &args.output else { bail!("--to wwt needs a file to write: -o FILE.wwt") };
+    if !args.file.is_dir() {
+        bail!("{} is no ring of a flight recorder (a directory FILE.wwt.ring)", args.file.display());
+    }
+    let saved = Save::of_dir(&args.file, output, args.force)?.run()?;
+    if !args.quiet {
+        eprintln!("wrapwatch: {}: {} bytes", saved.path.display(), saved.bytes);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file made as traces are: new, for its owner only.
+struct NewFile(FileSink);
+
+impl NewFile {
+    fn create(path: &Path, force: bool) -> anyhow::Result<Self> {
+        Ok(Self(FileSink::create(path, force)?))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! The line of progress of a recording: on a terminal only.
+
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+use crate::record::Progress;
+
+/// How often it is drawn.
+const EVERY_NS: u64 = 500_000_000;
+
+/// A line on stderr that is drawn again and again; nothing where stderr is no terminal.
+#[derive(Debug)]
+pub struct Line {
+    bar: ProgressBar,
+    drawn: Progress,
+}
+
+impl Line {
+    /// Not drawn yet; never drawn where `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, drawn: Progress::default() }
+    }
+
+    /// Draws it, if it is time to.
+    pub fn show(&mut self, progress: Progress) {
+        let since_ns = progress.to.since(self.drawn.to.max(progress.from));
+        if since_ns >= EVERY_NS && !self.bar.is_hidden() {
+            self.bar.set_message(text(&progress, &self.drawn, since_ns));
+            self.drawn = progress;
+        }
+    }
+
+    /// Says something above it.
+    pub fn say(&self, message: &str) {
+        self.bar.suspend(|| eprintln!("wrapwatch: {message}"));
+    }
+
+    /// Takes it away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn text(now: &Progress, before: &Progress, since_ns: u64) -> String {
+    let records = u128::from(now.records.saturating_sub(before.records));
+    let per_s = u64::try_from(records * 1_000_000_000 / u128::from(since_ns.max(1))).unwrap_or(u64::MAX);
+    format!(
+        "{}  {} connections  {} events/s  {} lost  {}",
+        elapsed(Duration::from_nanos(now.to.since(now.from))),
+        HumanCount(now.connections),
+        HumanCount(per_s),
+        HumanCount(now.lost),
+        HumanBytes(now.bytes)
+    )
+}
+
+fn elapsed(time: Duration) -> String {
+    let s = time.as_secs();
+    format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::KtimeNs;
+
+    #[test]
+    fn it_says_how_far_it_has_come() {
+        let from = KtimeNs(5_000_000_000);
+        let before = Progress { from, to: KtimeNs(7_000_000_000), records: 1_000, ..Progress::default() };
+        let now = Progress {
+            from,
+            to: KtimeNs(3_672_000_000_000),
+            connections: 12_345,
+            records: 61_000,
+            lost: 2,
+            bytes: 3 << 20,
+        };
+        assert_eq!(
+            text(&now, &before, 2_000_000_000),
+            "01:01:07  12,345 connections  30,000 events/s  2 lost  3.00 MiB"
+        );
+    }
+}

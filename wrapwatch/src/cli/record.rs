@@ -1,0 +1,211 @@
+//! `wrapwatch record`: write everything to a file, for later.
+
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{
+    common::{TargetArgs, bytes, duration, init_log, kernel_log},
+    output,
+    progress::Line as ProgressLine,
+};
+use crate::{
+    model::Line,
+    probe,
+    record::{Finished, FlightPlan, Plan, Recorder},
+    session::{Aside, Notice, Session, Settings, Sink},
+    trace::{Condition, FlightOptions},
+};
+
+/// Of what the flight recorder may use in all, its ring may use one part in this many.
+const RING_SHARE: u64 = 4;
+
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which processes
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The trace to write, for its owner's eyes only
+    #[arg(short, long, value_name = "FILE.wwt")]
+    output: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    force: bool,
+    /// Stop after this time (60s, 10m, 1h)
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// A check this long is a stall
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    slow: Duration,
+    /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
+    #[arg(long)]
+    no_uprobes: bool,
+    /// Begin another file before one has so many bytes (100M, 1G); finished ones are named FILE.000001.wwt and so on
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Several files")]
+    max_size: Option<u64>,
+    /// Of the finished files, keep only the last so many
+    #[arg(long, value_name = "N", requires = "max_size", help_heading = "Several files")]
+    keep: Option<usize>,
+    /// Keep the last minutes on disk, in FILE.wwt.ring, and save them to FILE.wwt when something happens; without --when, at the end
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "max_size", help_heading = "Flight recorder")]
+    last: Option<Duration>,
+    /// On any of these: queued>1s, dns>500ms, wrapper>2s, greeting>5s, stall>5s, queue>80%, refused, lost
+    #[arg(long, value_name = "CONDITION", num_args = 1.., requires = "last", help_heading = "Flight recorder")]
+    when: Vec<Condition>,
+    /// Save so long afterwards, so that what follows is in the trace too
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "Flight recorder")]
+    after: Duration,
+    /// Save nothing again for so long
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m", help_heading = "Flight recorder")]
+    cooldown: Duration,
+    /// The ring and all that is saved never take more
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "2G", help_heading = "Flight recorder")]
+    max_total: u64,
+    /// Say less on stderr: only errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on stderr; twice: what the kernel side does
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    init_log(args.quiet, args.verbose);
+    let recorder = Recorder::new(&args.output, args.plan(), args.force, args.noted())?;
+    // Before any other thread: see there.
+    probe::check_capabilities()?;
+    probe::ensure_tracefs()?;
+    let settings = Settings {
+        wanted: args.target.wanted(),
+        wait: args.target.wait,
+        duration: args.duration,
+        slow_ns: ns(args.slow),
+        uprobes: !args.no_uprobes,
+        probe: probe::Options { kernel_log: kernel_log(args.verbose), ..probe::Options::default() },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let mut recording = Recording { recorder, line: ProgressLine::new(args.quiet), quiet: args.quiet };
+    let ended = runtime.block_on(Session::run(&settings, &mut recording));
+    recording.line.clear();
+    let finished = recording.recorder.finish();
+    // Why the file could not be written comes first: the session ended because of it.
+    let finished = finished?;
+    ended?;
+    if !args.quiet {
+        tell(args, &finished);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        match (self.last, self.max_size) {
+            (Some(last), _) => Plan::Flight(FlightPlan {
+                ring: FlightOptions {
+                    last_ns: ns(last),
+                    ring_bytes: self.max_total / RING_SHARE,
+                    total_bytes: self.max_total,
+                },
+                when: self.when.clone(),
+                after_ns: ns(self.after),
+                cooldown_ns: ns(self.cooldown),
+            }),
+            (None, Some(max_bytes)) => Plan::Rotated { max_bytes, keep: self.keep },
+            (None, None) => Plan::Single,
+        }
+    }
+
+    /// What a reader of the trace may want to know.
+    fn noted(&self) -> Vec<(String, String)> {
+        let mut noted = Vec::new();
+        let mut note = |name: &str, value: String| noted.push((name.to_owned(), value));
+        if let Some(max_size) = self.max_size {
+            note("max_size_bytes", max_size.to_string());
+        }
+        if let Some(last) = self.last {
+            note("last_ns", ns(last).to_string());
+        }
+        if !self.when.is_empty() {
+            let when: Vec<String> = self.when.iter().map(ToString::to_string).collect();
+            note("when", when.join(" "));
+        }
+        noted
+    }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What came of it, and what to do with it.
+fn tell(args: &Args, finished: &Finished) {
+    let progress = &finished.progress;
+    let Some(first) = finished.traces.first() else {
+        if args.last.is_some() && progress.records > 0 {
+            eprintln!("wrapwatch: nothing happened that --when waits for: nothing saved");
+        }
+        return;
+    };
+    let more = match finished.traces.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    eprintln!(
+        "wrapwatch: {}{more}: {} connections, {} records, {} lost, {} bytes",
+        first.display(),
+        progress.connections,
+        progress.records,
+        progress.lost,
+        progress.bytes
+    );
+    eprintln!("wrapwatch: next: wrapwatch replay {}", first.display());
+}
+
+/// The recorder, and what is shown of it.
+struct Recording {
+    recorder: Recorder,
+    line: ProgressLine,
+    quiet: bool,
+}
+
+impl Recording {
+    fn say(&self, message: &str) {
+        if !self.quiet {
+            self.line.say(message);
+        }
+    }
+}
+
+impl Sink for Recording {
+    fn record(&mut self, record: &[u8]) -> io::Result<()> {
+        self.recorder.record(record)
+    }
+
+    fn wants_asides(&self) -> bool {
+        self.recorder.wants_asides()
+    }
+
+    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
+        self.recorder.aside(aside)?;
+        if matches!(aside, Aside::Time(_)) {
+            for message in self.recorder.take_messages() {
+                self.say(&message);
+            }
+            self.line.show(self.recorder.progress());
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        self.recorder.line(line)
+    }
+
+    fn notice(&mut self, notice: &Notice<'_>) {
+        self.say(&output::said(notice));
+    }
+}

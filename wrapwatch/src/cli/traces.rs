@@ -1,0 +1,61 @@
+//! Opening a trace for a subcommand, and saying what is missing from it.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    story::{Facts, Filter, Options, Story},
+    trace::{Head, Item, Reader},
+};
+
+/// From here on a connection is slow, where neither the options nor the trace say so.
+const SLOW_NS: u64 = 100_000_000;
+
+/// Opens a trace.
+pub fn open(path: &Path) -> anyhow::Result<File> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let meta = file.metadata().with_context(|| format!("cannot open {}", path.display()))?;
+    if meta.is_dir() {
+        bail!(
+            "{path} is a directory; the ring of a flight recorder becomes a trace with: wrapwatch export {path} --to wwt -o FILE.wwt",
+            path = path.display()
+        );
+    }
+    Ok(file)
+}
+
+/// The story of a trace, and from when on a connection in it is slow: as asked for, or as it was recorded.
+pub fn story(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Story<File>, u64)> {
+    let recorded = head(path)?.and_then(|head| head.options.get("slow_ns")?.parse().ok());
+    let asked = slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
+    let slow_ns = asked.or(recorded).unwrap_or(SLOW_NS);
+    let options = Options { slow_ns, stalls: true, filter: Filter::default() };
+    Ok((Story::new(open(path)?, options), slow_ns))
+}
+
+/// The head, where the file begins with it.
+fn head(path: &Path) -> anyhow::Result<Option<Head>> {
+    let mut reader = Reader::new(open(path)?);
+    match reader.next_item().with_context(|| format!("cannot read {}", path.display()))? {
+        Some(Item::Head(head)) => Ok(Some(*head)),
+        _ => Ok(None),
+    }
+}
+
+/// What is missing, on stderr; to be called once the story is told.
+pub fn tell_missing(path: &Path, facts: &Facts) {
+    for damage in &facts.damages {
+        eprintln!("wrapwatch: {}: {damage}", path.display());
+    }
+    let more = facts.damage_count.saturating_sub(facts.damages.len() as u64);
+    if more > 0 {
+        eprintln!("wrapwatch: {}: and {more} more such places", path.display());
+    }
+    if facts.end.is_none() && facts.damages.is_empty() {
+        eprintln!(
+            "wrapwatch: {}: the recorder did not end by itself; its last second may be missing",
+            path.display()
+        );
+    }
+}

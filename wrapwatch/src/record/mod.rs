@@ -1,0 +1,333 @@
+//! Recording: what a session gives, into a trace file.
+//!
+//! The [`Recorder`] is the [`Sink`] of a session. It makes the file once everything is attached, so a trace that cannot begin leaves none behind, and has it written at
+//! least once a second. The session's own lines are not recorded: they follow from the records. They are counted, for the progress shown, and are what
+//! the flight recorder's conditions look at.
+//!
+//! When the trace cannot be written any more (no space left, its directory removed) the session ends as if asked to: a recorder next to a database must not
+//! insist. What was written so far stays readable; [`Recorder::finish`] says what happened. Only the flight recorder goes on without space, as it makes some itself
+//! by forgetting the oldest.
+
+mod flight;
+mod out;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use flight::{Flight, FlightPlan};
+use out::Out;
+
+use crate::{
+    model::{KtimeNs, Line},
+    session::{Aside, Sink},
+    trace::{CreateError, End, SaveError, WriteError, Writer, WriterOptions},
+};
+
+/// How often it is looked whether the file still has its name.
+const LOOK_NS: u64 = 1_000_000_000;
+
+/// Into which files a trace goes.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// One.
+    Single,
+    /// Several in turn.
+    Rotated {
+        /// A further one begins before this one has so many bytes.
+        max_bytes: u64,
+        /// Finished ones that stay; `None`: all.
+        keep: Option<usize>,
+    },
+    /// A ring of the last minutes, and a trace of it when something happens.
+    Flight(FlightPlan),
+}
+
+/// What ended a recording.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The file could not be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// There is no such directory.
+    #[error("cannot create {}: there is no directory {}", path.display(), dir.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+        /// Where it should be.
+        dir: PathBuf,
+    },
+    /// It could not be written any more.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// It was removed, and what it held was brought elsewhere.
+    #[error("{} was removed while it was being written; what was recorded is in {}", path.display(), rescued.display())]
+    Removed {
+        /// The file.
+        path: PathBuf,
+        /// Its copy.
+        rescued: PathBuf,
+    },
+    /// It was removed, and what it held is lost.
+    #[error("{} was removed while it was being written, and what was recorded is lost: {why}", path.display())]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// Why it could not be brought elsewhere.
+        why: String,
+    },
+    /// The flight recorder could not save what it was asked to.
+    #[error("{why}: {source}; what it holds is in {}", ring.display())]
+    Save {
+        /// For what.
+        why: String,
+        /// Why not.
+        source: SaveError,
+        /// Its ring, which stays.
+        ring: PathBuf,
+    },
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Since when, by the kernel side's clock.
+    pub from: KtimeNs,
+    /// Until when.
+    pub to: KtimeNs,
+    /// Connections told of.
+    pub connections: u64,
+    /// Records.
+    pub records: u64,
+    /// Events lost, before they came here or because they could not be written.
+    pub lost: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// How far it came.
+    pub progress: Progress,
+    /// Traces there are now; the one being written to first.
+    pub traces: Vec<PathBuf>,
+}
+
+/// Writes a trace.
+#[derive(Debug)]
+pub struct Recorder {
+    path: PathBuf,
+    plan: Plan,
+    force: bool,
+    options: Vec<(String, String)>,
+    writer: Option<Writer<Out>>,
+    flight: Option<Flight>,
+    failed: Option<RecordError>,
+    messages: Vec<String>,
+    end: Option<End>,
+    progress: Progress,
+    looked: KtimeNs,
+}
+
+impl Recorder {
+    /// Will write to `path`. What can be known to fail, fails now. `options` are noted in the head.
+    pub fn new(
+        path: &Path,
+        plan: Plan,
+        force: bool,
+        options: Vec<(String, String)>,
+    ) -> Result<Self, RecordError> {
+        out::check(path, force)?;
+        Ok(Self {
+            path: path.to_owned(),
+            plan,
+            force,
+            options,
+            writer: None,
+            flight: None,
+            failed: None,
+            messages: Vec::new(),
+            end: None,
+            progress: Progress::default(),
+            looked: KtimeNs(0),
+        })
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        let mut progress = self.progress;
+        if let Some(writer) = &self.writer {
+            progress.records = writer.records();
+            progress.lost += writer.dropped();
+            progress.bytes = writer.size();
+        }
+        progress
+    }
+
+    /// What there was to say since the last time, one line each.
+    pub fn take_messages(&mut self) -> Vec<String> {
+        let mut messages = std::mem::take(&mut self.messages);
+        messages.extend(self.flight.iter_mut().flat_map(Flight::take_messages));
+        messages
+    }
+
+    /// Ends the file. To be called once the session is over, however it ended.
+    pub fn finish(mut self) -> Result<Finished, RecordError> {
+        let progress = self.progress();
+        let Some(mut writer) = self.writer.take() else {
+            return self.failed.map_or_else(|| Ok(Finished::default()), Err);
+        };
+        let end = self.end.take().unwrap_or_else(|| End {
+            at: progress.to,
+            reason: "it could not go on".to_owned(),
+            ..End::default()
+        });
+        let mut traces = vec![self.path.clone()];
+        let mut saved = Ok(());
+        if let Some(flight) = self.flight.take() {
+            saved = flight.finish(&mut writer, end.at).map(|found| traces = found);
+        }
+        let (out, ended) = writer.finish(end);
+        let linked = out.is_linked();
+        match self.failed.take() {
+            _ if !linked => return Err(out.rescue(&self.path)),
+            Some(failed) => return Err(failed),
+            None => ended?,
+        }
+        saved?;
+        out.leave();
+        Ok(Finished { progress, traces })
+    }
+
+    fn begin(&mut self, head: &crate::trace::Head) -> Result<(), RecordError> {
+        let mut head = head.clone();
+        head.options.extend(self.options.drain(..));
+        self.progress.from = head.clock.ktime;
+        self.progress.to = head.clock.ktime;
+        self.looked = head.clock.ktime;
+        let out = Out::create(&self.path, &self.plan, self.force)?;
+        if let Plan::Flight(plan) = &self.plan {
+            self.flight = Some(Flight::new(plan, &self.path));
+        }
+        self.writer = Some(Writer::new(out, &head, WriterOptions::default())?);
+        Ok(())
+    }
+
+    /// Has the writer do something. Where it fails for good, the session is told to end.
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Writer<Out>) -> Result<(), WriteError>,
+    ) -> Result<(), RecordError> {
+        let Some(writer) = self.writer.as_mut().filter(|_| self.failed.is_none()) else { return Ok(()) };
+        match write(writer) {
+            Err(WriteError::NotARecord { have }) => log::warn!("{have} bytes that are not a record"),
+            Err(error) if self.flight.is_some() && is_full(&error) => {
+                // Counted as lost; said once for a time without space.
+                if let Some(flight) = &mut self.flight {
+                    flight.full(self.progress.to);
+                }
+            }
+            other => other?,
+        }
+        Ok(())
+    }
+
+    fn time(&mut self, now: KtimeNs) -> Result<(), RecordError> {
+        self.progress.to = now;
+        self.write(|writer| writer.tick(now))?;
+        if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
+            flight.turn(writer, now);
+        }
+        if now.since(self.looked) >= LOOK_NS {
+            self.looked = now;
+            if let Some(writer) = &self.writer
+                && !writer.out().is_linked()
+            {
+                // Told in full by finish().
+                let why = "its directory was removed".to_owned();
+                return Err(RecordError::Gone { path: self.path.clone(), why });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, aside: &Aside<'_>) -> Result<(), RecordError> {
+        match *aside {
+            Aside::Begun(head) => self.begin(head),
+            Aside::Target(target) => self.write(|writer| writer.target(target)),
+            Aside::Snapshot(meta, bytes) => self.write(|writer| writer.snapshot(meta, bytes)),
+            Aside::Clock(pair) => self.write(|writer| writer.clock(pair)),
+            Aside::Sample(sample) => {
+                if let Some(flight) = &mut self.flight {
+                    flight.see_sample(sample);
+                }
+                self.write(|writer| writer.sample(sample))
+            }
+            Aside::Time(now) => self.time(now),
+            Aside::Ended(end) => {
+                self.progress.to = end.at;
+                self.end = Some(end.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn take_line(&mut self, line: &Line) -> Result<(), RecordError> {
+        if let Some(flight) = &mut self.flight {
+            flight.see_line(line, self.progress.to);
+        }
+        match line {
+            Line::Connection(_) => self.progress.connections += 1,
+            Line::Lost(lost) => {
+                self.progress.lost += lost.events;
+                return self.write(|writer| writer.lost(lost));
+            }
+            // Those of the beginning are in the head.
+            Line::Degradation(degradation) => return self.write(|writer| writer.degradation(degradation)),
+            Line::Stall(_) | Line::Summary(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps the first error and has the session end.
+    fn keep(&mut self, result: Result<(), RecordError>) -> io::Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        self.failed.get_or_insert(error);
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Whether there is no space left, also for a further file.
+fn is_full(error: &WriteError) -> bool {
+    match error {
+        WriteError::Full { .. } => true,
+        WriteError::Create(CreateError::Io { source, .. }) => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    }
+}
+
+impl Sink for Recorder {
+    fn record(&mut self, record: &[u8]) -> io::Result<()> {
+        let written = self.write(|writer| writer.record(record));
+        self.keep(written)
+    }
+
+    fn wants_asides(&self) -> bool {
+        true
+    }
+
+    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
+        let taken = self.take(aside);
+        self.keep(taken)
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        let taken = self.take_line(line);
+        self.keep(taken)
+    }
+}
