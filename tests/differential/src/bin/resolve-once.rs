@@ -30,9 +30,15 @@ fn move_away(question: &Question) -> Result<()> {
     let root = CString::new("/")?;
     // SAFETY: plain system calls with valid strings.
     unsafe {
-        check(libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS | libc::CLONE_NEWUTS), "unshare (needs root)")?;
+        check(
+            libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS | libc::CLONE_NEWUTS),
+            "unshare (needs root)",
+        )?;
         let private = libc::MS_REC | libc::MS_PRIVATE;
-        check(libc::mount(std::ptr::null(), root.as_ptr(), std::ptr::null(), private, std::ptr::null()), "private mounts")?;
+        check(
+            libc::mount(std::ptr::null(), root.as_ptr(), std::ptr::null(), private, std::ptr::null()),
+            "private mounts",
+        )?;
         check(libc::mount(tmpfs.as_ptr(), directory.as_ptr(), tmpfs.as_ptr(), 0, std::ptr::null()), "tmpfs")?;
         check(libc::sethostname(question.hostname.as_ptr().cast(), question.hostname.len()), "hostname")?;
     }
@@ -48,7 +54,10 @@ fn move_away(question: &Question) -> Result<()> {
     let (from, to) = (CString::new("/tmp/etc")?, CString::new("/etc")?);
     // SAFETY: as above.
     unsafe {
-        check(libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()), "bind /etc")
+        check(
+            libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()),
+            "bind /etc",
+        )
     }
 }
 
@@ -176,7 +185,8 @@ fn look_up(client: IpAddr) -> Timing {
         hints.ai_family = if client.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
         hints.ai_socktype = libc::SOCK_STREAM;
         let mut result = std::ptr::null_mut();
-        timing.found = libc::getaddrinfo(host.as_ptr().cast(), std::ptr::null(), &raw const hints, &raw mut result) == 0;
+        timing.found =
+            libc::getaddrinfo(host.as_ptr().cast(), std::ptr::null(), &raw const hints, &raw mut result) == 0;
         if !result.is_null() {
             libc::freeaddrinfo(result);
         }
@@ -191,7 +201,15 @@ unsafe fn name_of(address: *const libc::sockaddr, len: usize, host: &mut [u8; 10
     let len = libc::socklen_t::try_from(len).unwrap_or(0);
     // SAFETY: the caller's promise, and a buffer of the size given.
     unsafe {
-        libc::getnameinfo(address, len, host.as_mut_ptr().cast(), 1025, std::ptr::null_mut(), 0, libc::NI_NAMEREQD) != 0
+        libc::getnameinfo(
+            address,
+            len,
+            host.as_mut_ptr().cast(),
+            1025,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        ) != 0
     }
 }
 
@@ -206,7 +224,8 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
             continue;
         }
         let socket = UdpSocket::bind(SocketAddr::new(address.parse()?, 53))?;
-        let (address, behaviour, question, seen) = (address.clone(), *behaviour, question.clone(), Arc::clone(&seen));
+        let (address, behaviour, question, seen) =
+            (address.clone(), *behaviour, question.clone(), Arc::clone(&seen));
         // The thread ends with the process.
         std::thread::spawn(move || serve(&socket, &address, behaviour, &question, &seen));
     }
