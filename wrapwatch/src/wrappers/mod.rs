@@ -4,6 +4,7 @@
 //! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
+pub mod classify;
 pub mod cost;
 mod environment;
 mod evaluate;
@@ -11,12 +12,15 @@ mod execute;
 mod hosts_file;
 mod inet;
 mod lines;
+pub mod lint;
 pub mod nsswitch;
 mod options;
 mod pattern;
 mod percent;
+pub mod problems;
 mod request;
 mod resolv_conf;
+pub mod rewrite;
 mod table;
 
 pub use environment::{Addresses, Environment, FileText, FixedNames};
