@@ -1,1 +1,18 @@
-//! The lab.
+//! The lab, and what end-to-end tests need of it.
+//!
+//! - [`lab`]: what tests and the demo use: start a lab, change it while it runs, drive clients, ask what was seen.
+//! - [`inside`]: what runs within the lab's own namespaces, behind the binary `wrapwatch-lab`.
+//! - [`watch`]: wrapwatch itself beside a lab.
+//! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
+
+pub mod clients;
+pub mod clock;
+pub mod inside;
+pub mod lab;
+pub mod nameserver;
+mod tshark;
+mod wait;
+pub mod watch;
+
+pub use tshark::tshark;
+pub use wait::wait_for;

@@ -54,7 +54,20 @@ pub struct Conn {
     pub rule_file: u64,
 }
 
+/// Where the running kernel keeps what no stable interface shows; 0 where that is not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Layout {
+    /// Offset of `skc_net.net` in `struct sock_common`, with which a `struct sock` begins.
+    pub sock_net: u32,
+    /// Offset of `ns.inum` in `struct net`.
+    pub net_inum: u32,
+    /// Offset of `sched_info.run_delay` in `struct task_struct`.
+    pub task_run_delay: u32,
+}
+
 const _: () = {
+    assert!(size_of::<Layout>() == 12);
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);

@@ -209,6 +209,10 @@ record! {
         hdr: Header,
         /// When the call was entered.
         enter_ns: u64,
+        /// How long this thread has been runnable without a CPU since it began (`sched_info.run_delay` of the kernel's
+        /// `struct task_struct`); 0 where the kernel's layout is not known. The difference between two records is time that is nobody's
+        /// fault but the scheduler's.
+        run_delay_ns: u64,
         /// Where to.
         addr: Addr,
         /// The descriptor.
@@ -234,6 +238,10 @@ record! {
         hdr: Header,
         /// When the call was entered.
         enter_ns: u64,
+        /// How long this thread has been runnable without a CPU since it began (`sched_info.run_delay` of the kernel's
+        /// `struct task_struct`); 0 where the kernel's layout is not known. The difference between two records is time that is nobody's
+        /// fault but the scheduler's.
+        run_delay_ns: u64,
         /// Where to or from, where the call named one; family 0 otherwise.
         addr: Addr,
         /// The descriptor.
@@ -278,6 +286,10 @@ record! {
     Close {
         /// Header.
         hdr: Header,
+        /// How long this thread has been runnable without a CPU since it began (`sched_info.run_delay` of the kernel's
+        /// `struct task_struct`); 0 where the kernel's layout is not known. The difference between two records is time that is nobody's
+        /// fault but the scheduler's.
+        run_delay_ns: u64,
         /// The descriptor.
         fd: i32,
         /// [`Class`] it had.
@@ -449,11 +461,11 @@ const _: () = {
     assert!(size_of::<Addr>() == 24);
     assert!(size_of::<Accept>() == 72);
     assert!(size_of::<Open>() == 48);
-    assert!(size_of::<Connect>() == 80);
-    assert!(size_of::<Payload>() == 80);
-    assert!(offset_of!(Payload, payload_len) == 72);
+    assert!(size_of::<Connect>() == 88);
+    assert!(size_of::<Payload>() == 88);
+    assert!(offset_of!(Payload, payload_len) == 80);
     assert!(size_of::<Io>() == 56);
-    assert!(size_of::<Close>() == 40);
+    assert!(size_of::<Close>() == 48);
     assert!(size_of::<Shutdown>() == 40);
     assert!(size_of::<FirstPacket>() == 48);
     assert!(size_of::<SockState>() == 96);

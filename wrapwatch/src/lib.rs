@@ -4,7 +4,15 @@
 //! drawn in `ARCHITECTURE.md`. `decode`, `correlate`, `model`, `diagnose` and `wrappers` are pure: bytes and values in, values out,
 //! no I/O and no clock.
 
+pub mod cli;
 pub mod correlate;
 pub mod decode;
+pub mod diagnose;
+pub mod host;
+pub mod import;
 pub mod model;
+pub mod probe;
+pub mod render;
+pub mod session;
+pub mod trace;
 pub mod wrappers;

@@ -1,2 +1,40 @@
 //! Repository chores: `cargo xtask help`.
-fn main() {}
+//!
+//! One file a command. Progress goes to stderr; stdout carries results only, so that `cargo xtask demo --json` can be
+//! piped. Built without wrapwatch and its build script, since it is what installs their compiler.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod audit;
+mod cli;
+mod demo;
+mod lint;
+mod mutants;
+mod process;
+mod readme;
+mod setup;
+mod test;
+#[path = "../../wrapwatch/build/toolchain.rs"]
+mod toolchain;
+mod workspace;
+
+fn main() -> ExitCode {
+    let result = match cli::Cli::parse().command {
+        cli::Command::Setup(options) => setup::run(&options),
+        cli::Command::Demo(options) => demo::run(&options),
+        cli::Command::Test(options) => return test::run(&options),
+        cli::Command::Lint => lint::run(),
+        cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Readme(options) => readme::run(&options),
+        cli::Command::Audit => audit::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

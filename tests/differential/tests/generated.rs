@@ -1,6 +1,8 @@
 //! Thousands of generated tables, clients and worlds: wrapwatch's evaluator and the real libwrap must tell the same story of each:
 //! verdict, lookups and commands with the line that forced them, messages, and where reading stopped.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it is surprised")]
+
 mod common;
 #[path = "common/rng.rs"]
 mod rng;

@@ -1,2 +1,326 @@
 //! Events → connections: one state machine a thread, one registry of open connections, bounded memory. No I/O, no clock:
 //! time is what the events say.
+//!
+//! ```text
+//! let mut correlator = Correlator::new(Config::new(clock));
+//! correlator.add_target(pid, info);
+//! for each event { correlator.push(&event); while let Some(connection) = correlator.pop() { … } }
+//! now and then   { correlator.advance(now); …pop…; for check in correlator.stalls(now, slow_ns) { … } }
+//! at the end     { correlator.finish(now); …pop… }
+//! ```
+//!
+//! What is assumed of the order of events: those of one thread are in order; a connection's accept comes before what other threads do with
+//! it, and after its handshake. Events of different threads may otherwise come in any order within [`REORDER_NS`].
+//!
+//! A connection is told once it has ended (first packet, or close) and its accept thread's next accept was seen, or `LINGER_NS` have passed.
+
+mod asked;
+mod check;
+mod config;
+mod cpu;
+mod events;
+mod handshakes;
+mod lookups;
+mod parts;
+mod queue;
+mod resolver;
+mod seed;
+mod seqs;
+mod servers;
+mod shared;
+mod stall;
+mod story;
+mod take;
+mod tell;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use wrapwatch_common::counters::Counter;
+use wrapwatch_common::maps::thread_key;
+
+use crate::model::{ClockPair, Connection, KtimeNs, StallCause};
+
+pub use config::{Config, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
+pub use seed::{SeededCheck, SeededSocket};
+pub use stall::OpenCheck;
+
+use cpu::RunDelays;
+use handshakes::Handshakes;
+use parts::Span;
+use queue::{Held, History};
+use servers::Servers;
+use shared::Shared;
+use story::{Birth, Story};
+
+/// How much later an event of another thread may arrive than one that happened after it.
+pub const REORDER_NS: u64 = 1_000_000;
+/// How long after a connection's end the next accept in its thread still tells its service time.
+const LINGER_NS: u64 = 20_000_000;
+
+/// Why it may not be known who a connection waited behind.
+const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
+
+/// Why a handshake or a client's leaving may be missing.
+const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
+
+/// An accept thread.
+#[derive(Debug, Default)]
+struct AcceptThread {
+    /// The connection it accepted last, told or not.
+    current: Option<u64>,
+    last_accept: KtimeNs,
+    history: History,
+    /// An accept of this thread was lost since the last that was seen.
+    lost_accept: bool,
+    delays: RunDelays,
+}
+
+/// How much there was, and what did not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records taken.
+    pub events: u64,
+    /// Accept records taken.
+    pub accepts: u64,
+    /// Connections told, complete or not; those that began before the trace included.
+    pub told: u64,
+    /// Of these, not complete.
+    pub incomplete: u64,
+    /// Of these, accepted before the trace.
+    pub seeded: u64,
+    /// Connections of which something was seen, but not the accept. They are not told.
+    pub orphans: u64,
+    /// Connections told before their end because there were too many.
+    pub evicted: u64,
+    /// Records that belong to no connection that is open.
+    pub strays: u64,
+    /// Handshakes forgotten because there were too many.
+    pub handshakes_dropped: u64,
+    /// Connections open now.
+    pub open: usize,
+    /// Handshakes waiting for their accept now.
+    pub waiting: usize,
+}
+
+/// Turns events into connections, see the [module](self).
+#[derive(Debug)]
+pub struct Correlator {
+    config: Config,
+    shared: Shared,
+    open: HashMap<u64, Box<Story>>,
+    threads: HashMap<u64, AcceptThread>,
+    handshakes: Handshakes,
+    /// Sockets of open connections.
+    socks: HashMap<u64, u64>,
+    /// Accepted descriptors of open connections.
+    fds: HashMap<u64, u64>,
+    /// Connections that have ended, by when they are told.
+    due: BTreeSet<(KtimeNs, u64)>,
+    ready: VecDeque<Connection>,
+    now: KtimeNs,
+    /// When accept records and socket states were last known to be lost.
+    accepts_lost_at: Option<KtimeNs>,
+    states_lost_at: Option<KtimeNs>,
+    stats: Stats,
+}
+
+impl Correlator {
+    /// One that has seen nothing.
+    pub fn new(config: Config) -> Self {
+        Self {
+            shared: Shared::new(config.limits),
+            open: HashMap::new(),
+            threads: HashMap::new(),
+            handshakes: Handshakes::new(config.limits.handshakes),
+            socks: HashMap::new(),
+            fds: HashMap::new(),
+            due: BTreeSet::new(),
+            ready: VecDeque::new(),
+            now: KtimeNs(0),
+            accepts_lost_at: None,
+            states_lost_at: None,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Makes a process known, or replaces what is known of it. Events of unknown processes are taken with the defaults.
+    pub fn add_target(&mut self, tgid: u32, info: TargetInfo) {
+        self.shared.targets.entry(tgid).or_default().info = info;
+    }
+
+    /// Sets the text that rules of a table are quoted from, from now on. `path` as the target opens it.
+    pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText) {
+        self.shared.targets.entry(tgid).or_default().set_text(path, text);
+    }
+
+    /// A new pair of clocks, for connections told from now on.
+    pub fn set_clock(&mut self, clock: ClockPair) {
+        self.config.clock = clock;
+    }
+
+    /// The process was seen stopped (state `T` of proc(5)) from one sample to another: this time is nobody's fault but the stopper's.
+    pub fn note_stopped(&mut self, tgid: u32, from: KtimeNs, to: KtimeNs) {
+        if from < to {
+            self.shared.targets.entry(tgid).or_default().stopped(from, to);
+        }
+    }
+
+    /// The scheduler's count of the time that a thread was ready to run and did not, in nanoseconds (`/proc/PID/task/TID/schedstat`, second number), at
+    /// `at`. For the threads of [`Self::accept_threads`], a few times a second, each time before the events that came meanwhile are pushed.
+    pub fn note_run_delay(&mut self, tgid: u32, tid: u32, at: KtimeNs, total_ns: u64) {
+        if let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) {
+            thread.delays.sample(at, total_ns);
+        }
+    }
+
+    /// Process and thread of every accept thread seen so far, in order.
+    pub fn accept_threads(&self) -> Vec<(u32, u32)> {
+        let half = |n: u64| u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0);
+        let mut threads: Vec<_> = self.threads.keys().map(|key| (half(key >> 32), half(*key))).collect();
+        threads.sort_unstable();
+        threads
+    }
+
+    /// Events were lost since the last call, by counter; best asked for before the events that came meanwhile are pushed. A connection's own losses
+    /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
+    pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
+        for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
+            let why = match counter {
+                Counter::LostAccept => {
+                    self.accepts_lost_at = Some(self.now);
+                    ACCEPTS_LOST
+                }
+                Counter::LostSockState => {
+                    self.states_lost_at = Some(self.now);
+                    STATES_LOST
+                }
+                _ => continue,
+            };
+            for story in self.open.values_mut() {
+                story.miss(why);
+            }
+        }
+    }
+
+    /// Says that it is `now`, where no event does: connections that wait for nothing more are told.
+    pub fn advance(&mut self, now: KtimeNs) {
+        self.now = self.now.max(now);
+        while let Some(&(at, conn)) = self.due.first() {
+            if at > self.now {
+                break;
+            }
+            self.conclude(conn, false);
+        }
+    }
+
+    /// The next connection whose story is told. To be called until it gives none after every push: what is ready is kept.
+    pub fn pop(&mut self) -> Option<Connection> {
+        self.ready.pop_front()
+    }
+
+    /// The trace ends: everything open is told as far as it went.
+    pub fn finish(&mut self, now: KtimeNs) {
+        self.advance(now);
+        let mut rest: Vec<(KtimeNs, u64)> =
+            self.open.values().map(|story| (story.accepted, story.conn)).collect();
+        rest.sort_unstable();
+        for (_, conn) in rest {
+            if let Some(story) = self.open.get_mut(&conn)
+                && !story.is_told()
+            {
+                let checking = story.in_check() == Some(true);
+                story.miss(if checking {
+                    "still in its check when the trace ended"
+                } else {
+                    "still going on when the trace ended"
+                });
+            }
+            self.conclude(conn, true);
+        }
+    }
+
+    /// Clients whose handshake was completed, and that neither left nor were accepted.
+    pub fn still_queued(&self) -> u64 {
+        self.handshakes.iter().filter(|handshake| handshake.left.is_none()).count() as u64
+    }
+
+    /// How much there was.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            open: self.open.len(),
+            waiting: self.handshakes.len(),
+            handshakes_dropped: self.handshakes.dropped(),
+            ..self.stats
+        }
+    }
+
+    /// The check is over: what the accept thread did for it becomes history. With `still`, one that is going on lasts until now.
+    fn close_check(&mut self, conn: u64, still: bool) {
+        let Some(story) = self.open.get_mut(&conn).filter(|story| story.over.is_none()) else { return };
+        let end = if still && story.in_check() == Some(true) { self.now } else { story.check_end() };
+        let end = end.max(story.accepted);
+        let key = thread_key(story.tgid, story.tid);
+        let target = self.shared.targets.get(&story.tgid);
+        let mut spans = story.spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        if let Some(thread) = self.threads.get(&key) {
+            spans.extend(thread.delays.spans(&spans, story.accepted, end));
+        }
+        let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
+        spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
+        let painted: Arc<[Span]> = parts::paint(&spans, story.accepted, end).into();
+        story.over = Some((end, painted.clone()));
+        if let Some(thread) = self.threads.get_mut(&key) {
+            let held = Held { conn, from: story.accepted, check_end: end, to: end, check: painted };
+            thread.history.push(held, self.shared.limits.history);
+        }
+    }
+
+    /// Ends a connection's story and tells it.
+    fn conclude(&mut self, conn: u64, still: bool) {
+        self.close_check(conn, still);
+        let Some(mut story) = self.open.remove(&conn) else { return };
+        if let Some(due) = story.due {
+            self.due.remove(&(due, conn));
+        }
+        self.socks.remove(&story.sk);
+        let key = wrapwatch_common::maps::watch_key(story.tgid, story.fd);
+        if self.fds.get(&key) == Some(&conn) {
+            self.fds.remove(&key);
+        }
+        if story.birth == Birth::Orphan {
+            self.stats.orphans += 1;
+            return;
+        }
+        if !story.sure() {
+            story.resolver.tell_unmatched(&mut self.shared);
+        }
+        let connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        self.stats.told += 1;
+        self.stats.incomplete += u64::from(!connection.complete);
+        self.stats.seeded += u64::from(story.birth == Birth::Seeded);
+        self.ready.push_back(connection);
+    }
+
+    /// Decides when an ended connection is told.
+    fn schedule(&mut self, conn: u64) {
+        let Some(story) = self.open.get_mut(&conn).filter(|story| story.is_told()) else { return };
+        let ended = story.ended().unwrap_or(story.accepted);
+        let due = if story.next_accept.is_some() {
+            ended.plus(REORDER_NS)
+        } else {
+            ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
+        };
+        if story.due != Some(due) {
+            if let Some(old) = story.due.replace(due) {
+                self.due.remove(&(old, conn));
+            }
+            self.due.insert((due, conn));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

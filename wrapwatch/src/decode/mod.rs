@@ -1,5 +1,7 @@
 //! Bytes → events: the kernel's records, and the DNS messages inside them. Nothing here does I/O or can panic.
 
+pub mod addr;
+pub mod dns;
 mod record;
 
 pub use record::{DecodeError, Event, decode};

@@ -117,3 +117,6 @@ fn with_tail<T: FromBytes + KnownLayout + Immutable>(
         .ok_or(DecodeError::Short { have: bytes.len(), need: size_of::<T>().saturating_add(len) })?;
     Ok((body, tail))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Lookup, RuleRef, WallTime};
+use super::{Lookup, RuleRef, StallCause, WallTime};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +60,12 @@ pub struct Parts {
 impl Parts {
     /// What they add up to.
     pub const fn total(&self) -> u64 {
-        self.dns_ns + self.files_ns + self.ident_ns + self.spawn_ns + self.syslog_ns + self.other_ns
+        self.dns_ns
+            .saturating_add(self.files_ns)
+            .saturating_add(self.ident_ns)
+            .saturating_add(self.spawn_ns)
+            .saturating_add(self.syslog_ns)
+            .saturating_add(self.other_ns)
     }
 }
 
@@ -87,6 +92,20 @@ pub struct OtherUse {
     pub what: String,
     /// Time inside calls on it.
     pub dur_ns: u64,
+}
+
+/// A part of the client's wait that wrapper checks explain: its own check, and the checks of earlier connections that held its accept
+/// thread while it was queued (head-of-line blocking).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Blame {
+    /// What those checks were waiting for.
+    pub cause: StallCause,
+    /// Nameserver, where `cause` is `dns`; null where it is not known.
+    pub server: Option<String>,
+    /// In its own check. All of them add up to `wrapper_ns`.
+    pub own_ns: u64,
+    /// In earlier checks while it was queued. All of them add up to no more than `queued_ns`.
+    pub queued_ns: u64,
 }
 
 /// One accepted connection.
@@ -133,6 +152,9 @@ pub struct Connection {
     pub queued_behind: Vec<u64>,
     /// How many there were.
     pub queued_behind_count: u64,
+    /// What the wait in the queue and in the check was spent on, by cause and nameserver.
+    #[serde(default)]
+    pub blame: Vec<Blame>,
     /// Rule that forced the first lookup.
     pub rule: Option<RuleRef>,
     /// Rule that decided.

@@ -21,8 +21,8 @@ pub enum Line {
     Summary(Box<Summary>),
 }
 
-/// What an accept thread is blocked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What an accept thread is blocked on, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StallCause {
     /// An unanswered nameserver.
@@ -37,6 +37,8 @@ pub enum StallCause {
     File,
     /// Something else, or not known.
     Other,
+    /// Nothing: the thread was stopped (SIGSTOP, a debugger), or ready to run and had no CPU.
+    OffCpu,
 }
 
 /// An accept thread that has been in one check for longer than `--slow`; repeated once a second.

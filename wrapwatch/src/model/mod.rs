@@ -5,14 +5,16 @@
 
 mod connection;
 mod event;
+mod human;
 mod lookup;
 mod rule;
 mod summary;
 mod time;
 
-pub use connection::{ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
+pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
+pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
 pub use rule::{How, RuleRef};
-pub use summary::{NameserverStats, OutcomeCount, Percentiles, Summary};
+pub use summary::{NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -48,6 +48,59 @@ pub struct NameserverStats {
     pub rtt: Percentiles,
     /// Time that accept threads spent waiting for it, time-outs included.
     pub blamed_ns: u64,
+    /// The clients' waiting that it explains: their own checks', and those they were queued behind.
+    #[serde(default)]
+    pub explained_ns: u64,
+}
+
+/// The clients' waiting, all connections together, by what explains it. The parts are disjoint and add up to `total_ns` exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// ESTABLISHED (else accept) to the first packet, the close, or the trace's end.
+    pub total_ns: u64,
+    /// DNS in wrapper checks: the client's own, or an earlier one that held the accept thread.
+    pub dns_ns: u64,
+    /// Files in wrapper checks.
+    pub files_ns: u64,
+    /// Ident in wrapper checks.
+    pub ident_ns: u64,
+    /// Spawned commands in wrapper checks.
+    pub spawn_ns: u64,
+    /// Syslog in wrapper checks.
+    pub syslog_ns: u64,
+    /// Computing in wrapper checks: what is none of the above, up to 1 ms a check.
+    pub computing_ns: u64,
+    /// In wrapper checks too, but not of their making as far as can be seen: the thread was stopped, had no CPU, or was in a call that is not seen.
+    pub off_cpu_ns: u64,
+    /// In the queue while the accept thread was in no check: stopped, without CPU, or busy otherwise.
+    pub queue_other_ns: u64,
+    /// From the check's end to the connection thread.
+    pub handover_ns: u64,
+    /// mysqld's own lookups in the connection thread.
+    pub resolve_ns: u64,
+    /// The rest, in the connection thread before the first packet.
+    pub rest_ns: u64,
+}
+
+impl Waiting {
+    /// What the wrapper checks explain.
+    pub const fn explained(&self) -> u64 {
+        self.dns_ns
+            .saturating_add(self.files_ns)
+            .saturating_add(self.ident_ns)
+            .saturating_add(self.spawn_ns)
+            .saturating_add(self.syslog_ns)
+            .saturating_add(self.computing_ns)
+    }
+
+    /// What they do not.
+    pub const fn unexplained(&self) -> u64 {
+        self.off_cpu_ns
+            .saturating_add(self.queue_other_ns)
+            .saturating_add(self.handover_ns)
+            .saturating_add(self.resolve_ns)
+            .saturating_add(self.rest_ns)
+    }
 }
 
 /// What a trace comes to.
@@ -59,7 +112,10 @@ pub struct Summary {
     pub wrapper_share: Option<f64>,
     /// Share that DNS inside the checks explains.
     pub dns_share: Option<f64>,
-    /// First and last moment.
+    /// The clients' waiting by what explains it.
+    #[serde(default)]
+    pub waiting: Waiting,
+    /// First moment.
     pub from: Option<WallTime>,
     /// Last moment.
     pub to: Option<WallTime>,
@@ -67,10 +123,19 @@ pub struct Summary {
     pub connections: u64,
     /// Of these, not complete.
     pub incomplete: u64,
+    /// Of these, accepted before the trace began (not in `accepts`).
+    #[serde(default)]
+    pub began_before: u64,
+    /// Clients that were still in the accept queue at the end.
+    #[serde(default)]
+    pub still_queued: u64,
     /// The kernel side's own count of accepts.
     pub accepts: u64,
     /// By outcome.
     pub outcomes: Vec<OutcomeCount>,
+    /// Error codes of first packets, with how many connections got each, most first.
+    #[serde(default)]
+    pub errors: Vec<(u16, u64)>,
     /// Clients that left before their first packet.
     pub clients_left: u64,
     /// Queue.

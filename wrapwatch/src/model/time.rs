@@ -16,6 +16,7 @@ impl KtimeNs {
     }
 
     /// This time, `ns` later.
+    #[must_use]
     pub const fn plus(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }

@@ -1,0 +1,18 @@
+//! What runs within the lab's own namespaces, behind the binary `wrapwatch-lab`.
+//!
+//! `cradle` makes the process tree that dies as one; `namespaces`, `network` and `files` make its world; `server`,
+//! `syslog`, `capture`, `burn` and `exec` are the things in it; `control` obeys what comes on stdin.
+//! Nothing here touches the machine's own mounts or networks: all of it comes after `unshare`.
+
+mod burn;
+mod capture;
+mod control;
+mod cradle;
+mod exec;
+mod files;
+mod namespaces;
+mod network;
+mod server;
+mod syslog;
+
+pub use cradle::main;

@@ -1,0 +1,252 @@
+//! `wrapwatch live --json` beside a lab: started, attached, stopped, its lines read.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch::model::{Connection, Degradation, Line, Stall, Summary};
+
+/// Names the binary under test, where set.
+pub const BINARY_VARIABLE: &str = "WRAPWATCH_BIN";
+/// What it says on stderr once it sees everything.
+const READY: &str = "watching";
+/// Longest time for anything that should take a moment: only a hang gets there.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A running `wrapwatch`.
+pub struct Watch {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    readers: Vec<JoinHandle<String>>,
+    seen: Vec<Line>,
+    /// Connections told of so far.
+    told: usize,
+}
+
+/// What it had to say, all of it.
+#[derive(Debug)]
+pub struct Seen {
+    /// In the order printed.
+    pub lines: Vec<Line>,
+    /// stderr.
+    pub stderr: String,
+    /// Exit status.
+    pub status: Option<i32>,
+}
+
+/// The binary under test: from the environment, or beside the test's own.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os(BINARY_VARIABLE) {
+        return Ok(path.into());
+    }
+    let mut path = env::current_exe()?;
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.push("wrapwatch");
+    path.canonicalize().with_context(|| format!("no {}; run: cargo build -p wrapwatch", path.display()))
+}
+
+impl Watch {
+    /// Starts `wrapwatch live --json` with these arguments and waits until it has attached.
+    pub fn live<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Result<Self> {
+        let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut child = Command::new(binary()?)
+            .args(["live", "--json"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (sender, lines) = mpsc::channel();
+        let (ready, attached) = mpsc::channel();
+        let out = child.stdout.take().context("no stdout")?;
+        let err = child.stderr.take().context("no stderr")?;
+        let readers = vec![
+            std::thread::spawn(move || read_lines(out, &sender)),
+            std::thread::spawn(move || read_stderr(err, &ready)),
+        ];
+        let watch = Self { child, lines, readers, seen: Vec::new(), told: 0 };
+        if attached.recv_timeout(LIMIT).is_err() {
+            bail!("wrapwatch did not attach: {}", watch.stop()?.stderr.trim());
+        }
+        Ok(watch)
+    }
+
+    /// Of one process.
+    pub fn pid(pid: u32) -> Result<Self> {
+        Self::live(["-p".to_owned(), pid.to_string()])
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line that `wanted` accepts.
+    pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let text = self.lines.recv_timeout(left).context("the line did not come")?;
+            let line: Line = serde_json::from_str(&text).with_context(|| text.clone())?;
+            let found = wanted(&line);
+            self.told += usize::from(matches!(line, Line::Connection(_)));
+            self.seen.push(line);
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Waits until so many connections have been told of since it started.
+    pub fn wait_connections(&mut self, count: usize) -> Result<()> {
+        while self.told < count {
+            self.wait_for(|line| matches!(line, Line::Connection(_)).then_some(()))?;
+        }
+        Ok(())
+    }
+
+    /// Hands on every line as it comes, and keeps none of them, until so many connections have been told of since it started.
+    pub fn each_until_connections(
+        &mut self,
+        count: usize,
+        mut take: impl FnMut(&Line) -> Result<()>,
+    ) -> Result<()> {
+        while self.told < count {
+            self.wait_for(|_| Some(()))?;
+            for line in self.seen.drain(..) {
+                take(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it as Ctrl-C does and gives everything it said.
+    pub fn stop(self) -> Result<Seen> {
+        // It may have ended by itself; then its status says how.
+        let _ = kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT);
+        self.wait()
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(mut self) -> Result<Seen> {
+        let deadline = Instant::now() + LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill()?;
+                self.child.wait()?;
+                bail!("wrapwatch did not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut stderr = String::new();
+        for reader in self.readers.drain(..) {
+            stderr.push_str(&reader.join().unwrap_or_default());
+        }
+        let mut lines = std::mem::take(&mut self.seen);
+        for text in self.lines.try_iter() {
+            lines.push(serde_json::from_str(&text).with_context(|| text.clone())?);
+        }
+        Ok(Seen { lines, stderr, status: status.code() })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lines(out: ChildStdout, lines: &mpsc::Sender<String>) -> String {
+    for line in BufReader::new(out).lines().map_while(Result::ok) {
+        if lines.send(line).is_err() {
+            break;
+        }
+    }
+    String::new()
+}
+
+fn read_stderr(err: ChildStderr, ready: &mpsc::Sender<()>) -> String {
+    let mut reader = BufReader::new(err);
+    let mut all = String::new();
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|n| n > 0) {
+        if line.contains(READY) {
+            let _ = ready.send(());
+        }
+        all.push_str(&line);
+        line.clear();
+    }
+    let _ = reader.read_to_string(&mut all);
+    all
+}
+
+impl Seen {
+    /// The connections, in the order told.
+    pub fn connections(&self) -> Vec<&Connection> {
+        self.lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Connection(connection) => Some(&**connection),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The connection of a client, by its address and port.
+    pub fn of(&self, peer: &str) -> Result<&Connection> {
+        let mut found = self.connections().into_iter().filter(|c| c.peer.as_deref() == Some(peer));
+        let first = found.next().with_context(|| format!("no connection of {peer}"))?;
+        if found.next().is_some() {
+            bail!("two connections of {peer}");
+        }
+        Ok(first)
+    }
+
+    /// The stalls.
+    pub fn stalls(&self) -> Vec<&Stall> {
+        self.lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Stall(stall) => Some(stall),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The degradations.
+    pub fn degradations(&self) -> Vec<&Degradation> {
+        self.lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Degradation(degradation) => Some(degradation),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The summary, which must be the last line.
+    pub fn summary(&self) -> Result<&Summary> {
+        match self.lines.last() {
+            Some(Line::Summary(summary)) => Ok(summary),
+            other => bail!("the last line is no summary: {other:?}; stderr: {}", self.stderr),
+        }
+    }
+}

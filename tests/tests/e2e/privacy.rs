@@ -1,0 +1,80 @@
+//! Nothing but what the design allows leaves the kernel.
+
+use std::{net::IpAddr, time::Duration};
+
+use wrapwatch::{
+    decode::{Event, decode},
+    host::{libwrap, process::ProcessInfo},
+    probe::{Options, Probe, Ring},
+};
+use wrapwatch_tests::{
+    clients::{ClientsSpec, Mode},
+    lab::Files,
+};
+
+use crate::support::lab_with;
+
+/// A statement that would be found anywhere.
+const LITERAL: &str = "ZvKq7Wm2Xs9";
+
+/// What stands in the tables is for libwrap to read.
+const COMMENT: &str = "Qy3Rk8Lp5Vt";
+
+/// All records there are now.
+async fn drain(ring: &mut Ring, raw: &mut Vec<u8>) {
+    for _ in 0..5 {
+        ring.wait().await.unwrap();
+        while ring.drain(|record| {
+            if let Event::Connect(_, path) = decode(record).unwrap() {
+                assert!(!path.contains(&0), "{path:?} goes on behind the path's end");
+            }
+            raw.extend_from_slice(record);
+        }) {}
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// A DNS name as it stands in a message (RFC 1035, 3.1).
+fn labels(name: &str) -> Vec<u8> {
+    name.split('.')
+        .flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat())
+        .collect()
+}
+
+#[test]
+fn raw_records_have_the_names_and_not_a_byte_of_sql() {
+    let lab = lab_with(Files::tables(format!("# {COMMENT}\nALL: .lab.example\n"), "ALL: ALL\n"));
+    let pid = lab.server_pid().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let mut probe = Probe::attach(&Options::default()).unwrap();
+    let mut ring = probe.take_ring().unwrap();
+    let info = ProcessInfo::read(pid).unwrap();
+    let libwrap = libwrap::find(pid).unwrap();
+    probe.add_target(&info, libwrap.as_ref(), &[3306]).unwrap();
+    // Descriptors freed by DNS and the tables are used at once for the next clients' sockets.
+    let mode = Mode::Query { sql: format!("SELECT '{LITERAL}'") };
+    let spec = ClientsSpec { count: 200, concurrency: 8, mode, ..ClientsSpec::default() };
+    let clients = lab.begin_clients(spec).unwrap();
+    let mut raw = Vec::new();
+    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
+    let clients = clients.wait().unwrap();
+    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
+
+    assert!(
+        clients.iter().all(|client| client.rows == [Some(LITERAL.to_owned())]),
+        "the statements were run"
+    );
+    for client in &clients {
+        let IpAddr::V4(ip) = client.source.unwrap().ip() else { panic!("IPv4 clients") };
+        let [a, b, c, d] = ip.octets();
+        assert!(contains(&raw, &labels(&format!("{d}.{c}.{b}.{a}.in-addr.arpa"))), "the PTR name of {ip}");
+    }
+    for piece in [LITERAL.as_bytes(), b"SELECT", b"select", COMMENT.as_bytes()] {
+        assert!(!contains(&raw, piece), "{} left the kernel", String::from_utf8_lossy(piece));
+    }
+    assert!(!contains(&raw, &LITERAL.as_bytes()[..4]));
+}

@@ -1,0 +1,130 @@
+//! Writing records: numbering, counting what is lost, waking the reader.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        generated::bpf_ringbuf_output,
+    },
+};
+use wrapwatch_common::{
+    counters::Counter,
+    records::{Header, Kind, RECORD_MAX},
+};
+
+use crate::{
+    maps::{CONNS, COUNTS, EVENTS, LAYOUT, SCRATCH, WAKE_BYTES},
+    user,
+};
+
+/// Now, on the records' clock.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
+#[inline(always)]
+pub fn run_delay() -> u64 {
+    let Some(layout) = LAYOUT.get(0) else { return 0 };
+    if layout.task_run_delay == 0 {
+        return 0;
+    }
+    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        bpf_probe_read_kernel((task + u64::from(layout.task_run_delay)) as *const u64).unwrap_or(0)
+    }
+}
+
+/// Adds one to a counter of this CPU.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(slot) = COUNTS.get_ptr_mut(counter as u32) {
+        // SAFETY: the slot belongs to this CPU, and a program is not interrupted by another one that counts the same thing.
+        unsafe { *slot += 1 };
+    }
+}
+
+/// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.
+#[inline(always)]
+pub fn header(kind: Kind, conn: u64, ts_ns: u64, len: usize) -> Header {
+    let id = bpf_get_current_pid_tgid();
+    Header {
+        ts_ns,
+        conn,
+        tgid: (id >> 32) as u32,
+        tid: id as u32,
+        seq: next_seq(conn),
+        kind: kind as u16,
+        len: len as u16,
+    }
+}
+
+/// A header for what happens outside any process of interest.
+#[inline(always)]
+pub fn anonymous(kind: Kind, ts_ns: u64, len: usize) -> Header {
+    Header { ts_ns, conn: 0, tgid: 0, tid: 0, seq: 0, kind: kind as u16, len: len as u16 }
+}
+
+/// Counts the attempt, so that a record that does not fit leaves a gap. Two threads of one connection meet only at the
+/// hand-over; a number given twice there is no gap.
+#[inline(always)]
+fn next_seq(conn: u64) -> u32 {
+    match CONNS.get_ptr_mut(conn) {
+        // SAFETY: the pointer is into a live map value; hash values stay mapped for the program's run.
+        Some(state) => unsafe {
+            (*state).seq += 1;
+            (*state).seq
+        },
+        None => 0,
+    }
+}
+
+/// Writes a record without a tail.
+#[inline(always)]
+pub fn fixed<T>(record: &T, lost: Counter) {
+    // SAFETY: a reference is valid for its type's size; records have no padding (wrapwatch-common asserts it).
+    unsafe { raw(core::ptr::from_ref(record).cast(), size_of::<T>() as u64, lost) }
+}
+
+/// Writes a record with a tail of at most `MAX` bytes. `fill` copies the tail to where it is told and says how long it is; `body` makes the fixed part for that
+/// length, `header` included, which wants the whole record's length.
+#[inline(always)]
+pub fn with_tail<T, const MAX: u64>(
+    lost: Counter,
+    fill: impl FnOnce(*mut u8) -> u64,
+    body: impl FnOnce(u16, usize) -> T,
+) {
+    const { assert!(size_of::<T>() + MAX as usize <= RECORD_MAX, "the record fits into the scratch") };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    let start = scratch.cast::<u8>();
+    // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above).
+    unsafe {
+        let n = user::bound::<MAX>(fill(start.add(size_of::<T>())));
+        let len = size_of::<T>() as u64 + n;
+        scratch.cast::<T>().write(body(n as u16, len as usize));
+        raw(start, len, lost);
+    }
+}
+
+/// Writes `len` bytes.
+///
+/// # Safety
+/// `record` must be valid for `len` bytes; the verifier checks it as well.
+#[inline(always)]
+unsafe fn raw(record: *const u8, len: u64, lost: Counter) {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let flags = if waiting >= u64::from(WAKE_BYTES.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: the map is a ring buffer; the caller vouches for the bytes.
+    let failed = unsafe {
+        bpf_ringbuf_output(
+            core::ptr::addr_of!(EVENTS).cast_mut().cast(),
+            record.cast_mut().cast(),
+            len,
+            u64::from(flags),
+        )
+    } != 0;
+    count(if failed { lost } else { Counter::Records });
+}

@@ -1,2 +1,0 @@
-//! Kernel side.
-#![no_std]

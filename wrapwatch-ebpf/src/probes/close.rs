@@ -1,0 +1,47 @@
+//! `close`, `shutdown`: at enter, for the number can be in use again before `close` returns.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use wrapwatch_common::{
+    counters::Counter,
+    maps::Watch,
+    records::{Class, Close, Kind, Shutdown},
+};
+
+use crate::{args, emit, rule, watch};
+
+#[tracepoint]
+pub fn sys_enter_close(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    if let Some(watched) = watch::watched(fd) {
+        closed(fd, &watched);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn sys_enter_shutdown(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    if watched.class != Class::Accepted as u8 || !watch::open(watched.conn) {
+        return 0;
+    }
+    let hdr = emit::header(Kind::Shutdown, watched.conn, emit::now(), size_of::<Shutdown>());
+    emit::fixed(&Shutdown { hdr, fd, how: args::arg!(&ctx, 1) as i32 }, Counter::LostOther);
+    0
+}
+
+/// A watched descriptor goes; also called when `dup2` puts another in its place.
+#[inline(always)]
+pub fn closed(fd: i32, watched: &Watch) {
+    watch::unwatch(fd);
+    let Some(conn) = watch::owner(watched) else { return };
+    if watched.class == Class::File as u8 {
+        rule::note(conn);
+    }
+    let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
+    let record = Close { hdr, run_delay_ns: emit::run_delay(), fd, class: watched.class, pad: [0; 3] };
+    emit::fixed(&record, Counter::LostFile);
+    if watched.class == Class::Accepted as u8 {
+        watch::close_conn(conn);
+    }
+}

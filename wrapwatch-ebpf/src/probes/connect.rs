@@ -1,0 +1,120 @@
+//! `connect` by a thread that works for a connection: what the socket is for shows here.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use wrapwatch_common::{
+    counters::Counter,
+    maps::Watch,
+    records::{Addr, Class, Connect, Kind},
+};
+
+use crate::{
+    args, emit,
+    maps::{Inflight, call},
+    rule, sockaddr, user, watch,
+};
+
+/// `SOCK_STREAM`
+const SOCK_STREAM: u8 = 1;
+/// Longest path of a unix socket (`sun_path`, unix(7)).
+const UNIX_PATH_MAX: u64 = 108;
+/// Size of `sun_family` in front of it.
+const UNIX_PATH_AT: u64 = 2;
+
+#[tracepoint]
+pub fn sys_enter_connect(ctx: TracePointContext) -> u32 {
+    let Some(conn) = watch::working_for() else { return 0 };
+    let fd = args::fd(&ctx);
+    let watched = watch::watched(fd).unwrap_or_default();
+    if watched.class != Class::Accepted as u8 {
+        watch::remember(call::CONNECT, fd, conn, args::arg!(&ctx, 1), args::arg!(&ctx, 2), watched);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn sys_exit_connect(ctx: TracePointContext) -> u32 {
+    let Some(call) = watch::recall(call::CONNECT) else { return 0 };
+    let ts = emit::now();
+    connected(&call, &sockaddr::read(call.ptr), ts, args::ret(&ctx) as i32);
+    0
+}
+
+/// What a socket is for, by where it goes.
+#[inline(always)]
+pub fn classify(addr: &Addr, sock_type: u8) -> Class {
+    if addr.family == sockaddr::AF_UNIX {
+        Class::Unix
+    } else if addr.port == 53 {
+        Class::Dns
+    } else if addr.port == 113 && sock_type == SOCK_STREAM {
+        Class::Ident
+    } else {
+        Class::Other
+    }
+}
+
+/// Watches the socket under its class and writes the record; also for the `sendto` that names an unconnected socket's destination.
+#[inline(always)]
+pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
+    let class = classify(addr, call.sock_type);
+    watch::watch(call.fd, call.conn, class, call.sock_type);
+    if class as u8 == Class::Dns as u8 || class as u8 == Class::Ident as u8 {
+        rule::note(call.conn);
+    }
+    let run_delay_ns = emit::run_delay();
+    emit::with_tail::<Connect, UNIX_PATH_MAX>(
+        Counter::LostConnect,
+        |tail| match addr.family {
+            // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
+            sockaddr::AF_UNIX => unsafe { unix_path(tail, call.ptr + UNIX_PATH_AT, call.aux) },
+            _ => 0,
+        },
+        |path_len, len| Connect {
+            hdr: emit::header(Kind::Connect, call.conn, ts, len),
+            enter_ns: call.enter_ns,
+            run_delay_ns,
+            addr: *addr,
+            fd: call.fd,
+            ret,
+            class: class as u8,
+            sock_type: call.sock_type,
+            path_len,
+            pad: 0,
+        },
+    );
+}
+
+/// Copies a unix socket's path. A file's path ends at its NUL, and what the caller's buffer holds behind it is nobody's business; an abstract
+/// name begins with one and is as long as the call says (unix(7)).
+///
+/// # Safety
+/// `dst` must have room for `UNIX_PATH_MAX + 1` bytes.
+#[inline(always)]
+unsafe fn unix_path(dst: *mut u8, path: u64, addr_len: u64) -> u64 {
+    // SAFETY: the caller vouches for the room.
+    unsafe {
+        match user::read::<u8>(path) {
+            Some(0) if addr_len > UNIX_PATH_AT => {
+                user::copy::<UNIX_PATH_MAX>(dst, path, addr_len - UNIX_PATH_AT)
+            }
+            Some(first) if first != 0 => user::copy_str::<{ UNIX_PATH_MAX as u32 + 1 }>(dst, path),
+            _ => 0,
+        }
+    }
+}
+
+/// The state that [`connected`] needs when there is no `connect`.
+#[inline(always)]
+pub fn as_call(fd: i32, conn: u64, ts: u64, watched: &Watch) -> Inflight {
+    Inflight {
+        enter_ns: ts,
+        conn,
+        ptr: 0,
+        aux: 0,
+        fd,
+        call: call::CONNECT,
+        class: watched.class,
+        sock_type: watched.sock_type,
+        pad: 0,
+    }
+}

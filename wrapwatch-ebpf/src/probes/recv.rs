@@ -1,0 +1,150 @@
+//! `read`, `recvfrom`, `recvmsg`, `recvmmsg` on watched descriptors: DNS answers, and how long a call on anything else took. What is read
+//! from an accepted socket is never looked at.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use wrapwatch_common::{
+    counters::Counter,
+    records::{Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
+};
+
+use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
+use crate::{
+    args, emit,
+    maps::{Inflight, call},
+    sockaddr, user, watch,
+};
+
+/// `EAGAIN`: nothing came, nothing happened.
+const EAGAIN: i64 = 11;
+
+#[tracepoint]
+pub fn sys_enter_read(ctx: TracePointContext) -> u32 {
+    enter(&ctx, call::READ, 0)
+}
+
+#[tracepoint]
+pub fn sys_enter_recvfrom(ctx: TracePointContext) -> u32 {
+    enter(&ctx, call::READ, args::arg!(&ctx, 4))
+}
+
+#[tracepoint]
+pub fn sys_enter_recvmsg(ctx: TracePointContext) -> u32 {
+    enter(&ctx, call::RECVMSG, 0)
+}
+
+#[tracepoint]
+pub fn sys_enter_recvmmsg(ctx: TracePointContext) -> u32 {
+    enter(&ctx, call::RECVMMSG, 0)
+}
+
+#[tracepoint]
+pub fn sys_exit_read(ctx: TracePointContext) -> u32 {
+    exit_buffer(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_recvfrom(ctx: TracePointContext) -> u32 {
+    exit_buffer(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_recvmsg(ctx: TracePointContext) -> u32 {
+    let Some(call) = watch::recall(call::RECVMSG) else { return 0 };
+    let ret = args::ret(&ctx);
+    if let Some((base, name)) = message(&call, ret, call.ptr) {
+        payload(&call, base, ret as u64, name, 0);
+    } else {
+        io(&call, ret);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn sys_exit_recvmmsg(ctx: TracePointContext) -> u32 {
+    let Some(call) = watch::recall(call::RECVMMSG) else { return 0 };
+    let ret = args::ret(&ctx);
+    if call.class != Class::Dns as u8 || ret <= 0 {
+        io(&call, ret);
+        return 0;
+    }
+    for index in 0..MMSG_MAX {
+        if index as i64 >= ret {
+            break;
+        }
+        let at = call.ptr + index * MMSGHDR_SIZE;
+        let Some(len) = user::read::<u32>(at + MMSG_LEN_AT) else { break };
+        let Some((base, name)) = message(&call, i64::from(len), at) else { break };
+        payload(&call, base, u64::from(len), name, index as u16);
+    }
+    0
+}
+
+#[inline(always)]
+fn enter(ctx: &TracePointContext, sort: u8, name: u64) -> u32 {
+    let fd = args::fd(ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    if watched.class == Class::Accepted as u8 {
+        return 0;
+    }
+    if let Some(conn) = watch::owner(&watched) {
+        watch::remember(sort, fd, conn, args::arg!(ctx, 1), name, watched);
+    }
+    0
+}
+
+#[inline(always)]
+fn exit_buffer(ctx: &TracePointContext) -> u32 {
+    let Some(call) = watch::recall(call::READ) else { return 0 };
+    let ret = args::ret(ctx);
+    if call.class == Class::Dns as u8 && ret > 0 {
+        payload(&call, call.ptr, ret as u64, call.aux, 0);
+    } else {
+        io(&call, ret);
+    }
+    0
+}
+
+/// Buffer and address of a DNS message that came in by `recvmsg`.
+#[inline(always)]
+fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
+    if call.class != Class::Dns as u8 || ret <= 0 {
+        return None;
+    }
+    let msg = user::read::<MsgHdr>(msg)?;
+    Some((user::read::<u64>(msg.iov)?, msg.name))
+}
+
+#[inline(always)]
+fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
+    let ts = emit::now();
+    let addr = sockaddr::read(name);
+    let run_delay_ns = emit::run_delay();
+    emit::with_tail::<Payload, { PAYLOAD_MAX as u64 }>(
+        Counter::LostPayload,
+        // SAFETY: there is room for PAYLOAD_MAX bytes, the longest record's tail.
+        |tail| unsafe { user::copy::<{ PAYLOAD_MAX as u64 }>(tail, base, full_len) },
+        |payload_len, len| Payload {
+            hdr: emit::header(Kind::Recv, call.conn, ts, len),
+            enter_ns: call.enter_ns,
+            run_delay_ns,
+            addr,
+            fd: call.fd,
+            full_len: full_len as u32,
+            payload_len,
+            index,
+            sock_type: call.sock_type,
+            pad: [0; 3],
+        },
+    );
+}
+
+#[inline(always)]
+fn io(call: &Inflight, ret: i64) {
+    if call.class == Class::Dns as u8 && ret == -EAGAIN {
+        return;
+    }
+    let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());
+    let record =
+        Io { hdr, enter_ns: call.enter_ns, ret, fd: call.fd, op: OP_READ, class: call.class, pad: 0 };
+    emit::fixed(&record, Counter::LostFile);
+}

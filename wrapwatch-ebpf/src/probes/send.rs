@@ -1,0 +1,236 @@
+//! `write`, `writev`, `sendto`, `sendmsg`, `sendmmsg` on watched descriptors: the first packet of a connection, DNS queries, and how long
+//! a call on anything else took.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use wrapwatch_common::{
+    counters::Counter,
+    maps::Watch,
+    records::{Addr, Class, FIRST_PACKET_MAX, FirstPacket, Io, Kind, OP_WRITE, PAYLOAD_MAX, Payload},
+};
+
+use super::connect;
+use crate::{args, emit, maps::call, sockaddr, user, watch};
+
+/// `struct iovec`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IoVec {
+    base: u64,
+    len: u64,
+}
+
+/// The beginning of `struct msghdr` (recvmsg(2), x86-64 and arm64).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MsgHdr {
+    pub name: u64,
+    pub name_len: u64,
+    pub iov: u64,
+    pub iov_len: u64,
+}
+
+/// Size of `struct mmsghdr`, and where its `msg_len` is.
+pub const MMSGHDR_SIZE: u64 = 64;
+/// See [`MMSGHDR_SIZE`].
+pub const MMSG_LEN_AT: u64 = 56;
+/// Messages of one call that are looked at: glibc sends A and AAAA together.
+pub const MMSG_MAX: u64 = 2;
+/// Bytes of a message that are recorded.
+const MAX: u64 = PAYLOAD_MAX as u64;
+/// Bytes of the length in front of a DNS message over TCP (RFC 1035, 4.2.2).
+const FRAME: u64 = 2;
+
+#[tracepoint]
+pub fn sys_enter_write(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    buffer(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), 0)
+}
+
+#[tracepoint]
+pub fn sys_enter_sendto(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    buffer(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), args::arg!(&ctx, 4))
+}
+
+#[tracepoint]
+pub fn sys_enter_writev(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    vector(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), 0, 0)
+}
+
+#[tracepoint]
+pub fn sys_enter_sendmsg(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    let Some(msg) = user::read::<MsgHdr>(args::arg!(&ctx, 1)) else { return 0 };
+    vector(fd, &watched, msg.iov, msg.iov_len, msg.name, 0)
+}
+
+#[tracepoint]
+pub fn sys_enter_sendmmsg(ctx: TracePointContext) -> u32 {
+    let fd = args::fd(&ctx);
+    let Some(watched) = watch::watched(fd) else { return 0 };
+    let messages = args::arg!(&ctx, 1);
+    let count = args::arg!(&ctx, 2);
+    for index in 0..MMSG_MAX {
+        if index >= count {
+            break;
+        }
+        let Some(msg) = user::read::<MsgHdr>(messages + index * MMSGHDR_SIZE) else { break };
+        vector(fd, &watched, msg.iov, msg.iov_len, msg.name, index as u16);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn sys_exit_write(ctx: TracePointContext) -> u32 {
+    exit(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
+    exit(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_writev(ctx: TracePointContext) -> u32 {
+    exit(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
+    exit(&ctx)
+}
+
+#[tracepoint]
+pub fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
+    exit(&ctx)
+}
+
+/// One buffer, with a destination where the call names one.
+#[inline(always)]
+fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) -> u32 {
+    sent(fd, watched, IoVec { base, len }, None, name, 0)
+}
+
+/// Several buffers: the first, and the second where the first is only the frame of a DNS message over TCP.
+#[inline(always)]
+fn vector(fd: i32, watched: &Watch, iov: u64, count: u64, name: u64, index: u16) -> u32 {
+    let Some(first) = user::read::<IoVec>(iov) else { return 0 };
+    let second = if count > 1 && first.len == FRAME { user::read::<IoVec>(iov + 16) } else { None };
+    sent(fd, watched, first, second, name, index)
+}
+
+#[inline(always)]
+fn sent(fd: i32, watched: &Watch, first: IoVec, second: Option<IoVec>, name: u64, index: u16) -> u32 {
+    if watched.class == Class::Accepted as u8 {
+        first_packet(fd, watched, first);
+        return 0;
+    }
+    let Some(conn) = watch::owner(watched) else { return 0 };
+    let ts = emit::now();
+    let mut class = watched.class;
+    let addr = sockaddr::read(name);
+    if class == Class::Socket as u8 && addr.family != 0 {
+        connect::connected(&connect::as_call(fd, conn, ts, watched), &addr, ts, 0);
+        class = connect::classify(&addr, watched.sock_type) as u8;
+    }
+    if class == Class::Dns as u8 {
+        payload(fd, conn, watched.sock_type, first, second, addr, index, ts);
+    }
+    if index == 0 {
+        watch::remember(call::WRITE, fd, conn, 0, 0, Watch { class, ..*watched });
+    }
+    0
+}
+
+/// The story ends here: what follows on this socket is the client's business.
+#[inline(always)]
+fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
+    watch::unwatch(fd);
+    if !watch::open(watched.conn) {
+        return;
+    }
+    let ts = emit::now();
+    let mut bytes = [0_u8; FIRST_PACKET_MAX];
+    let n = if first.len >= FIRST_PACKET_MAX as u64 {
+        match user::read::<[u8; FIRST_PACKET_MAX]>(first.base) {
+            Some(read) => {
+                bytes = read;
+                FIRST_PACKET_MAX as u8
+            }
+            None => 0,
+        }
+    } else {
+        0
+    };
+    let hdr = emit::header(Kind::FirstPacket, watched.conn, ts, size_of::<FirstPacket>());
+    let record = FirstPacket { hdr, fd, full_len: first.len as u32, bytes, n };
+    emit::fixed(&record, Counter::LostFirstPacket);
+    watch::close_conn(watched.conn);
+}
+
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, inlined: a structure would go over the program's small stack"
+)]
+fn payload(
+    fd: i32,
+    conn: u64,
+    sock_type: u8,
+    first: IoVec,
+    second: Option<IoVec>,
+    addr: Addr,
+    index: u16,
+    ts: u64,
+) {
+    let run_delay_ns = emit::run_delay();
+    let full_len = match second {
+        Some(second) => second.len + FRAME,
+        None => first.len,
+    };
+    emit::with_tail::<Payload, MAX>(
+        Counter::LostPayload,
+        // SAFETY: there is room for MAX bytes, the longest record's tail.
+        |tail| unsafe {
+            match second {
+                Some(second) => {
+                    user::copy::<FRAME>(tail, first.base, FRAME);
+                    user::copy::<{ MAX - FRAME }>(tail.add(FRAME as usize), second.base, second.len) + FRAME
+                }
+                None => user::copy::<MAX>(tail, first.base, first.len),
+            }
+        },
+        |payload_len, len| Payload {
+            hdr: emit::header(Kind::Send, conn, ts, len),
+            enter_ns: ts,
+            run_delay_ns,
+            addr,
+            fd,
+            full_len: full_len as u32,
+            payload_len,
+            index,
+            sock_type,
+            pad: [0; 3],
+        },
+    );
+}
+
+/// A DNS send that worked was told of at its enter.
+#[inline(always)]
+fn exit(ctx: &TracePointContext) -> u32 {
+    let Some(call) = watch::recall(call::WRITE) else { return 0 };
+    let ret = args::ret(ctx);
+    if call.class == Class::Dns as u8 && ret >= 0 {
+        return 0;
+    }
+    let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());
+    let record =
+        Io { hdr, enter_ns: call.enter_ns, ret, fd: call.fd, op: OP_WRITE, class: call.class, pad: 0 };
+    emit::fixed(&record, Counter::LostOther);
+    0
+}

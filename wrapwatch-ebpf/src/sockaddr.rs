@@ -1,0 +1,51 @@
+//! Socket addresses from user memory.
+
+use wrapwatch_common::records::Addr;
+
+use crate::user;
+
+/// `AF_UNIX`
+pub const AF_UNIX: u16 = 1;
+/// `AF_INET`
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`
+pub const AF_INET6: u16 = 10;
+
+/// No address.
+pub const NONE: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };
+
+/// An IPv4 address as IPv6 (RFC 4291, 2.5.5.2).
+#[inline(always)]
+pub fn v4_mapped(v4: [u8; 4]) -> [u8; 16] {
+    let mut ip = [0; 16];
+    ip[10] = 0xff;
+    ip[11] = 0xff;
+    ip[12] = v4[0];
+    ip[13] = v4[1];
+    ip[14] = v4[2];
+    ip[15] = v4[3];
+    ip
+}
+
+/// The address at `ptr`; [`NONE`] for a null pointer or one that cannot be read.
+#[inline(always)]
+pub fn read(ptr: u64) -> Addr {
+    if ptr == 0 {
+        return NONE;
+    }
+    let Some(family) = user::read::<u16>(ptr) else { return NONE };
+    if family == AF_INET {
+        // struct sockaddr_in: family, port, address.
+        let Some(raw) = user::read::<[u8; 8]>(ptr) else { return NONE };
+        let port = u16::from_be_bytes([raw[2], raw[3]]);
+        Addr { ip: v4_mapped([raw[4], raw[5], raw[6], raw[7]]), family, port, scope: 0 }
+    } else if family == AF_INET6 {
+        // struct sockaddr_in6: family, port, flow information, address, scope.
+        let Some(port) = user::read::<[u8; 2]>(ptr + 2) else { return NONE };
+        let Some(ip) = user::read::<[u8; 16]>(ptr + 8) else { return NONE };
+        let scope = user::read::<u32>(ptr + 24).unwrap_or(0);
+        Addr { ip, family, port: u16::from_be_bytes(port), scope }
+    } else {
+        Addr { family, ..NONE }
+    }
+}

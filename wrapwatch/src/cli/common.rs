@@ -1,0 +1,151 @@
+//! Options that several subcommands share: which processes, how long, how it is shown.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::host::process::Wanted;
+
+/// Which processes to look at.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Target (nothing: every mysqld and mariadbd)")]
+pub struct TargetArgs {
+    /// This process; may be given several times
+    #[arg(short, long = "pid", value_name = "PID", conflicts_with_all = ["comm", "unit"])]
+    pub pids: Vec<u32>,
+    /// Every process of this name
+    #[arg(long, value_name = "NAME", conflicts_with = "unit")]
+    pub comm: Option<String>,
+    /// The server of this systemd unit
+    #[arg(long, value_name = "NAME")]
+    pub unit: Option<String>,
+    /// Wait until there is one, and for the next one when it ends
+    #[arg(long)]
+    pub wait: bool,
+}
+
+impl TargetArgs {
+    /// As the library takes it.
+    pub fn wanted(&self) -> Wanted {
+        if !self.pids.is_empty() {
+            Wanted::Pids(self.pids.clone())
+        } else if let Some(comm) = &self.comm {
+            Wanted::Comm(comm.clone())
+        } else if let Some(unit) = &self.unit {
+            Wanted::Unit(unit.clone())
+        } else {
+            Wanted::Servers
+        }
+    }
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Options of everything that traces.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Which processes
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Stop after this time (60s, 10m, 1h)
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// From here on a connection is slow: its queries are shown, and a check this long is a stall
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    pub slow: Duration,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
+    #[arg(long)]
+    pub no_uprobes: bool,
+    /// Say less on stderr: only errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr; twice: what the kernel side does
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+impl Common {
+    /// Sends log lines to stderr. The kernel side logs only when asked to twice.
+    pub fn init_log(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => log::LevelFilter::Error,
+            (false, 0) => log::LevelFilter::Warn,
+            (false, 1) => log::LevelFilter::Info,
+            (false, _) => log::LevelFilter::Debug,
+        };
+        // aya tells of every feature it tries; that is its own debugging, not ours.
+        let _ = env_logger::Builder::new()
+            .filter_level(level)
+            .filter_module("aya", log::LevelFilter::Warn)
+            .target(env_logger::Target::Stderr)
+            .parse_default_env()
+            .try_init();
+    }
+
+    /// Whether the kernel side is to log.
+    pub const fn kernel_log(&self) -> bool {
+        self.verbose >= 2
+    }
+
+    /// `--slow` in nanoseconds.
+    pub fn slow_ns(&self) -> u64 {
+        u64::try_from(self.slow.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Color {
+    /// Whether stdout gets colours.
+    pub fn on(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                std::io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        }
+    }
+}
+
+/// A time such as `60s`, `100ms`, `1h 30m`.
+pub fn duration(text: &str) -> anyhow::Result<Duration> {
+    let parsed: SignedDuration =
+        text.parse().with_context(|| format!("{text:?} is not a time; write 60s, 100ms, 10m"))?;
+    if parsed.is_negative() || parsed.is_zero() {
+        bail!("a time must be more than nothing");
+    }
+    Ok(parsed.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("100ms").unwrap(), Duration::from_millis(100));
+        assert_eq!(duration("10m").unwrap(), Duration::from_mins(10));
+        for bad in ["", "0s", "-1s", "60", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `wrapwatch live`: follow connections as they come.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::{Common, output::Output};
+use crate::{
+    probe,
+    session::{Ended, Session, Settings},
+};
+
+/// Arguments of `live`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let common = &args.common;
+    common.init_log();
+    // Before any other thread: see there.
+    probe::check_capabilities()?;
+    probe::ensure_tracefs()?;
+    let settings = Settings {
+        wanted: common.target.wanted(),
+        wait: common.target.wait,
+        duration: common.duration,
+        slow_ns: common.slow_ns(),
+        uprobes: !common.no_uprobes,
+        probe: probe::Options { kernel_log: common.kernel_log(), ..probe::Options::default() },
+    };
+    let mut output = Output::new(common);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let end = runtime.block_on(Session::run(&settings, &mut output))?;
+    if end.why == Ended::TargetsGone {
+        output.say("every target has exited");
+    }
+    Ok(ExitCode::SUCCESS)
+}

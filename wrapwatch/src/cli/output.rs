@@ -1,0 +1,99 @@
+//! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
+
+use std::io::{self, BufWriter, Stdout, Write as _, stdout};
+
+use super::Common;
+use crate::{
+    model::Line,
+    render::{
+        json,
+        text::{Text, escape},
+    },
+    session::{Notice, Sink, Tracee},
+};
+
+/// Width where stdout is no terminal.
+const WIDTH: usize = 80;
+
+/// The command's output.
+pub struct Output {
+    out: BufWriter<Stdout>,
+    json: bool,
+    quiet: bool,
+    text: Text,
+    /// Whether the columns were explained.
+    explained: bool,
+}
+
+impl Output {
+    /// As the options say.
+    pub fn new(common: &Common) -> Self {
+        let width = terminal_size().unwrap_or(WIDTH);
+        Self {
+            out: BufWriter::new(stdout()),
+            json: common.json,
+            quiet: common.quiet,
+            text: Text { width, color: common.color.on(), unicode: unicode(), slow_ns: common.slow_ns() },
+            explained: false,
+        }
+    }
+
+    /// A line on the run itself.
+    pub fn say(&self, message: &str) {
+        if !self.quiet {
+            eprintln!("wrapwatch: {message}");
+        }
+    }
+}
+
+impl Sink for Output {
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        if self.json {
+            json::write_line(&mut self.out, line)?;
+        } else {
+            if matches!(line, Line::Connection(_)) && !self.explained {
+                self.explained = true;
+                self.out.write_all(self.text.legend().as_bytes())?;
+            }
+            self.out.write_all(self.text.line(line).as_bytes())?;
+        }
+        // Whoever reads a pipe wants each line when it is there.
+        self.out.flush()
+    }
+
+    fn notice(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Waiting(wanted) => self.say(&format!("waiting for a {}", wanted.what())),
+            Notice::Watching(tracee) => self.say(&watching(tracee)),
+            Notice::Exited(info) => self.say(&format!("pid {} ({}) has exited", info.pid, escape(&info.comm))),
+            Notice::Replaced(info) => self.say(&format!(
+                "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
+                info.pid,
+                escape(&info.comm)
+            )),
+            Notice::Skipped(error) => self.say(&error.to_string()),
+        }
+    }
+}
+
+fn watching(tracee: &Tracee) -> String {
+    let mut message = format!("watching {} (pid {}) on", escape(&tracee.info.comm), tracee.info.pid);
+    for (i, listener) in tracee.listeners.iter().enumerate() {
+        message.push_str(if i == 0 { " " } else { ", " });
+        message.push_str(&listener.local.to_string());
+    }
+    message
+}
+
+fn terminal_size() -> Option<usize> {
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}
+
+/// Whether the terminal shows more than ASCII, by the locale (locale(7)).
+fn unicode() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .is_some_and(|value| value.to_ascii_uppercase().replace('-', "").contains("UTF8"))
+}

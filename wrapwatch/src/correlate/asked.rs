@@ -1,0 +1,118 @@
+//! One query and how it ended.
+//!
+//! `poll` is not traced, so giving up shows only by what the thread does next. glibc's resolver never waits less than a second (`send_dg`
+//! in resolv/res_send.c), so one that went on sooner without an answer was told to: an ICMP error, a refused connect.
+
+use crate::decode::dns::{self, Question};
+use crate::model::{KtimeNs, Query, QueryOutcome, Transport};
+
+use super::seqs::Seqs;
+use super::servers::{ServerId, Servers};
+
+/// A second, less what timers may be early by.
+const SHORTEST_WAIT_NS: u64 = 950_000_000;
+
+/// How waiting for an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has not.
+    Pending,
+    /// The thread went on without an answer; `seq` is the record that showed it. `error_seen`: an ICMP error of this server came just before.
+    WentOn { at: KtimeNs, seq: u32, error_seen: bool },
+    /// A call said that it failed.
+    Failed { at: KtimeNs },
+    /// A call said that it took too long.
+    TimedOut { at: KtimeNs },
+    /// Answered.
+    Answered { at: KtimeNs },
+}
+
+impl End {
+    pub(super) const fn at(self) -> Option<KtimeNs> {
+        match self {
+            Self::Pending => None,
+            Self::WentOn { at, .. } | Self::Failed { at } | Self::TimedOut { at } | Self::Answered { at } => {
+                Some(at)
+            }
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub rcode: u8,
+    pub truncated: bool,
+    /// A record of the type asked for is there.
+    pub usable: bool,
+    pub data: Vec<String>,
+}
+
+/// A query.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Index of its lookup.
+    pub lookup: usize,
+    pub tid: u32,
+    pub fd: i32,
+    pub server: ServerId,
+    pub transport: Transport,
+    pub id: Option<u16>,
+    pub question: Option<Question>,
+    /// `None`: only its answer was seen.
+    pub sent: Option<KtimeNs>,
+    /// `sent` is when the trace began: it was pending then.
+    pub seeded: bool,
+    pub sent_seq: u32,
+    pub end: End,
+    pub answer: Option<Answer>,
+}
+
+impl Asked {
+    /// When it began, as far as known.
+    pub(super) fn began(&self) -> KtimeNs {
+        self.sent.or(self.end.at()).unwrap_or_default()
+    }
+
+    /// It was pending when the trace began, and nothing of it was seen yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.seeded && self.end == End::Pending
+    }
+
+    /// How it ended. `answered_meanwhile`: the thread had got another answer to the same lookup, so going on says nothing about this server.
+    pub(super) fn outcome(&self, seqs: &Seqs, answered_meanwhile: bool) -> QueryOutcome {
+        match self.end {
+            End::Pending => QueryOutcome::Unseen,
+            End::Answered { .. } => QueryOutcome::Answered,
+            End::TimedOut { .. } => QueryOutcome::Timeout,
+            End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
+            End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
+            End::WentOn { error_seen: true, .. } => QueryOutcome::Unreachable,
+            End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
+            End::WentOn { .. } if answered_meanwhile => QueryOutcome::Unseen,
+            End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,
+        }
+    }
+
+    /// As it is told, times from `accepted`.
+    pub(super) fn tell(&self, outcome: QueryOutcome, accepted: KtimeNs, servers: &Servers) -> Query {
+        let waited = match (self.sent, self.end.at()) {
+            (Some(sent), Some(at)) if !self.seeded && outcome != QueryOutcome::Unseen => Some(at.since(sent)),
+            _ => None,
+        };
+        let answer = self.answer.as_ref();
+        Query {
+            server: servers.text(self.server).to_owned(),
+            transport: self.transport,
+            id: self.id,
+            qtype: self.question.as_ref().map(|question| dns::qtype_text(question.qtype)),
+            qname: self.question.as_ref().map(|question| question.name.clone()),
+            at_ns: self.began().since(accepted),
+            rtt_ns: waited,
+            outcome,
+            rcode: answer.map(|answer| dns::rcode_text(answer.rcode)),
+            answers: answer.map(|answer| answer.data.clone()).unwrap_or_default(),
+            truncated: answer.is_some_and(|answer| answer.truncated),
+        }
+    }
+}

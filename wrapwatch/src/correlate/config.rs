@@ -1,0 +1,170 @@
+//! What the correlator is told from outside: clocks, what can be seen, the targets, and how much it may remember.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::ClockPair;
+
+/// Settings of a [`super::Correlator`].
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Turns event times into wall-clock times; see [`super::Correlator::set_clock`].
+    pub clock: ClockPair,
+    /// Whether `sock:inet_sock_set_state` is attached. Where it is not, a missing handshake is a known degradation and does not
+    /// make a connection incomplete.
+    pub sees_handshakes: bool,
+    /// Bounds of its memory.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Everything attached, the usual bounds.
+    pub const fn new(clock: ClockPair) -> Self {
+        Self { clock, sees_handshakes: true, limits: Limits::DEFAULT }
+    }
+}
+
+/// How much is remembered. What goes over a bound is counted in [`super::Stats`] and makes the connections it touches incomplete.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections that have not sent their first packet yet.
+    pub open: usize,
+    /// Handshakes whose connection was not accepted yet.
+    pub handshakes: usize,
+    /// Accept threads.
+    pub threads: usize,
+    /// Finished checks remembered for each accept thread: a wait behind more of them than this is told in part.
+    pub history: usize,
+    /// Queries of one connection.
+    pub queries: usize,
+    /// Files, sockets and other things used by one connection, each.
+    pub uses: usize,
+    /// Waits and calls of one check that are kept apart.
+    pub spans: usize,
+    /// Nameservers told apart.
+    pub servers: usize,
+    /// Unix sockets of the targets whose path is remembered.
+    pub unix_sockets: usize,
+}
+
+impl Limits {
+    /// Enough for a server with thousands of threads; some tens of MB when all of it is full.
+    pub const DEFAULT: Self = Self {
+        open: 4096,
+        handshakes: 16384,
+        threads: 64,
+        history: 4096,
+        queries: 64,
+        uses: 64,
+        spans: 512,
+        servers: 1024,
+        unix_sockets: 4096,
+    };
+}
+
+/// What a listening descriptor listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix,
+}
+
+/// A traced process.
+#[derive(Clone, Debug, Default)]
+pub struct TargetInfo {
+    /// Inode of its network namespace; 0 where it is not known.
+    pub netns: u32,
+    /// Its listeners by descriptor. May lack some: they then match by the client's address alone.
+    pub listeners: BTreeMap<i32, Listener>,
+    /// Paths of its tables as it opens them (`hosts_allow_table`, `hosts_deny_table`).
+    pub tables: TablePaths,
+    /// The longest that its resolver waits for one answer, see [`longest_wait_ns`]. Time beyond it cannot be the nameserver's fault: the thread
+    /// was not running. `None` where resolv.conf is not known.
+    pub resolver_wait_ns: Option<u64>,
+}
+
+/// Paths of the two tables.
+#[derive(Clone, Debug)]
+pub struct TablePaths {
+    /// `/etc/hosts.allow` unless the program changed it.
+    pub allow: Arc<str>,
+    /// `/etc/hosts.deny` unless the program changed it.
+    pub deny: Arc<str>,
+}
+
+impl Default for TablePaths {
+    fn default() -> Self {
+        Self { allow: "/etc/hosts.allow".into(), deny: "/etc/hosts.deny".into() }
+    }
+}
+
+/// The longest wait for one answer that glibc's resolver makes with these settings of resolv.conf(5): for server i (from 0) it is
+/// max(1 s, `timeout` << i, divided by the number of servers for i > 0), the same in every round (glibc, `send_dg` in resolv/res_send.c).
+pub fn longest_wait_ns(timeout_s: u32, servers: u32) -> u64 {
+    let servers = servers.clamp(1, 3);
+    let timeout = u64::from(timeout_s.clamp(1, 30));
+    let waits = (0..servers).map(|i| {
+        let wait = timeout << i;
+        (if i > 0 { wait / u64::from(servers) } else { wait }).max(1)
+    });
+    waits.max().unwrap_or(timeout) * 1_000_000_000
+}
+
+/// The lines of a table as it was at some time, to quote rules from.
+#[derive(Clone, Debug, Default)]
+pub struct TableText {
+    lines: Vec<Box<str>>,
+}
+
+/// Longest quotation of a rule, in bytes.
+const RULE_TEXT_MAX: usize = 1024;
+
+impl TableText {
+    /// From the file's content.
+    pub fn new(content: &str) -> Self {
+        Self { lines: content.lines().map(Into::into).collect() }
+    }
+
+    /// The rule whose last line is `line` (from 1): libwrap joins lines that end in a backslash and counts them all
+    /// (`xgets` in libwrap's misc.c).
+    pub fn rule(&self, line: u32) -> Option<String> {
+        let last = usize::try_from(line).ok()?.checked_sub(1)?;
+        self.lines.get(last)?;
+        let first = (0..last).rev().find(|&i| !self.lines[i].ends_with('\\')).map_or(0, |i| i + 1);
+        let mut text = String::new();
+        for part in &self.lines[first..=last] {
+            text.push_str(part.strip_suffix('\\').unwrap_or(part));
+        }
+        let mut text = text.trim().to_owned();
+        if text.len() > RULE_TEXT_MAX {
+            text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_quoted_with_its_continuation_lines() {
+        let text = TableText::new("# comment\nmysqld: .corp.example \\\n  192.168. \\\n  10.77.\nALL: ALL\n");
+        assert_eq!(text.rule(4).as_deref(), Some("mysqld: .corp.example   192.168.   10.77."));
+        assert_eq!(text.rule(5).as_deref(), Some("ALL: ALL"));
+        assert_eq!(text.rule(0), None);
+        assert_eq!(text.rule(6), None);
+    }
+
+    #[test]
+    fn the_longest_wait_is_glibcs() {
+        let seconds = |timeout, servers| longest_wait_ns(timeout, servers) / 1_000_000_000;
+        // Measured retry spacing with the default of 5 s: 5; 5, 5; 5, 3, 6.
+        assert_eq!([seconds(5, 1), seconds(5, 2), seconds(5, 3)], [5, 5, 6]);
+        assert_eq!([seconds(1, 1), seconds(1, 2), seconds(1, 3)], [1, 1, 1]);
+        assert_eq!(seconds(u32::MAX, u32::MAX), 40);
+    }
+}

@@ -1,0 +1,110 @@
+//! Time in which an accept thread could have run and had no CPU.
+//!
+//! An answer that has arrived waits for its thread to be scheduled, and looks like a slow nameserver. The scheduler counts this time for each thread
+//! (`run_delay`, the second number of /proc/PID/task/TID/schedstat); sampled now and then, it says how much of each interval is
+//! not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
+//! ends of the waits in that interval: blaming nobody is better than blaming the wrong one.
+
+use std::collections::VecDeque;
+
+use crate::model::{KtimeNs, StallCause};
+
+use super::parts::Span;
+
+/// Samples remembered of a thread: at ten a second an hour's check.
+const SAMPLES_MAX: usize = 36_000;
+/// An interval with at least this share of delay, in percent, is nothing but delay.
+const MOSTLY_PERCENT: u64 = 90;
+
+/// Delays of one thread, by interval.
+#[derive(Debug, Default)]
+pub(super) struct RunDelays {
+    last: Option<(KtimeNs, u64)>,
+    delays: VecDeque<(KtimeNs, KtimeNs, u64)>,
+}
+
+impl RunDelays {
+    /// Takes a sample of the thread's count.
+    pub(super) fn sample(&mut self, at: KtimeNs, total_ns: u64) {
+        if let Some((from, before)) = self.last.replace((at, total_ns)) {
+            let delay = total_ns.saturating_sub(before).min(at.since(from));
+            if delay > 0 {
+                if self.delays.len() >= SAMPLES_MAX {
+                    self.delays.pop_front();
+                }
+                self.delays.push_back((from, at, delay));
+            }
+        }
+    }
+
+    /// What ended before `at` is not asked for any more.
+    pub(super) fn forget_before(&mut self, at: KtimeNs) {
+        while self.delays.front().is_some_and(|&(_, to, _)| to <= at) {
+            self.delays.pop_front();
+        }
+    }
+
+    /// Stretches without CPU between `from` and `to`, given the waits and calls in it.
+    pub(super) fn spans(&self, waits: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
+        let mut off = Vec::new();
+        for &(began, ended, delay) in
+            self.delays.iter().filter(|(began, ended, _)| *began < to && *ended > from)
+        {
+            let (began_in, ended_in) = (began.max(from), ended.min(to));
+            if delay.saturating_mul(100) >= ended.since(began).saturating_mul(MOSTLY_PERCENT) {
+                off.push(Span { from: began_in, to: ended_in, cause: StallCause::OffCpu, server: None });
+                continue;
+            }
+            let mut left = delay;
+            let mut inside: Vec<Span> =
+                waits.iter().filter_map(|wait| wait.within(began_in, ended_in)).collect();
+            inside.sort_unstable_by_key(|wait| std::cmp::Reverse((wait.to, wait.ns())));
+            for wait in inside {
+                let ns = wait.ns().min(left);
+                if ns == 0 {
+                    break;
+                }
+                left -= ns;
+                let from = KtimeNs(wait.to.0.saturating_sub(ns));
+                off.push(Span { from, to: wait.to, cause: StallCause::OffCpu, server: None });
+            }
+        }
+        off
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn dns(from: u64, to: u64) -> Span {
+        Span { from: KtimeNs(from * MS), to: KtimeNs(to * MS), cause: StallCause::Dns, server: None }
+    }
+
+    fn off(delays: &RunDelays, waits: &[Span]) -> Vec<(u64, u64)> {
+        let spans = delays.spans(waits, KtimeNs(0), KtimeNs(1000 * MS));
+        spans.iter().map(|span| (span.from.0 / MS, span.to.0 / MS)).collect()
+    }
+
+    #[test]
+    fn a_delay_is_taken_from_the_ends_of_the_waits() {
+        let mut delays = RunDelays::default();
+        delays.sample(KtimeNs(0), 5 * MS);
+        delays.sample(KtimeNs(100 * MS), 35 * MS);
+        assert_eq!(off(&delays, &[dns(10, 30), dns(40, 60)]), [(40, 60), (20, 30)]);
+        assert_eq!(off(&delays, &[]), []);
+    }
+
+    #[test]
+    fn a_thread_that_never_ran_waited_for_nobody() {
+        let mut delays = RunDelays::default();
+        delays.sample(KtimeNs(0), 0);
+        delays.sample(KtimeNs(100 * MS), 95 * MS);
+        delays.sample(KtimeNs(200 * MS), 95 * MS);
+        assert_eq!(off(&delays, &[dns(150, 180)]), [(0, 100)]);
+        delays.forget_before(KtimeNs(100 * MS));
+        assert_eq!(off(&delays, &[]), []);
+    }
+}

@@ -1,0 +1,306 @@
+//! Taking events: who they belong to.
+
+use wrapwatch_common::maps::{thread_key, watch_key};
+use wrapwatch_common::records as abi;
+
+use crate::decode::Event;
+use crate::decode::addr::{is_unix, socket_addr};
+use crate::model::KtimeNs;
+
+use super::check::PathKind;
+use super::handshakes::{Found, Step, Wanted, step};
+use super::story::{Birth, Client, Story};
+use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST};
+
+impl Correlator {
+    /// Takes an event.
+    pub fn push(&mut self, event: &Event<'_>) {
+        self.stats.events += 1;
+        let at = KtimeNs(event.header().ts_ns);
+        self.run_delay(event);
+        match event {
+            Event::SockState(rec) => self.sock_state(rec),
+            Event::SockError(rec) => {
+                if let Some(server) = socket_addr(&rec.peer) {
+                    self.shared.sock_errors.push(server, at);
+                }
+            }
+            Event::Accept(rec) => self.accept(rec),
+            Event::Exec(rec) => {
+                self.process_gone(
+                    rec.hdr.tgid,
+                    "the server process was replaced by another program (twist?)",
+                );
+            }
+            Event::Exit(rec) if rec.leader != 0 => {
+                self.process_gone(rec.hdr.tgid, "the server process ended");
+            }
+            Event::Exit(rec) => self.thread_gone(rec),
+            _ => self.connection_event(event),
+        }
+        self.advance(at);
+    }
+
+    /// Records at the ends of waits carry the scheduler's count.
+    fn run_delay(&mut self, event: &Event<'_>) {
+        let total_ns = match event {
+            Event::Connect(rec, _) => rec.run_delay_ns,
+            Event::Send(rec, _) | Event::Recv(rec, _) => rec.run_delay_ns,
+            Event::Close(rec) => rec.run_delay_ns,
+            _ => 0,
+        };
+        if total_ns > 0 {
+            let hdr = event.header();
+            self.note_run_delay(hdr.tgid, hdr.tid, KtimeNs(hdr.ts_ns), total_ns);
+        }
+    }
+
+    fn sock_state(&mut self, rec: &abi::SockState) {
+        let at = KtimeNs(rec.hdr.ts_ns);
+        match step(rec.old, rec.new) {
+            Step::Established => {
+                self.socks.remove(&rec.sk);
+                if self.may_be_ours(rec.netns) {
+                    self.handshakes.establish(rec);
+                }
+            }
+            Step::Left(how) => match self.socks.get(&rec.sk).and_then(|conn| self.open.get_mut(conn)) {
+                Some(story) => story.note_left(how, at),
+                None => self.handshakes.left(rec.sk, how, at),
+            },
+            Step::ServerClosed => self.handshakes.remove(rec.sk),
+            Step::Nothing => {}
+        }
+    }
+
+    /// Whether a socket of this namespace can be one of a target's.
+    fn may_be_ours(&self, netns: u32) -> bool {
+        let mut ours = self.shared.targets.values().map(|target| target.info.netns);
+        netns == 0 || self.shared.targets.is_empty() || ours.any(|ours| ours == 0 || ours == netns)
+    }
+
+    fn accept(&mut self, rec: &abi::Accept) {
+        let hdr = &rec.hdr;
+        if hdr.conn == 0 {
+            self.stats.strays += 1;
+            return;
+        }
+        self.stats.accepts += 1;
+        let at = KtimeNs(hdr.ts_ns);
+        self.end_unseen(hdr.conn, "its number was given again");
+        self.make_room();
+        let mut story = Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at);
+        story.seqs.insert(hdr.seq);
+        self.identify(&mut story, rec);
+        self.hold(&mut story);
+        if story.sk != 0 {
+            self.socks.insert(story.sk, story.conn);
+        }
+        let same_fd = self.fds.insert(watch_key(hdr.tgid, rec.fd), hdr.conn);
+        self.open.insert(hdr.conn, Box::new(story));
+        // One that has ended waits only to be told; its number is free for others.
+        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| !story.is_told())) {
+            self.end_unseen(old, "its end was not seen");
+        }
+    }
+
+    /// Tells a connection that cannot go on any more.
+    fn end_unseen(&mut self, conn: u64, why: &'static str) {
+        if let Some(story) = self.open.get_mut(&conn) {
+            if !story.is_told() {
+                story.miss(why);
+            }
+            self.conclude(conn, false);
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.open.len() < self.shared.limits.open.max(1) {
+            return;
+        }
+        let oldest = self.open.values().map(|story| (story.accepted, story.conn)).min();
+        if let Some((_, oldest)) = oldest {
+            self.stats.evicted += 1;
+            self.end_unseen(oldest, "too many connections were open at once");
+        }
+    }
+
+    /// Finds out who the client is and when its handshake was completed.
+    fn identify(&mut self, story: &mut Story, rec: &abi::Accept) {
+        let target = self.shared.targets.get(&story.tgid);
+        let listener = target.and_then(|target| target.info.listeners.get(&rec.listener)).copied();
+        if let Some(Listener::Tcp(addr)) = listener
+            && !addr.ip().is_unspecified()
+        {
+            story.local = Some(addr);
+        }
+        let Some(peer) = socket_addr(&rec.peer) else {
+            if is_unix(&rec.peer) || listener == Some(Listener::Unix) {
+                story.client = Client::Unix;
+            } else {
+                story.miss("the server did not ask accept for the client's address");
+            }
+            return;
+        };
+        story.client = Client::Ip(peer);
+        let port = match listener {
+            Some(Listener::Tcp(addr)) => Some(addr.port()),
+            _ => None,
+        };
+        let netns = target.map_or(0, |target| target.info.netns);
+        match self.handshakes.take(&Wanted { peer, port, netns }) {
+            Found::One(handshake) => {
+                story.established = Some(handshake.at.min(story.accepted));
+                story.local = Some(handshake.local);
+                story.sk = handshake.sk;
+                if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
+                    story.miss(STATES_LOST);
+                }
+                if let Some((how, at)) = handshake.left {
+                    story.note_left(how, at);
+                }
+            }
+            Found::Ambiguous => {
+                story.miss("handshakes of the same addresses in several network namespaces: the time in the queue is not known");
+            }
+            Found::None if self.config.sees_handshakes => story.miss("its handshake was not seen"),
+            Found::None => {}
+        }
+    }
+
+    /// The accept thread turns from its last connection to this one.
+    fn hold(&mut self, story: &mut Story) {
+        let key = thread_key(story.tgid, story.tid);
+        self.thread(key);
+        let thread = self.threads.entry(key).or_default();
+        thread.last_accept = story.accepted;
+        let lost = std::mem::take(&mut thread.lost_accept);
+        if let Some(last) = thread.current.replace(story.conn) {
+            self.close_check(last, false);
+            let established = story.established;
+            let thread = self.threads.entry(key).or_default();
+            let mut queued = false;
+            if let Some(held) = thread.history.last_mut(last) {
+                queued = established.is_some_and(|established| established <= held.check_end);
+                if queued {
+                    held.to = story.accepted.max(held.check_end);
+                }
+            }
+            if let Some(last_story) = self.open.get_mut(&last) {
+                let unseen = established.is_none() && matches!(story.client, Client::Ip(_));
+                if unseen && self.config.sees_handshakes {
+                    last_story
+                        .miss("the next client's handshake was not seen: its service time may be too short");
+                }
+                last_story.next_accept = Some((story.accepted, queued));
+                if last_story.shutdown.is_some()
+                    && last_story.closed.is_none()
+                    && last_story.first_packet.is_none()
+                {
+                    last_story.miss("its close was not seen");
+                }
+            }
+            self.schedule(last);
+        }
+        let Some(thread) = self.threads.get_mut(&key) else { return };
+        thread.delays.forget_before(story.accepted);
+        if let Some(established) = story.established {
+            story.behind = thread.history.behind(established, story.accepted);
+            if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
+                story.miss(ACCEPTS_LOST);
+            }
+        }
+    }
+
+    /// Makes sure that there is room for an accept thread.
+    pub(super) fn thread(&mut self, key: u64) {
+        if self.threads.contains_key(&key) || self.threads.len() < self.shared.limits.threads.max(1) {
+            return;
+        }
+        let idle = self.threads.iter().map(|(key, thread)| (thread.last_accept, *key)).min();
+        if let Some((_, idle)) = idle {
+            self.threads.remove(&idle);
+        }
+    }
+
+    fn connection_event(&mut self, event: &Event<'_>) {
+        let hdr = event.header();
+        if !self.open.contains_key(&hdr.conn) && !self.adopt_orphan(event) {
+            self.stats.strays += 1;
+            return;
+        }
+        if let Some(story) = self.open.get_mut(&hdr.conn) {
+            story.take(event, &mut self.shared);
+            self.schedule(hdr.conn);
+        }
+    }
+
+    /// A numbered record of a connection nobody knows: its accept was lost. It is followed where it holds an accept thread.
+    fn adopt_orphan(&mut self, event: &Event<'_>) -> bool {
+        let hdr = *event.header();
+        if hdr.conn == 0 || hdr.seq == 0 {
+            return false;
+        }
+        let key = thread_key(hdr.tgid, hdr.tid);
+        let in_check = match event {
+            Event::Open(_, path) => path.ends_with(b"/hosts.allow") || path.ends_with(b"/hosts.deny"),
+            Event::Check(_) => true,
+            _ => false,
+        };
+        let accepts = self.threads.contains_key(&key) || in_check;
+        if !accepts || matches!(event, Event::FirstPacket(_) | Event::Close(_) | Event::Shutdown(_)) {
+            return false;
+        }
+        self.make_room();
+        self.thread(key);
+        let mut story = Story::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Orphan, KtimeNs(hdr.ts_ns));
+        let last = self.threads.get(&key).and_then(|thread| thread.current);
+        self.hold(&mut story);
+        if let Some(last) = last.and_then(|last| self.open.get_mut(&last)) {
+            last.next_accept = None;
+            last.miss("the next accept of its thread was lost: its service time may be too short");
+        }
+        if let Some(thread) = self.threads.get_mut(&key) {
+            thread.lost_accept = true;
+        }
+        self.open.insert(hdr.conn, Box::new(story));
+        true
+    }
+
+    fn thread_gone(&mut self, rec: &abi::Exit) {
+        let Some(story) = self.open.get_mut(&rec.hdr.conn).filter(|story| story.tid != rec.hdr.tid) else {
+            return;
+        };
+        story.seqs.insert(rec.hdr.seq);
+        if !story.is_told() {
+            story.miss("its thread ended, and no close was seen");
+            story.closed = Some((rec.hdr.tid, KtimeNs(rec.hdr.ts_ns)));
+        }
+        self.schedule(rec.hdr.conn);
+    }
+
+    fn process_gone(&mut self, tgid: u32, why: &'static str) {
+        let mut gone: Vec<(KtimeNs, u64)> = self
+            .open
+            .values()
+            .filter(|story| story.tgid == tgid)
+            .map(|story| (story.accepted, story.conn))
+            .collect();
+        gone.sort_unstable();
+        for (_, conn) in gone {
+            if let Some(story) = self.open.get_mut(&conn)
+                && !story.is_told()
+            {
+                story.miss(why);
+            }
+            self.conclude(conn, true);
+        }
+        self.threads.retain(|key, _| key >> 32 != u64::from(tgid));
+        self.shared.unix.forget(tgid);
+    }
+
+    /// What a path is to a target.
+    pub(super) fn path_kind(&mut self, tgid: u32, path: &str) -> (std::sync::Arc<str>, PathKind) {
+        self.shared.path(tgid, path.as_bytes())
+    }
+}

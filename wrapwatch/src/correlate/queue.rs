@@ -1,0 +1,166 @@
+//! Who held the accept thread while a client was queued (head-of-line blocking).
+//!
+//! An accept thread does one thing after another, so what it did is a list of holds in order of time. A client waits from
+//! ESTABLISHED to accept's return; every hold that overlaps this window is one it waited behind.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::model::{KtimeNs, StallCause};
+
+use super::parts::Span;
+use super::servers::ServerId;
+
+/// Most connections named in `queued_behind`.
+const NAMED_MAX: usize = 5;
+
+/// A connection's hold on its accept thread.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub conn: u64,
+    /// Accept returned.
+    pub from: KtimeNs,
+    /// The check's end.
+    pub check_end: KtimeNs,
+    /// The next accept where one was queued, else the check's end.
+    pub to: KtimeNs,
+    /// The check, painted.
+    pub check: Arc<[Span]>,
+}
+
+/// Time by cause and server; few entries, so a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally(Vec<(StallCause, Option<ServerId>, u64)>);
+
+impl Tally {
+    pub(super) fn add(&mut self, cause: StallCause, server: Option<ServerId>, ns: u64) {
+        if ns == 0 {
+            return;
+        }
+        match self.0.iter_mut().find(|(c, s, _)| *c == cause && *s == server) {
+            Some((_, _, sum)) => *sum = sum.saturating_add(ns),
+            None => self.0.push((cause, server, ns)),
+        }
+    }
+
+    pub(super) fn add_spans(&mut self, spans: &[Span]) {
+        for span in spans {
+            self.add(span.cause, span.server, span.ns());
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StallCause, Option<ServerId>, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    pub(super) fn get(&self, cause: StallCause, server: Option<ServerId>) -> u64 {
+        self.0.iter().find(|(c, s, _)| *c == cause && *s == server).map_or(0, |(_, _, ns)| *ns)
+    }
+}
+
+/// What a client waited behind.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// Longest first.
+    pub conns: Vec<u64>,
+    pub count: u64,
+    /// What of the wait earlier checks explain.
+    pub checks: Tally,
+    /// The wait began before what is remembered of the thread.
+    pub cut: bool,
+}
+
+/// The holds of one accept thread, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    holds: VecDeque<Held>,
+    forgot: bool,
+}
+
+impl History {
+    pub(super) fn push(&mut self, held: Held, limit: usize) {
+        if self.holds.len() >= limit.max(1) {
+            self.holds.pop_front();
+            self.forgot = true;
+        }
+        self.holds.push_back(held);
+    }
+
+    /// The last hold, if it is this connection's.
+    pub(super) fn last_mut(&mut self, conn: u64) -> Option<&mut Held> {
+        self.holds.back_mut().filter(|held| held.conn == conn)
+    }
+
+    /// What a client that waited from `from` to `to` waited behind.
+    pub(super) fn behind(&self, from: KtimeNs, to: KtimeNs) -> Behind {
+        let mut behind = Behind::default();
+        let mut named: Vec<(u64, u64)> = Vec::new();
+        for held in self.holds.iter().rev().take_while(|held| held.to > from) {
+            let ns = held.to.min(to).since(held.from.max(from));
+            if ns == 0 {
+                continue;
+            }
+            behind.count += 1;
+            named.push((ns, held.conn));
+            if named.len() > 4 * NAMED_MAX {
+                keep_longest(&mut named);
+            }
+            let inside = held.check.iter().filter_map(|span| span.within(from, to));
+            inside.for_each(|span| behind.checks.add(span.cause, span.server, span.ns()));
+        }
+        keep_longest(&mut named);
+        behind.conns = named.into_iter().map(|(_, conn)| conn).collect();
+        behind.cut = self.forgot && self.holds.front().is_none_or(|oldest| oldest.from > from);
+        behind
+    }
+}
+
+/// Longest first; of equals the earlier connection.
+fn keep_longest(named: &mut Vec<(u64, u64)>) {
+    named.sort_unstable_by_key(|&(ns, conn)| (std::cmp::Reverse(ns), conn));
+    named.truncate(NAMED_MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(conn: u64, from: u64, check_end: u64, to: u64) -> Held {
+        let span = Span { from: KtimeNs(from), to: KtimeNs(check_end), cause: StallCause::Dns, server: None };
+        Held {
+            conn,
+            from: KtimeNs(from),
+            check_end: KtimeNs(check_end),
+            to: KtimeNs(to),
+            check: Arc::new([span]),
+        }
+    }
+
+    #[test]
+    fn only_what_overlaps_the_wait_counts() {
+        let mut history = History::default();
+        history.push(held(1, 0, 90, 100), 10);
+        history.push(held(2, 100, 150, 150), 10);
+        history.push(held(3, 200, 290, 300), 10);
+        history.push(held(4, 300, 310, 320), 10);
+        let behind = history.behind(KtimeNs(250), KtimeNs(320));
+        assert_eq!((behind.conns.as_slice(), behind.count, behind.cut), ([3, 4].as_slice(), 2, false));
+        // 250..290 of connection 3 and 300..310 of connection 4: the hand-over is not the check.
+        assert_eq!(behind.checks.get(StallCause::Dns, None), 50);
+        assert_eq!(history.behind(KtimeNs(160), KtimeNs(190)).count, 0);
+    }
+
+    #[test]
+    fn five_are_named_the_longest_first_and_all_are_counted() {
+        let mut history = History::default();
+        for conn in 0..100 {
+            history.push(held(conn, conn * 1000, conn * 1000 + conn, conn * 1000 + conn), 50);
+        }
+        let behind = history.behind(KtimeNs(60_000), KtimeNs(100_000));
+        assert_eq!(
+            (behind.conns.as_slice(), behind.count, behind.cut),
+            ([99, 98, 97, 96, 95].as_slice(), 40, false)
+        );
+        assert!(history.behind(KtimeNs(10), KtimeNs(100_000)).cut);
+    }
+}

@@ -1,0 +1,164 @@
+//! What all connections share: targets, nameservers, paths, unix sockets, ICMP errors.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use wrapwatch_common::maps::watch_key;
+
+use crate::model::KtimeNs;
+
+use super::check::PathKind;
+use super::config::{Limits, TableText, TargetInfo};
+use super::servers::Servers;
+
+/// A traced process, its tables' texts and when it was stopped.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub info: TargetInfo,
+    pub texts: Vec<(Arc<str>, TableText)>,
+    pub stops: Vec<(KtimeNs, KtimeNs)>,
+}
+
+/// Most stops remembered of a target.
+const STOPS_MAX: usize = 64;
+/// Most tables of a target whose text is remembered.
+const TEXTS_MAX: usize = 16;
+
+impl Target {
+    pub(super) fn set_text(&mut self, path: &str, text: TableText) {
+        if let Some((_, old)) = self.texts.iter_mut().find(|(known, _)| &**known == path) {
+            *old = text;
+        } else if self.texts.len() < TEXTS_MAX {
+            self.texts.push((path.into(), text));
+        }
+    }
+
+    pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
+        match self.stops.last_mut() {
+            Some((_, last)) if from <= *last => *last = to.max(*last),
+            _ => self.stops.push((from, to)),
+        }
+        if self.stops.len() > STOPS_MAX {
+            self.stops.remove(0);
+        }
+    }
+}
+
+/// The shared things.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub servers: Servers,
+    pub unix: UnixPaths,
+    pub paths: Paths,
+    pub targets: HashMap<u32, Target>,
+    pub sock_errors: SockErrors,
+    pub limits: Limits,
+}
+
+impl Shared {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            servers: Servers::new(limits.servers),
+            unix: UnixPaths::default(),
+            paths: Paths::default(),
+            targets: HashMap::new(),
+            sock_errors: SockErrors::default(),
+            limits,
+        }
+    }
+
+    /// A path and what it is to a target's check.
+    pub(super) fn path(&mut self, tgid: u32, path: &[u8]) -> (Arc<str>, PathKind) {
+        let shared = self.paths.share(path);
+        let tables = self.targets.get(&tgid).map(|target| &target.info.tables);
+        let kind = if tables.is_some_and(|tables| tables.allow == shared) || shared.ends_with("/hosts.allow")
+        {
+            PathKind::Allow
+        } else if tables.is_some_and(|tables| tables.deny == shared) || shared.ends_with("/hosts.deny") {
+            PathKind::Deny
+        } else if &*shared == "/etc/hosts" {
+            PathKind::Hosts
+        } else {
+            PathKind::Else
+        };
+        (shared, kind)
+    }
+
+    /// Text of a rule by the table's copy in force.
+    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32) -> Option<String> {
+        let texts = &self.targets.get(&tgid)?.texts;
+        texts.iter().find(|(path, _)| &**path == file)?.1.rule(line)
+    }
+}
+
+/// Paths seen before, so that a check does not copy the same ten again.
+#[derive(Debug, Default)]
+pub(super) struct Paths(Vec<Arc<str>>);
+
+/// Beyond this, paths are copied.
+const PATHS_MAX: usize = 64;
+
+impl Paths {
+    pub(super) fn share(&mut self, path: &[u8]) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| known.as_bytes() == path) {
+            return known.clone();
+        }
+        let shared: Arc<str> = String::from_utf8_lossy(path).into();
+        if self.0.len() < PATHS_MAX {
+            self.0.push(shared.clone());
+        }
+        shared
+    }
+}
+
+/// Paths of connected unix sockets, by process and descriptor: syslog's is opened once and used by later connections.
+#[derive(Debug, Default)]
+pub(super) struct UnixPaths(HashMap<u64, Box<[u8]>>);
+
+impl UnixPaths {
+    pub(super) fn insert(&mut self, tgid: u32, fd: i32, path: &[u8], limit: usize) {
+        let key = watch_key(tgid, fd);
+        if self.0.len() < limit || self.0.contains_key(&key) {
+            self.0.insert(key, path.into());
+        }
+    }
+
+    pub(super) fn get(&self, tgid: u32, fd: i32) -> Option<&[u8]> {
+        self.0.get(&watch_key(tgid, fd)).map(|path| &**path)
+    }
+
+    pub(super) fn remove(&mut self, tgid: u32, fd: i32) {
+        self.0.remove(&watch_key(tgid, fd));
+    }
+
+    pub(super) fn forget(&mut self, tgid: u32) {
+        self.0.retain(|key, _| key >> 32 != u64::from(tgid));
+    }
+}
+
+/// The latest errors queued on sockets to nameservers.
+#[derive(Debug, Default)]
+pub(super) struct SockErrors(VecDeque<(SocketAddr, KtimeNs)>);
+
+const ERRORS_MAX: usize = 1024;
+/// How soon after the error a thread that waits in `poll` does something.
+const WOKEN_WITHIN_NS: u64 = 100_000_000;
+
+impl SockErrors {
+    pub(super) fn push(&mut self, server: SocketAddr, at: KtimeNs) {
+        if self.0.len() >= ERRORS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((server, at));
+    }
+
+    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter. The error does not say whose query it answers, so of
+    /// two threads that go on in the same tenth of a second both are explained by it: no order of their records may make a difference.
+    pub(super) fn explains(&self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
+        let explains = |&(from, at): &(SocketAddr, KtimeNs)| {
+            from == server && at >= sent && at <= went_on && went_on.since(at) <= WOKEN_WITHIN_NS
+        };
+        self.0.iter().any(explains)
+    }
+}

@@ -1,0 +1,111 @@
+//! Accept threads that have been in one check for long: what they hang on right now.
+
+use crate::model::{ClockPair, KtimeNs, LookupKind, RuleRef, Stall, StallCause};
+
+use super::asked::Asked;
+use super::story::{Birth, Client, Story};
+use super::tell::rule_ref;
+use super::{Correlator, Servers};
+
+/// A check that is going on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCheck {
+    /// Process.
+    pub tgid: u32,
+    /// The accept thread.
+    pub tid: u32,
+    /// The connection.
+    pub conn: u64,
+    /// Its client, `address:port`.
+    pub peer: Option<String>,
+    /// Accept's return, or the attach.
+    pub since: KtimeNs,
+    /// `since` is the attach: the check began before.
+    pub since_attach: bool,
+    /// False where the tables are closed and nothing was seen since: the thread is in the check only if a spawned command or syslog holds it,
+    /// otherwise it is back at its listener. A queue that is not empty tells.
+    pub certain: bool,
+    /// What it hangs on.
+    pub cause: StallCause,
+    /// The lookup.
+    pub lookup: Option<LookupKind>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Nameserver that has not answered, or whatever else is waited for.
+    pub server: Option<String>,
+    /// The table that is open.
+    pub table: Option<String>,
+    /// The rule that forced the lookup.
+    pub rule: Option<RuleRef>,
+}
+
+impl OpenCheck {
+    /// As a line of output. `queue`: length and limit of the accept queue.
+    pub fn stall(&self, now: KtimeNs, clock: &ClockPair, queue: Option<(u32, u32)>) -> Stall {
+        Stall {
+            at: clock.wall(now),
+            pid: self.tgid,
+            tid: self.tid,
+            conn: Some(self.conn),
+            peer: self.peer.clone(),
+            blocked_ns: now.since(self.since),
+            since_attach: self.since_attach,
+            cause: self.cause,
+            lookup: self.lookup,
+            name: self.name.clone(),
+            server: self.server.clone(),
+            table: self.table.clone(),
+            rule: self.rule.clone(),
+            queued: queue.map(|(queued, _)| queued),
+            queue_limit: queue.map(|(_, limit)| limit),
+        }
+    }
+}
+
+impl Correlator {
+    /// Checks that have lasted `slow_ns` at `now`, one an accept thread at most, by thread.
+    pub fn stalls(&self, now: KtimeNs, slow_ns: u64) -> Vec<OpenCheck> {
+        let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
+        let mut open: Vec<OpenCheck> = current
+            .filter(|story| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
+            .map(|story| open_check(story, &self.shared.servers))
+            .collect();
+        open.sort_unstable_by_key(|check| (check.tgid, check.tid));
+        open
+    }
+}
+
+fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
+    let pending = story.resolver.pending(story.tid);
+    let looking = pending.and_then(|asked| story.resolver.lookups.get(asked.lookup));
+    let lookup = looking.map(|looking| looking.kind);
+    let ident = lookup == Some(LookupKind::Ident);
+    let cause = match (story.check.inside, pending) {
+        (_, Some(_)) if ident => StallCause::Ident,
+        (_, Some(_)) => StallCause::Dns,
+        (Some((cause, _)), None) => cause,
+        // A file was opened, and its first read has not returned.
+        (None, None) if story.check.opened_last => StallCause::File,
+        (None, None) => StallCause::Other,
+    };
+    let name = |asked: &Asked| asked.question.as_ref().map(|question| question.name.clone());
+    OpenCheck {
+        tgid: story.tgid,
+        tid: story.tid,
+        conn: story.conn,
+        peer: match story.client {
+            Client::Ip(peer) => Some(peer.to_string()),
+            Client::Unix => Some("unix".to_owned()),
+            Client::Unknown => None,
+        },
+        since: story.accepted,
+        since_attach: story.birth == Birth::Seeded,
+        certain: story.in_check() == Some(true),
+        cause,
+        lookup: lookup.filter(|&kind| kind != LookupKind::Other),
+        name: pending.and_then(name),
+        server: pending.map(|asked| servers.text(asked.server).to_owned()),
+        table: story.check.open_table().map(|table| table.path.to_string()),
+        rule: story.check.context.as_ref().filter(|_| pending.is_some()).map(rule_ref),
+    }
+}

@@ -1,0 +1,204 @@
+//! One connection in the making: what its records have said so far.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use wrapwatch_common::records as abi;
+
+use crate::model::{KtimeNs, LeaveKind, LookupKind, StallCause};
+
+use super::asked::End;
+use super::check::Check;
+use super::parts::Span;
+use super::queue::Behind;
+use super::resolver::Resolver;
+use super::seqs::Seqs;
+
+/// Who connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    Unknown,
+    Unix,
+    Ip(SocketAddr),
+}
+
+/// How a story began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Birth {
+    /// With its accept.
+    Accept,
+    /// In the middle, when the trace began.
+    Seeded,
+    /// Its accept record was lost: it is followed because it holds its accept thread, and never told as a connection
+    /// (the kernel side counts lost accepts).
+    Orphan,
+}
+
+/// A connection in the making.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub conn: u64,
+    pub tgid: u32,
+    /// The accept thread.
+    pub tid: u32,
+    /// The accepted socket; -1 where not known.
+    pub fd: i32,
+    pub birth: Birth,
+    pub client: Client,
+    pub local: Option<SocketAddr>,
+    /// Socket whose states are followed; 0 for none.
+    pub sk: u64,
+    pub established: Option<KtimeNs>,
+    pub accepted: KtimeNs,
+    pub seqs: Seqs,
+    pub check: Check,
+    pub resolver: Resolver,
+    /// A thread other than the accept thread took over.
+    pub handover: Option<KtimeNs>,
+    pub first_packet: Option<(KtimeNs, abi::FirstPacket)>,
+    /// Thread that shut it down, when.
+    pub shutdown: Option<(u32, KtimeNs)>,
+    pub closed: Option<(u32, KtimeNs)>,
+    pub left: Option<(LeaveKind, KtimeNs)>,
+    /// The accept thread's next accept, and whether that client was queued before this check's end.
+    pub next_accept: Option<(KtimeNs, bool)>,
+    /// Last record of the accept thread but the end.
+    pub last_step: KtimeNs,
+    pub behind: Behind,
+    /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
+    pub over: Option<(KtimeNs, Arc<[Span]>)>,
+    /// What was not seen, and why.
+    pub missing: Vec<&'static str>,
+    /// Key in the list of what is due.
+    pub due: Option<KtimeNs>,
+}
+
+impl Story {
+    pub(super) fn new(conn: u64, tgid: u32, tid: u32, fd: i32, birth: Birth, accepted: KtimeNs) -> Self {
+        Self {
+            conn,
+            tgid,
+            tid,
+            fd,
+            birth,
+            client: Client::Unknown,
+            local: None,
+            sk: 0,
+            established: None,
+            accepted,
+            seqs: Seqs::default(),
+            check: Check::default(),
+            resolver: Resolver::default(),
+            handover: None,
+            first_packet: None,
+            shutdown: None,
+            closed: None,
+            left: None,
+            next_accept: None,
+            last_step: accepted,
+            behind: Behind::default(),
+            over: None,
+            missing: Vec::new(),
+            due: None,
+        }
+    }
+
+    /// Notes a reason, once.
+    pub(super) fn miss(&mut self, why: &'static str) {
+        if !self.missing.contains(&why) {
+            self.missing.push(why);
+        }
+    }
+
+    /// Whether all its records since its beginning are there, as far as can be said now.
+    pub(super) fn sure(&self) -> bool {
+        self.birth == Birth::Accept && self.seqs.missing() == 0
+    }
+
+    /// When its story ended: first packet, shutdown or close.
+    pub(super) fn ended(&self) -> Option<KtimeNs> {
+        let close = [self.shutdown, self.closed].into_iter().flatten().map(|(_, at)| at).min();
+        self.first_packet.map(|(at, _)| at).or(close)
+    }
+
+    /// Whether nothing more of it is to come.
+    pub(super) fn is_told(&self) -> bool {
+        let by_shutdown = self.shutdown.is_some() && self.next_accept.is_some();
+        self.first_packet.is_some() || self.closed.is_some() || by_shutdown
+    }
+
+    /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.
+    pub(super) fn is_checked(&self) -> bool {
+        let lookups = || self.resolver.lookups.iter().any(|looking| looking.tid == self.tid);
+        self.check.seen() || (!self.sure() && lookups())
+    }
+
+    /// When the check ended, as far as was seen; accept's return where there was none.
+    pub(super) fn check_end(&self) -> KtimeNs {
+        if !self.is_checked() {
+            return self.accepted;
+        }
+        let mut end = self.accepted.max(self.check.syslog_end.unwrap_or_default());
+        if let Some((at, _)) = self.check.returned {
+            return end.max(at);
+        }
+        if self.check.open_table().is_some() || self.check.tables.is_empty() {
+            end = end.max(self.last_step);
+        }
+        end = end.max(self.check.tables_end().unwrap_or_default());
+        end = end.max(self.check.spawn_end.unwrap_or_default());
+        let lookups = self.resolver.lookups.iter().filter(|looking| looking.tid == self.tid);
+        lookups.fold(end, |end, looking| end.max(looking.last))
+    }
+
+    /// Whether the accept thread is still in the check; `None` where it may or may not be: the tables are closed, and only a spawned command or
+    /// syslog could hold it.
+    pub(super) fn in_check(&self) -> Option<bool> {
+        let over = self.over.is_some() || self.ended().is_some() || self.handover.is_some();
+        if over || !self.is_checked() {
+            return Some(false);
+        }
+        match self.check.returned {
+            // The refusal's syslog comes after it; an admitted connection is handed over at once.
+            Some((_, ret)) => (ret == 0).then_some(true).or(Some(false)),
+            None if self.check.entered.is_some() || self.check.inside.is_some() => Some(true),
+            None if self.check.open_table().is_some() || self.resolver.pending(self.tid).is_some() => {
+                Some(true)
+            }
+            // hosts.allow closed: either it matched, or hosts.deny is about to be opened.
+            None => None,
+        }
+    }
+
+    /// What the check's time up to `end` was spent on; waits that are still going on last until `end`.
+    pub(super) fn spans(&self, end: KtimeNs, longest_wait_ns: Option<u64>) -> Vec<Span> {
+        let mut spans = self.check.spans.clone();
+        for asked in self.resolver.queries.iter().filter(|asked| asked.tid == self.tid) {
+            let ident = self.resolver.lookups.get(asked.lookup).is_some_and(|l| l.kind == LookupKind::Ident);
+            let (cause, server) =
+                if ident { (StallCause::Ident, None) } else { (StallCause::Dns, Some(asked.server)) };
+            let from = asked.began();
+            let mut to = asked.end.at().unwrap_or(end);
+            if let (StallCause::Dns, Some(longest)) = (cause, longest_wait_ns) {
+                to = to.min(from.plus(longest.saturating_add(LATE_NS)));
+            }
+            if asked.end != End::Pending || from <= end {
+                spans.push(Span { from, to, cause, server });
+            }
+        }
+        if let Some((cause, from)) = self.check.inside {
+            spans.push(Span { from, to: end, cause, server: None });
+        }
+        spans
+    }
+
+    /// The client left; the earliest sign counts.
+    pub(super) fn note_left(&mut self, how: LeaveKind, at: KtimeNs) {
+        if self.left.is_none_or(|(_, known)| at < known) {
+            self.left = Some((how, at));
+        }
+    }
+}
+
+/// How late a thread may be woken before the delay is not the nameserver's any more.
+const LATE_NS: u64 = 100_000_000;

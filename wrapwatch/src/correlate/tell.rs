@@ -1,0 +1,237 @@
+//! A story that is over → the connection that is told.
+
+use wrapwatch_common::records as abi;
+
+use crate::model::{
+    Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, OtherUse, Outcome, RuleRef,
+    StallCause,
+};
+
+use super::LINGER_NS;
+use super::check::RuleAt;
+use super::lookups::Telling;
+use super::parts;
+use super::queue::Tally;
+use super::servers::Servers;
+use super::story::{Client, Story};
+
+/// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
+const ERR_PACKET: u8 = 0xff;
+
+pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
+    RuleRef { file: rule.file.to_string(), line: rule.line, text: rule.text.clone(), how: How::Observed }
+}
+
+/// Tells a story whose check is closed.
+pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Connection {
+    let (check_end, painted) =
+        story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
+    let (outcome, error_code) = outcome(story);
+    let ended = story.ended();
+    let wrapper_ns = check_end.since(story.accepted);
+    let missing = missing(story);
+    let whole = story.seqs.missing() == 0;
+    let forced = story.check.forced.as_ref().filter(|_| whole);
+    let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
+    let verdict = story.check.verdict_rule(refused).filter(|_| whole && decided(story));
+    Connection {
+        conn: story.conn,
+        pid: story.tgid,
+        tid: story.tid,
+        peer: match story.client {
+            Client::Ip(peer) => Some(peer.to_string()),
+            Client::Unix => Some("unix".to_owned()),
+            Client::Unknown => None,
+        },
+        local: story.local.map(|local| local.to_string()),
+        established: story.established.map(|at| clock.wall(at)),
+        accepted: clock.wall(story.accepted),
+        outcome,
+        error_code,
+        client_left: client_left(story, clock),
+        queued_ns: story.established.map(|at| story.accepted.since(at)),
+        wrapper_ns,
+        parts: parts::parts(painted),
+        handover_ns: story.handover.map(|at| at.since(check_end)),
+        resolve_ns: resolve_ns(story),
+        greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
+        total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
+        service_ns: service_ns(story, check_end),
+        queued_behind: story.behind.conns.clone(),
+        queued_behind_count: story.behind.count,
+        blame: blame(painted, &story.behind.checks, servers),
+        rule: forced.map(rule_ref),
+        verdict_rule: verdict.map(rule_ref),
+        lookups: lookups(story, servers),
+        files: files(story, check_end),
+        other: others(story, check_end),
+        complete: missing.is_empty(),
+        missing,
+    }
+}
+
+/// Whether it is known what the check decided.
+fn decided(story: &Story) -> bool {
+    story.check.returned.is_some() || story.handover.is_some() || story.ended().is_some()
+}
+
+fn outcome(story: &Story) -> (Outcome, Option<u16>) {
+    if let Some((_, packet)) = &story.first_packet {
+        return first_packet(packet);
+    }
+    let by_accept_thread = [story.shutdown, story.closed]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(_, at)| *at)
+        .is_some_and(|(tid, _)| tid == story.tid);
+    let denied = story.check.returned.is_none_or(|(_, ret)| ret == 0);
+    if by_accept_thread && story.handover.is_none() && story.is_checked() && denied {
+        (Outcome::Refused, None)
+    } else {
+        (Outcome::Unfinished, None)
+    }
+}
+
+fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
+    let bytes = packet.bytes.get(..usize::from(packet.n)).unwrap_or(&packet.bytes);
+    match bytes {
+        [_, _, _, _, ERR_PACKET, low, high] => {
+            (Outcome::ServerError, Some(u16::from_le_bytes([*low, *high])))
+        }
+        [_, _, _, _, ERR_PACKET, ..] => (Outcome::ServerError, None),
+        _ => (Outcome::Greeted, None),
+    }
+}
+
+fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
+    let (how, at) = story.left?;
+    let before_the_end = story.ended().is_none_or(|ended| at < ended);
+    before_the_end.then(|| ClientLeft {
+        how,
+        at: clock.wall(at),
+        after_ns: story.established.map(|established| at.since(established)),
+    })
+}
+
+/// Lookups of other threads than the accept thread; where they overlap, time counts once.
+fn resolve_ns(story: &Story) -> u64 {
+    let mut spans: Vec<(KtimeNs, KtimeNs)> = story
+        .resolver
+        .lookups
+        .iter()
+        .filter(|looking| looking.tid != story.tid)
+        .map(|looking| (looking.first, looking.last))
+        .collect();
+    spans.sort_unstable();
+    let mut sum = 0_u64;
+    let mut at = KtimeNs(0);
+    for (from, to) in spans {
+        sum = sum.saturating_add(to.since(from.max(at)));
+        at = at.max(to);
+    }
+    sum
+}
+
+fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
+    let until = story.ended().map_or(KtimeNs(u64::MAX), |ended| ended.max(check_end).plus(LINGER_NS));
+    match story.next_accept {
+        Some((at, true)) if at <= until => at.since(story.accepted),
+        _ => check_end.since(story.accepted),
+    }
+}
+
+fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blame> {
+    let mut own = Tally::default();
+    own.add_spans(painted);
+    let mut keys: Vec<_> =
+        own.iter().chain(queued.iter()).map(|(cause, server, _)| (cause, server)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut blame: Vec<Blame> = keys
+        .into_iter()
+        .map(|(cause, server)| Blame {
+            cause,
+            server: server.filter(|_| cause == StallCause::Dns).map(|server| servers.text(server).to_owned()),
+            own_ns: own.get(cause, server),
+            queued_ns: queued.get(cause, server),
+        })
+        .collect();
+    blame.sort_by_key(|blame| std::cmp::Reverse(blame.own_ns.saturating_add(blame.queued_ns)));
+    blame
+}
+
+fn lookups(story: &Story, servers: &Servers) -> Vec<Lookup> {
+    let telling = Telling {
+        queries: &story.resolver.queries,
+        seqs: &story.seqs,
+        servers,
+        accepted: story.accepted,
+        accept_tid: story.tid,
+    };
+    let mut lookups: Vec<Lookup> = story
+        .resolver
+        .lookups
+        .iter()
+        .enumerate()
+        .map(|(index, looking)| telling.lookup(index, looking))
+        .collect();
+    lookups.sort_by_key(|lookup| (lookup.at_ns, lookup.thread as u8));
+    lookups
+}
+
+fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
+    let files = story.check.files.iter().filter(|file| file.first <= check_end);
+    files
+        .map(|file| FileUse {
+            path: file.path.to_string(),
+            dur_ns: file.ns,
+            reads: file.reads,
+            bytes: file.bytes,
+            error: file.errno.map(errno_name),
+        })
+        .collect()
+}
+
+fn others(story: &Story, check_end: KtimeNs) -> Vec<OtherUse> {
+    let others = story.check.others.iter().filter(|other| other.matters && other.first <= check_end);
+    others.map(|other| OtherUse { what: other.what.to_string(), dur_ns: other.ns }).collect()
+}
+
+/// Names of the errors that opening a file gives (errno(3)).
+fn errno_name(errno: i32) -> String {
+    let names = [
+        (1, "EPERM"),
+        (2, "ENOENT"),
+        (4, "EINTR"),
+        (5, "EIO"),
+        (6, "ENXIO"),
+        (12, "ENOMEM"),
+        (13, "EACCES"),
+        (20, "ENOTDIR"),
+        (21, "EISDIR"),
+        (23, "ENFILE"),
+        (24, "EMFILE"),
+        (36, "ENAMETOOLONG"),
+        (40, "ELOOP"),
+    ];
+    names
+        .iter()
+        .find(|(n, _)| *n == errno)
+        .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
+}
+
+fn missing(story: &Story) -> Vec<String> {
+    let mut missing: Vec<String> = story.missing.iter().map(|&why| why.to_owned()).collect();
+    match story.seqs.missing() {
+        0 => {}
+        1 => missing.push("1 event was lost".to_owned()),
+        n => missing.push(format!("{n} events were lost")),
+    }
+    if story.resolver.overflow || story.check.overflow {
+        missing.push("it used more files, sockets or queries than are remembered".to_owned());
+    }
+    if story.behind.cut {
+        missing.push("it was queued longer than its accept thread's past is remembered".to_owned());
+    }
+    missing
+}

@@ -1,0 +1,433 @@
+//! Threads, outcomes, queues, stalls: what becomes of connections.
+
+use wrapwatch_common::records::{OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
+
+use super::sim::TOO_MANY;
+use super::*;
+use crate::correlate::{SeededCheck, SeededSocket};
+use crate::model::{LeaveKind, LookupKind, StallCause};
+
+const SERVER_CLOSES: (u8, u8) = (1, 4);
+const FIN: (u8, u8) = (1, 8);
+const RST: (u8, u8) = (1, 7);
+
+fn client(n: u64) -> std::net::SocketAddr {
+    addr(&format!("10.77.0.{n}:40000"))
+}
+
+/// A whole connection: established at `est`, accepted when the thread gets to it, `dns_ns` of waiting for one nameserver, greeted.
+fn connection(sim: &mut Sim, th: &mut Thread, n: u64, est: u64, dns_ns: u64) {
+    sim.established(est, 0x1000 + n, client(n));
+    th.t = th.t.max(est) + 20_000;
+    let fd = 100 + i32::try_from(n).unwrap();
+    sim.accept(th, n, fd, Some(client(n)));
+    sim.open(th, ALLOW, 33);
+    sim.read(th, 33, 161);
+    if dns_ns > 0 {
+        let asked = query(u16::try_from(n).unwrap(), &format!("{n}.0.77.10.in-addr.arpa"), dns::PTR);
+        sim.connect(th, 34, addr(NS1), Class::Dns, false, 0, 10_000);
+        sim.send(th, 34, &asked);
+        th.t += dns_ns;
+        sim.recv(th, 34, &answer(&asked, 0, Some("c1.lan.example")));
+        sim.close(th, 34, Class::Dns);
+    }
+    sim.close(th, 33, Class::File);
+    let mut other = Thread { tid: 1000 + u32::try_from(n).unwrap(), conn: n, t: th.t + 50_000 };
+    sim.peer(&mut other, fd, 0);
+    sim.first_packet(&mut other, fd, GREETING);
+}
+
+#[test]
+fn those_behind_a_slow_check_wait_in_the_queue() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let t0 = th.t;
+    connection(&mut sim, &mut th, 1, t0, 800 * MS);
+    for n in 2..=8 {
+        connection(&mut sim, &mut th, n, t0 + n * MS, 200_000);
+    }
+    // Later, alone.
+    connection(&mut sim, &mut th, 9, t0 + 5 * SEC, 200_000);
+    let told = run(sim);
+    assert_eq!(told.len(), 9);
+    for late in &told[1..8] {
+        assert!(late.queued_ns.unwrap() > 790 * MS && late.wrapper_ns < MS, "{late:#?}");
+        assert_eq!(late.queued_behind.first(), Some(&1));
+        assert_eq!(late.queued_behind_count, late.conn - 1);
+        let dns = late.blame.iter().find(|blame| blame.cause == StallCause::Dns).unwrap();
+        assert_eq!(dns.server.as_deref(), Some(NS1));
+        assert!(dns.queued_ns > 780 * MS && dns.own_ns < MS);
+        let in_checks: u64 = late.blame.iter().map(|blame| blame.queued_ns).sum();
+        assert!(in_checks <= late.queued_ns.unwrap());
+    }
+    // Service: to the next accept where one was queued, else the check.
+    assert!(told[0].service_ns > told[0].wrapper_ns && told[0].service_ns < told[0].wrapper_ns + 30_000);
+    assert_eq!(told[7].service_ns, told[7].wrapper_ns);
+    assert_eq!((told[8].queued_behind_count, told[8].queued_ns), (0, Some(20_000)));
+}
+
+#[test]
+fn a_next_accept_within_the_linger_counts_whenever_it_comes() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let t0 = th.t;
+    connection(&mut sim, &mut th, 1, t0, 5 * MS);
+    th.t += 10 * MS;
+    connection(&mut sim, &mut th, 2, t0 + MS, 0);
+    th.t += 500 * MS;
+    // Queued during the last check, but the thread was away for half a second: that is not this check's service.
+    connection(&mut sim, &mut th, 3, t0 + 15 * MS, 0);
+    let told = run(sim);
+    assert!(told[0].service_ns > 15 * MS, "{}", told[0].service_ns);
+    assert_eq!(told[1].service_ns, told[1].wrapper_ns);
+}
+
+#[test]
+fn an_error_instead_of_a_greeting() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.close(&mut th, 33, Class::File);
+    sim.first_packet(&mut th, 31, TOO_MANY);
+    sim.close(&mut th, 31, Class::Accepted);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.error_code, told.complete), (Outcome::ServerError, Some(1040), true));
+    assert_eq!(told.handover_ns, None);
+}
+
+#[test]
+fn unix_clients_hold_the_thread_and_are_not_checked() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.accept(&mut th, 1, 31, None);
+    th.t += 3 * MS;
+    let mut other = Thread { tid: 200, conn: 1, t: th.t };
+    sim.peer(&mut other, 31, 0);
+    sim.first_packet(&mut other, 31, GREETING);
+    let est = th.t - 4 * MS;
+    connection(&mut sim, &mut th, 2, est, 0);
+    let told = run(sim);
+    assert_eq!((told[0].peer.as_deref(), told[0].wrapper_ns, told[0].complete), (Some("unix"), 0, true));
+    assert_eq!((told[0].queued_ns, told[1].queued_behind.as_slice()), (None, [1].as_slice()));
+}
+
+#[test]
+fn clients_that_left() {
+    let left = |when: i64, states: &[(u8, u8)]| {
+        let mut sim = Sim::default();
+        let mut th = main_thread();
+        begin(&mut sim, &mut th, 1);
+        for (i, state) in states.iter().enumerate() {
+            let ts = th.t.checked_add_signed(when).unwrap() + u64::try_from(i).unwrap();
+            sim.state(ts, 0x1001, addr("10.77.0.1:36061"), *state, NETNS);
+        }
+        admit(&mut sim, &mut th);
+        let told = one(sim);
+        told.client_left.map(|left| (left.how, left.after_ns.unwrap()))
+    };
+    // While queued, while checked, after the greeting.
+    assert!(matches!(left(-200_000, &[FIN, (8, 7)]), Some((LeaveKind::Fin, ns)) if ns < MS));
+    assert!(matches!(left(0, &[RST]), Some((LeaveKind::Rst, ns)) if ns > MS));
+    assert_eq!(left(10_000_000, &[FIN]), None);
+    // The server closing first is not the client leaving.
+    assert_eq!(left(0, &[SERVER_CLOSES, (4, 7)]), None);
+}
+
+#[test]
+fn a_reset_shows_by_enotconn_too() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.peer(&mut th, 31, -107);
+    sim.close(&mut th, 33, Class::File);
+    sim.shutdown(&mut th, 31);
+    sim.close(&mut th, 31, Class::Accepted);
+    let told = one(sim);
+    assert_eq!(
+        (told.outcome, told.client_left.map(|left| left.how)),
+        (Outcome::Refused, Some(LeaveKind::Rst))
+    );
+}
+
+#[test]
+fn with_uprobes_the_check_ends_where_hosts_access_returns() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let peer = addr("10.77.0.1:36061");
+    sim.established(th.t - MS, 0x1001, peer);
+    sim.accept(&mut th, 1, 31, Some(peer));
+    let accepted = th.t;
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 0, 0);
+    sim.open(&mut th, ALLOW, 33);
+    sim.read(&mut th, 33, 161);
+    sim.rule(&mut th, ALLOW, 4);
+    sim.close(&mut th, 33, Class::File);
+    th.t += 7_000;
+    let returned = th.t;
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+    greet(&mut sim, &mut th);
+    let told = one(sim);
+    assert_eq!((told.wrapper_ns, told.outcome), (returned - accepted, Outcome::Greeted));
+    assert_eq!(told.verdict_rule.map(|rule| rule.line), Some(4));
+}
+
+#[test]
+fn closed_without_a_check_is_not_refused() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.established(th.t - MS, 0x1001, client(1));
+    sim.accept(&mut th, 1, 31, Some(client(1)));
+    sim.close(&mut th, 31, Class::Accepted);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.wrapper_ns), (Outcome::Unfinished, 0));
+    assert!(told.complete && told.total_ns.is_some());
+}
+
+#[test]
+fn tables_that_do_not_exist_admit_without_a_rule() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.established(th.t - MS, 0x1001, client(1));
+    sim.accept(&mut th, 1, 31, Some(client(1)));
+    sim.open(&mut th, ALLOW, -2);
+    sim.open(&mut th, DENY, -2);
+    greet(&mut sim, &mut th);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.verdict_rule), (Outcome::Greeted, None));
+    assert!(told.wrapper_ns > 0 && told.parts.files_ns == 10_000);
+    assert_eq!(told.files[0].error.as_deref(), Some("ENOENT"));
+}
+
+/// hosts.allow read to its end, then hosts.deny: `eof` whether that, too.
+fn second_table(eof: bool, refuse: bool) -> Connection {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.read(&mut th, 33, 0);
+    sim.rule(&mut th, ALLOW, 4);
+    sim.close(&mut th, 33, Class::File);
+    sim.open(&mut th, DENY, 33);
+    sim.read(&mut th, 33, 9);
+    if eof {
+        sim.read(&mut th, 33, 0);
+    }
+    sim.rule(&mut th, DENY, 1);
+    sim.close(&mut th, 33, Class::File);
+    if refuse {
+        sim.shutdown(&mut th, 31);
+        sim.close(&mut th, 31, Class::Accepted);
+    } else {
+        greet(&mut sim, &mut th);
+    }
+    one(sim)
+}
+
+#[test]
+fn the_verdict_has_the_rule_that_decided() {
+    let rule = |told: Connection| told.verdict_rule.map(|rule| (rule.file, rule.line));
+    assert_eq!(rule(second_table(true, false)), None, "no match admits");
+    assert_eq!(rule(second_table(false, false)), Some((DENY.to_owned(), 1)), "option allow in hosts.deny");
+    assert_eq!(rule(second_table(true, true)), Some((DENY.to_owned(), 1)));
+}
+
+#[test]
+fn twist_ends_the_process_and_says_so() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.close(&mut th, 33, Class::File);
+    sim.exec(&th);
+    let told = one(sim);
+    assert_eq!(told.outcome, Outcome::Unfinished);
+    assert!(told.missing.iter().any(|why| why.contains("twist")), "{:?}", told.missing);
+}
+
+#[test]
+fn a_process_that_ends_takes_its_connections_along() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.exit(&th, 1);
+    th.t += MS;
+    // The pid again.
+    begin(&mut sim, &mut th, 2);
+    admit(&mut sim, &mut th);
+    let told = run(sim);
+    assert_eq!((told[0].conn, told[0].complete, told[1].complete), (1, false, true));
+    assert_eq!(told[1].queued_behind_count, 0);
+}
+
+#[test]
+fn a_stall_names_what_it_hangs_on() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    let accepted = 10 * SEC;
+    hosts(&mut sim, &mut th);
+    sim.rule(&mut th, ALLOW, 2);
+    sim.connect(&mut th, 34, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(&mut th, 34, &query(7, PTR_NAME, dns::PTR));
+    let mut correlator = correlator();
+    for record in sim.records() {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    let now = KtimeNs(accepted + 7_300 * MS);
+    assert_eq!(correlator.stalls(KtimeNs(accepted + 50 * MS), 100 * MS), []);
+    let [check] = correlator.stalls(now, 100 * MS).try_into().unwrap();
+    assert_eq!(
+        (check.cause, check.lookup, check.certain),
+        (StallCause::Dns, Some(LookupKind::Reverse), true)
+    );
+    assert_eq!((check.name.as_deref(), check.server.as_deref()), (Some(PTR_NAME), Some(NS1)));
+    assert_eq!((check.table.as_deref(), check.rule.as_ref().map(|rule| rule.line)), (Some(ALLOW), Some(2)));
+    let stall = check.stall(now, &clock(), Some((80, 80)));
+    assert_eq!((stall.blocked_ns, stall.queued), (7_300 * MS, Some(80)));
+    correlator.finish(now);
+    let told = correlator.pop().unwrap();
+    assert_eq!(
+        (told.wrapper_ns, told.parts.dns_ns / SEC),
+        (7_300 * MS, 7),
+        "the check lasts until the trace's end"
+    );
+    assert!(!told.complete);
+}
+
+#[test]
+fn a_stall_of_a_spawned_command() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.close(&mut th, 33, Class::File);
+    let uncertain = sim.clone().records();
+    sim.check(&mut th, WHAT_SHELL_CMD, 0, 0);
+    let look = |records: Vec<Rec>| {
+        let mut correlator = correlator();
+        for record in records {
+            correlator.push(&decode(&record.bytes).unwrap());
+        }
+        let [check] = correlator.stalls(KtimeNs(15 * SEC), SEC).try_into().unwrap();
+        (check.cause, check.certain)
+    };
+    assert_eq!(look(sim.records()), (StallCause::Spawn, true));
+    assert_eq!(look(uncertain), (StallCause::Other, false), "without uprobes nothing shows it");
+}
+
+#[test]
+fn a_check_that_began_before_the_trace() {
+    let mut sim = Sim::default();
+    let mut th = Thread { conn: 1, ..main_thread() };
+    let asked = query(7, PTR_NAME, dns::PTR);
+    th.t += 2 * SEC;
+    sim.rule(&mut th, ALLOW, 2);
+    sim.connect(&mut th, 35, addr(NS2), Class::Dns, false, 0, 10_000);
+    sim.send(&mut th, 35, &asked);
+    let mut later = sim.clone();
+    let mut end = th;
+    end.t += 3 * MS;
+    later.recv(&mut end, 35, &answer(&asked, 0, Some("c1.lan.example")));
+    later.close(&mut end, 34, Class::Dns);
+    later.close(&mut end, 35, Class::Dns);
+    admit(&mut later, &mut end);
+
+    let seed = SeededCheck {
+        conn: 1,
+        tgid: TGID,
+        tid: TGID,
+        at: KtimeNs(10 * SEC),
+        fd: 31,
+        peer: Some(addr("10.77.0.1:36061")),
+        local: None,
+        table: Some((33, ALLOW.to_owned())),
+        sockets: vec![SeededSocket { fd: 34, server: addr(NS1), stream: false }],
+    };
+    let mut correlator = correlator();
+    correlator.seed(&seed);
+    let [check] = correlator.stalls(KtimeNs(11 * SEC), MS).try_into().unwrap();
+    assert_eq!((check.cause, check.server.as_deref()), (StallCause::Dns, Some(NS1)));
+    assert_eq!((check.table.as_deref(), check.since_attach), (Some(ALLOW), true));
+    for record in sim.records() {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    let [check] = correlator.stalls(KtimeNs(13 * SEC), MS).try_into().unwrap();
+    assert_eq!((check.name.as_deref(), check.server.as_deref()), (Some(PTR_NAME), Some(NS2)));
+
+    let mut correlator = super::correlator();
+    correlator.seed(&seed);
+    let told = &run_with(&mut correlator, &later.records())[0];
+    assert_eq!((told.outcome, told.complete, told.queued_ns), (Outcome::Greeted, false, None));
+    let queries: Vec<_> = told.lookups[0].queries.iter().map(|q| (q.server.as_str(), q.outcome)).collect();
+    assert_eq!(queries, [(NS1, QueryOutcome::Unseen), (NS2, QueryOutcome::Answered)]);
+    assert_eq!((told.parts.total(), told.parts.dns_ns / SEC), (told.wrapper_ns, 2));
+    assert_eq!(correlator.stats().seeded, 1);
+}
+
+#[test]
+fn two_targets_with_the_same_clients_in_two_namespaces() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.state(th.t - 5 * MS, 0x1, client(1), (3, 1), 777);
+    sim.state(th.t - 3 * MS, 0x2, client(1), (3, 1), NETNS);
+    sim.accept(&mut th, 1, 31, Some(client(1)));
+    let records = sim.records();
+    let mut correlator = correlator();
+    correlator.add_target(TGID + 1, TargetInfo { netns: 777, ..TargetInfo::default() });
+    assert_eq!(run_with(&mut correlator, &records)[0].queued_ns, Some(3 * MS));
+    // Where the namespaces are not known, nothing is claimed.
+    let mut correlator = super::correlator();
+    correlator.add_target(TGID, TargetInfo::default());
+    let told = &run_with(&mut correlator, &records)[0];
+    assert!(told.queued_ns.is_none() && told.missing[0].contains("namespaces"), "{:?}", told.missing);
+}
+
+#[test]
+fn a_descriptor_given_again_ends_the_old_story() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.close(&mut th, 33, Class::File);
+    // Its first packet was lost; the number 31 comes again.
+    begin(&mut sim, &mut th, 2);
+    admit(&mut sim, &mut th);
+    let told = run(sim);
+    assert_eq!((told[0].conn, told[0].outcome, told[0].complete), (1, Outcome::Unfinished, false));
+    assert!(told[1].complete);
+}
+
+#[test]
+fn a_lost_accept_is_marked_on_its_neighbours() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let t0 = th.t;
+    for n in 1..=4 {
+        connection(&mut sim, &mut th, n, t0, 50 * MS);
+    }
+    let mut records = sim.records();
+    let lost = records.iter().position(|rec| rec.conn == 2).unwrap();
+    records.remove(lost);
+    let mut correlator = correlator();
+    let told = run_with(&mut correlator, &records);
+    let complete: Vec<_> = told.iter().map(|told| (told.conn, told.complete)).collect();
+    assert_eq!(complete, [(1, false), (3, false), (4, true)]);
+    // It held the thread all the same.
+    assert!(told[2].queued_behind.contains(&2), "{:?}", told[2].queued_behind);
+    assert_eq!((correlator.stats().orphans, correlator.stats().told), (1, 3));
+}
+
+#[test]
+fn memory_is_bounded_by_open_connections() {
+    let config = Config {
+        limits: crate::correlate::Limits { open: 10, ..crate::correlate::Limits::DEFAULT },
+        ..Config::new(clock())
+    };
+    let mut correlator = Correlator::new(config);
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in 1..=50 {
+        sim.accept(&mut th, n, i32::try_from(n).unwrap(), Some(client(n)));
+        sim.io(&mut th, 3, Class::Other, OP_WRITE, 1, 5);
+        th.t += MS;
+    }
+    let told = run_with(&mut correlator, &sim.records());
+    assert_eq!((told.len(), correlator.stats().evicted), (50, 40));
+    assert!(told.iter().all(|told| !told.complete));
+}

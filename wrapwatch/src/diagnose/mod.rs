@@ -1,0 +1,8 @@
+//! What connections come to: the summary and its verdict. Nothing here prints or does I/O.
+
+mod summary;
+mod verdict;
+mod waiting;
+
+pub use summary::{Counts, SummaryBuilder};
+pub use waiting::waiting;

@@ -1,0 +1,274 @@
+//! Connections → a summary, in memory that does not grow with their number.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::model::{
+    Connection, NameserverStats, Outcome, OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary,
+    ThreadRole, Waiting, WallTime,
+};
+
+use super::verdict::{self, Facts};
+use super::waiting;
+
+/// Nameservers told apart; the rest are one.
+const SERVERS_MAX: usize = 64;
+/// Name of the rest.
+const OTHER_SERVERS: &str = "other servers";
+/// Error codes told apart.
+const ERRORS_MAX: usize = 64;
+/// Longest duration that percentiles tell apart, an hour; maximum and sum are exact.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// The kernel side's counts, which the connections do not show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Accepts, counted beside the ring.
+    pub accepts: u64,
+    /// Events lost, of all kinds.
+    pub lost: u64,
+    /// Accept records lost.
+    pub lost_accepts: u64,
+    /// Connections that began before the trace (`correlate::Stats::seeded`).
+    pub began_before: u64,
+}
+
+/// One duration's distribution.
+#[derive(Debug)]
+struct Spread {
+    histogram: Option<Histogram<u32>>,
+    max: u64,
+    sum: u64,
+    count: u64,
+}
+
+impl Spread {
+    fn new() -> Self {
+        // Two digits: 18 KB. The bounds are valid, so there is a histogram; without one only percentiles would lack.
+        Self { histogram: Histogram::new_with_bounds(1, LONGEST_NS, 2).ok(), max: 0, sum: 0, count: 0 }
+    }
+
+    fn add(&mut self, ns: u64) {
+        self.max = self.max.max(ns);
+        self.sum = self.sum.saturating_add(ns);
+        self.count += 1;
+        if let Some(histogram) = &mut self.histogram {
+            histogram.saturating_record(ns);
+        }
+    }
+
+    fn percentiles(&self) -> Percentiles {
+        let at = |quantile| {
+            let value = self.histogram.as_ref().map_or(0, |histogram| histogram.value_at_quantile(quantile));
+            value.min(self.max)
+        };
+        Percentiles {
+            count: self.count,
+            p50_ns: at(0.5),
+            p99_ns: at(0.99),
+            max_ns: self.max,
+            sum_ns: self.sum,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    stats: NameserverStats,
+    rtt: Spread,
+}
+
+/// Takes connections and sums them up.
+#[derive(Debug)]
+pub struct SummaryBuilder {
+    from: Option<WallTime>,
+    to: Option<WallTime>,
+    connections: u64,
+    incomplete: u64,
+    outcomes: BTreeMap<Outcome, u64>,
+    errors: BTreeMap<u16, u64>,
+    clients_left: u64,
+    queued: Spread,
+    wrapper: Spread,
+    dns: Spread,
+    greeting: Spread,
+    total: Spread,
+    servers: BTreeMap<String, Server>,
+    waiting: Waiting,
+    still_queued: u64,
+}
+
+impl Default for SummaryBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SummaryBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            from: None,
+            to: None,
+            connections: 0,
+            incomplete: 0,
+            outcomes: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            clients_left: 0,
+            queued: Spread::new(),
+            wrapper: Spread::new(),
+            dns: Spread::new(),
+            greeting: Spread::new(),
+            total: Spread::new(),
+            servers: BTreeMap::new(),
+            waiting: Waiting::default(),
+            still_queued: 0,
+        }
+    }
+
+    /// Takes a connection.
+    pub fn add(&mut self, connection: &Connection) {
+        let began = connection.established.unwrap_or(connection.accepted);
+        self.from = Some(self.from.map_or(began, |from| from.min(began)));
+        self.to = Some(self.to.map_or(connection.accepted, |to| to.max(connection.accepted)));
+        self.connections += 1;
+        self.incomplete += u64::from(!connection.complete);
+        *self.outcomes.entry(connection.outcome).or_default() += 1;
+        if let Some(code) = connection.error_code
+            && (self.errors.len() < ERRORS_MAX || self.errors.contains_key(&code))
+        {
+            *self.errors.entry(code).or_default() += 1;
+        }
+        self.clients_left += u64::from(connection.client_left.is_some());
+        self.durations(connection);
+        self.nameservers(connection);
+        self.waiting += waiting(connection);
+    }
+
+    /// Clients that were still queued at the end (`correlate::Correlator::still_queued`).
+    pub fn note_still_queued(&mut self, clients: u64) {
+        self.still_queued = clients;
+    }
+
+    fn durations(&mut self, connection: &Connection) {
+        if connection.wrapper_ns > 0 {
+            self.wrapper.add(connection.wrapper_ns);
+        }
+        if connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept) {
+            self.dns.add(connection.parts.dns_ns);
+        }
+        let seen = [
+            (&mut self.queued, connection.queued_ns),
+            (&mut self.greeting, connection.greeting_ns),
+            (&mut self.total, connection.total_ns),
+        ];
+        for (spread, ns) in seen {
+            if let Some(ns) = ns {
+                spread.add(ns);
+            }
+        }
+    }
+
+    fn nameservers(&mut self, connection: &Connection) {
+        for query in
+            connection.lookups.iter().filter(|lookup| !is_ident(lookup)).flat_map(|lookup| &lookup.queries)
+        {
+            let server = self.server(&query.server);
+            server.stats.queries += 1;
+            let count = match query.outcome {
+                QueryOutcome::Answered => &mut server.stats.answered,
+                QueryOutcome::Timeout => &mut server.stats.timeouts,
+                QueryOutcome::Unreachable => &mut server.stats.unreachable,
+                QueryOutcome::Unseen => &mut server.stats.unseen,
+            };
+            *count += 1;
+            if let (QueryOutcome::Answered, Some(rtt)) = (query.outcome, query.rtt_ns) {
+                server.rtt.add(rtt);
+            }
+        }
+        for blame in connection.blame.iter().filter(|blame| blame.cause == StallCause::Dns) {
+            let Some(name) = &blame.server else { continue };
+            let server = self.server(name);
+            server.stats.blamed_ns = server.stats.blamed_ns.saturating_add(blame.own_ns);
+            let explained = blame.own_ns.saturating_add(blame.queued_ns);
+            server.stats.explained_ns = server.stats.explained_ns.saturating_add(explained);
+        }
+    }
+
+    fn server(&mut self, name: &str) -> &mut Server {
+        let known = self.servers.len() < SERVERS_MAX || self.servers.contains_key(name);
+        let name = if known { name } else { OTHER_SERVERS };
+        self.servers.entry(name.to_owned()).or_insert_with(|| Server {
+            stats: NameserverStats {
+                server: name.to_owned(),
+                queries: 0,
+                answered: 0,
+                timeouts: 0,
+                unreachable: 0,
+                unseen: 0,
+                rtt: Percentiles::default(),
+                blamed_ns: 0,
+                explained_ns: 0,
+            },
+            rtt: Spread::new(),
+        })
+    }
+
+    /// The summary so far.
+    pub fn build(&self, counts: Counts) -> Summary {
+        let mut nameservers: Vec<NameserverStats> = self
+            .servers
+            .values()
+            .map(|server| NameserverStats { rtt: server.rtt.percentiles(), ..server.stats.clone() })
+            .collect();
+        nameservers.sort_by(|a, b| {
+            (b.explained_ns, b.blamed_ns, &a.server).cmp(&(a.explained_ns, a.blamed_ns, &b.server))
+        });
+        let mut errors: Vec<(u16, u64)> = self.errors.iter().map(|(&code, &count)| (code, count)).collect();
+        errors.sort_by_key(|&(code, count)| (std::cmp::Reverse(count), code));
+        let total = self.total.percentiles();
+        let facts = Facts {
+            connections: self.connections,
+            still_queued: self.still_queued,
+            total: &total,
+            waiting: &self.waiting,
+            nameservers: &nameservers,
+            errors: &errors,
+        };
+        let share =
+            |ns| (self.waiting.total_ns > 0).then(|| crate::model::Share::of(ns, self.waiting.total_ns).0);
+        Summary {
+            verdict: verdict::verdict(&facts),
+            wrapper_share: share(self.waiting.explained()),
+            dns_share: share(self.waiting.dns_ns),
+            waiting: self.waiting,
+            from: self.from,
+            to: self.to,
+            connections: self.connections,
+            incomplete: self.incomplete,
+            began_before: counts.began_before,
+            still_queued: self.still_queued,
+            accepts: counts.accepts,
+            outcomes: self
+                .outcomes
+                .iter()
+                .map(|(&outcome, &count)| OutcomeCount { outcome, count })
+                .collect(),
+            errors: errors.clone(),
+            clients_left: self.clients_left,
+            queued: self.queued.percentiles(),
+            wrapper: self.wrapper.percentiles(),
+            dns: self.dns.percentiles(),
+            greeting: self.greeting.percentiles(),
+            total,
+            nameservers,
+            lost: counts.lost,
+            lost_accepts: counts.lost_accepts,
+        }
+    }
+}
+
+fn is_ident(lookup: &crate::model::Lookup) -> bool {
+    lookup.kind == crate::model::LookupKind::Ident
+}

@@ -1,0 +1,61 @@
+//! What can go wrong when the machine is asked.
+
+use std::io;
+
+/// A question about a process or a file that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// No process has this PID.
+    #[error("no process with pid {0}")]
+    NoProcess(u32),
+    /// The process ended meanwhile.
+    #[error("pid {0} has exited")]
+    Exited(u32),
+    /// Another user's process, without the capability to look into it.
+    #[error("no permission to look into pid {pid} ({what}): needs root, or CAP_SYS_PTRACE; run with sudo")]
+    Permission {
+        /// Process.
+        pid: u32,
+        /// What was asked.
+        what: &'static str,
+    },
+    /// No process of the kind that was asked for.
+    #[error("{0}")]
+    NotFound(String),
+    /// Anything else.
+    #[error("cannot read {what}: {source}")]
+    Io {
+        /// What was asked.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("{what} is not usable: {why}")]
+    Unusable {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl HostError {
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// From procfs, about one process.
+    pub(crate) fn proc(pid: u32, what: &'static str, error: procfs::ProcError) -> Self {
+        match error {
+            procfs::ProcError::NotFound(_) => Self::Exited(pid),
+            procfs::ProcError::PermissionDenied(_) => Self::Permission { pid, what },
+            procfs::ProcError::Io(source, _) if source.raw_os_error() == Some(libc::ESRCH) => {
+                Self::Exited(pid)
+            }
+            procfs::ProcError::Io(source, _) => Self::io(format!("/proc/{pid}/{what}"), source),
+            other => Self::Unusable { what: format!("/proc/{pid}/{what}"), why: other.to_string() },
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading a target's files from outside, without being led astray.
+//!
+//! `openat2(RESOLVE_IN_ROOT)` from `/proc/PID/root` (openat2(2), Linux 5.6): an absolute symbolic link inside a container stays inside. Regular
+//! files only, never blocking, [`MAX_BYTES`] at most.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+};
+
+use super::HostError;
+
+/// More than this of one file is never read.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// A file's content and what tells that it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Path inside the target.
+    pub path: String,
+    /// Content; empty for a missing file (libwrap treats it so).
+    pub bytes: Vec<u8>,
+    /// Whether it was there.
+    pub exists: bool,
+    /// Mark of change.
+    pub mark: Mark,
+}
+
+/// Inode, size and modification time: what changes when a file does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Inode; 0 for a missing file.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, i64),
+}
+
+/// Reads `path` as process `pid` would see it.
+pub fn read(pid: u32, path: &str) -> Result<Copy, HostError> {
+    let Some(mut file) = open(pid, path)? else {
+        return Ok(Copy { path: path.to_owned(), bytes: Vec::new(), exists: false, mark: Mark::default() });
+    };
+    let mark = mark_of(&file, path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| HostError::io(path, e))?;
+    Ok(Copy { path: path.to_owned(), bytes, exists: true, mark })
+}
+
+/// The mark alone, to find out whether [`read`] would give something new.
+pub fn mark(pid: u32, path: &str) -> Result<Mark, HostError> {
+    open(pid, path)?.map_or(Ok(Mark::default()), |file| mark_of(&file, path))
+}
+
+fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {
+    let meta = file.metadata().map_err(|e| HostError::io(path, e))?;
+    if !meta.is_file() {
+        return Err(HostError::Unusable { what: path.to_owned(), why: "not a regular file".into() });
+    }
+    Ok(Mark { inode: meta.ino(), size: meta.size(), mtime: (meta.mtime(), meta.mtime_nsec()) })
+}
+
+fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
+    let root = File::open(format!("/proc/{pid}/root")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => HostError::Exited(pid),
+        std::io::ErrorKind::PermissionDenied => HostError::Permission { pid, what: "root" },
+        _ => HostError::io(format!("/proc/{pid}/root"), error),
+    })?;
+    let name = std::ffi::CString::new(path).map_err(|_| HostError::Unusable {
+        what: path.escape_debug().to_string(),
+        why: "a NUL in its name".into(),
+    })?;
+    // SAFETY: open_how is a structure of integers; all zeroes is its documented default.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    how.flags = u64::try_from(flags).unwrap_or(0);
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: name is NUL-terminated and how is a live open_how of the size given.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        Ok(fd) if fd >= 0 => Ok(Some(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))),
+        _ => {
+            let error = std::io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => Ok(None),
+                _ => Err(HostError::io(path, error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Files opened within a check, and what was read of them.
+
+use wrapwatch_common::records as abi;
+use wrapwatch_common::records::Class;
+
+use super::{Sink, Watch, World};
+use crate::decode::Event;
+use crate::import::strace::{Call, KEPT_MAX, Name, Out, text};
+use crate::model::KtimeNs;
+use crate::trace::{Snapshot, SnapshotMeta, SnapshotRole};
+
+/// Most bytes kept of a file.
+const CAPTURE_MAX: usize = 1 << 20;
+/// Most files kept.
+const FILES_MAX: usize = KEPT_MAX / 64;
+
+/// A file as it is being read.
+#[derive(Debug)]
+pub(super) struct Capture {
+    path: String,
+    role: SnapshotRole,
+    at: u64,
+    bytes: Vec<u8>,
+    /// To the end, and nothing of it cut.
+    complete: bool,
+    cut: bool,
+}
+
+impl World {
+    pub(super) fn open(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+        let Some(conn) = self.current(call.tid) else { return };
+        let args = text::split(&call.args);
+        let index = usize::from(call.name == Name::OpenAt);
+        let Some((path, _)) = args.get(index).and_then(|arg| text::string(arg, abi::PATH_MAX)) else {
+            return;
+        };
+        let ret = i32::try_from(ret).unwrap_or(i32::MIN);
+        if ret >= 0 {
+            let capture = Capture::of(&path, at).map(Box::new);
+            self.watch(ret, Watch { conn, class: Class::File, sock_type: 0, capture });
+        }
+        let hdr = self.hdr(conn, call.tid, at);
+        self.put(&Event::Open(abi::Open { hdr, enter_ns: call.start, ret, path_len: 0, pad: 0 }, &path), out);
+    }
+
+    /// Tells of a file where it is not as it was last time. A part of it replaces nothing that was whole.
+    pub(super) fn snapshot(&mut self, capture: Capture, out: Sink<'_>) {
+        let Capture { path, role, at, mut bytes, complete, cut } = capture;
+        let truncated = !complete || cut;
+        if truncated {
+            let lines = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+            bytes.truncate(lines);
+        }
+        let known = self.snapshots.get(&path);
+        if known.is_some_and(
+            |(before, whole)| if truncated { *whole || *before == bytes } else { *whole && *before == bytes },
+        ) {
+            return;
+        }
+        if self.snapshots.len() >= FILES_MAX && known.is_none() {
+            self.stats.overflow += 1;
+            return;
+        }
+        let meta = SnapshotMeta {
+            at: KtimeNs(at),
+            pid: self.pid,
+            role,
+            path: path.clone(),
+            truncated,
+            ..SnapshotMeta::default()
+        };
+        out(Out::Snapshot(Snapshot { meta, bytes: bytes.clone() }));
+        self.snapshots.insert(path, (bytes, !truncated));
+    }
+}
+
+impl Capture {
+    fn of(path: &[u8], at: u64) -> Option<Self> {
+        let path = std::str::from_utf8(path).ok()?;
+        let role = match path.rsplit('/').next()? {
+            "hosts.allow" => SnapshotRole::HostsAllow,
+            "hosts.deny" => SnapshotRole::HostsDeny,
+            "resolv.conf" => SnapshotRole::ResolvConf,
+            "nsswitch.conf" => SnapshotRole::NsswitchConf,
+            "hosts" => SnapshotRole::Hosts,
+            _ => return None,
+        };
+        Some(Self { path: path.to_owned(), role, at, bytes: Vec::new(), complete: false, cut: false })
+    }
+
+    pub(super) fn read(&mut self, buffer: &str, size: &str, ret: i64) {
+        let Ok(got) = usize::try_from(ret) else { return };
+        let Some((bytes, _)) = text::string(buffer, CAPTURE_MAX) else { return };
+        if self.cut || self.bytes.len() + bytes.len() > CAPTURE_MAX {
+            self.cut = true;
+            return;
+        }
+        self.cut = bytes.len() < got;
+        self.bytes.extend_from_slice(&bytes);
+        // A regular file gives less than was asked for at its end only.
+        self.complete |= got == 0 || text::int(size).is_some_and(|size| ret < size);
+    }
+}

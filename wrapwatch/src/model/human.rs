@@ -1,0 +1,85 @@
+//! Durations and shares as a person reads them, the same wherever they are printed.
+
+use std::fmt;
+
+/// A duration in nanoseconds, printed with three digits or so and its unit: `87 µs`, `0.43 ms`, `603 ms`, `12.0 s`, `13 min`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(pub u64);
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ns = self.0;
+        let us = ns / 1_000;
+        let text = match us {
+            0..100 => format!("{us} µs"),
+            100..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+            10_000..1_000_000 => format!("{} ms", us / 1_000),
+            1_000_000..10_000_000 => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
+            10_000_000..100_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+            100_000_000..600_000_000 => format!("{} s", us / 1_000_000),
+            _ => format!("{} min", us / 60_000_000),
+        };
+        f.pad(&text)
+    }
+}
+
+/// A share from 0 to 1, printed in percent: `99 %`, `3.4 %`, `0.2 %`. Rounded down, so that 100 % means all of it.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Share(pub f64);
+
+impl Share {
+    /// `part` of `whole`; 0 where there is no whole.
+    pub fn of(part: u64, whole: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+        Self(if whole == 0 { 0.0 } else { part as f64 / whole as f64 })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.0 * 100.0;
+        // Rounding errors of a division must not turn all into 99 %.
+        let floor = |digits: f64| ((percent + 1e-9) * digits).floor() / digits;
+        let text = if percent >= 10.0 {
+            format!("{:.0} %", floor(1.0))
+        } else if percent >= 0.1 {
+            format!("{:.1} %", floor(10.0))
+        } else if percent > 0.0 {
+            "under 0.1 %".to_owned()
+        } else {
+            "0 %".to_owned()
+        };
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_about_three_digits() {
+        let text = |ns| Nanos(ns).to_string();
+        assert_eq!(text(0), "0 µs");
+        assert_eq!(text(87_999), "87 µs");
+        assert_eq!(text(430_000), "0.43 ms");
+        assert_eq!(text(9_999_999), "9.99 ms");
+        assert_eq!(text(603_000_000), "603 ms");
+        assert_eq!(text(2_001_000_000), "2.00 s");
+        assert_eq!(text(12_038_000_000), "12.0 s");
+        assert_eq!(text(599_000_000_000), "599 s");
+        assert_eq!(text(800_000_000_000), "13 min");
+        assert!(text(u64::MAX).ends_with(" min"));
+    }
+
+    #[test]
+    fn shares_are_rounded_down() {
+        let text = |part, whole| Share::of(part, whole).to_string();
+        assert_eq!(text(0, 0), "0 %");
+        assert_eq!(text(999, 1000), "99 %");
+        assert_eq!(text(29, 100), "29 %");
+        assert_eq!(text(1000, 1000), "100 %");
+        assert_eq!(text(2, 1000), "0.2 %");
+        assert_eq!(text(1, 100_000), "under 0.1 %");
+    }
+}

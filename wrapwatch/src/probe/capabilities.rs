@@ -1,0 +1,76 @@
+//! Are the capabilities there that tracing takes? Asked before anything else, for the kernel only says EPERM.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+use super::ProbeError;
+
+/// Fails with a sentence that names what is missing and what is there.
+///
+/// CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON (capabilities(7)). Tracepoints through perf_event_open(2) and entering a target's network
+/// namespace take CAP_SYS_ADMIN itself on most systems; where they do not, the kernel has the last word.
+pub fn check() -> Result<(), ProbeError> {
+    let have = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let missing = missing(&have);
+    if missing.is_empty() { Ok(()) } else { Err(error(&have, &missing)) }
+}
+
+fn missing(have: &CapsHashSet) -> Vec<Capability> {
+    let admin = have.contains(&Capability::CAP_SYS_ADMIN);
+    let there = |capability: &Capability| match capability {
+        Capability::CAP_BPF | Capability::CAP_PERFMON => admin || have.contains(capability),
+        other => have.contains(other),
+    };
+    [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYS_PTRACE]
+        .into_iter()
+        .filter(|capability| !there(capability))
+        .collect()
+}
+
+/// The kernel refused although [`check`] found nothing missing, or something is missing.
+pub(super) fn denied() -> ProbeError {
+    let have = caps::read(None, CapSet::Effective).unwrap_or_default();
+    error(&have, &missing(&have))
+}
+
+fn error(have: &CapsHashSet, missing: &[Capability]) -> ProbeError {
+    let mut relevant: Vec<Capability> =
+        [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN]
+            .into_iter()
+            .filter(|capability| have.contains(capability))
+            .collect();
+    relevant.sort_by_key(ToString::to_string);
+    if missing.is_empty() {
+        return ProbeError::Denied { have: names(&relevant) };
+    }
+    ProbeError::Capabilities { missing: names(missing), have: names(&relevant) }
+}
+
+fn names(capabilities: &[Capability]) -> String {
+    if capabilities.is_empty() {
+        return "none".to_owned();
+    }
+    capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_stands_for_bpf_and_perfmon_but_not_for_ptrace() {
+        let admin = CapsHashSet::from([Capability::CAP_SYS_ADMIN]);
+        assert_eq!(missing(&admin), [Capability::CAP_SYS_PTRACE]);
+        let message = error(&admin, &missing(&admin)).to_string();
+        assert!(
+            message.contains("needs CAP_SYS_PTRACE") && message.contains("have: CAP_SYS_ADMIN"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_ordinary_user_is_told_all_three() {
+        let none = CapsHashSet::new();
+        let message = error(&none, &missing(&none)).to_string();
+        assert!(message.contains("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE") && message.contains("have: none"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What can go wrong between wrapwatch and the kernel. Each message says what to try.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// Loading, attaching or reading failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The capabilities needed are not there.
+    #[error("needs {missing} to trace with eBPF (have: {have}); run with sudo, or as root")]
+    Capabilities {
+        /// Those missing.
+        missing: String,
+        /// Those there.
+        have: String,
+    },
+    /// The kernel says no although the capabilities are there.
+    #[error(
+        "the kernel refuses eBPF (EPERM) in spite of {have}: a container's user namespace or seccomp filter, or lockdown; run outside it"
+    )]
+    Denied {
+        /// Those there.
+        have: String,
+    },
+    /// tracefs is not mounted, and cannot be.
+    #[error(
+        "tracefs is not mounted on /sys/kernel/tracing and cannot be mounted for this run ({0}); mount it: mount -t tracefs none /sys/kernel/tracing"
+    )]
+    NoTracefs(io::Error),
+    /// The kernel is older than the oldest that has what is needed.
+    #[error(
+        "Linux {release} has no BPF ring buffer (needs 5.8); record with strace there, and use: wrapwatch import strace LOG -o FILE.wwt"
+    )]
+    OldKernel {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The object is of another version than the loader: a broken build.
+    #[error(
+        "the eBPF object inside this binary speaks ABI {found}, the binary {expected}: the build is broken"
+    )]
+    Abi {
+        /// The object's.
+        found: u32,
+        /// Ours.
+        expected: u32,
+    },
+    /// The kernel refused the object.
+    #[error("the kernel refused the eBPF object: {0}")]
+    Load(Box<EbpfError>),
+    /// The verifier refused a program, or it could not be attached.
+    #[error("cannot attach {hook}: {source}")]
+    Attach {
+        /// `category:event` or the function.
+        hook: String,
+        /// Why not.
+        source: Box<ProgramError>,
+    },
+    /// A tracepoint that nothing works without.
+    #[error(
+        "this kernel has no tracepoint {0}; it needs CONFIG_FTRACE_SYSCALLS (wrapwatch doctor shows what is there)"
+    )]
+    NoTracepoint(String),
+    /// A map could not be read or written.
+    #[error("eBPF map {map}: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why not.
+        source: Box<MapError>,
+    },
+    /// The object lacks something that this version expects.
+    #[error("the eBPF object inside this binary lacks {0}: the build is broken")]
+    Missing(String),
+    /// Waiting for the ring failed.
+    #[error("cannot wait for events: {0}")]
+    Wait(#[from] io::Error),
+}
+
+impl ProbeError {
+    pub(crate) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| Self::Map { map, source: Box::new(source) }
+    }
+}

@@ -1,0 +1,64 @@
+//! Loading the object: version, map sizes, log level.
+
+use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError};
+use aya_log::EbpfLogger;
+
+use super::{Options, ProbeError};
+
+/// Entries of the maps keyed by descriptor or connection, whatever the target's limits say: only connections that are not greeted yet are
+/// in them, and the memory is the kernel's.
+const ENTRIES: std::ops::RangeInclusive<u64> = 4_096..=65_536;
+
+type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
+
+pub(super) fn load(object: &[u8], options: &Options) -> Result<Loaded, ProbeError> {
+    check_kernel()?;
+    let fds = clamp(options.max_fds);
+    let threads = clamp(options.threads.saturating_mul(4));
+    // Rust's log levels as aya-log numbers them: 0 writes nothing.
+    let level: u8 = if options.kernel_log { 0xff } else { 0 };
+    let wake = options.ring_bytes / 4;
+    let mut ebpf = EbpfLoader::new()
+        .map_max_entries("WATCH", fds)
+        .map_max_entries("CONNS", fds)
+        .map_max_entries("THREADS", threads)
+        .map_max_entries("INFLIGHT", threads)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .override_global("WAKE_BYTES", &wake, true)
+        .override_global(aya_log::LEVEL, &level, false)
+        .load(object)
+        .map_err(explain)?;
+    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "PORTS", "COUNTS", "LAST_CONN"]
+    {
+        // aya ignores an unknown name in map_max_entries.
+        if ebpf.map(map).is_none() {
+            return Err(ProbeError::Missing(format!("map {map}")));
+        }
+    }
+    let logger = if options.kernel_log { EbpfLogger::init(&mut ebpf).ok() } else { None };
+    Ok((ebpf, logger))
+}
+
+fn clamp(wanted: u64) -> u32 {
+    u32::try_from(wanted.clamp(*ENTRIES.start(), *ENTRIES.end())).unwrap_or(4_096)
+}
+
+fn check_kernel() -> Result<(), ProbeError> {
+    let release =
+        nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    // A release that does not begin with numbers is left to the kernel to refuse.
+    if version > (0, 0) && version < (5, 8) { Err(ProbeError::OldKernel { release }) } else { Ok(()) }
+}
+
+/// Missing capabilities show as EPERM from the first map.
+fn explain(error: EbpfError) -> ProbeError {
+    let denied = match &error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => {
+            io_error.raw_os_error() == Some(libc::EPERM)
+        }
+        _ => false,
+    };
+    if denied { super::capabilities::denied() } else { ProbeError::Load(Box::new(error)) }
+}

@@ -1,0 +1,215 @@
+//! The maps that user space writes and reads.
+
+use std::net::SocketAddr;
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+};
+use wrapwatch_common::{
+    counters::Counter,
+    maps::{Conn, Layout, Target, Thread, Watch, thread_key, watch_key},
+    records::Class,
+};
+use zerocopy::IntoBytes as _;
+
+use super::ProbeError;
+
+/// The kernel side's counters, summed over the CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(Vec<u64>);
+
+impl Counts {
+    /// One of them.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Those that count losses, by name.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Counter::ALL
+            .iter()
+            .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
+            .map(|(counter, name)| (*name, self.get(*counter)))
+    }
+
+    /// Records that did not fit into the ring.
+    pub fn lost(&self) -> u64 {
+        self.losses().filter(|(name, _)| name.starts_with("lost")).map(|(_, n)| n).sum()
+    }
+}
+
+/// A check that began before the probes were there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// The accept thread.
+    pub tid: u32,
+    /// The accepted socket, where it is known.
+    pub accepted: Option<i32>,
+    /// Open tables.
+    pub tables: Vec<i32>,
+    /// Sockets connected to nameservers.
+    pub dns: Vec<(i32, SocketAddr)>,
+}
+
+type Bytes<T> = <T as AsArray>::Array;
+
+/// A map value as the array of its bytes, which is what aya moves without further promises.
+trait AsArray {
+    type Array: aya::Pod;
+    fn array(&self) -> Self::Array;
+}
+
+macro_rules! as_array {
+    ($($type:ty),*) => {$(
+        impl AsArray for $type {
+            type Array = [u8; size_of::<$type>()];
+            fn array(&self) -> Self::Array {
+                let mut array = [0; size_of::<$type>()];
+                array.copy_from_slice(self.as_bytes());
+                array
+            }
+        }
+    )*};
+}
+as_array!(Target, Watch, Thread, Conn, Layout);
+
+fn table<'a, K: aya::Pod, V: aya::Pod>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<HashMap<&'a mut MapData, K, V>, ProbeError> {
+    let map = ebpf.map_mut(name).ok_or_else(|| ProbeError::Missing(format!("map {name}")))?;
+    HashMap::try_from(map).map_err(ProbeError::map(name))
+}
+
+pub(super) fn set_layout(ebpf: &mut Ebpf, layout: Layout) -> Result<(), ProbeError> {
+    let map = ebpf.map_mut("LAYOUT").ok_or_else(|| ProbeError::Missing("map LAYOUT".into()))?;
+    let mut array = Array::<_, Bytes<Layout>>::try_from(map).map_err(ProbeError::map("LAYOUT"))?;
+    array.set(0, layout.array(), 0).map_err(ProbeError::map("LAYOUT"))
+}
+
+pub(super) fn add_target(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {
+    let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
+    targets.insert(pid, Target { tcpd_context }.array(), 0).map_err(ProbeError::map("TARGETS"))
+}
+
+pub(super) fn add_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), ProbeError> {
+    let mut map = table::<u16, u8>(ebpf, "PORTS")?;
+    for &port in ports {
+        map.insert(port, 1, 0).map_err(ProbeError::map("PORTS"))?;
+    }
+    Ok(())
+}
+
+/// Ports stay: another target may listen on them, and an event too many does no harm.
+pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError> {
+    // It may have gone before: what counts is that it is not there.
+    let _ = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.remove(&pid);
+    let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
+    let mine = |key: &u64| (key >> 32) == u64::from(pid);
+    let keys: Vec<u64> = watch.keys().filter_map(Result::ok).filter(mine).collect();
+    let mut conns = Vec::new();
+    for key in keys {
+        if let Ok(value) = watch.get(&key, 0) {
+            conns.push(u64::from_ne_bytes(first_eight(&value)));
+        }
+        let _ = watch.remove(&key);
+    }
+    for name in ["THREADS", "INFLIGHT"] {
+        forget_threads(ebpf, name, pid)?;
+    }
+    let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
+    for conn in conns {
+        let _ = open.remove(&conn);
+    }
+    Ok(())
+}
+
+fn forget_threads(ebpf: &mut Ebpf, name: &'static str, pid: u32) -> Result<(), ProbeError> {
+    let map = ebpf.map_mut(name).ok_or_else(|| ProbeError::Missing(format!("map {name}")))?;
+    // Only keys matter; a value's size must still be right.
+    if name == "THREADS" {
+        drop_keys(HashMap::<_, u64, Bytes<Thread>>::try_from(map).map_err(ProbeError::map(name))?, pid);
+    } else {
+        drop_keys(
+            HashMap::<_, u64, [u8; INFLIGHT_BYTES]>::try_from(map).map_err(ProbeError::map(name))?,
+            pid,
+        );
+    }
+    Ok(())
+}
+
+/// Size of the kernel side's `Inflight`, which user space never reads.
+const INFLIGHT_BYTES: usize = 40;
+
+fn drop_keys<V: aya::Pod>(mut map: HashMap<&mut MapData, u64, V>, pid: u32) {
+    let keys: Vec<u64> =
+        map.keys().filter_map(Result::ok).filter(|key| (key >> 32) == u64::from(pid)).collect();
+    for key in keys {
+        let _ = map.remove(&key);
+    }
+}
+
+fn first_eight(bytes: &[u8]) -> [u8; 8] {
+    let mut eight = [0; 8];
+    for (to, from) in eight.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    eight
+}
+
+/// Gives the check a connection number, as accept would have, and enters its thread and descriptors.
+pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
+    let conn = next_conn(ebpf)?;
+    let mut conns = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
+    conns.insert(conn, Conn::default().array(), 0).map_err(ProbeError::map("CONNS"))?;
+    let mut threads = table::<u64, Bytes<Thread>>(ebpf, "THREADS")?;
+    threads
+        .insert(thread_key(pid, seed.tid), Thread { conn }.array(), 0)
+        .map_err(ProbeError::map("THREADS"))?;
+    let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
+    let mut enter = |fd: i32, class: Class, sock_type: i32| {
+        let sock_type = u8::try_from(sock_type).unwrap_or(0);
+        let value = Watch { conn, class: class as u8, sock_type, pad: [0; 6] };
+        watch.insert(watch_key(pid, fd), value.array(), 0).map_err(ProbeError::map("WATCH"))
+    };
+    if let Some(fd) = seed.accepted {
+        enter(fd, Class::Accepted, libc::SOCK_STREAM)?;
+    }
+    for &fd in &seed.tables {
+        enter(fd, Class::File, 0)?;
+    }
+    for (fd, _) in &seed.dns {
+        enter(*fd, Class::Dns, libc::SOCK_DGRAM)?;
+    }
+    Ok(conn)
+}
+
+fn next_conn(ebpf: &mut Ebpf) -> Result<u64, ProbeError> {
+    let map = ebpf.map_mut("LAST_CONN").ok_or_else(|| ProbeError::Missing("map LAST_CONN".into()))?;
+    let mut last = Array::<_, u64>::try_from(map).map_err(ProbeError::map("LAST_CONN"))?;
+    let conn = last.get(&0, 0).map_err(ProbeError::map("LAST_CONN"))? + 1;
+    last.set(0, conn, 0).map_err(ProbeError::map("LAST_CONN"))?;
+    Ok(conn)
+}
+
+pub(super) fn unwatch(ebpf: &mut Ebpf, pid: u32, fd: i32) -> Result<(), ProbeError> {
+    let _ = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?.remove(&watch_key(pid, fd));
+    Ok(())
+}
+
+pub(super) fn forget_conn(ebpf: &mut Ebpf, conn: u64) -> Result<(), ProbeError> {
+    let _ = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?.remove(&conn);
+    Ok(())
+}
+
+pub(super) fn counts(ebpf: &Ebpf) -> Result<Counts, ProbeError> {
+    let map = ebpf.map("COUNTS").ok_or_else(|| ProbeError::Missing("map COUNTS".into()))?;
+    let array = PerCpuArray::<_, u64>::try_from(map).map_err(ProbeError::map("COUNTS"))?;
+    let mut sums = Vec::with_capacity(Counter::ALL.len());
+    for (counter, _) in Counter::ALL {
+        let values = array.get(&(counter as u32), 0).map_err(ProbeError::map("COUNTS"))?;
+        sums.push(values.iter().sum());
+    }
+    Ok(Counts(sums))
+}

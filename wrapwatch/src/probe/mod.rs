@@ -1,0 +1,150 @@
+//! Loading the kernel side, attaching it, reading its ring and counters. It knows records and processes, not what a connection is.
+//!
+//! Order matters: everything is attached while no process is a target, so nothing is written; a target's entry in the map is what begins its
+//! trace. Dropping [`Probe`] detaches everything; nothing is ever pinned.
+
+mod capabilities;
+mod error;
+mod hooks;
+mod layout;
+mod load;
+mod maps;
+pub mod privileges;
+mod ring;
+mod tracefs;
+mod uprobes;
+
+use std::collections::BTreeMap;
+
+use aya::Ebpf;
+pub use capabilities::check as check_capabilities;
+pub use error::ProbeError;
+pub use maps::{Counts, Seed};
+pub use ring::Ring;
+pub use tracefs::ensure as ensure_tracefs;
+
+use crate::{
+    host::{libwrap::Libwrap, process::ProcessInfo},
+    model::Degradation,
+};
+
+/// The kernel side, compiled by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wrapwatch-ebpf"));
+
+/// How to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Descriptors that the targets may have open: sizes the maps.
+    pub max_fds: u64,
+    /// Threads that the targets have or will have.
+    pub threads: u64,
+    /// Bytes of the ring; rounded up to a power of two.
+    pub ring_bytes: u32,
+    /// Let the kernel side log what it does.
+    pub kernel_log: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 4 << 20, kernel_log: false }
+    }
+}
+
+/// The kernel side, loaded and attached.
+pub struct Probe {
+    ebpf: Ebpf,
+    degradations: Vec<Degradation>,
+    hooks: Vec<String>,
+    uprobes: BTreeMap<u32, uprobes::Attached>,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Probe {
+    /// Loads and attaches everything that needs no target.
+    pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        // Reading the kernel's types takes as long as loading the programs: side by side.
+        let layout = std::thread::spawn(layout::read);
+        let (mut ebpf, logger) = load::load(OBJECT, options)?;
+        let (hooks, mut degradations) = hooks::attach(&mut ebpf)?;
+        match layout.join().unwrap_or_else(|_| Err("its types could not be read".to_owned())) {
+            Ok(layout) => maps::set_layout(&mut ebpf, layout)?,
+            Err(why) => degradations.push(layout::degradation(&why)),
+        }
+        Ok(Self { ebpf, degradations, hooks, uprobes: BTreeMap::new(), logger })
+    }
+
+    /// What cannot be seen on this kernel.
+    pub fn degradations(&self) -> &[Degradation] {
+        &self.degradations
+    }
+
+    /// The hooks attached, `category:event`.
+    pub fn hooks(&self) -> &[String] {
+        &self.hooks
+    }
+
+    /// The ring; it can be taken once.
+    pub fn take_ring(&mut self) -> Result<Ring, ProbeError> {
+        Ring::take(&mut self.ebpf)
+    }
+
+    /// Begins to trace a process. Listening ports are needed for the wait before accept.
+    pub fn add_target(
+        &mut self,
+        process: &ProcessInfo,
+        libwrap: Option<&Libwrap>,
+        ports: &[u16],
+    ) -> Result<(), ProbeError> {
+        let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
+        maps::add_ports(&mut self.ebpf, ports)?;
+        maps::add_target(&mut self.ebpf, process.pid, context)
+    }
+
+    /// Puts uprobes on libwrap's functions in one target.
+    pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap) -> Result<(), ProbeError> {
+        let attached = uprobes::attach(&mut self.ebpf, pid, libwrap)?;
+        self.uprobes.insert(pid, attached);
+        Ok(())
+    }
+
+    /// Ends the trace of a process and forgets what was kept for it.
+    pub fn remove_target(&mut self, pid: u32) -> Result<(), ProbeError> {
+        if let Some(attached) = self.uprobes.remove(&pid) {
+            uprobes::detach(&mut self.ebpf, attached);
+        }
+        maps::remove_target(&mut self.ebpf, pid)
+    }
+
+    /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
+    pub fn seed(&mut self, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
+        maps::seed(&mut self.ebpf, pid, seed)
+    }
+
+    /// Takes back a descriptor that turned out to have gone meanwhile.
+    pub fn unwatch(&mut self, pid: u32, fd: i32) -> Result<(), ProbeError> {
+        maps::unwatch(&mut self.ebpf, pid, fd)
+    }
+
+    /// Takes back a connection whose story nobody will tell.
+    pub fn forget_conn(&mut self, conn: u64) -> Result<(), ProbeError> {
+        maps::forget_conn(&mut self.ebpf, conn)
+    }
+
+    /// The kernel side's counters.
+    pub fn counts(&self) -> Result<Counts, ProbeError> {
+        maps::counts(&self.ebpf)
+    }
+
+    /// Passes on what the kernel side logged, if it was asked to.
+    pub fn flush_kernel_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").field("hooks", &self.hooks).finish_non_exhaustive()
+    }
+}

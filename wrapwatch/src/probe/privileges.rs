@@ -1,0 +1,26 @@
+//! Giving up what is no longer needed once everything is attached.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// Keeps what reading the ring, the maps, /proc of the target and its files takes, and nothing else. `extra` is kept as well.
+///
+/// Not being able to give something up is no reason to stop: it is logged.
+pub fn drop_all_but(extra: &[Capability]) {
+    let mut keep: CapsHashSet = [
+        Capability::CAP_BPF,
+        Capability::CAP_PERFMON,
+        Capability::CAP_SYS_PTRACE,
+        Capability::CAP_DAC_READ_SEARCH,
+    ]
+    .into_iter()
+    .chain(extra.iter().copied())
+    .collect();
+    let permitted = caps::read(None, CapSet::Permitted).unwrap_or_default();
+    keep.retain(|capability| permitted.contains(capability));
+    // The bounding set cannot be narrowed without CAP_SETPCAP, and needs not be: nothing is executed from here on.
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if let Err(error) = caps::set(None, set, &keep) {
+            log::info!("keeping capabilities that are no longer needed: {error}");
+        }
+    }
+}

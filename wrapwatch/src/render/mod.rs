@@ -1,0 +1,4 @@
+//! Showing what was found: text for a terminal, JSON lines. Renderers format; they compute nothing.
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,95 @@
+//! Text into columns: widths as a terminal counts them, and what does not fit loses its middle.
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// Columns a text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text in `max` columns at most: beginning and end stay, the middle becomes `mark`.
+pub(super) fn squeeze(text: &str, max: usize, mark: &str) -> String {
+    if text.width() <= max {
+        return text.to_owned();
+    }
+    let mark = if mark.width() <= max { mark } else { "" };
+    let room = max - mark.width();
+    let head = prefix(text.chars(), room.div_ceil(2));
+    let tail = prefix(text.chars().rev(), room - head.width());
+    format!("{head}{mark}{}", tail.chars().rev().collect::<String>())
+}
+
+fn prefix(chars: impl Iterator<Item = char>, max: usize) -> String {
+    let mut taken = 0;
+    chars
+        .take_while(|c| {
+            taken += c.width().unwrap_or(0);
+            taken <= max
+        })
+        .collect()
+}
+
+/// Squeezed into and padded to exactly `columns`.
+pub(super) fn left(text: &str, columns: usize, mark: &str) -> String {
+    let text = squeeze(text, columns, mark);
+    let pad = columns.saturating_sub(text.width());
+    format!("{text}{:pad$}", "")
+}
+
+/// As [`left`], at the right edge.
+pub(super) fn right(text: &str, columns: usize, mark: &str) -> String {
+    let text = squeeze(text, columns, mark);
+    let pad = columns.saturating_sub(text.width());
+    format!("{:pad$}{text}", "")
+}
+
+/// Words into lines of `columns`, those after the first indented by `indent`; a word that is longer than a line is squeezed.
+pub(super) fn wrap(text: &str, columns: usize, indent: usize, mark: &str) -> String {
+    let mut lines = String::new();
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let word = squeeze(word, columns.saturating_sub(indent).max(1), mark);
+        if used > 0 && used + 1 + word.width() > columns {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            used = indent;
+        } else if used > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        used += word.width();
+        lines.push_str(&word);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        assert_eq!(squeeze("abcdefghij", 10, "…"), "abcdefghij");
+        assert_eq!(squeeze("abcdefghij", 5, "…"), "ab…ij");
+        assert_eq!(squeeze("abcdefghij", 6, "..."), "ab...j");
+        assert_eq!(squeeze("例え例え例え", 7, "…"), "例…例え");
+        assert_eq!(squeeze("abc", 0, "…"), "");
+    }
+
+    #[test]
+    fn columns_are_exact() {
+        for columns in 0..12 {
+            for text in ["", "abc", "例え例え", "0123456789abc"] {
+                assert_eq!(width(&left(text, columns, "…")), columns);
+                assert_eq!(width(&right(text, columns, "…")), columns);
+            }
+        }
+    }
+
+    #[test]
+    fn wrapped_lines_keep_their_width() {
+        let text = wrap("one two three 0123456789012345678901234567890 four", 12, 2, "…");
+        assert!(text.lines().all(|line| width(line) <= 12), "{text}");
+        assert_eq!(text.lines().next(), Some("one two"));
+    }
+}

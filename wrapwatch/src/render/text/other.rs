@@ -1,0 +1,76 @@
+//! Stalls, degradations and losses.
+
+use crate::model::{Degradation, Lost, Nanos, Stall, StallCause};
+
+use super::connection::{base_name, kind};
+use super::{BOLD, RED, Text, YELLOW, fit, time};
+
+impl Text {
+    /// `accept thread blocked 7.3 s: PTR … → 10.1.1.53 unanswered, hosts.allow:17; 80 of 80 queued`
+    pub fn stall(&self, stall: &Stall) -> String {
+        let since = if stall.since_attach { "at least " } else { "" };
+        let mut said = format!("accept thread blocked {since}{}: ", Nanos(stall.blocked_ns));
+        said += &self.hangs_on(stall);
+        if let Some(rule) = &stall.rule {
+            said += &format!(", {}:{}", self.outside(base_name(&rule.file), 40), rule.line);
+        } else if let Some(table) = &stall.table {
+            said += &format!(", {} open", self.outside(base_name(table), 40));
+        }
+        match (stall.queued, stall.queue_limit) {
+            (Some(queued), Some(limit)) => said += &format!("; {queued} of {limit} queued"),
+            (Some(queued), None) => said += &format!("; {queued} queued"),
+            _ => {}
+        }
+        if let (Some(conn), Some(peer)) = (stall.conn, &stall.peer) {
+            said += &format!(" (#{conn} {})", self.outside(peer, 47));
+        }
+        let text = format!("{} STALL {}", time(stall.at), self.own(&said));
+        self.block(RED, &text)
+    }
+
+    fn hangs_on(&self, stall: &Stall) -> String {
+        let server = stall.server.as_deref().map(|server| self.outside(server, 47));
+        match (stall.cause, server) {
+            (StallCause::Dns, server) => {
+                let what = stall.lookup.map_or("lookup", kind);
+                let name = stall
+                    .name
+                    .as_deref()
+                    .map_or(String::new(), |name| format!(" {}", self.outside(name, 60)));
+                let server = server.unwrap_or_else(|| "nameserver".to_owned());
+                format!("{what}{name} → {server} unanswered")
+            }
+            (StallCause::Ident, Some(server)) => format!("ident → {server} unanswered"),
+            (StallCause::Ident, None) => "ident unanswered".to_owned(),
+            (StallCause::Spawn, _) => "a spawned command has not ended".to_owned(),
+            (StallCause::Syslog, _) => "syslog does not take its message".to_owned(),
+            (StallCause::File, _) => "reading a file".to_owned(),
+            (StallCause::OffCpu, _) => "nothing: the process is stopped or has no CPU".to_owned(),
+            (StallCause::Other, Some(server)) => format!("waiting for {server}"),
+            (StallCause::Other, None) => {
+                "on nothing that is seen: off the CPU, or in a call of its own".to_owned()
+            }
+        }
+    }
+
+    /// What cannot be seen.
+    pub fn degradation(&self, degradation: &Degradation) -> String {
+        let pid = degradation.pid.map_or(String::new(), |pid| format!("pid {pid}: "));
+        self.block(YELLOW, &format!("note: {pid}{}", self.outside(&degradation.message, usize::MAX)))
+    }
+
+    /// What was lost.
+    pub fn lost(&self, lost: &Lost) -> String {
+        let by: Vec<String> =
+            lost.by.iter().map(|(name, n)| format!("{} {n}", self.outside(name, 30))).collect();
+        let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
+        let noun = if lost.events == 1 { "event" } else { "events" };
+        self.block(YELLOW, &format!("LOST {} {noun}{by}", lost.events))
+    }
+
+    fn block(&self, style: anstyle::Style, text: &str) -> String {
+        let text = fit::wrap(text, self.width(), 4, self.mark());
+        let style = if style == RED { style | BOLD.get_effects() } else { style };
+        text.lines().map(|line| self.paint(style, line) + "\n").collect()
+    }
+}

@@ -1,0 +1,394 @@
+//! The loop of a live trace.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use caps::Capability;
+use tokio::{
+    io::unix::AsyncFd,
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+};
+use wrapwatch_common::counters::Counter;
+
+use super::{End, Ended, Notice, SessionError, Settings, Sink, Tracee, seed, signals::Signals};
+use crate::{
+    correlate::{Config, Correlator},
+    decode::{self, Event},
+    diagnose::{Counts, SummaryBuilder},
+    host::{clock, process},
+    model::{Degradation, DegradationKind, KtimeNs, Line, Lost},
+    probe::{self, Probe, Ring},
+};
+
+/// How often what the events do not show is looked at: a stopped server, losses.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// How often a stall is told, tables are compared, and the clocks are.
+const SECOND: Duration = Duration::from_secs(1);
+/// How often a process to trace is looked for while there is none.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A live trace.
+pub struct Session<'a> {
+    settings: &'a Settings,
+    sink: &'a mut dyn Sink,
+    probe: Probe,
+    ring: Ring,
+    correlator: Correlator,
+    summary: SummaryBuilder,
+    targets: BTreeMap<u32, Tracee>,
+    /// Since when a target is seen stopped.
+    stopped: BTreeMap<u32, KtimeNs>,
+    exits: mpsc::UnboundedReceiver<u32>,
+    exited: mpsc::UnboundedSender<u32>,
+    signals: Signals,
+    counted: probe::Counts,
+    failed: Option<std::io::Error>,
+}
+
+impl<'a> Session<'a> {
+    /// Attaches, and traces until it is over. Must be called inside a tokio runtime with I/O and time.
+    pub async fn run(settings: &'a Settings, sink: &'a mut dyn Sink) -> Result<End, SessionError> {
+        probe::check_capabilities()?;
+        let first = if settings.wait { Vec::new() } else { find(settings)? };
+        let mut session = Self::attach(settings, sink, &first)?;
+        let why = session.follow(first).await?;
+        session.end(why)
+    }
+
+    fn attach(
+        settings: &'a Settings,
+        sink: &'a mut dyn Sink,
+        first: &[Tracee],
+    ) -> Result<Self, SessionError> {
+        let mut options = settings.probe;
+        for tracee in first {
+            options.max_fds = options.max_fds.max(tracee.info.max_fds);
+            options.threads = options.threads.max(tracee.info.threads.saturating_mul(2));
+        }
+        let signals = Signals::new()?;
+        let mut probe = Probe::attach(&options)?;
+        let ring = probe.take_ring()?;
+        let mut config = Config::new(clock::pair());
+        config.sees_handshakes =
+            !probe.degradations().iter().any(|lost| lost.kind == DegradationKind::NoQueueTime);
+        let counted = probe.counts()?;
+        let (exited, exits) = mpsc::unbounded_channel();
+        let mut session = Self {
+            settings,
+            sink,
+            probe,
+            ring,
+            correlator: Correlator::new(config),
+            summary: SummaryBuilder::new(),
+            targets: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            exits,
+            exited,
+            signals,
+            counted,
+            failed: None,
+        };
+        for degradation in session.probe.degradations().to_vec() {
+            session.tell(&Line::Degradation(degradation));
+        }
+        Ok(session)
+    }
+
+    /// Traces the first targets, then, if asked to, the next ones.
+    async fn follow(&mut self, first: Vec<Tracee>) -> Result<Ended, SessionError> {
+        for tracee in first {
+            self.add(tracee)?;
+        }
+        self.give_up_capabilities();
+        let end = self.settings.duration.map(|duration| Instant::now() + duration);
+        let mut sample = every(SAMPLE);
+        let mut second = every(SECOND);
+        let mut look = every(LOOK);
+        if self.targets.is_empty() {
+            self.sink.notice(&Notice::Waiting(&self.settings.wanted));
+        }
+        loop {
+            let idle = self.targets.is_empty();
+            tokio::select! {
+                () = self.signals.any() => return Ok(Ended::Asked),
+                () = until(end) => return Ok(Ended::Duration),
+                Some(pid) = self.exits.recv() => {
+                    self.drain();
+                    self.remove(pid)?;
+                    if self.targets.is_empty() {
+                        if !self.settings.wait {
+                            return Ok(Ended::TargetsGone);
+                        }
+                        self.sink.notice(&Notice::Waiting(&self.settings.wanted));
+                    }
+                }
+                result = self.ring.wait() => {
+                    result?;
+                    self.drain();
+                }
+                _ = sample.tick() => self.sample()?,
+                _ = second.tick() => self.each_second(),
+                _ = look.tick(), if idle && self.settings.wait => self.look()?,
+            }
+            match self.failed.take() {
+                Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                    return Ok(Ended::OutputClosed);
+                }
+                Some(error) => return Err(SessionError::Output(error)),
+                None => {}
+            }
+        }
+    }
+
+    /// The next target's uprobes and network namespace take CAP_SYS_ADMIN again.
+    fn give_up_capabilities(&self) {
+        let mut keep = self.sink.capabilities().to_vec();
+        if self.settings.wait {
+            keep.push(Capability::CAP_SYS_ADMIN);
+        }
+        probe::privileges::drop_all_but(&keep);
+    }
+
+    /// Begins to trace a process. Order: what began before, then the process, then what may have changed meanwhile.
+    fn add(&mut self, mut tracee: Tracee) -> Result<(), SessionError> {
+        let pid = tracee.info.pid;
+        self.watch_exit(pid)?;
+        for degradation in tracee.degradations() {
+            self.tell(&Line::Degradation(degradation));
+        }
+        if let Some(libwrap) = &tracee.libwrap
+            && self.settings.uprobes
+            && let Err(error) = self.probe.attach_uprobes(pid, libwrap)
+        {
+            self.tell(&Line::Degradation(Degradation {
+                kind: DegradationKind::NoUprobes,
+                pid: Some(pid),
+                message: format!("{error}: the check's end is taken from the last table's close"),
+            }));
+        }
+        self.correlator.add_target(pid, tracee.correlator_info());
+        tracee.resolver_changed();
+        for (path, text) in tracee.changed_tables() {
+            self.correlator.set_table_text(pid, path, text);
+        }
+        let seeded = seed::find(&mut self.probe, &mut tracee)?;
+        self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
+        if let Some(found) = seeded {
+            seed::confirm(found, &mut self.probe, &mut tracee, &mut self.correlator)?;
+        }
+        self.sink.notice(&Notice::Watching(&tracee));
+        self.targets.insert(pid, tracee);
+        Ok(())
+    }
+
+    fn remove(&mut self, pid: u32) -> Result<(), SessionError> {
+        self.probe.remove_target(pid)?;
+        if let Some(tracee) = self.targets.remove(&pid) {
+            self.sink.notice(&Notice::Exited(&tracee.info));
+        }
+        self.stopped.remove(&pid);
+        Ok(())
+    }
+
+    /// Tells of the process's end through the channel.
+    fn watch_exit(&self, pid: u32) -> Result<(), SessionError> {
+        let pidfd = process::pidfd(pid)?;
+        // SAFETY: an OwnedFd returns the same open descriptor for as long as it lives, and AsyncFd owns it.
+        let pidfd = unsafe { AsyncFd::register(pidfd) }.map_err(std::io::Error::from)?;
+        let exited = self.exited.clone();
+        tokio::spawn(async move {
+            // An error would mean that the runtime is going down: then nobody listens either.
+            let _ = pidfd.readable().await;
+            let _ = exited.send(pid);
+        });
+        Ok(())
+    }
+
+    /// Looks for a process to trace.
+    fn look(&mut self) -> Result<(), SessionError> {
+        for pid in process::find(&self.settings.wanted).unwrap_or_default() {
+            match Tracee::open(pid) {
+                // Starting up: it will listen soon, and be found the next time.
+                Err(_) => {}
+                Ok(tracee) => self.add(tracee)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is in the ring.
+    fn drain(&mut self) {
+        loop {
+            let mut replaced = None;
+            let more = self.ring.drain(|record| {
+                if let Err(error) = self.sink.record(record) {
+                    self.failed.get_or_insert(error);
+                }
+                match decode::decode(record) {
+                    Ok(event) => {
+                        if let Event::Exec(exec) = &event {
+                            replaced = Some(exec.hdr.tgid);
+                        }
+                        self.correlator.push(&event);
+                    }
+                    Err(error) => log::warn!("a record that cannot be read: {error}"),
+                }
+                while let Some(connection) = self.correlator.pop() {
+                    self.summary.add(&connection);
+                    if let Err(error) = self.sink.line(&Line::Connection(Box::new(connection))) {
+                        self.failed.get_or_insert(error);
+                    }
+                }
+            });
+            if let Some(tracee) = replaced.and_then(|pid| self.targets.get(&pid)) {
+                self.sink.notice(&Notice::Replaced(&tracee.info));
+            }
+            if !more || self.failed.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Hands on the connections whose story is told.
+    fn flush(&mut self) {
+        while let Some(connection) = self.correlator.pop() {
+            self.summary.add(&connection);
+            self.tell(&Line::Connection(Box::new(connection)));
+        }
+    }
+
+    fn tell(&mut self, line: &Line) {
+        if let Err(error) = self.sink.line(line) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// Ten times a second: is a server stopped, was anything lost, has time passed without events.
+    fn sample(&mut self) -> Result<(), SessionError> {
+        self.drain();
+        let now = clock::now();
+        for (&pid, tracee) in &self.targets {
+            if tracee.stopped(pid) {
+                let since = *self.stopped.entry(pid).or_insert(now);
+                self.correlator.note_stopped(pid, since, now);
+                self.stopped.insert(pid, now);
+            } else {
+                self.stopped.remove(&pid);
+            }
+        }
+        self.losses()?;
+        self.correlator.advance(now);
+        self.flush();
+        self.probe.flush_kernel_log();
+        Ok(())
+    }
+
+    /// Tells what was lost since the last time.
+    fn losses(&mut self) -> Result<(), SessionError> {
+        let counts = self.probe.counts()?;
+        let by: Vec<(Counter, u64)> = Counter::ALL
+            .iter()
+            .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
+            .map(|&(counter, _)| (counter, counts.get(counter).saturating_sub(self.counted.get(counter))))
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        self.counted = counts;
+        if by.is_empty() {
+            return Ok(());
+        }
+        self.correlator.note_lost(&by);
+        let named = |counter: Counter| {
+            Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name).to_owned()
+        };
+        let lost = Lost {
+            events: by.iter().map(|(_, n)| n).sum(),
+            by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
+        };
+        self.tell(&Line::Lost(lost));
+        Ok(())
+    }
+
+    /// Once a second: stalls, changed tables, the clocks.
+    fn each_second(&mut self) {
+        let now = clock::now();
+        let clock = clock::pair();
+        self.correlator.set_clock(clock);
+        for check in self.correlator.stalls(now, self.settings.slow_ns) {
+            let Some(tracee) = self.targets.get_mut(&check.tgid) else { continue };
+            let queue = tracee.queue();
+            // With its tables closed and nobody waiting, the thread is at its listener again.
+            if check.certain || queue.is_some_and(|(queued, _)| queued > 0) {
+                self.tell(&Line::Stall(check.stall(now, &clock, queue)));
+            }
+        }
+        for (&pid, tracee) in &mut self.targets {
+            for (path, text) in tracee.changed_tables() {
+                self.correlator.set_table_text(pid, path, text);
+            }
+            if tracee.resolver_changed() {
+                self.correlator.add_target(pid, tracee.correlator_info());
+            }
+        }
+    }
+
+    /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.
+    fn end(mut self, why: Ended) -> Result<End, SessionError> {
+        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+            self.probe.remove_target(pid)?;
+        }
+        self.drain();
+        self.losses()?;
+        self.correlator.finish(clock::now());
+        self.flush();
+        let counts = Counts {
+            accepts: self.counted.get(Counter::Accepts),
+            lost: self.counted.lost(),
+            lost_accepts: self.counted.get(Counter::LostAccept),
+            began_before: self.correlator.stats().seeded,
+        };
+        let summary = self.summary.build(counts);
+        if why != Ended::OutputClosed {
+            self.tell(&Line::Summary(Box::new(summary.clone())));
+        }
+        match self.failed.take() {
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
+            _ => Ok(End { why, summary }),
+        }
+    }
+}
+
+/// The targets there are now; it is an error that there are none.
+fn find(settings: &Settings) -> Result<Vec<Tracee>, SessionError> {
+    let wanted = &settings.wanted;
+    let pids = process::find(wanted)?;
+    if pids.is_empty() {
+        let message = format!("there is no {}; start it, or wait for it with --wait", wanted.what());
+        return Err(crate::host::HostError::NotFound(message).into());
+    }
+    let mut found = Vec::new();
+    let mut failed = None;
+    for pid in pids {
+        match Tracee::open(pid) {
+            Ok(tracee) => found.push(tracee),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        // Of several found by name, one that cannot be taken is no reason to leave the others.
+        Some(error) if found.is_empty() || matches!(wanted, process::Wanted::Pids(_)) => Err(error.into()),
+        _ => Ok(found),
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}

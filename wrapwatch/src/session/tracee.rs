@@ -1,0 +1,160 @@
+//! One traced process: what is known of it, and what is looked at again and again beside the events.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    correlate,
+    host::{
+        HostError,
+        files::{self, Mark},
+        libwrap::{self, Libwrap},
+        listeners::{self, Listener},
+        process::{self, ProcessInfo},
+        sockdiag::SockDiag,
+        thread::{self, InProgress},
+    },
+    model::{Degradation, DegradationKind},
+};
+
+/// Where libwrap looks unless the program says otherwise (hosts_access(5)).
+const TABLES: [&str; 2] = ["/etc/hosts.allow", "/etc/hosts.deny"];
+/// The resolver's settings.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// A traced process.
+pub struct Tracee {
+    /// As it was when it was found.
+    pub info: ProcessInfo,
+    /// libwrap in it.
+    pub libwrap: Option<Libwrap>,
+    /// Its listeners as they were when last looked at.
+    pub listeners: Vec<Listener>,
+    diag: SockDiag,
+    marks: BTreeMap<&'static str, Mark>,
+}
+
+impl Tracee {
+    /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
+    pub fn open(pid: u32) -> Result<Self, HostError> {
+        let info = ProcessInfo::read(pid)?;
+        let mut diag = SockDiag::open(pid)?;
+        let listeners = listeners::read(pid, &mut diag)?;
+        if listeners.is_empty() {
+            return Err(HostError::NotFound(format!(
+                "pid {pid} ({}) has no listening TCP socket: it accepts no connections to show",
+                info.comm
+            )));
+        }
+        let libwrap = libwrap::find(pid)?;
+        Ok(Self { info, libwrap, listeners, diag, marks: BTreeMap::new() })
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.listeners.iter().map(|listener| listener.local.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// What will not be seen of it.
+    pub fn degradations(&self) -> Vec<Degradation> {
+        let about =
+            |kind, message: &str| Degradation { kind, pid: Some(self.info.pid), message: message.to_owned() };
+        match &self.libwrap {
+            None => vec![about(
+                DegradationKind::NotWrapped,
+                "this server does not use libwrap (it is not mapped): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",
+            )],
+            Some(libwrap) if libwrap.tcpd_context.is_none() => vec![about(
+                DegradationKind::NoRuleContext,
+                "this libwrap does not export tcpd_context: the rule that asked cannot be observed",
+            )],
+            Some(_) => Vec::new(),
+        }
+    }
+
+    /// For the correlator.
+    pub fn correlator_info(&self) -> correlate::TargetInfo {
+        let listeners = self.listeners.iter().map(|l| (l.fd, correlate::Listener::Tcp(l.local))).collect();
+        correlate::TargetInfo {
+            netns: self.info.netns,
+            listeners,
+            resolver_wait_ns: self.resolver_wait_ns(),
+            ..correlate::TargetInfo::default()
+        }
+    }
+
+    /// The longest that its resolver waits for one answer, by resolv.conf as it is now.
+    fn resolver_wait_ns(&self) -> Option<u64> {
+        let copy = files::read(self.info.pid, RESOLV_CONF).ok()?;
+        let (timeout, servers) = resolver_settings(&String::from_utf8_lossy(&copy.bytes));
+        Some(correlate::longest_wait_ns(timeout, servers))
+    }
+
+    /// Tables that changed since they were last asked for (all of them, the first time), with their text.
+    pub fn changed_tables(&mut self) -> Vec<(&'static str, correlate::TableText)> {
+        TABLES.iter().filter_map(|&path| Some((path, self.changed_table(path)?))).collect()
+    }
+
+    fn changed_table(&mut self, path: &'static str) -> Option<correlate::TableText> {
+        let mark = files::mark(self.info.pid, path).ok()?;
+        if self.marks.get(path) == Some(&mark) {
+            return None;
+        }
+        let copy = files::read(self.info.pid, path).ok()?;
+        self.marks.insert(path, copy.mark);
+        Some(correlate::TableText::new(&String::from_utf8_lossy(&copy.bytes)))
+    }
+
+    /// Whether its resolver's settings changed since this was last asked.
+    pub fn resolver_changed(&mut self) -> bool {
+        let Ok(mark) = files::mark(self.info.pid, RESOLV_CONF) else { return false };
+        self.marks.insert(RESOLV_CONF, mark) != Some(mark)
+    }
+
+    /// Connections waiting in the fullest accept queue of its listeners, and that queue's limit; None where they cannot be read now.
+    pub fn queue(&mut self) -> Option<(u32, u32)> {
+        listeners::refresh(&mut self.diag, &mut self.listeners).ok()?;
+        self.listeners.iter().map(|l| (l.queued, l.limit)).max_by_key(|(queued, _)| *queued)
+    }
+
+    /// A check that is going on right now, as its descriptors show it.
+    pub fn in_progress(&mut self) -> Result<Option<InProgress>, HostError> {
+        let tables: Vec<String> = TABLES.iter().map(|&path| path.to_owned()).collect();
+        let ports = self.ports();
+        thread::in_progress(self.info.pid, &mut self.diag, &tables, &ports)
+    }
+
+    /// Whether a thread of it is stopped (SIGSTOP, a debugger).
+    pub fn stopped(&self, tid: u32) -> bool {
+        process::thread_state(self.info.pid, tid).is_some_and(|state| matches!(state, 'T' | 't'))
+    }
+}
+
+impl std::fmt::Debug for Tracee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracee").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// `timeout:` and the number of nameservers (resolv.conf(5); defaults 5 s, one server on the loopback).
+fn resolver_settings(text: &str) -> (u32, u32) {
+    let mut timeout = 5;
+    let mut servers = 0;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("nameserver") => servers += 1,
+            Some("options") => {
+                for option in words {
+                    if let Some(seconds) = option.strip_prefix("timeout:").and_then(|n| n.parse().ok()) {
+                        timeout = seconds;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    (timeout, servers.max(1))
+}

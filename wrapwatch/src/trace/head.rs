@@ -1,0 +1,279 @@
+//! What a trace holds besides records: the head, samples, snapshots of files, the end. All of it JSON.
+//!
+//! Forward compatible: a field that is not known is skipped, and a field that came later has a default, so that old files
+//! stay readable. Fields are added, never renamed or given another meaning.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wrapwatch_common::ABI_VERSION;
+
+use super::versions::FORMAT_VERSION;
+use crate::model::{ClockPair, Degradation, KtimeNs};
+
+/// Where a trace's records come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The kernel side of wrapwatch.
+    #[default]
+    Kernel,
+    /// A log of strace.
+    Strace,
+    /// An origin that a later version knows.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A socket that a target listens on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Listener {
+    /// Descriptor in the target.
+    pub fd: Option<i32>,
+    /// `address:port`, `[address]:port`, or a unix socket's path.
+    pub address: String,
+    /// Limit of its accept queue.
+    pub queue_limit: Option<u32>,
+}
+
+/// A traced process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Target {
+    /// Process, in the kernel's own PID namespace, as in the records.
+    pub pid: u32,
+    /// Command name (`/proc/PID/comm`).
+    pub comm: String,
+    /// Arguments.
+    pub cmdline: Vec<String>,
+    /// Program file.
+    pub exe: Option<String>,
+    /// When it was started, monotonic.
+    #[schemars(with = "Option<u64>")]
+    pub started: Option<KtimeNs>,
+    /// Accept threads, where they could be told.
+    pub accept_threads: Vec<u32>,
+    /// What it listens on.
+    pub listeners: Vec<Listener>,
+    /// Inode of its network namespace.
+    pub netns: Option<u64>,
+    /// Path of the libwrap it has mapped; null where none.
+    pub libwrap: Option<String>,
+    /// Name the rules know it by: the base name of its first argument.
+    pub daemon: Option<String>,
+    /// Path of its hosts.allow, as it opens it (libwrap's `hosts_allow_table`).
+    pub allow_table: Option<String>,
+    /// Path of its hosts.deny (libwrap's `hosts_deny_table`).
+    pub deny_table: Option<String>,
+}
+
+/// The first block of a trace: everything about it that does not change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Head {
+    /// Version of the format.
+    pub format: u16,
+    /// Version of the records' layout.
+    pub abi: u32,
+    /// Version of the wrapwatch that wrote it.
+    pub wrapwatch: String,
+    /// Where the records come from.
+    pub origin: Origin,
+    /// Which file of a rotated recording this is, from 0.
+    pub file: u64,
+    /// Names and addresses were replaced by pseudonyms.
+    pub redacted: bool,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Name of the machine.
+    pub hostname: String,
+    /// Both clocks at the beginning; more pairs follow in blocks of their own.
+    #[schemars(with = "BTreeMap<String, i64>")]
+    pub clock: ClockPair,
+    /// Traced processes; later ones follow in blocks of their own.
+    pub targets: Vec<Target>,
+    /// Probes attached.
+    pub probes: Vec<String>,
+    /// What cannot be seen; later ones follow in blocks of their own.
+    pub degradations: Vec<Degradation>,
+    /// Options of the recording that a reader may want to know (`slow`, `when`, …).
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            format: FORMAT_VERSION,
+            abi: ABI_VERSION,
+            wrapwatch: env!("CARGO_PKG_VERSION").to_owned(),
+            origin: Origin::default(),
+            file: 0,
+            redacted: false,
+            kernel: String::new(),
+            hostname: String::new(),
+            clock: ClockPair { ktime: KtimeNs(0), wall_ns: 0 },
+            targets: Vec::new(),
+            probes: Vec::new(),
+            degradations: Vec::new(),
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// One listener's accept queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ListenerSample {
+    /// Its address, as in [`Listener`].
+    pub address: String,
+    /// Inode of its network namespace.
+    pub netns: Option<u64>,
+    /// Connections waiting in the accept queue.
+    pub queued: u32,
+    /// The queue's limit.
+    pub queue_limit: u32,
+}
+
+/// Counters of one network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NetnsSample {
+    /// Its inode.
+    pub netns: u64,
+    /// `ListenOverflows` of `/proc/PID/net/netstat`, since boot.
+    pub listen_overflows: Option<u64>,
+    /// `ListenDrops`, since boot.
+    pub listen_drops: Option<u64>,
+    /// Sockets in TIME_WAIT.
+    pub time_wait: Option<u64>,
+    /// `ip_local_port_range`.
+    pub port_range: Option<(u16, u16)>,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProcessSample {
+    /// Process.
+    pub pid: u32,
+    /// Its threads.
+    pub threads: Option<u32>,
+    /// CPU time used since its start, nanoseconds.
+    pub cpu_ns: Option<u64>,
+    /// Resident memory, bytes.
+    pub rss_bytes: Option<u64>,
+}
+
+/// What is looked at from time to time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Sample {
+    /// When.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// Accept queues.
+    pub listeners: Vec<ListenerSample>,
+    /// Network namespaces.
+    pub netns: Vec<NetnsSample>,
+    /// Targets.
+    pub targets: Vec<ProcessSample>,
+    /// wrapwatch itself.
+    pub own: ProcessSample,
+    /// The kernel side's counters (`wrapwatch_common::counters::Counter::ALL`), since attach.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// What a file is to the check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotRole {
+    /// The first table.
+    HostsAllow,
+    /// The second table.
+    HostsDeny,
+    /// resolv.conf(5)
+    ResolvConf,
+    /// nsswitch.conf(5)
+    NsswitchConf,
+    /// hosts(5)
+    Hosts,
+    /// A file that a rule names, or of a role that a later version knows.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// A file of the target as it was at one time. A later one of the same `pid` and `path` replaces it from its time on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SnapshotMeta {
+    /// When it was read.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// Target whose file it is; null: the machine's.
+    pub pid: Option<u32>,
+    /// What it is.
+    pub role: SnapshotRole,
+    /// Path as the target sees it.
+    pub path: String,
+    /// Inode.
+    pub inode: Option<u64>,
+    /// Last change, wall clock, nanoseconds since 1970.
+    pub mtime_ns: Option<i64>,
+    /// Size as stat(2) says.
+    pub size: Option<u64>,
+    /// Only the beginning is here.
+    pub truncated: bool,
+    /// Why it could not be read (`ENOENT`, …); the bytes are empty then.
+    pub error: Option<String>,
+}
+
+/// A file of the target and its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// About it.
+    pub meta: SnapshotMeta,
+    /// Its bytes as they were.
+    pub bytes: Vec<u8>,
+}
+
+/// The last block: the recorder ended by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct End {
+    /// When.
+    #[schemars(with = "u64")]
+    pub at: KtimeNs,
+    /// Why it ended, for a person ("Ctrl-C", "target exited", "rotated").
+    pub reason: String,
+    /// Records offered to the writer since the recording began. Filled in by the writer.
+    pub records: u64,
+    /// Of these, dropped because their block could not be written. Filled in by the writer.
+    pub dropped: u64,
+    /// The kernel side's last counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_of_a_later_version_is_read_without_what_it_has_more() {
+        let text = r#"{"format":1,"abi":1,"hostname":"db1","colour":"blue","origin":"video",
+            "targets":[{"pid":7,"cgroup":"/x","listeners":[{"address":"0.0.0.0:3306"}]}]}"#;
+        let head: Head = serde_json::from_str(text).unwrap();
+        assert_eq!(head.targets[0].pid, 7);
+        assert_eq!(head.targets[0].listeners[0].address, "0.0.0.0:3306");
+        assert_eq!((head.hostname.as_str(), head.origin), ("db1", Origin::Unknown));
+    }
+
+    #[test]
+    fn a_role_of_a_later_version_is_other() {
+        let meta: SnapshotMeta =
+            serde_json::from_str(r#"{"role":"host-conf","path":"/etc/host.conf"}"#).unwrap();
+        assert_eq!(meta.role, SnapshotRole::Other);
+    }
+}

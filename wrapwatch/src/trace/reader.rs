@@ -1,0 +1,145 @@
+//! Blocks → items: records one by one, and everything else decoded.
+
+use std::io::Read;
+
+use serde::de::DeserializeOwned;
+
+use super::block::{BlockType, Header, Unpacker};
+use super::columns::{gather, stated_len};
+use super::head::{End, Head, Sample, Snapshot, Target};
+use super::scan::{Damage, DamageKind, Found, ReadError, Scanner};
+use super::versions;
+use crate::model::{ClockPair, Degradation, Lost};
+
+/// What a trace holds, in the order in which it was written.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// The head. A further one comes where recordings were joined.
+    Head(Box<Head>),
+    /// A record in the current layout: [`crate::decode::decode`] reads it.
+    Record(&'a [u8]),
+    /// What was looked at.
+    Sample(Box<Sample>),
+    /// A file of the target.
+    Snapshot(Box<Snapshot>),
+    /// The same moment on both clocks.
+    Clock(ClockPair),
+    /// A process that is traced from here on.
+    Target(Box<Target>),
+    /// A loss of sight.
+    Degradation(Degradation),
+    /// Events that the kernel side lost.
+    Lost(Lost),
+    /// Something missing from the file.
+    Damage(Damage),
+    /// The recorder ended by itself.
+    End(Box<End>),
+}
+
+/// Reads a trace from any source of bytes, in one pass, with memory bounded by the largest block.
+#[derive(Debug)]
+pub struct Reader<R> {
+    scanner: Scanner<R>,
+    unpacker: Unpacker,
+    /// Records of the current block, one after the other.
+    records: Vec<u8>,
+    pos: usize,
+    abi: u32,
+    upgraded: [Vec<u8>; 2],
+    unknown_blocks: u64,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads from where `source` stands. It need not be buffered.
+    pub fn new(source: R) -> Self {
+        Self {
+            scanner: Scanner::new(source),
+            unpacker: Unpacker::default(),
+            records: Vec::new(),
+            pos: 0,
+            abi: wrapwatch_common::ABI_VERSION,
+            upgraded: [Vec::new(), Vec::new()],
+            unknown_blocks: 0,
+        }
+    }
+
+    /// The next item; `None` at the end. Errors are final: the source fails, is no trace, or is a later version's.
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        loop {
+            if let Some(len) = self.records.get(self.pos..).and_then(stated_len) {
+                let start = self.pos;
+                self.pos += len;
+                let record = self.records.get(start..self.pos).unwrap_or_default();
+                return Ok(Some(Item::Record(versions::upgrade(self.abi, record, &mut self.upgraded))));
+            }
+            let (header, stored, offset) = match self.scanner.next_block()? {
+                None => return Ok(None),
+                Some(Found::Damage(damage)) => return Ok(Some(Item::Damage(damage))),
+                Some(Found::Block(header, stored, offset)) => (header, stored, offset),
+            };
+            let Some(kind) = BlockType::from_raw(header.kind) else {
+                self.unknown_blocks += 1;
+                continue;
+            };
+            let content = |records| Ok(Some(Item::Damage(content_damage(&header, offset, records))));
+            let Some(raw) = self.unpacker.unpack(&header, stored) else {
+                return content(kind == BlockType::Records);
+            };
+            if kind != BlockType::Records {
+                return other(kind, raw).map_or_else(|| content(false), |item| Ok(Some(item)));
+            }
+            self.records.clear();
+            self.pos = 0;
+            self.abi = u32::from(header.abi);
+            if gather(raw, header.items as usize, &mut self.records).is_none() {
+                self.records.clear();
+                return content(true);
+            }
+        }
+    }
+
+    /// Blocks skipped because a later version wrote them.
+    pub const fn unknown_blocks(&self) -> u64 {
+        self.unknown_blocks
+    }
+
+    /// Bytes of the source consumed so far, for a progress bar.
+    pub const fn offset(&self) -> u64 {
+        self.scanner.offset()
+    }
+}
+
+fn content_damage(header: &Header, offset: u64, records: bool) -> Damage {
+    Damage {
+        kind: DamageKind::Content,
+        offset,
+        skipped_bytes: header.block_len() as u64,
+        missing_bytes: None,
+        blocks: Some(1),
+        records: records.then_some(u64::from(header.items)),
+        from_ns: Some(header.first_ns),
+        to_ns: Some(header.last_ns),
+    }
+}
+
+fn other(kind: BlockType, raw: &[u8]) -> Option<Item<'static>> {
+    Some(match kind {
+        BlockType::Records => return None,
+        BlockType::Head => Item::Head(json(raw)?),
+        BlockType::Sample => Item::Sample(json(raw)?),
+        BlockType::Snapshot => {
+            let line = raw.iter().position(|&b| b == b'\n')?;
+            let (meta, bytes) = raw.split_at_checked(line)?;
+            Item::Snapshot(Box::new(Snapshot { meta: json(meta)?, bytes: bytes.get(1..)?.to_vec() }))
+        }
+        BlockType::Clock => Item::Clock(json(raw)?),
+        BlockType::Target => Item::Target(json(raw)?),
+        BlockType::Degradation => Item::Degradation(json(raw)?),
+        BlockType::Lost => Item::Lost(json(raw)?),
+        BlockType::End => Item::End(json(raw)?),
+    })
+}
+
+fn json<T: DeserializeOwned>(raw: &[u8]) -> Option<T> {
+    serde_json::from_slice(raw).ok()
+}

@@ -1,0 +1,313 @@
+//! A recording in several files: rotated by size (`--max-size`, `--keep`), or the segments of a flight recorder's ring.
+//!
+//! Each file is a trace by itself: it begins with the [`super::prelude`], its blocks count from 0, and it ends with an end that says
+//! that it is continued. The records' counts go on over all files.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use super::block::{Block, BlockType, Header, Packer, Span};
+use super::head::End;
+use super::prelude::Prelude;
+use super::sink::{BlockSink, CreateError, FileSink, SingleFile};
+use super::writer::WriteError;
+use crate::model::KtimeNs;
+
+/// Room for the end of a file.
+const END_MAX: u64 = 512;
+
+/// Why a file ends where the recording does not.
+pub(super) const CONTINUED: &str = "continued in the next file";
+
+/// How the files are named.
+#[derive(Clone, Debug)]
+enum Names {
+    /// The one being written has the name that was asked for; a finished one gets a number: `a.wwt` → `a.000001.wwt`.
+    Rotated(PathBuf),
+    /// All have numbers, in a directory of their own.
+    Ring(PathBuf),
+}
+
+/// When a file is finished, and which finished ones stay. `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one file. One block and what is repeated always fit.
+    pub file_bytes: Option<u64>,
+    /// Time from the first block of one file to its last.
+    pub file_ns: Option<u64>,
+    /// Finished files that stay, beside the one being written.
+    pub keep_files: Option<usize>,
+    /// A finished file goes when its last record is this much older than the latest.
+    pub keep_ns: Option<u64>,
+    /// Bytes of all files; the oldest finished ones go.
+    pub total_bytes: Option<u64>,
+}
+
+/// A finished file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) last_ns: u64,
+}
+
+/// The file being written.
+#[derive(Debug)]
+struct Current {
+    file: SingleFile<FileSink>,
+    path: PathBuf,
+    /// What it was made with: without more, it is not worth finishing.
+    prelude_bytes: u64,
+    first_ns: Option<u64>,
+    last_ns: u64,
+}
+
+impl Current {
+    /// A block was written to it.
+    fn note(&mut self, header: &Header) {
+        let repeated = matches!(
+            BlockType::from_raw(header.kind),
+            Some(
+                BlockType::Head
+                    | BlockType::Target
+                    | BlockType::Degradation
+                    | BlockType::Clock
+                    | BlockType::Snapshot
+            )
+        );
+        if !repeated {
+            self.first_ns.get_or_insert(header.first_ns);
+        }
+        self.last_ns = self.last_ns.max(header.last_ns);
+    }
+}
+
+/// Several files in turn.
+#[derive(Debug)]
+pub struct Segmented {
+    names: Names,
+    limits: Limits,
+    force: bool,
+    prelude: Prelude,
+    packer: Packer,
+    current: Option<Current>,
+    done: VecDeque<Segment>,
+    /// Number of the file being written, from 0.
+    file: u64,
+    /// Number that the next finished or ring file gets.
+    number: u64,
+    /// Bytes of files that are gone.
+    gone_bytes: u64,
+}
+
+impl Segmented {
+    /// Rotated files beginning with `path`. An existing `path` is refused unless `force`; numbers go on behind those that are
+    /// there, which stay.
+    pub fn rotating(path: &Path, force: bool, limits: Limits) -> Result<Self, WriteError> {
+        let mut number = 1;
+        while numbered(path, number).symlink_metadata().is_ok() {
+            number += 1;
+        }
+        Self::new(Names::Rotated(path.to_owned()), force, number, limits)
+    }
+
+    /// Numbered files in the new directory `dir`, mode 0700. An existing one is refused unless `force`: then the numbered files of an earlier
+    /// ring in it go.
+    pub(super) fn ring(dir: &Path, force: bool, limits: Limits) -> Result<Self, WriteError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let error = |source| CreateError::Io { path: dir.to_owned(), source };
+        match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {}
+            Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
+                if !force {
+                    return Err(CreateError::Exists(dir.to_owned()).into());
+                }
+                for path in ring_files(dir).map_err(error)? {
+                    std::fs::remove_file(path).map_err(error)?;
+                }
+            }
+            Err(source) => return Err(error(source).into()),
+        }
+        Self::new(Names::Ring(dir.to_owned()), false, 1, limits)
+    }
+
+    fn new(names: Names, force: bool, number: u64, limits: Limits) -> Result<Self, WriteError> {
+        let mut new = Self {
+            names,
+            limits,
+            force,
+            prelude: Prelude::new()?,
+            packer: Packer::new(3)?,
+            current: None,
+            done: VecDeque::new(),
+            file: 0,
+            number,
+            gone_bytes: 0,
+        };
+        // An error in the name should be told at once.
+        new.current = Some(new.open(Span::default())?);
+        Ok(new)
+    }
+
+    /// Finished files and the one being written, oldest first, with the bytes that are whole blocks now.
+    pub(super) fn files(&self) -> Vec<(PathBuf, u64)> {
+        let done = self.done.iter().map(|segment| (segment.path.clone(), segment.bytes));
+        done.chain(self.current.iter().map(|current| (current.path.clone(), current.file.size()))).collect()
+    }
+
+    /// Bytes of all files there are.
+    pub fn present_bytes(&self) -> u64 {
+        self.files().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The file being written, where there is one.
+    pub fn sink(&self) -> Option<&FileSink> {
+        self.current.as_ref().map(|current| current.file.sink())
+    }
+
+    /// Makes the next file and repeats what it has to begin with.
+    fn open(&mut self, counts: Span) -> Result<Current, WriteError> {
+        let path = match &self.names {
+            Names::Rotated(path) => path.clone(),
+            Names::Ring(dir) => {
+                let path = dir.join(format!("{:06}.wwt", self.number));
+                self.number += 1;
+                path
+            }
+        };
+        // Only the first file of a rotated recording can meet one of somebody else.
+        let sink = FileSink::create(&path, self.force && self.file == 0)?;
+        let mut file = SingleFile::new(sink);
+        let blocks = self.prelude.blocks(self.file, counts)?;
+        if let Err(error) = blocks.iter().try_for_each(|block| file.put(block)) {
+            // Half a beginning is in the way of the next attempt.
+            if let Err(err) = std::fs::remove_file(&path) {
+                log::warn!("cannot remove {}: {err}", path.display());
+            }
+            return Err(error);
+        }
+        let prelude_bytes = file.size();
+        Ok(Current { file, path, prelude_bytes, first_ns: None, last_ns: 0 })
+    }
+
+    /// Ends the file being written and gives it its place among the finished ones.
+    fn finish_current(&mut self, counts: Span) -> Result<(), WriteError> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        self.file += 1;
+        let at = current.last_ns;
+        let end = End {
+            at: KtimeNs(at),
+            reason: CONTINUED.to_owned(),
+            records: counts.records_before,
+            ..End::default()
+        };
+        let span = Span { items: 1, first_ns: at, last_ns: at, ..counts };
+        let block = self.packer.pack(BlockType::End, &serde_json::to_vec(&end)?, span)?;
+        // A file without an end is readable as well.
+        let ended = current.file.put(&block).and_then(|()| current.file.sync());
+        let bytes = current.file.size();
+        let mut path = current.path;
+        if let Names::Rotated(_) = self.names {
+            let target = numbered(&path, self.number);
+            self.number += 1;
+            std::fs::rename(&path, &target)
+                .map_err(|source| WriteError::from_io(target.display().to_string(), bytes, source))?;
+            path = target;
+        }
+        self.done.push_back(Segment { path, bytes, last_ns: at });
+        ended
+    }
+
+    fn is_due(&self, block: &Block) -> bool {
+        let Some(current) = &self.current else { return false };
+        let size = current.file.size();
+        // Head and the like are never a reason; nor is a file that holds nothing yet.
+        if size == current.prelude_bytes || current.first_ns.is_none() {
+            return false;
+        }
+        let full = |max: u64| size + block.header.block_len() as u64 + END_MAX > max;
+        let old =
+            |max: u64| current.first_ns.is_some_and(|first| block.header.last_ns.saturating_sub(first) > max);
+        self.limits.file_bytes.is_some_and(full) || self.limits.file_ns.is_some_and(old)
+    }
+
+    /// Removes the finished files that the limits leave no place for.
+    fn prune(&mut self, now_ns: u64) {
+        loop {
+            let total = self.present_bytes();
+            let Some(oldest) = self.done.front() else { return };
+            let many = self.limits.keep_files.is_some_and(|keep| self.done.len() > keep);
+            let old = self.limits.keep_ns.is_some_and(|keep| now_ns.saturating_sub(oldest.last_ns) > keep);
+            let large = self.limits.total_bytes.is_some_and(|max| total > max);
+            if !(many || old || large) {
+                return;
+            }
+            if let Err(err) = std::fs::remove_file(&oldest.path) {
+                log::warn!("cannot remove {}: {err}", oldest.path.display());
+            }
+            self.gone_bytes += oldest.bytes;
+            self.done.pop_front();
+        }
+    }
+}
+
+impl BlockSink for Segmented {
+    fn put(&mut self, block: &Block) -> Result<(), WriteError> {
+        let counts =
+            Span { records_before: block.header.records_before, lost: block.header.lost, ..Span::default() };
+        let mut ended = Ok(());
+        if self.is_due(block) {
+            ended = self.finish_current(counts);
+        }
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.open(counts)?,
+        };
+        // Also where it cannot be written: the next file may have room for it.
+        self.prelude.see(block);
+        let written = current.file.put(block);
+        if written.is_ok() {
+            current.note(&block.header);
+        }
+        self.current = Some(current);
+        written?;
+        self.prune(block.header.last_ns);
+        ended
+    }
+
+    fn sync(&mut self) -> Result<(), WriteError> {
+        self.current.as_mut().map_or(Ok(()), |current| current.file.sync())
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        self.current.as_mut().map_or(Ok(()), |current| current.file.finish())
+    }
+
+    fn size(&self) -> u64 {
+        self.gone_bytes + self.present_bytes()
+    }
+}
+
+/// `a.wwt` → `a.000001.wwt`.
+pub fn numbered(path: &Path, number: u64) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}.{number:06}.{}", extension.to_string_lossy()),
+        None => format!("{stem}.{number:06}"),
+    };
+    path.with_file_name(name)
+}
+
+/// The numbered traces in a ring's directory, oldest first.
+pub(super) fn ring_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if number.is_some() && path.extension().is_some_and(|extension| extension == "wwt") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,275 @@
+//! Records and everything else → blocks.
+
+use serde::Serialize;
+
+use super::block::{BlockType, PackError, Packer, RAW_MAX, Span};
+use super::columns::{Columns, RECORD_MIN};
+use super::head::{End, Head, Sample, SnapshotMeta, Target};
+use super::sink::BlockSink;
+use crate::model::{ClockPair, Degradation, KtimeNs, Lost};
+
+/// Why something could not be written. The writer can be used on: what could not be written is dropped and counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// No space left on the file system, or in the quota.
+    #[error("no space left for {name}: it is readable up to its last whole block ({len} bytes)")]
+    Full {
+        /// Which file.
+        name: String,
+        /// Its length.
+        len: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Any other error of the system.
+    #[error("cannot write {name} behind its first {len} bytes: {source}")]
+    Io {
+        /// Which file.
+        name: String,
+        /// Its length.
+        len: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A further file of a rotated recording could not be made.
+    #[error(transparent)]
+    Create(#[from] super::sink::CreateError),
+    /// A block could not be made.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// Something could not be turned into JSON.
+    #[error("cannot describe it as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Bytes that are not a record: shorter than a header, or than the header states.
+    #[error("{have} bytes are not a record (the shortest has {RECORD_MIN})")]
+    NotARecord {
+        /// Bytes there.
+        have: usize,
+    },
+}
+
+impl WriteError {
+    pub(super) fn from_io(name: String, len: u64, source: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { name, len, source },
+            _ => Self::Io { name, len, source },
+        }
+    }
+}
+
+/// How a [`Writer`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// zstd's level.
+    pub level: i32,
+    /// A block of records is written once it has this many bytes before compression.
+    pub block_bytes: usize,
+    /// … or once its first record is this old, by [`Writer::tick`]. `None`: never for its age.
+    pub flush_after_ns: Option<u64>,
+    /// A sync to the disk is begun this often, by [`Writer::tick`]. `None`: only at the end.
+    pub sync_every_ns: Option<u64>,
+}
+
+impl Default for WriterOptions {
+    /// For a live recording that calls [`Writer::tick`] five times a second or more: at most the last second is lost.
+    fn default() -> Self {
+        Self {
+            level: 3,
+            block_bytes: 1 << 20,
+            flush_after_ns: Some(800_000_000),
+            sync_every_ns: Some(10_000_000_000),
+        }
+    }
+}
+
+impl WriterOptions {
+    /// For what is made at once from something that is there already: blocks are cut by size only.
+    pub fn offline() -> Self {
+        Self { flush_after_ns: None, sync_every_ns: None, ..Self::default() }
+    }
+}
+
+/// Writes a trace. Reads no clock: [`Self::tick`] says what time it is.
+#[derive(Debug)]
+pub struct Writer<B> {
+    out: B,
+    options: WriterOptions,
+    packer: Packer,
+    columns: Columns,
+    raw: Vec<u8>,
+    /// Records taken in, those in `columns` included.
+    records: u64,
+    dropped: u64,
+    lost: u64,
+    now: KtimeNs,
+    synced: Option<KtimeNs>,
+}
+
+impl<B: BlockSink> Writer<B> {
+    /// Writes the head and begins to bring it to the disk.
+    pub fn new(out: B, head: &Head, options: WriterOptions) -> Result<Self, WriteError> {
+        // A block grows past its target by less than one record.
+        let block_bytes = options.block_bytes.min(RAW_MAX - usize::from(u16::MAX));
+        let options = WriterOptions { block_bytes, ..options };
+        let mut writer = Self {
+            out,
+            options,
+            packer: Packer::new(options.level)?,
+            columns: Columns::default(),
+            raw: Vec::new(),
+            records: 0,
+            dropped: 0,
+            lost: 0,
+            now: head.clock.ktime,
+            synced: None,
+        };
+        writer.json(BlockType::Head, head, head.clock.ktime)?;
+        if options.sync_every_ns.is_some() {
+            writer.out.sync()?;
+        }
+        Ok(writer)
+    }
+
+    /// Takes a record, as the kernel side wrote it; bytes behind its stated length are left out. Writes a block when there is
+    /// enough for one.
+    pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError> {
+        if !self.columns.push(record) {
+            return Err(WriteError::NotARecord { have: record.len() });
+        }
+        self.records += 1;
+        if self.columns.raw_len() >= self.options.block_bytes { self.flush_block() } else { Ok(()) }
+    }
+
+    /// Says what time it is: writes the block that has waited long enough, and begins a sync when one is due.
+    pub fn tick(&mut self, now: KtimeNs) -> Result<(), WriteError> {
+        self.now = now;
+        let first = KtimeNs(self.columns.span_ns().0);
+        if self.options.flush_after_ns.is_some_and(|after| now.since(first) >= after) {
+            self.flush_block()?;
+        }
+        if let Some(every) = self.options.sync_every_ns {
+            match self.synced {
+                Some(at) if now.since(at) < every => {}
+                Some(_) => {
+                    self.synced = Some(now);
+                    self.out.sync()?;
+                }
+                None => self.synced = Some(now),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is held as a block now.
+    pub fn flush_block(&mut self) -> Result<(), WriteError> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let items = self.columns.len() as u64;
+        let (first_ns, last_ns) = self.columns.span_ns();
+        let span = Span {
+            items: u32::try_from(items).unwrap_or(u32::MAX),
+            first_ns,
+            last_ns,
+            records_before: self.records - items,
+            lost: self.lost,
+        };
+        self.raw.clear();
+        self.columns.lay_out(&mut self.raw);
+        let packed = self.packer.pack(BlockType::Records, &self.raw, span).map_err(WriteError::from);
+        let written = packed.and_then(|block| self.out.put(&block));
+        if written.is_err() {
+            self.dropped += items;
+        }
+        written
+    }
+
+    /// Takes what was looked at.
+    pub fn sample(&mut self, sample: &Sample) -> Result<(), WriteError> {
+        self.json(BlockType::Sample, sample, sample.at)
+    }
+
+    /// Takes a file of the target.
+    pub fn snapshot(&mut self, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut payload = serde_json::to_vec(meta)?;
+        payload.push(b'\n');
+        payload.extend_from_slice(bytes);
+        self.other(BlockType::Snapshot, &payload, meta.at)
+    }
+
+    /// Takes the same moment on both clocks.
+    pub fn clock(&mut self, pair: ClockPair) -> Result<(), WriteError> {
+        self.json(BlockType::Clock, &pair, pair.ktime)
+    }
+
+    /// Takes a process that is traced from now on.
+    pub fn target(&mut self, target: &Target) -> Result<(), WriteError> {
+        self.json(BlockType::Target, target, self.now)
+    }
+
+    /// Takes a loss of sight that came later.
+    pub fn degradation(&mut self, degradation: &Degradation) -> Result<(), WriteError> {
+        self.json(BlockType::Degradation, degradation, self.now)
+    }
+
+    /// Takes a loss of events since the last such call.
+    pub fn lost(&mut self, lost: &Lost) -> Result<(), WriteError> {
+        self.lost = self.lost.saturating_add(lost.events);
+        self.json(BlockType::Lost, lost, self.now)
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.out.size()
+    }
+
+    /// Records taken in so far.
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Records dropped because their block could not be written.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Where the blocks go.
+    pub const fn out(&self) -> &B {
+        &self.out
+    }
+
+    /// Where the blocks go, to drive it: [`super::FlightRing::save`] and the like.
+    pub const fn out_mut(&mut self) -> &mut B {
+        &mut self.out
+    }
+
+    /// Writes what is held and the end, and brings everything to the disk. What the blocks went into comes back also after an error.
+    pub fn finish(mut self, end: End) -> (B, Result<(), WriteError>) {
+        let result = self.end(end);
+        (self.out, result)
+    }
+
+    fn end(&mut self, end: End) -> Result<(), WriteError> {
+        let flushed = self.flush_block();
+        let end = End { records: self.records, dropped: self.dropped, ..end };
+        let at = end.at;
+        let ended = self.json(BlockType::End, &end, at);
+        flushed.and(ended).and(self.out.finish())
+    }
+
+    fn json<T: Serialize>(&mut self, kind: BlockType, value: &T, at: KtimeNs) -> Result<(), WriteError> {
+        let payload = serde_json::to_vec(value)?;
+        self.other(kind, &payload, at)
+    }
+
+    /// Writes a block that is not records, behind the records that came before it.
+    fn other(&mut self, kind: BlockType, payload: &[u8], at: KtimeNs) -> Result<(), WriteError> {
+        let flushed = self.flush_block();
+        let span =
+            Span { items: 1, first_ns: at.0, last_ns: at.0, records_before: self.records, lost: self.lost };
+        let block = self.packer.pack(kind, payload, span)?;
+        flushed.and(self.out.put(&block))
+    }
+}

@@ -1,0 +1,98 @@
+//! The command line of `cargo xtask`.
+
+use clap::{Args, Parser, Subcommand};
+
+const TEMPLATE: &str = "\
+{about}
+
+Examples:
+  cargo xtask setup            install what building and testing need; nothing if it is there
+  cargo xtask demo             see wrapwatch at work on a real server with a slow nameserver
+  cargo xtask test --fast      before a commit: under a minute, no root
+  cargo xtask test             everything that CI runs
+  cargo xtask test stall       only the tests whose names contain \"stall\"
+  cargo xtask mutants tail     does a test notice when the code is broken on purpose?
+
+{usage-heading} {usage}
+
+{all-args}";
+
+/// Repository chores of wrapwatch.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", help_template = TEMPLATE)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The chores.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install what building and testing need
+    Setup(Setup),
+    /// Build, start the lab and show wrapwatch at work
+    Demo(Demo),
+    /// Format, lints, unit tests, mutants and end-to-end tests
+    Test(Test),
+    /// Format, lints and documentation only
+    Lint,
+    /// Break the code on purpose and see that a test notices
+    Mutants(Mutants),
+    /// Renew the generated parts of README.md
+    Readme(Readme),
+    /// Licences, sources and duplicates of dependencies; spelling
+    Audit,
+}
+
+/// Options of `setup`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Setup {
+    /// Say what would be done and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Print wrapwatch's JSON lines and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Leave out what needs root or takes long: the lab's end-to-end tests and the mutants
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Also the mutants that the lab has to kill
+    #[arg(long, conflicts_with = "fast")]
+    pub(crate) mutants: bool,
+    /// Run only the tests whose names contain one of these; leaves out lints and mutants
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+}
+
+/// Options of `mutants`.
+#[derive(Debug, Args)]
+pub(crate) struct Mutants {
+    /// Print the mutants and the tests that have to kill them
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Only those that need no lab
+    #[arg(long)]
+    pub(crate) no_lab: bool,
+    /// Only those whose names contain one of these
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Options of `readme`.
+#[derive(Debug, Args)]
+pub(crate) struct Readme {
+    /// Change nothing; fail if something is stale
+    #[arg(long)]
+    pub(crate) check: bool,
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask lint`: formatting, clippy for both sides, documentation; warnings are errors.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{
+    process::{cargo, run as run_command},
+    setup::{self, Purpose},
+    toolchain::{Compiler, Toolchain},
+    workspace,
+};
+
+/// One lint.
+pub(crate) type Step = (&'static str, fn() -> Result<()>);
+
+/// All of them, quickest first.
+pub(crate) const STEPS: [Step; 4] = [
+    ("format", format),
+    ("clippy", clippy),
+    ("clippy, kernel side", clippy_kernel),
+    ("documentation", documentation),
+];
+
+/// The command.
+pub(crate) fn run() -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Lint])?;
+    STEPS.iter().try_for_each(|(name, step)| {
+        eprintln!("# {name}");
+        step()
+    })
+}
+
+fn format() -> Result<()> {
+    run_command(cargo(&["fmt", "--all", "--check"])?.stdout(std::io::stderr()))
+}
+
+fn clippy() -> Result<()> {
+    run_command(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-Dwarnings",
+    ])?)
+}
+
+/// The kernel side on its own target, by the clippy that belongs to the compiler in use: another version's cannot read
+/// that compiler's `core`.
+fn clippy_kernel() -> Result<()> {
+    let target = workspace::host_target();
+    let toolchain = Toolchain::find(&target)?;
+    let target_dir = workspace::target_dir()?.join("ebpf");
+    let mut command = match &toolchain.compiler {
+        Compiler::Prebuilt(rustc) => {
+            let mut command = toolchain.cargo("check", &target, &target_dir);
+            // What cargo-clippy does, whose Debian package has another name for cargo.
+            command
+                .env("RUSTC_WORKSPACE_WRAPPER", rustc.with_file_name("clippy-driver"))
+                .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+            command
+        }
+        Compiler::Nightly => {
+            let mut command = toolchain.cargo("clippy", &target, &target_dir);
+            command.args(["--", "-Dwarnings"]);
+            command
+        }
+    };
+    quiet(&mut command);
+    run_command(command.current_dir(workspace::root()?))
+}
+
+fn quiet(command: &mut Command) {
+    command.env("CARGO_TERM_QUIET", "true");
+}
+
+fn documentation() -> Result<()> {
+    let mut command =
+        cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--locked"])?;
+    run_command(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+}

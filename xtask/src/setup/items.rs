@@ -1,0 +1,197 @@
+//! What has to be there, how to see whether it is, and what brings it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Purpose;
+use crate::{
+    process::{cargo, probe},
+    toolchain::{self, Compiler},
+    workspace,
+};
+
+/// bpf-linker's version, and the LLVM it is built with, which must not be older than the compiler's.
+const BPF_LINKER: &str = "0.13.0";
+const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// What helps where the kernel side's compiler and linker cannot be had this way.
+pub(crate) const OTHER_WAY: &str = "another way to compile the kernel side: \
+    rustup toolchain install nightly --profile minimal --component rust-src,clippy; \
+    LLVM with its headers, not older than that nightly's; LLVM_PREFIX=… cargo install --locked bpf-linker";
+
+/// One thing that has to be there.
+pub(crate) struct Item {
+    /// What it is, for a person.
+    pub(crate) name: &'static str,
+    /// What needs it.
+    pub(crate) purpose: Purpose,
+    /// What brings it.
+    pub(crate) remedy: Remedy,
+    look: Look,
+}
+
+enum Look {
+    /// A function that knows.
+    With(fn() -> State),
+    /// A program on PATH or where root has its programs.
+    Program(&'static str),
+    /// A file.
+    File(&'static str),
+}
+
+/// What brings a thing.
+pub(crate) enum Remedy {
+    /// Debian's and Ubuntu's packages, or a command where they do not exist.
+    Packages { names: &'static [&'static str], or: Option<fn() -> Command> },
+    /// A command, run as the user.
+    Run(fn() -> Command),
+}
+
+/// Whether a thing is there, with a detail for a person.
+pub(crate) enum State {
+    Present(String),
+    Missing(String),
+}
+
+impl Item {
+    /// Looks whether it is there.
+    pub(crate) fn state(&self) -> State {
+        let found = match self.look {
+            Look::With(look) => return look(),
+            Look::Program(name) => program(name),
+            Look::File(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
+        };
+        found.map_or_else(|| State::Missing(String::new()), |path| State::Present(path.display().to_string()))
+    }
+}
+
+/// Everything, in the order in which it has to be installed.
+pub(crate) fn all() -> Vec<Item> {
+    use Purpose::{Build, Lab, Lint};
+    let package = |names, purpose, name, look| Item {
+        name,
+        purpose,
+        look,
+        remedy: Remedy::Packages { names, or: None },
+    };
+    vec![
+        Item {
+            name: "rustfmt and clippy",
+            purpose: Lint,
+            look: Look::With(host_lints),
+            remedy: Remedy::Run(|| rustup(&["component", "add", "rustfmt", "clippy"])),
+        },
+        Item {
+            name: "a compiler for the bpf target",
+            purpose: Build,
+            look: Look::With(compiler),
+            remedy: Remedy::Packages {
+                names: &["rustc-web", "libstd-rust-web-dev-bpf"],
+                or: Some(|| {
+                    rustup(&[
+                        "toolchain",
+                        "install",
+                        "nightly",
+                        "--profile",
+                        "minimal",
+                        "--component",
+                        "rust-src,clippy",
+                    ])
+                }),
+            },
+        },
+        Item {
+            name: "clippy for the bpf target",
+            purpose: Lint,
+            look: Look::With(kernel_lints),
+            remedy: Remedy::Packages {
+                names: &["rust-web-clippy"],
+                or: Some(|| rustup(&["component", "add", "clippy", "--toolchain", "nightly"])),
+            },
+        },
+        package(&["llvm-22-dev"], Build, "LLVM 22 for bpf-linker", Look::With(llvm)),
+        Item {
+            name: "bpf-linker",
+            purpose: Build,
+            look: Look::With(bpf_linker),
+            remedy: Remedy::Run(install_bpf_linker),
+        },
+        package(&["libwrap0-dev"], Lab, "libwrap", Look::File("/usr/include/tcpd.h")),
+        package(&["mariadb-server-core"], Lab, "mariadbd", Look::Program("mariadbd")),
+        package(&["iproute2"], Lab, "ip", Look::Program("ip")),
+        package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
+        package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
+        package(&["strace"], Lab, "strace", Look::Program("strace")),
+    ]
+}
+
+fn host_lints() -> State {
+    let there = |what: &str| cargo(&[what, "--version"]).ok().and_then(|mut command| probe(&mut command));
+    match (there("fmt"), there("clippy")) {
+        (Some(fmt), Some(clippy)) => State::Present(format!("{fmt}, {clippy}")),
+        _ => State::Missing("components of rustup".to_owned()),
+    }
+}
+
+fn compiler() -> State {
+    match toolchain::find_compiler(&workspace::host_target()) {
+        Some(compiler) => State::Present(compiler.to_string()),
+        None => State::Missing(format!("rustc {} or later", env!("CARGO_PKG_RUST_VERSION"))),
+    }
+}
+
+fn kernel_lints() -> State {
+    let Some(compiler) = toolchain::find_compiler(&workspace::host_target()) else {
+        return State::Missing(String::new());
+    };
+    let version = match &compiler {
+        Compiler::Prebuilt(rustc) => {
+            probe(Command::new(rustc.with_file_name("clippy-driver")).arg("--version"))
+        }
+        Compiler::Nightly => {
+            probe(Command::new("rustup").args(["run", "nightly", "cargo", "clippy", "--version"]))
+        }
+    };
+    version.map_or_else(|| State::Missing(format!("to go with {compiler}")), State::Present)
+}
+
+fn llvm() -> State {
+    match bpf_linker() {
+        State::Present(_) => State::Present("bpf-linker runs".to_owned()),
+        State::Missing(_) if Path::new(LLVM_PREFIX).join("include/llvm-c/Core.h").is_file() => {
+            State::Present(LLVM_PREFIX.to_owned())
+        }
+        State::Missing(_) => State::Missing(String::new()),
+    }
+}
+
+fn bpf_linker() -> State {
+    let Some(path) = toolchain::find_linker() else { return State::Missing(String::new()) };
+    match probe(Command::new(&path).arg("--version")) {
+        Some(version) => State::Present(version),
+        None => State::Missing(format!("{} does not run", path.display())),
+    }
+}
+
+/// Forced, since this is asked for also when a linker is there that does not run.
+fn install_bpf_linker() -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .args(["install", "--locked", "--force", "bpf-linker", "--version", BPF_LINKER])
+        .args(["--no-default-features", "--features", "llvm-22"])
+        .env("LLVM_PREFIX", LLVM_PREFIX);
+    command
+}
+
+fn rustup(args: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(args);
+    command
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let of_root = ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).join(name));
+    toolchain::on_path(name).into_iter().chain(of_root).find(|path| path.is_file())
+}

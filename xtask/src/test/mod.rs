@@ -1,0 +1,168 @@
+//! `cargo xtask test`: everything that CI runs, step after step, with a sum at the end.
+//!
+//! A run in which no test ran is a failure, and so is a test that was skipped without being declared in
+//! `tests/skips.txt`. The last line of stdout is `N passed, N failed, N skipped`.
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cli, demo, lint, mutants,
+    process::{cargo, root_prefix},
+    readme,
+    setup::{self, Purpose},
+    test::{libtest::Tally, skips::Skips},
+    workspace,
+};
+
+mod libtest;
+pub(crate) mod single;
+mod skips;
+
+/// The command. Prints its own errors, since nothing may follow the sum.
+pub(crate) fn run(options: &cli::Test) -> ExitCode {
+    let mut run = Run::default();
+    run.all(options);
+    run.finish(options)
+}
+
+/// A step that is over.
+struct Done {
+    name: &'static str,
+    duration: Duration,
+    error: Option<String>,
+}
+
+#[derive(Default)]
+struct Run {
+    done: Vec<Done>,
+    tally: Tally,
+}
+
+impl Run {
+    fn all(&mut self, options: &cli::Test) {
+        let purposes = if options.fast { &[Purpose::Build, Purpose::Lint] } else { setup::EVERYTHING };
+        let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
+        if !self.step("set-up", prepare) {
+            return;
+        }
+        if options.filters.is_empty() {
+            for (name, lint) in lint::STEPS {
+                self.step(name, |_| lint());
+            }
+        }
+        if !self.step("build", |_| demo::build(&[])) {
+            return;
+        }
+        if options.filters.is_empty() {
+            self.step("readme", |_| readme::check());
+        }
+        self.step("unit tests", |tally| unit_tests(tally, options));
+        if options.fast {
+            self.step("unit tests of the lab", |tally| unit_tests_of_the_lab(tally, options));
+            return;
+        }
+        self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
+        if options.filters.is_empty() {
+            self.step("mutants", |_| mutants::survey(&[], options.mutants));
+        }
+    }
+
+    /// Runs a step, whatever became of those before it; says whether it went well.
+    fn step(&mut self, name: &'static str, step: impl FnOnce(&mut Tally) -> Result<()>) -> bool {
+        eprintln!("\n# {name}");
+        let failed_before = self.tally.failed;
+        let start = Instant::now();
+        let error = step(&mut self.tally).err().map(|error| format!("{error:#}"));
+        let ok = error.is_none();
+        if !ok && self.tally.failed == failed_before {
+            // Not a test, but what failed has to be in the sum.
+            self.tally.failed = self.tally.failed.saturating_add(1);
+        }
+        if let Some(error) = &error {
+            eprintln!("error: {error}");
+        }
+        self.done.push(Done { name, duration: start.elapsed(), error });
+        ok
+    }
+
+    /// Counts a failure that no test is to blame for.
+    fn fail(&mut self, error: &anyhow::Error) {
+        eprintln!("error: {error:#}");
+        self.tally.failed = self.tally.failed.saturating_add(1);
+    }
+
+    /// Judges the skips and prints the summary.
+    fn finish(mut self, options: &cli::Test) -> ExitCode {
+        let all_went_well = self.done.iter().all(|step| step.error.is_none());
+        let whole = all_went_well && options.filters.is_empty() && !options.fast;
+        let skips = Skips::read(&self.tally).unwrap_or_else(|error| {
+            self.fail(&error);
+            Skips::default()
+        });
+        if let Err(error) = skips.judge(&self.tally, whole) {
+            self.fail(&error);
+        }
+
+        println!();
+        for step in &self.done {
+            let outcome = if step.error.is_some() { "FAILED" } else { "ok" };
+            println!("{:>7.1} s  {outcome:<6}  {}", step.duration.as_secs_f64(), step.name);
+        }
+        for (name, reason) in &skips.happened {
+            println!("skipped: {name}: {reason}");
+        }
+        let skipped = skips.happened.len();
+        // A test that skips itself returns, and its harness counts it as passed.
+        let passed = self.tally.passed.saturating_sub(skips.by_themselves);
+        let none_ran = passed == 0 && self.tally.failed == 0;
+        if none_ran {
+            println!("no test ran");
+        }
+        println!("{passed} passed, {} failed, {skipped} skipped", self.tally.failed);
+        if self.tally.failed > 0 || none_ran { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+fn unit_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
+    let mut command =
+        cargo(&["test", "--workspace", "--exclude", "wrapwatch-tests", "--locked", "--no-fail-fast"])?;
+    command.env(skips::VARIABLE, skips::file()?);
+    tally.run(command.arg("--").args(&options.filters))
+}
+
+fn unit_tests_of_the_lab(tally: &mut Tally, options: &cli::Test) -> Result<()> {
+    let mut command =
+        cargo(&["test", "--package", "wrapwatch-tests", "--lib", "--bins", "--locked", "--no-fail-fast"])?;
+    command.env(skips::VARIABLE, skips::file()?);
+    tally.run(command.arg("--").args(&options.filters))
+}
+
+fn end_to_end_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
+    let mut command = cargo(&["test", "--package", "wrapwatch-tests", "--locked", "--no-fail-fast"])?;
+    let mut environment: Vec<_> = workspace::artefacts(&workspace::target_dir()?.join("debug")).into();
+    environment.push((skips::VARIABLE, skips::file()?));
+    run_tests_as_root(&mut command, &environment)?;
+    tally.run(command.arg("--").args(&options.filters))
+}
+
+/// Has `cargo test` run the test programs as root and with these variables. Cargo itself stays the user, and so do the
+/// files that it makes.
+fn run_tests_as_root(command: &mut Command, environment: &[(&str, PathBuf)]) -> Result<()> {
+    let prefix = root_prefix()
+        .context("the end-to-end tests need root, and there is no sudo; without root: --fast")?;
+    if !prefix.is_empty() {
+        // sudo forgets the environment.
+        let assignments = environment.iter().map(|(name, value)| format!("{name}={}", value.display()));
+        let runner: Vec<String> =
+            prefix.iter().copied().chain(["env"]).map(str::to_owned).chain(assignments).collect();
+        command.args(["--config", &format!("target.'cfg(all())'.runner={runner:?}")]);
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Ok(())
+}
