@@ -32,14 +32,21 @@ pub(super) fn verdict(facts: &Facts<'_>) -> String {
             ),
         };
     }
-    let mut said = Vec::new();
-    if facts.total.count > 0 && facts.total.max_ns < SHORT_NS {
-        let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
-        said.push(format!("Nobody waited long: half of the clients {half} or less, the longest {longest}."));
+    let mut said =
+        if facts.total.count > 0 && facts.total.max_ns < SHORT_NS { short(facts) } else { wrappers(facts) };
+    if let Some(errors) = server_errors(facts) {
+        said.push(' ');
+        said.push_str(&errors);
     }
-    said.push(wrappers(facts));
-    said.extend(server_errors(facts));
-    said.join(" ")
+    said
+}
+
+fn short(facts: &Facts<'_>) -> String {
+    let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
+    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    format!(
+        "Nobody waited long: half of the clients {half} or less, the longest {longest}. Wrappers explain {share} of it."
+    )
 }
 
 fn wrappers(facts: &Facts<'_>) -> String {

@@ -1,6 +1,6 @@
 //! Threads, outcomes, queues, stalls: what becomes of connections.
 
-use wrapwatch_common::records::{OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
+use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
 
 use super::sim::TOO_MANY;
 use super::*;
@@ -131,6 +131,27 @@ fn clients_that_left() {
     assert_eq!(left(10_000_000, &[FIN]), None);
     // The server closing first is not the client leaving.
     assert_eq!(left(0, &[SERVER_CLOSES, (4, 7)]), None);
+}
+
+#[test]
+fn a_fin_that_is_told_of_late_still_counts() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let t0 = th.t;
+    connection(&mut sim, &mut th, 1, t0, 0);
+    connection(&mut sim, &mut th, 2, t0 + 1_000, 0);
+    let mut records = sim.records();
+    let at = |kind: Kind, records: &[Rec]| {
+        records.iter().position(|rec| rec.conn == 1 && rec.kind == kind).unwrap()
+    };
+    let greeted = records[at(Kind::FirstPacket, &records)].ts;
+    let mut fin = Sim::default();
+    fin.state(greeted - 10_000, 0x1001, client(1), FIN, NETNS);
+    // It happened on another CPU, and comes after the next accept and the greeting.
+    let behind = records.iter().position(|rec| rec.ts > greeted + 100_000).unwrap_or(records.len());
+    records.insert(behind, fin.records().remove(0));
+    let told = run_with(&mut correlator(), &records);
+    assert_eq!(told[0].client_left.map(|left| left.how), Some(LeaveKind::Fin));
 }
 
 #[test]

@@ -17,8 +17,8 @@ const PEER: usize = 21;
 const PEER_MOST: usize = 47;
 const OUTCOME: usize = 8;
 const TOTAL: usize = 7;
-const BAR: usize = 8;
-const PHASES: usize = 12;
+const BAR: usize = 6;
+const PHASES: usize = 14;
 /// All of these at the usual width, and the blanks between them.
 const USUAL: usize = TIME + CONN + PEER + OUTCOME + TOTAL + BAR + PHASES + 6;
 /// A phase below this share, in percent, is not worth its columns.
