@@ -1,8 +1,9 @@
 //! `wrapwatch report`: what a trace comes to.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use clap::ValueEnum;
 
 use super::common::{Color, duration};
 use super::output;
-use crate::diagnose::{Diagnosis, Report};
-use crate::model::{Line, Outcome, Severity, Summary};
+use crate::diagnose::{self, Diagnosis, Report};
+use crate::model::{ClockPair, Line, Outcome, Severity, Summary};
+use crate::render::report::Page;
 use crate::render::text::Text;
 use crate::story::{Facts, Filter, Moment, Options, Peer, Story, ktime};
 
@@ -142,6 +144,9 @@ impl From<FailOn> for Severity {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = read(&args.file, args.filter.filter(), args.slowest, args.quiet)?;
     let report = &read.report;
+    if let Some(path) = &args.html {
+        write_page(path, args.force, &page(&read))?;
+    }
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, report)?;
@@ -152,6 +157,37 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     out.flush()?;
     let worst = args.fail_on.map(Severity::from).filter(|limit| report.worst() >= Some(*limit));
     Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(3)))
+}
+
+/// The report as a page.
+fn page(read: &Read) -> String {
+    let load = read.diagnosis.load();
+    let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
+    let page = Page {
+        report: &read.report,
+        waits: &waits,
+        waterfall: &waterfall,
+        queue: read.facts.queue.points(),
+        clock: read.clock,
+    };
+    page.html()
+}
+
+/// Writes a page: it tells of clients and names, so only its owner may read it.
+fn write_page(path: &Path, force: bool, html: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => anyhow::anyhow!("{shown} exists already; give --force to replace it"),
+        _ => anyhow::Error::from(error).context(format!("cannot write {shown}")),
+    })?;
+    file.write_all(html.as_bytes()).with_context(|| format!("cannot write {shown}"))
 }
 
 /// Text for this stdout.
@@ -167,6 +203,8 @@ pub struct Read {
     pub diagnosis: Diagnosis,
     /// What the trace says besides its connections.
     pub facts: Facts,
+    /// Both clocks at its end.
+    pub clock: ClockPair,
 }
 
 /// Reads a trace, with progress on a terminal.
@@ -198,7 +236,8 @@ pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow:
     let summary = summary.unwrap_or_else(|| story.summary());
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let report = diagnosis.finish(story.facts(), summary, &name, whole);
-    Ok(Read { report, diagnosis, facts: story.into_facts() })
+    let clock = story.clock();
+    Ok(Read { report, diagnosis, facts: story.into_facts(), clock })
 }
 
 /// A line on a terminal that says how far reading is.

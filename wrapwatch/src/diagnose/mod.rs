@@ -1,5 +1,6 @@
 //! What connections come to: the summary and its verdict, findings with their proof, what-if. Nothing here prints or does I/O.
 
+mod charts;
 mod closed_loop;
 mod findings;
 mod headline;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 
 use crate::model::Connection;
 
+pub use charts::{Bar, WaitColumn, Waits, Waterfall, waits, waterfall};
 pub use headline::rate;
 pub use load::{Job, Load, Stretch};
 pub use report::{Diagnosis, Report, TraceInfo, took_ns};

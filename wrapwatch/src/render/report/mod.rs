@@ -1,6 +1,9 @@
 //! A report as text and as a page.
 
+mod html;
 mod text;
+
+pub use html::Page;
 
 use crate::model::Scenario;
 

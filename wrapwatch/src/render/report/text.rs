@@ -81,7 +81,7 @@ impl Text {
 
     fn what_if(&self, rows: &[WhatIf]) -> String {
         let head =
-            format!("  {:24}{:>12}{:>10}{:>10}{:>10}{:>10}", "", "ceiling", "used", "wait p50", "p99", "max");
+            format!("  {:24}{:>10}{:>13}{:>10}{:>10}{:>10}", "", "ceiling", "used", "wait p50", "p99", "max");
         let mut text = format!("{}\n", self.paint(DIM, &head));
         for row in rows {
             let wait = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| Nanos(ns).to_string());
