@@ -3,6 +3,7 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod diff;
 mod import;
 mod live;
 mod output;
@@ -37,6 +38,8 @@ enum Command {
     Live(live::Args),
     /// Say what a trace comes to: verdict, findings, what-if, slowest connections
     Report(report::Args),
+    /// Compare two traces: did the fix work
+    Diff(diff::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
 }
@@ -46,6 +49,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {
