@@ -3,6 +3,7 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod diff;
 mod export;
 mod import;
 mod live;
@@ -53,6 +54,8 @@ enum Command {
     Replay(replay::Args),
     /// Turn a trace into another form
     Export(export::Args),
+    /// Compare two traces: did the fix work
+    Diff(diff::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
     /// Print the JSON Schema of everything printed with --json
@@ -68,6 +71,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

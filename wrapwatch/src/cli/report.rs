@@ -13,16 +13,14 @@ use clap::ValueEnum;
 
 use super::common::{Color, duration};
 use super::output;
-use crate::diagnose::{self, Diagnosis, Report};
-use crate::model::{ClockPair, Line, Outcome, Severity, Summary};
+use crate::diagnose;
+use crate::model::{Outcome, Severity};
 use crate::render::report::Page;
 use crate::render::text::Text;
-use crate::story::{Facts, Filter, Moment, Options, Peer, Story, ktime};
+use crate::story::{Filter, Moment, Peer, Progress, Wanted, Whole};
 
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_millis(200);
-/// Lines between two looks at the clock.
-const PROGRESS_LINES: u64 = 1024;
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -160,7 +158,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The report as a page.
-fn page(read: &Read) -> String {
+fn page(read: &Whole) -> String {
     let load = read.diagnosis.load();
     let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
     let page = Page {
@@ -195,65 +193,33 @@ pub fn text(color: Color) -> Text {
     Text { width: output::width(), color: color.on(), unicode: output::unicode(), ..Text::PLAIN }
 }
 
-/// A trace read to its end.
-pub struct Read {
-    /// What it comes to.
-    pub report: Report,
-    /// What drawing needs besides: the accept threads' work.
-    pub diagnosis: Diagnosis,
-    /// What the trace says besides its connections.
-    pub facts: Facts,
-    /// Both clocks at its end.
-    pub clock: ClockPair,
-}
-
 /// Reads a trace, with progress on a terminal.
-pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<Read> {
+pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<Whole> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
     let size = file.metadata().map_or(0, |meta| meta.len());
-    let whole = Filter { since: None, until: None, ..filter.clone() }.is_empty();
-    let mut progress = Progress::new(size, quiet);
-    let mut story = Story::new(file, Options { filter, stalls: false, ..Options::default() });
-    let mut diagnosis = Diagnosis::new(slowest);
-    let mut summary: Option<Summary> = None;
-    let mut lines = 0_u64;
-    while let Some(line) = story.next_line().with_context(|| shown.to_string())? {
-        match line {
-            Line::Connection(connection) => {
-                let accepted = ktime(&story.clock(), connection.accepted);
-                diagnosis.add(connection, accepted, story.facts());
-            }
-            Line::Summary(told) => summary = Some(*told),
-            _ => {}
-        }
-        lines += 1;
-        if lines.is_multiple_of(PROGRESS_LINES) {
-            progress.show(&story.progress());
-        }
-    }
-    progress.clear();
-    let summary = summary.unwrap_or_else(|| story.summary());
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let report = diagnosis.finish(story.facts(), summary, &name, whole);
-    let clock = story.clock();
-    Ok(Read { report, diagnosis, facts: story.into_facts(), clock })
+    let mut bar = ProgressBar::new(size, quiet);
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let wanted = Wanted { filter, slowest, file_name: &name };
+    let whole = Whole::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
+    bar.clear();
+    whole
 }
 
 /// A line on a terminal that says how far reading is.
-struct Progress {
+struct ProgressBar {
     size: u64,
     on: bool,
     shown: Option<Instant>,
     begun: Instant,
 }
 
-impl Progress {
+impl ProgressBar {
     fn new(size: u64, quiet: bool) -> Self {
         Self { size, on: !quiet && io::stderr().is_terminal(), shown: None, begun: Instant::now() }
     }
 
-    fn show(&mut self, progress: &crate::story::Progress) {
+    fn show(&mut self, progress: &Progress) {
         let due = self.shown.is_none_or(|at| at.elapsed() >= PROGRESS);
         // A trace that is read at once needs no progress.
         if !self.on || !due || self.begun.elapsed() < PROGRESS {

@@ -2,6 +2,7 @@
 
 mod charts;
 mod closed_loop;
+mod diff;
 mod findings;
 mod headline;
 mod load;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use crate::model::Connection;
 
 pub use charts::{Bar, WaitColumn, Waits, Waterfall, waits, waterfall};
+pub use diff::{Diff, FileChange, FindingChange, NameserverChange, SpreadChange, diff};
 pub use headline::rate;
 pub use load::{Job, Load, Stretch};
 pub use report::{Diagnosis, Report, TraceInfo, took_ns};

@@ -14,6 +14,7 @@ mod filter;
 mod infer;
 mod resolv;
 mod targets;
+mod whole;
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -30,6 +31,7 @@ pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
 pub use infer::names_of;
 pub use resolv::ResolvConf;
+pub use whole::{Wanted, Whole};
 
 /// How often a stall is told, as `live` does.
 const SECOND_NS: u64 = 1_000_000_000;

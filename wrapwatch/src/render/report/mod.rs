@@ -1,5 +1,6 @@
 //! A report as text and as a page.
 
+mod diff;
 mod html;
 mod text;
 
@@ -19,3 +20,6 @@ pub(super) const fn scenario(scenario: Scenario) -> &'static str {
         Scenario::WrappersOff => "wrappers off",
     }
 }
+
+#[cfg(test)]
+mod tests;

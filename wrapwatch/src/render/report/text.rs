@@ -44,12 +44,12 @@ impl Text {
         text
     }
 
-    fn heading(&self, name: &str) -> String {
+    pub(super) fn heading(&self, name: &str) -> String {
         format!("\n{}\n", self.paint(BOLD, name))
     }
 
     /// Wrapped, indented, painted.
-    fn paragraph(&self, indent: usize, style: Style, said: &str) -> String {
+    pub(super) fn paragraph(&self, indent: usize, style: Style, said: &str) -> String {
         let said = self.own(&self.outside(said, usize::MAX));
         let wrapped = fit::wrap(&said, self.width().saturating_sub(indent), 0, self.mark());
         let pad = " ".repeat(indent);

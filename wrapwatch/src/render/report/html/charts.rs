@@ -209,13 +209,13 @@ fn piece(class: &str, (from, to): (u64, u64), whole: u64, y: f64) -> String {
     )
 }
 
-/// A round number not below: 1, 2 or 5 times a power of ten.
+/// A round number not below.
 fn nice(ns: u64) -> u64 {
     let mut unit = 1_u64;
     loop {
-        for step in [1, 2, 5] {
-            let candidate = unit.saturating_mul(step);
-            if candidate >= ns || candidate > u64::MAX / 20 {
+        for tenths in [10, 15, 20, 30, 40, 50, 60, 80] {
+            let candidate = unit.saturating_mul(tenths) / 10;
+            if candidate >= ns || candidate > u64::MAX / 100 {
                 return candidate.max(1);
             }
         }
@@ -229,10 +229,8 @@ mod tests {
 
     #[test]
     fn the_axis_ends_at_a_round_number() {
-        assert_eq!(
-            [nice(0), nice(1), nice(3), nice(602_000_000), nice(2_000_000_000)],
-            [1, 1, 5, 1_000_000_000, 2_000_000_000]
-        );
-        assert!(nice(u64::MAX) > u64::MAX / 50);
+        assert_eq!([nice(0), nice(1), nice(5), nice(602_000_000)], [1, 1, 5, 800_000_000]);
+        assert_eq!(nice(2_000_000_001), 3_000_000_000);
+        assert!(nice(u64::MAX) > u64::MAX / 200);
     }
 }
