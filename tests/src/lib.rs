@@ -11,7 +11,7 @@ pub mod inside;
 pub mod lab;
 pub mod nameserver;
 mod tshark;
-mod wait;
+pub mod wait;
 pub mod watch;
 
 pub use tshark::tshark;

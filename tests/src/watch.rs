@@ -2,8 +2,9 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead as _, BufReader, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     sync::mpsc,
     thread::JoinHandle,
@@ -61,15 +62,22 @@ pub fn binary() -> Result<PathBuf> {
 
 impl Watch {
     /// Starts `wrapwatch live --json` with these arguments and waits until it has attached.
-    pub fn live<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Result<Self> {
-        let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let mut child = Command::new(binary()?)
-            .args(["live", "--json"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+    pub fn live<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(["live", "--json"]).args(args);
+        Self::run(command)
+    }
+
+    /// Starts `wrapwatch record --json` of one process into a file, with further arguments, and waits until it has attached.
+    pub fn record<S: AsRef<OsStr>>(pid: u32, file: &Path, args: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(["record", "--json", "-p", &pid.to_string(), "-o"]).arg(file).args(args);
+        Self::run(command)
+    }
+
+    /// Starts a command that becomes a wrapwatch which prints JSON, and waits until it has attached.
+    pub fn run(mut command: Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
         let (ready, attached) = mpsc::channel();
         let out = child.stdout.take().context("no stdout")?;

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use caps::Capability;
 
 use super::{
+    Color,
     common::{TargetArgs, bytes, duration, init_log, kernel_log},
-    output,
+    output::{self, Output},
     progress::Line as ProgressLine,
 };
 use crate::{
@@ -63,6 +64,9 @@ pub struct Args {
     /// The ring and all that is saved never take more
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "2G", help_heading = "Flight recorder")]
     max_total: u64,
+    /// Also print what `live --json` prints
+    #[arg(long)]
+    json: bool,
     /// Say less on stderr: only errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -90,7 +94,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let mut recording = Recording { recorder, line: ProgressLine::new(args.quiet), quiet: args.quiet };
+    let shown = args.json.then(|| Output::with(true, args.quiet, Color::Never, ns(args.slow)));
+    let mut recording = Recording { recorder, shown, line: ProgressLine::new(args.quiet), quiet: args.quiet };
     let ended = runtime.block_on(Session::run(&settings, &mut recording));
     recording.line.clear();
     let finished = recording.recorder.finish();
@@ -170,6 +175,8 @@ fn tell(args: &Args, finished: &Finished) {
 /// The recorder, and what is shown of it.
 struct Recording {
     recorder: Recorder,
+    /// Where the lines go too, where that was asked for.
+    shown: Option<Output>,
     line: ProgressLine,
     quiet: bool,
 }
@@ -208,7 +215,10 @@ impl Sink for Recording {
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        self.recorder.line(line)
+        self.recorder.line(line)?;
+        // What is shown is in the trace.
+        let shown = self.shown.as_mut().filter(|_| !self.recorder.is_closed());
+        shown.map_or(Ok(()), |shown| shown.line(line))
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {

@@ -22,7 +22,7 @@ use out::Out;
 use crate::{
     model::{KtimeNs, Line},
     session::{Aside, Sink},
-    trace::{CreateError, End, SaveError, WriteError, Writer, WriterOptions},
+    trace::{BlockSink as _, CreateError, End, SaveError, WriteError, Writer, WriterOptions},
 };
 
 /// How often it is looked whether the file still has its name.
@@ -167,6 +167,12 @@ impl Recorder {
         progress
     }
 
+    /// Whether it takes nothing any more: what could not be written once is not tried again. A file without a name still takes everything, and is
+    /// rescued with it.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.failed, Some(RecordError::Write(_)))
+    }
+
     /// What there was to say since the last time, one line each.
     pub fn take_messages(&mut self) -> Vec<String> {
         let mut messages = std::mem::take(&mut self.messages);
@@ -191,6 +197,7 @@ impl Recorder {
             saved = flight.finish(&mut writer, end.at).map(|found| traces = found);
         }
         let (out, ended) = writer.finish(end);
+        let progress = Progress { bytes: out.size(), ..progress };
         let linked = out.is_linked();
         match self.failed.take() {
             _ if !linked => return Err(out.rescue(&self.path)),
@@ -221,7 +228,10 @@ impl Recorder {
         &mut self,
         write: impl FnOnce(&mut Writer<Out>) -> Result<(), WriteError>,
     ) -> Result<(), RecordError> {
-        let Some(writer) = self.writer.as_mut().filter(|_| self.failed.is_none()) else { return Ok(()) };
+        if self.is_closed() {
+            return Ok(());
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         match write(writer) {
             Err(WriteError::NotARecord { have }) => log::warn!("{have} bytes that are not a record"),
             Err(error) if self.flight.is_some() && is_full(&error) => {
@@ -241,7 +251,7 @@ impl Recorder {
         if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
             flight.turn(writer, now);
         }
-        if now.since(self.looked) >= LOOK_NS {
+        if self.failed.is_none() && now.since(self.looked) >= LOOK_NS {
             self.looked = now;
             if let Some(writer) = &self.writer
                 && !writer.out().is_linked()

@@ -285,6 +285,8 @@ impl<'a> Session<'a> {
             if !more || self.failed.is_some() {
                 return;
             }
+            // With a full ring this goes on for long: what is written to must not wait for its end.
+            self.aside(&Aside::Time(clock::now()));
         }
     }
 
