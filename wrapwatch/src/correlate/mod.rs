@@ -20,6 +20,7 @@ mod config;
 mod cpu;
 mod events;
 mod handshakes;
+mod infer;
 mod lookups;
 mod parts;
 mod queue;
@@ -297,7 +298,10 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        let mut connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        if let Some(target) = self.shared.targets.get(&story.tgid) {
+            infer::infer(&mut connection, &story, target);
+        }
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);

@@ -33,6 +33,10 @@ impl Target {
         }
     }
 
+    pub(super) fn text(&self, path: &str) -> Option<&TableText> {
+        self.texts.iter().find(|(known, _)| &**known == path).map(|(_, text)| text)
+    }
+
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
         match self.stops.last_mut() {
             Some((_, last)) if from <= *last => *last = to.max(*last),
@@ -84,8 +88,7 @@ impl Shared {
 
     /// Text of a rule by the table's copy in force.
     pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32) -> Option<String> {
-        let texts = &self.targets.get(&tgid)?.texts;
-        texts.iter().find(|(path, _)| &**path == file)?.1.rule(line)
+        self.targets.get(&tgid)?.text(file)?.rule(line)
     }
 }
 

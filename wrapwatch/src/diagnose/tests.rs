@@ -49,6 +49,9 @@ fn at_once(mut script: impl FnMut(&mut Sim, &mut Thread, u64)) -> Vec<Rec> {
 fn a_slow_nameserver_is_blamed_for_those_in_the_queue_too() {
     let summary = summed(&at_once(|sim, th, n| resolve(sim, th, n, false, 300 * MS)));
     assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, DNS server 10.77.53.1 all of it.");
+    let [thread] = summary.accept_threads.as_slice() else { panic!("{:?}", summary.accept_threads) };
+    assert_eq!((thread.connections, thread.busy_ns / (100 * MS)), (20, 120));
+    assert!(thread.utilisation > 0.999 && (1.6..1.67).contains(&thread.ceiling_per_s.unwrap()), "{thread:?}");
     // A staircase in steps of 600 ms: the mean client waits ten and a half.
     let server = &summary.nameservers[0];
     assert_eq!((server.explained_ns / (600 * MS), server.blamed_ns / (600 * MS)), (210, 20));

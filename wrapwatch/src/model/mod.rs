@@ -18,5 +18,5 @@ pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
 pub use rule::{How, RuleRef};
-pub use summary::{NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
+pub use summary::{AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -251,6 +251,58 @@ fn the_verdict_has_the_rule_that_decided() {
     assert_eq!(rule(second_table(true, true)), Some((DENY.to_owned(), 1)));
 }
 
+/// A connection without one Rule record: reverse lookup answered with `name` (none: NXDOMAIN), forward with the client's address; refused or greeted.
+fn unnamed_rules(allow: &str, name: Option<&str>, refuse: bool) -> Connection {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    let ptr = query(1, PTR_NAME, dns::PTR);
+    sim.connect(&mut th, 34, addr(NS1), Class::Dns, false, 0, 1_000);
+    sim.send(&mut th, 34, &ptr);
+    sim.recv(&mut th, 34, &answer(&ptr, if name.is_some() { 0 } else { 3 }, name));
+    if let Some(name) = name {
+        let forward = query(2, name, dns::A);
+        sim.send(&mut th, 34, &forward);
+        sim.recv(&mut th, 34, &answer(&forward, 0, Some("10.77.0.1")));
+    }
+    sim.close(&mut th, 34, Class::Dns);
+    sim.close(&mut th, 33, Class::File);
+    if refuse {
+        sim.open(&mut th, DENY, 33);
+        sim.read(&mut th, 33, 9);
+        sim.close(&mut th, 33, Class::File);
+        sim.shutdown(&mut th, 31);
+        sim.close(&mut th, 31, Class::Accepted);
+    } else {
+        greet(&mut sim, &mut th);
+    }
+    let mut correlator = correlator();
+    correlator.set_table_text(TGID, ALLOW, TableText::new(allow));
+    run_with(&mut correlator, &sim.records()).remove(0)
+}
+
+#[test]
+fn rules_that_libwrap_did_not_name_are_inferred_or_left_open() {
+    const ALLOWED: &str = "# ours\nsshd: .lan.example\nmysqld: .corp.example\nALL: .lan.example\n";
+    let lines = |told: &Connection| {
+        let line = |rule: &Option<crate::model::RuleRef>| {
+            rule.as_ref().map(|rule| {
+                assert_eq!(rule.how, crate::model::How::Inferred);
+                (rule.file.clone(), rule.line)
+            })
+        };
+        (line(&told.rule), line(&told.verdict_rule))
+    };
+    let at = |file: &str, line| Some((file.to_owned(), line));
+    // Line 3 needs the name first (line 2 is another daemon's); line 4 decides.
+    assert_eq!(lines(&unnamed_rules(ALLOWED, Some("c1.lan.example"), false)), (at(ALLOW, 3), at(ALLOW, 4)));
+    assert_eq!(lines(&unnamed_rules(ALLOWED, None, true)), (at(ALLOW, 3), at(DENY, 1)));
+    // By this text the client would have been admitted: it is not the text that was in force.
+    assert_eq!(lines(&unnamed_rules("ALL: ALL EXCEPT .bad\n", Some("c1.lan.example"), true)).1, None);
+    // No rule of this text needs a name.
+    assert_eq!(lines(&unnamed_rules("ALL: 10.77.\n", Some("c1.lan.example"), false)).0, None);
+}
+
 #[test]
 fn twist_ends_the_process_and_says_so() {
     let mut sim = Sim::default();

@@ -1,6 +1,6 @@
 //! The summary: the verdict, then the numbers behind it.
 
-use crate::model::{NameserverStats, Nanos, Outcome, Percentiles, Summary};
+use crate::model::{AcceptThreadStats, NameserverStats, Nanos, Outcome, Percentiles, Share, Summary};
 
 use super::{BOLD, DIM, Text, YELLOW, bare, fit};
 
@@ -19,6 +19,9 @@ impl Text {
     pub fn numbers(&self, summary: &Summary) -> String {
         let mut text = String::new();
         put!(text, "{}\n", fit::wrap(&counts(summary), self.width(), 2, self.mark()));
+        for thread in summary.accept_threads.iter().filter(|thread| thread.busy_ns > 0) {
+            put!(text, "{}\n", self.own(&accept_thread(thread)));
+        }
         self.spreads(summary, &mut text);
         self.nameservers(summary, &mut text);
         if summary.lost > 0 {
@@ -83,6 +86,15 @@ const CELL: usize = 8;
 fn spread_numbers(spread: &Percentiles) -> [String; 5] {
     let ns = |ns| Nanos(ns).to_string();
     [spread.count.to_string(), ns(spread.p50_ns), ns(spread.p99_ns), ns(spread.max_ns), ns(spread.sum_ns)]
+}
+
+fn accept_thread(thread: &AcceptThreadStats) -> String {
+    let busy = Share(thread.utilisation);
+    let ceiling = thread.ceiling_per_s.map_or(String::new(), |per_s| match per_s {
+        ..10.0 => format!(", at most {per_s:.2} connections/s"),
+        _ => format!(", at most {per_s:.0} connections/s"),
+    });
+    format!("accept thread {}: {busy} busy{ceiling}", thread.tid)
 }
 
 fn server_numbers(server: &NameserverStats) -> [String; 6] {
