@@ -85,19 +85,7 @@ pub struct Common {
 impl Common {
     /// Sends log lines to stderr. The kernel side logs only when asked to twice.
     pub fn init_log(&self) {
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => log::LevelFilter::Error,
-            (false, 0) => log::LevelFilter::Warn,
-            (false, 1) => log::LevelFilter::Info,
-            (false, _) => log::LevelFilter::Debug,
-        };
-        // aya tells of every feature it tries; that is its own debugging, not ours.
-        let _ = env_logger::Builder::new()
-            .filter_level(level)
-            .filter_module("aya", log::LevelFilter::Warn)
-            .target(env_logger::Target::Stderr)
-            .parse_default_env()
-            .try_init();
+        init_log(self.quiet, self.verbose);
     }
 
     /// Whether the kernel side is to log.
@@ -109,6 +97,23 @@ impl Common {
     pub fn slow_ns(&self) -> u64 {
         u64::try_from(self.slow.as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// Sends log lines to stderr, those that `-q` and `-v` leave.
+pub fn init_log(quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (false, 0) => log::LevelFilter::Warn,
+        (false, 1) => log::LevelFilter::Info,
+        (false, _) => log::LevelFilter::Debug,
+    };
+    // aya tells of every feature it tries; that is its own debugging, not ours.
+    let _ = env_logger::Builder::new()
+        .filter_level(level)
+        .filter_module("aya", log::LevelFilter::Warn)
+        .target(env_logger::Target::Stderr)
+        .parse_default_env()
+        .try_init();
 }
 
 impl Color {

@@ -3,6 +3,7 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod doctor;
 mod import;
 mod live;
 mod output;
@@ -19,8 +20,9 @@ Examples:
   wrapwatch live -p 812 -d 60s           one server, for a minute
   wrapwatch live --json | jq .           one JSON object a line
   wrapwatch live --wait --unit mariadb   from the server's next start on
+  wrapwatch doctor                       is it wrapped, do its nameservers answer?
 
-Exit status: 0 done, 1 failed, 2 wrong use.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 when --fail-on found as much.";
 
 /// Shows where the connections of a mysqld with TCP wrappers wait: in the accept queue and behind whom, in which table, for which rule's DNS query to which nameserver.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Follow connections as they come
     Live(live::Args),
+    /// See what this kernel lets us see, whether the servers are wrapped, and what in their set-up will hurt
+    Doctor(doctor::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
 }
@@ -42,6 +46,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

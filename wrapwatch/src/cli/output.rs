@@ -85,12 +85,12 @@ fn watching(tracee: &Tracee) -> String {
     message
 }
 
-fn terminal_size() -> Option<usize> {
+pub(super) fn terminal_size() -> Option<usize> {
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
 /// Whether the terminal shows more than ASCII, by the locale (locale(7)).
-fn unicode() -> bool {
+pub(super) fn unicode() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())

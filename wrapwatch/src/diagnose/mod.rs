@@ -1,5 +1,6 @@
 //! What connections come to: the summary and its verdict. Nothing here prints or does I/O.
 
+pub mod doctor;
 mod summary;
 mod verdict;
 mod waiting;

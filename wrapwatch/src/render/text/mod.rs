@@ -13,6 +13,7 @@ macro_rules! put {
 
 mod connection;
 mod details;
+mod doctor;
 mod escape;
 mod fit;
 mod other;
