@@ -8,6 +8,7 @@ pub mod cli;
 pub mod correlate;
 pub mod decode;
 pub mod diagnose;
+pub mod doctor;
 pub mod host;
 pub mod import;
 pub mod model;

@@ -4,6 +4,7 @@
 
 mod common;
 mod diff;
+mod doctor;
 mod export;
 mod import;
 mod live;
@@ -31,8 +32,9 @@ Examples:
   wrapwatch record -o a.wwt --last 10m --when 'queued>1s' 'stall>5s'
                                          the minutes before something happens, and after
   wrapwatch replay a.wwt                 what live would have shown
+  wrapwatch doctor                       is it wrapped, do its nameservers answer?
 
-Exit status: 0 done, 1 failed, 2 wrong use.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 when --fail-on found as much.";
 
 /// Shows where the connections of a mysqld with TCP wrappers wait: in the accept queue and behind whom, in which table, for which rule's DNS query to which nameserver.
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ enum Command {
     Export(export::Args),
     /// Compare two traces: did the fix work
     Diff(diff::Args),
+    /// See what this kernel lets us see, whether the servers are wrapped, and what in their set-up will hurt
+    Doctor(doctor::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
     /// Print the JSON Schema of everything printed with --json
@@ -72,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

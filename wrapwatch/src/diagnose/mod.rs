@@ -3,6 +3,7 @@
 mod charts;
 mod closed_loop;
 mod diff;
+pub mod doctor;
 mod findings;
 mod headline;
 mod load;

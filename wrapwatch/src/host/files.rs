@@ -72,7 +72,24 @@ fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {
     Ok(Mark { inode: meta.ino(), size: meta.size(), mtime: (meta.mtime(), meta.mtime_nsec()) })
 }
 
-fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
+/// Opens a file as process `pid` would see it; None where there is none.
+pub(super) fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
+    open_with(pid, path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
+}
+
+/// What is at a path as process `pid` would see it, whatever it is; None where there is nothing. It is not opened.
+pub fn metadata(pid: u32, path: &str) -> Result<Option<std::fs::Metadata>, HostError> {
+    open_with(pid, path, libc::O_PATH)?
+        .map(|file| file.metadata().map_err(|e| HostError::io(path, e)))
+        .transpose()
+}
+
+/// Whether the files of process `pid` can be looked at as it sees them.
+pub fn can_look(pid: u32) -> bool {
+    std::fs::metadata(format!("/proc/{pid}/root/")).is_ok()
+}
+
+fn open_with(pid: u32, path: &str, flags: i32) -> Result<Option<File>, HostError> {
     let root = File::open(format!("/proc/{pid}/root")).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => HostError::Exited(pid),
         std::io::ErrorKind::PermissionDenied => HostError::Permission { pid, what: "root" },
@@ -84,8 +101,7 @@ fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
     })?;
     // SAFETY: open_how is a structure of integers; all zeroes is its documented default.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    how.flags = u64::try_from(flags).unwrap_or(0);
+    how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: name is NUL-terminated and how is a live open_how of the size given.
     let fd = unsafe {

@@ -1,12 +1,17 @@
 //! What the machine says about a target: /proc, ELF, sockets, clocks. Nothing here changes anything.
 
 pub mod clock;
+pub mod elf;
 mod error;
 pub mod files;
+pub mod kernel;
 pub mod libwrap;
 pub mod listeners;
+pub mod mysql;
+pub mod nameserver;
 pub mod netns;
 pub mod netstat;
+pub mod network;
 pub mod process;
 pub mod sockdiag;
 pub mod symbols;

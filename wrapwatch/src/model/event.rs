@@ -96,6 +96,22 @@ pub enum DegradationKind {
     NotWrapped,
     /// What happened before the trace.
     BeganMidway,
+    /// The kernel side cannot be loaded at all.
+    NoEbpf,
+    /// tracefs is not there.
+    NoTracefs,
+    /// The kernel's lockdown state cannot be read.
+    NoLockdownState,
+    /// A process cannot be looked into.
+    NoProcessAccess,
+    /// The target's namespaces cannot be entered: something was looked at from elsewhere.
+    OtherView,
+    /// Nameservers were not asked.
+    NoQueries,
+    /// The server was not asked about itself, or did not answer.
+    NoCounters,
+    /// wrapwatch runs in a container.
+    InContainer,
 }
 
 /// A loss of sight that is known in advance.

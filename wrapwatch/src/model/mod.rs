@@ -4,6 +4,7 @@
 //! `_ns`; wall-clock times are RFC 3339 in UTC with nanoseconds. A value that was not seen is `null`, never a guess.
 
 mod connection;
+pub mod doctor;
 mod event;
 mod finding;
 mod human;

@@ -10,11 +10,46 @@ use super::ProbeError;
 /// namespace take CAP_SYS_ADMIN itself on most systems; where they do not, the kernel has the last word.
 pub fn check() -> Result<(), ProbeError> {
     let have = caps::read(None, CapSet::Effective).unwrap_or_default();
-    let missing = missing(&have);
+    let missing = lacking(&have);
     if missing.is_empty() { Ok(()) } else { Err(error(&have, &missing)) }
 }
 
-fn missing(have: &CapsHashSet) -> Vec<Capability> {
+/// As [`check`], of what loading and attaching takes alone.
+pub(super) fn check_bpf() -> Result<(), ProbeError> {
+    let have = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let mut missing = lacking(&have);
+    missing.retain(|capability| *capability != Capability::CAP_SYS_PTRACE);
+    if missing.is_empty() { Ok(()) } else { Err(error(&have, &missing)) }
+}
+
+/// Everything that tracing may take, and what for.
+pub fn wanted() -> [(Capability, &'static str); 5] {
+    [
+        (Capability::CAP_BPF, "loading the BPF programs and maps"),
+        (Capability::CAP_PERFMON, "attaching them to tracepoints, reading the target's memory from them"),
+        (Capability::CAP_SYS_PTRACE, "/proc/PID/maps, root, fd and ns of the target"),
+        (
+            Capability::CAP_SYS_ADMIN,
+            "entering the target's network namespace to read its sockets, uprobes, mounting tracefs for itself alone",
+        ),
+        (Capability::CAP_DAC_READ_SEARCH, "tracefs and the target's tables where only root may read them"),
+    ]
+}
+
+/// Those of [`wanted`] that are in effect, and those that are not. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, CAP_DAC_OVERRIDE for
+/// CAP_DAC_READ_SEARCH.
+pub fn missing() -> (Vec<Capability>, Vec<Capability>) {
+    let have = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let lacking = lacking(&have);
+    let override_too = have.contains(&Capability::CAP_DAC_OVERRIDE);
+    wanted().into_iter().map(|(capability, _)| capability).partition(|capability| match capability {
+        Capability::CAP_DAC_READ_SEARCH => override_too || have.contains(capability),
+        Capability::CAP_SYS_ADMIN => have.contains(capability),
+        other => !lacking.contains(other),
+    })
+}
+
+fn lacking(have: &CapsHashSet) -> Vec<Capability> {
     let admin = have.contains(&Capability::CAP_SYS_ADMIN);
     let there = |capability: &Capability| match capability {
         Capability::CAP_BPF | Capability::CAP_PERFMON => admin || have.contains(capability),
@@ -29,7 +64,7 @@ fn missing(have: &CapsHashSet) -> Vec<Capability> {
 /// The kernel refused although [`check`] found nothing missing, or something is missing.
 pub(super) fn denied() -> ProbeError {
     let have = caps::read(None, CapSet::Effective).unwrap_or_default();
-    error(&have, &missing(&have))
+    error(&have, &lacking(&have))
 }
 
 fn error(have: &CapsHashSet, missing: &[Capability]) -> ProbeError {
@@ -59,8 +94,8 @@ mod tests {
     #[test]
     fn admin_stands_for_bpf_and_perfmon_but_not_for_ptrace() {
         let admin = CapsHashSet::from([Capability::CAP_SYS_ADMIN]);
-        assert_eq!(missing(&admin), [Capability::CAP_SYS_PTRACE]);
-        let message = error(&admin, &missing(&admin)).to_string();
+        assert_eq!(lacking(&admin), [Capability::CAP_SYS_PTRACE]);
+        let message = error(&admin, &lacking(&admin)).to_string();
         assert!(
             message.contains("needs CAP_SYS_PTRACE") && message.contains("have: CAP_SYS_ADMIN"),
             "{message}"
@@ -70,7 +105,7 @@ mod tests {
     #[test]
     fn an_ordinary_user_is_told_all_three() {
         let none = CapsHashSet::new();
-        let message = error(&none, &missing(&none)).to_string();
+        let message = error(&none, &lacking(&none)).to_string();
         assert!(message.contains("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE") && message.contains("have: none"));
     }
 }

@@ -84,3 +84,19 @@ impl ProbeError {
         move |source| Self::Map { map, source: Box::new(source) }
     }
 }
+
+/// An error with what is behind it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        // Some errors print their source themselves.
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}

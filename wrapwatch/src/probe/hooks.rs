@@ -4,8 +4,11 @@ use std::path::Path;
 
 use aya::{Ebpf, programs::TracePoint};
 
-use super::{ProbeError, tracefs};
-use crate::model::{Degradation, DegradationKind};
+use super::{ProbeError, error, tracefs, trial};
+use crate::model::{
+    Degradation, DegradationKind,
+    doctor::{Hook as Tried, HookState},
+};
 
 /// What it means that a tracepoint does not exist here.
 #[derive(Clone, Copy)]
@@ -102,7 +105,7 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<String>, Vec<Degradation>),
     let mut attached = Vec::new();
     let mut degradations = Vec::new();
     for hook in HOOKS {
-        let name = format!("{}:{}", hook.category, hook.event);
+        let name = name(hook);
         if exists(&events, hook) {
             attach_one(ebpf, hook).map_err(|source| ProbeError::Attach { hook: name.clone(), source })?;
             attached.push(name);
@@ -117,6 +120,41 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<String>, Vec<Degradation>),
         }
     }
     Ok((attached, degradations))
+}
+
+/// Every hook by name, and whether nothing works without it.
+pub(super) fn names() -> impl Iterator<Item = (String, bool)> {
+    HOOKS.iter().map(|hook| (name(hook), matches!(hook.need, Need::Required)))
+}
+
+/// What is lost without a hook; None where nothing works without it, or nothing is lost.
+pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
+    HOOKS.iter().find(|hook| name(hook) == wanted).and_then(|hook| match hook.need {
+        Need::Else(kind, message) => Some((kind, message)),
+        Need::Required | Need::IfThere => None,
+    })
+}
+
+/// Loads and attaches each, whatever became of the others.
+pub(super) fn try_each(ebpf: &mut Ebpf) -> Vec<Tried> {
+    let Some(events) = tracefs::events() else { return trial::untried(&[]) };
+    HOOKS
+        .iter()
+        .map(|hook| {
+            let (state, error) = match exists(&events, hook) {
+                false => (HookState::Absent, None),
+                true => match attach_one(ebpf, hook) {
+                    Ok(()) => (HookState::Works, None),
+                    Err(error) => (HookState::Refused, Some(error::chain(&*error))),
+                },
+            };
+            trial::hook(name(hook), None, matches!(hook.need, Need::Required), state, error)
+        })
+        .collect()
+}
+
+fn name(hook: &Hook) -> String {
+    format!("{}:{}", hook.category, hook.event)
 }
 
 fn exists(events: &Path, hook: &Hook) -> bool {

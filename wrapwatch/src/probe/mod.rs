@@ -3,6 +3,7 @@
 //! Order matters: everything is attached while no process is a target, so nothing is written; a target's entry in the map is what begins its
 //! trace. Dropping [`Probe`] detaches everything; nothing is ever pinned.
 
+mod access;
 mod capabilities;
 mod error;
 mod hooks;
@@ -12,16 +13,21 @@ mod maps;
 pub mod privileges;
 mod ring;
 mod tracefs;
+pub mod trial;
 mod uprobes;
 
 use std::collections::BTreeMap;
 
+pub use access::access;
 use aya::Ebpf;
-pub use capabilities::check as check_capabilities;
+pub use capabilities::{
+    check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
+};
 pub use error::ProbeError;
+pub use hooks::lost_without;
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
-pub use tracefs::ensure as ensure_tracefs;
+pub use tracefs::{ensure as ensure_tracefs, mounted as tracefs_mounted};
 
 use crate::{
     host::{libwrap::Libwrap, process::ProcessInfo},

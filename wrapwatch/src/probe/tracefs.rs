@@ -19,6 +19,11 @@ pub(super) fn events() -> Option<PathBuf> {
     PLACES.iter().map(|place| Path::new(place).join("events")).find(|events| events.join("sched").is_dir())
 }
 
+/// Where tracefs is mounted, if it can be seen.
+pub fn mounted() -> Option<&'static str> {
+    PLACES.into_iter().find(|place| Path::new(place).join("events/sched").is_dir())
+}
+
 /// Makes sure that tracefs can be seen. Must be called before any other thread is started: a mount namespace is a thread's.
 pub fn ensure() -> Result<(), ProbeError> {
     if events().is_some() {

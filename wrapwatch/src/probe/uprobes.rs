@@ -11,8 +11,11 @@ use aya::{
     },
 };
 
-use super::ProbeError;
-use crate::host::libwrap::Libwrap;
+use super::{ProbeError, error, trial};
+use crate::{
+    host::{libwrap::Libwrap, symbols},
+    model::doctor::{Hook, HookState},
+};
 
 /// Program and function; a program ending in `_ret` goes on the return.
 const UPROBES: [(&str, &str); 6] = [
@@ -31,22 +34,60 @@ pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Att
     let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
     let mut links = Vec::new();
     for (program, function) in UPROBES {
-        let failed = |source| ProbeError::Attach {
-            hook: format!("uprobe {function} in {}", libwrap.path),
-            source: Box::new(source),
-        };
-        let loaded: &mut UProbe = ebpf
-            .program_mut(program)
-            .ok_or(ProgramError::NotLoaded)
-            .and_then(TryInto::try_into)
-            .map_err(failed)?;
-        match loaded.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        links.push((program, loaded.attach(function, &libwrap.file, scope).map_err(failed)?));
+        let link =
+            attach_one(ebpf, program, function, libwrap, scope).map_err(|source| ProbeError::Attach {
+                hook: format!("uprobe {function} in {}", libwrap.path),
+                source: Box::new(source),
+            })?;
+        links.push((program, link));
     }
     Ok(Attached(links))
+}
+
+fn attach_one(
+    ebpf: &mut Ebpf,
+    program: &str,
+    function: &str,
+    libwrap: &Libwrap,
+    scope: UProbeScope,
+) -> Result<UProbeLinkId, ProgramError> {
+    let loaded: &mut UProbe =
+        ebpf.program_mut(program).ok_or(ProgramError::NotLoaded).and_then(TryInto::try_into)?;
+    match loaded.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(error),
+    }
+    loaded.attach(function, &libwrap.file, scope)
+}
+
+/// Every uprobe, as it is shown.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    UPROBES.iter().map(|(program, function)| name(program, function))
+}
+
+fn name(program: &str, function: &str) -> String {
+    if program.ends_with("_ret") { format!("{function}:return") } else { function.to_owned() }
+}
+
+/// Loads and attaches each in one target, whatever became of the others.
+pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook> {
+    let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+    let functions: Vec<&str> = UPROBES.iter().map(|(_, function)| *function).collect();
+    let symbols = symbols::defined(&libwrap.file, &functions).unwrap_or_default();
+    UPROBES
+        .iter()
+        .map(|(program, function)| {
+            let (state, error) = if symbols.iter().any(|(symbol, _)| symbol == function) {
+                match attach_one(ebpf, program, function, libwrap, scope) {
+                    Ok(_) => (HookState::Works, None),
+                    Err(error) => (HookState::Refused, Some(error::chain(&error))),
+                }
+            } else {
+                (HookState::Absent, None)
+            };
+            trial::hook(name(program, function), Some(pid), false, state, error)
+        })
+        .collect()
 }
 
 pub(super) fn detach(ebpf: &mut Ebpf, attached: Attached) {

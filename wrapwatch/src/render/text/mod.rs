@@ -13,6 +13,7 @@ macro_rules! put {
 
 mod connection;
 mod details;
+mod doctor;
 mod escape;
 pub(in crate::render) mod fit;
 mod other;

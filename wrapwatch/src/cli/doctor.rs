@@ -1,0 +1,128 @@
+//! `wrapwatch doctor`: what can be seen here, how the servers are set up, what in that will hurt.
+
+use std::{
+    io::{self, Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::{
+    Color,
+    common::TargetArgs,
+    output::{unicode, width},
+};
+use crate::{
+    doctor::{Settings, examine},
+    host::process::{self, Wanted},
+    probe,
+    render::text::Text,
+    wrappers::problems::Severity,
+};
+
+/// How often a server that is waited for is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// From which severity on the exit status is 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Any problem
+    Info,
+    /// Warnings and critical problems
+    Warning,
+    /// Critical problems
+    Critical,
+}
+
+impl From<FailOn> for Severity {
+    fn from(fail_on: FailOn) -> Self {
+        match fail_on {
+            FailOn::Info => Self::Info,
+            FailOn::Warning => Self::Warning,
+            FailOn::Critical => Self::Critical,
+        }
+    }
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print JSON, one object
+    #[arg(long)]
+    json: bool,
+    /// End with status 3 when a problem is as bad as this
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    fail_on: Option<FailOn>,
+    /// Print every hook, BPF helper, file and capability that wrapwatch uses, and do nothing else
+    #[arg(long)]
+    print_access: bool,
+    /// Send nothing to the nameservers
+    #[arg(long)]
+    no_queries: bool,
+    /// Ask the server for its variables and counters, logging in as this file says (see mariadb --defaults-file)
+    #[arg(long, value_name = "FILE")]
+    mysql_defaults_file: Option<PathBuf>,
+    /// Say more on stderr
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    super::common::init_log(false, args.verbose);
+    let text = Text { width: width(), color: args.color.on(), unicode: unicode(), slow_ns: 0 };
+    if args.print_access {
+        let access = probe::access();
+        let shown = if args.json { json(&access)? } else { text.access(&access) };
+        return print(&shown).map(|()| ExitCode::SUCCESS);
+    }
+    let settings = Settings {
+        pids: targets(&args.target)?,
+        queries: !args.no_queries,
+        mysql_defaults: args.mysql_defaults_file.clone(),
+    };
+    let examination = examine(&settings)?;
+    let report = &examination.report;
+    let shown = if args.json { json(report)? } else { text.doctor(report) };
+    let worst = report.problems.iter().map(|problem| problem.severity).max();
+    let printed = print(&shown);
+    // What was found is on the screen by now; the hooks that were tried are not yet all off.
+    examination.finish();
+    printed?;
+    let failed = args.fail_on.is_some_and(|limit| worst.is_some_and(|worst| worst >= limit.into()));
+    Ok(ExitCode::from(if failed { 3 } else { 0 }))
+}
+
+/// The PIDs. That no server runs is a finding; that something asked for by name is not there is an error.
+fn targets(args: &TargetArgs) -> anyhow::Result<Vec<u32>> {
+    let wanted = args.wanted();
+    loop {
+        let pids = process::find(&wanted)?;
+        if !pids.is_empty() || (!args.wait && wanted == Wanted::Servers) {
+            return Ok(pids);
+        }
+        anyhow::ensure!(args.wait, "no {} found; --wait waits for one", wanted.what());
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(value).context("cannot write JSON")? + "\n")
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write output"),
+    }
+}

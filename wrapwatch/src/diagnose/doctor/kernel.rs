@@ -1,0 +1,153 @@
+//! What cannot be seen here: from the kernel and the trial of the hooks, and for each server.
+
+use crate::model::{
+    DegradationKind as Kind,
+    doctor::{Hook, HookKind, HookState, Kernel, Missing, Target, View, Wrapped},
+};
+
+/// What the trial said, beside its hooks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// Why the kernel side could not be loaded.
+    pub refused: Option<String>,
+    /// Why the kernel's types are of no use.
+    pub no_layout: Option<String>,
+    /// tracefs was mounted for the trial alone.
+    pub tracefs_mounted: bool,
+    /// What each hook that may be missing would have shown.
+    pub lost: Vec<(String, Kind, String)>,
+}
+
+/// Everything that will be missing.
+pub fn missing(kernel: &Kernel, trial: &Trial, hooks: &[Hook], targets: &[Target]) -> Vec<Missing> {
+    let mut out = Vec::new();
+    general(kernel, trial, &mut out);
+    tracepoints(trial, hooks, &mut out);
+    for target in targets {
+        of_target(target, hooks, &mut out);
+    }
+    out
+}
+
+fn about(kind: Kind, pid: Option<u32>, message: impl Into<String>, change: &str) -> Missing {
+    let change = (!change.is_empty()).then(|| change.to_owned());
+    Missing { kind, pid, message: message.into(), change }
+}
+
+fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
+    if let Some(why) = &trial.refused {
+        let change = if kernel.capabilities_missing.is_empty() {
+            "record with strace, and use: wrapwatch import strace LOG -o FILE.wwt"
+        } else {
+            "run with sudo, or as root; without: strace as the server's user, and wrapwatch import strace"
+        };
+        let message = format!("live and record cannot trace anything: {why}");
+        out.push(about(Kind::NoEbpf, None, message, change));
+    }
+    if trial.tracefs_mounted {
+        let message =
+            "tracefs is not mounted: each run mounts it for itself alone, which takes CAP_SYS_ADMIN";
+        out.push(about(Kind::NoTracefs, None, message, "mount -t tracefs none /sys/kernel/tracing"));
+    }
+    if let Some(why) = trial.no_layout.as_ref().filter(|_| trial.refused.is_none()) {
+        let message = format!(
+            "the kernel does not describe its types ({why}): the wait in the queue is left out where two servers in two network namespaces have \
+             the same client address and port, and a server without CPU can look like a slow nameserver"
+        );
+        out.push(about(Kind::NoNetns, None, message, "a kernel with CONFIG_DEBUG_INFO_BTF"));
+    }
+    if kernel.lockdown.is_none() {
+        let message = "whether the kernel is locked down is not known: its state cannot be read";
+        let change = "mount -t securityfs none /sys/kernel/security, and run as root";
+        out.push(about(Kind::NoLockdownState, None, message, change));
+    }
+    if !kernel.container.is_empty() {
+        let message = format!(
+            "wrapwatch itself seems to be in a container ({}): servers outside are not found, and the kernel may refuse BPF",
+            kernel.container.join("; ")
+        );
+        out.push(about(Kind::InContainer, None, message, "run it on the host"));
+    }
+}
+
+fn tracepoints(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
+    for hook in hooks.iter().filter(|hook| hook.kind == HookKind::Tracepoint) {
+        let lost = trial.lost.iter().find(|(name, _, _)| *name == hook.name);
+        let why = match (hook.state, &hook.error) {
+            (HookState::Works | HookState::NotTried, _) => continue,
+            (HookState::Absent, _) => "this kernel has no such tracepoint".to_owned(),
+            (HookState::Refused, error) => {
+                format!("the kernel refuses: {}", error.as_deref().unwrap_or("no reason given"))
+            }
+        };
+        match lost {
+            Some((_, kind, message)) => {
+                out.push(about(*kind, None, format!("{message} ({why})"), "a newer kernel"))
+            }
+            None if hook.required => {
+                let message =
+                    format!("live and record cannot trace anything: {} is not to be had ({why})", hook.name);
+                out.push(about(Kind::NoEbpf, None, message, "a kernel with CONFIG_FTRACE_SYSCALLS"));
+            }
+            // An architecture without the call has nothing to see.
+            None if hook.state == HookState::Absent => {}
+            None => out.push(about(Kind::NoHook, None, format!("{} is not seen ({why})", hook.name), "")),
+        }
+    }
+}
+
+fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
+    let pid = Some(target.pid);
+    let mine = || hooks.iter().filter(|hook| hook.pid == pid);
+    let without: Vec<&str> = mine()
+        .filter(|hook| matches!(hook.state, HookState::Absent | HookState::Refused))
+        .map(|hook| hook.name.as_str())
+        .collect();
+    if !without.is_empty() {
+        let message = format!(
+            "no uprobe on {}: the check's end is taken from the last table's close, ident and spawned commands are inferred",
+            without.join(", ")
+        );
+        out.push(about(Kind::NoUprobes, pid, message, "a libwrap with its symbols, and CAP_SYS_ADMIN"));
+    }
+    let libwrap = &target.libwrap;
+    if libwrap.state == Wrapped::Static {
+        let message =
+            "libwrap is linked in statically: no uprobes, and the rule that asked cannot be observed";
+        out.push(about(Kind::NoRuleContext, pid, message, "a server linked with libwrap.so"));
+    } else if libwrap.tcpd_context == Some(false) {
+        let message = "this libwrap does not export tcpd_context: the rule that asked cannot be observed";
+        out.push(about(Kind::NoRuleContext, pid, message, ""));
+    }
+    if libwrap.state == Wrapped::Unknown {
+        let message = "whether it maps libwrap cannot be told: no permission to look into the process";
+        out.push(about(Kind::NoProcessAccess, pid, message, "run with sudo, or as root (CAP_SYS_PTRACE)"));
+    }
+    if target.listeners.is_none() {
+        let message = "which listeners are its own, and how long their queues are, cannot be told";
+        out.push(about(
+            Kind::NoQueueLength,
+            pid,
+            message,
+            "run with sudo, or as root (CAP_SYS_PTRACE, CAP_SYS_ADMIN)",
+        ));
+    }
+    if target.view == View::Here {
+        let message = "its namespaces cannot be entered: tables, resolver and nameservers are those seen from here, which may be others than its own";
+        out.push(about(
+            Kind::OtherView,
+            pid,
+            message,
+            "run with sudo, or as root (CAP_SYS_PTRACE, CAP_SYS_ADMIN)",
+        ));
+    }
+    let servers = &target.resolver.nameservers;
+    if !servers.is_empty() && servers.iter().all(|server| server.outcome.is_none()) {
+        let message = "nameservers were not asked: whether they answer is not known";
+        let change = match servers.iter().find_map(|server| server.error.as_deref()) {
+            None => "leave out --no-queries",
+            Some(_) => "run with sudo, or as root (CAP_SYS_ADMIN)",
+        };
+        out.push(about(Kind::NoQueries, pid, message, change));
+    }
+}

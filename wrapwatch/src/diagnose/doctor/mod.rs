@@ -1,0 +1,164 @@
+//! What `doctor` makes of what it found: what will hurt, and what cannot be seen. One file each for the server, its resolver, the kernel.
+
+mod kernel;
+mod resolver;
+mod server;
+
+use std::collections::BTreeMap;
+
+pub use kernel::{Trial, missing};
+
+use crate::{
+    model::doctor::{DoctorProblem, DoctorProblemKind, ServerProblem, Target, Wrapped},
+    wrappers::{
+        FileText, HostsFile, ResolvConf, Table, Tables,
+        cost::Resolver,
+        nsswitch::Service,
+        problems::{self, Problem, ProblemKind, Scene, Severity},
+    },
+};
+
+/// Paths of the files a check reads, as the server sees them (hosts_access(5), resolv.conf(5), nsswitch.conf(5), hosts(5)).
+pub mod paths {
+    /// The tables.
+    pub const TABLES: [&str; 2] = ["/etc/hosts.allow", "/etc/hosts.deny"];
+    /// The resolver's settings.
+    pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+    /// Who is asked.
+    pub const NSSWITCH_CONF: &str = "/etc/nsswitch.conf";
+    /// Names that need no DNS.
+    pub const HOSTS: &str = "/etc/hosts";
+}
+
+/// The texts of a server's files, taken apart.
+#[derive(Debug)]
+pub struct Texts {
+    /// The tables.
+    pub tables: Tables,
+    /// Their texts.
+    pub raw: [Vec<u8>; 2],
+    /// resolv.conf.
+    pub conf: ResolvConf,
+    /// nsswitch.conf's hosts line.
+    pub services: Vec<Service>,
+    /// /etc/hosts.
+    pub hosts: HostsFile,
+    /// Files that rules name.
+    pub named: BTreeMap<String, FileText>,
+}
+
+impl Texts {
+    /// Of these texts; what is `Err` is there and cannot be read, `None` is not there.
+    pub fn of(
+        tables: [Result<Option<Vec<u8>>, String>; 2],
+        conf: &[u8],
+        nsswitch: &[u8],
+        hosts: &[u8],
+    ) -> Self {
+        let parse = |table: &Result<Option<Vec<u8>>, String>| match table {
+            Ok(Some(text)) => Table::parse(text),
+            Ok(None) => Table::missing(),
+            Err(why) => Table::unreadable(why.clone()),
+        };
+        Self {
+            tables: Tables { allow: parse(&tables[0]), deny: parse(&tables[1]) },
+            raw: tables.map(|table| table.ok().flatten().unwrap_or_default()),
+            conf: ResolvConf::parse(conf),
+            services: crate::wrappers::nsswitch::hosts(nsswitch),
+            hosts: HostsFile::parse(hosts),
+            named: BTreeMap::new(),
+        }
+    }
+
+    /// What is wrong with them, for a server of this name.
+    fn problems(&self, target: &Target) -> Vec<Problem> {
+        let resolver = Resolver { conf: &self.conf, services: &self.services, own_domain: None };
+        problems::find(&Scene {
+            tables: &self.tables,
+            texts: [&self.raw[0], &self.raw[1]],
+            paths: paths::TABLES,
+            daemon: &target.daemon,
+            port: first_port(target),
+            resolver,
+            resolv_path: paths::RESOLV_CONF,
+            nsswitch_path: paths::NSSWITCH_CONF,
+            hosts: &self.hosts,
+            hosts_path: paths::HOSTS,
+            files: &self.named,
+        })
+    }
+}
+
+/// The port of its first listener, MySQL's own where that is not known.
+fn first_port(target: &Target) -> u16 {
+    let first = target.listeners.as_ref().and_then(|listeners| listeners.first());
+    first.and_then(|listener| listener.local.rsplit(':').next()?.parse().ok()).unwrap_or(3306)
+}
+
+/// What the problems of one server depend on.
+struct Case<'a> {
+    target: &'a Target,
+    texts: &'a Texts,
+    /// It checks its clients, by all signs.
+    wrapped: bool,
+    /// A rule about it needs names.
+    looks_up: bool,
+    /// A rule is about it.
+    has_rules: bool,
+}
+
+impl Case<'_> {
+    fn problem(&self, kind: ServerProblem, severity: Severity, message: impl Into<String>) -> DoctorProblem {
+        DoctorProblem {
+            pid: self.target.pid,
+            kind: DoctorProblemKind::Server(kind),
+            severity,
+            file: None,
+            line: None,
+            message: message.into(),
+            change: None,
+        }
+    }
+}
+
+impl DoctorProblem {
+    fn change(self, change: impl Into<String>) -> Self {
+        Self { change: Some(change.into()), ..self }
+    }
+
+    fn file(self, file: &str) -> Self {
+        Self { file: Some(file.to_owned()), ..self }
+    }
+}
+
+/// What will hurt in one server, worst first.
+pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
+    let wrapped = matches!(target.libwrap.state, Wrapped::Mapped | Wrapped::Static);
+    // What is not wrapped reads no tables.
+    let of_rules = if target.libwrap.state == Wrapped::No { Vec::new() } else { texts.problems(target) };
+    let empty = texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
+    let case = Case {
+        target,
+        texts,
+        wrapped,
+        looks_up: of_rules.iter().any(|problem| problem.kind == ProblemKind::DnsLookup),
+        has_rules: !empty && !of_rules.iter().any(|problem| problem.kind == ProblemKind::NoRuleForDaemon),
+    };
+    let mut out = Vec::new();
+    server::find(&case, &mut out);
+    resolver::find(&case, &mut out);
+    out.extend(of_rules.into_iter().map(|problem| DoctorProblem {
+        pid: target.pid,
+        kind: DoctorProblemKind::Rules(problem.kind),
+        severity: problem.severity,
+        file: Some(problem.file),
+        line: problem.line,
+        message: problem.message,
+        change: problem.change,
+    }));
+    out.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    out
+}
+
+#[cfg(test)]
+mod tests;

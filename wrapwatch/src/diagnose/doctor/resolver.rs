@@ -1,0 +1,150 @@
+//! The server's resolver: nameservers that keep silent, refuse or take long, and names that come another way.
+
+use super::{Case, paths};
+use crate::{
+    model::{
+        Nanos, QueryOutcome,
+        doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
+    },
+    wrappers::{
+        cost::{Nameserver, question},
+        problems::Severity,
+    },
+};
+
+/// From here on a nameserver is slow: a cache in the same building answers in a millisecond, any in a few dozen.
+const SLOW_NS: u64 = 100_000_000;
+/// Response codes with which a nameserver says that it does not serve this host.
+const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
+
+pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    nameservers(case, out);
+    services(case, out);
+}
+
+fn dead(server: &NameserverState) -> bool {
+    matches!(server.outcome, Some(QueryOutcome::Timeout | QueryOutcome::Unreachable))
+}
+
+fn nameservers(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let servers = &case.target.resolver.nameservers;
+    // Where no check asks them, a dead one is worth knowing, not worth waking anybody.
+    let matters = case.wrapped && case.looks_up;
+    let severity = |worst| if matters { worst } else { Severity::Info };
+    let asks_dns = case.target.resolver.services.iter().any(|service| service == "dns");
+    if !asks_dns {
+        return;
+    }
+    for server in servers {
+        if let Some(problem) = one(case, server, severity(Severity::Warning)) {
+            out.push(problem.file(paths::RESOLV_CONF));
+        }
+    }
+    let asked = servers.iter().filter(|server| server.outcome.is_some()).count();
+    if asked == 0 {
+        return;
+    }
+    let each = wait(case);
+    if servers.iter().all(dead) {
+        let message = format!("No nameserver answers: every lookup fails{each}.");
+        out.push(
+            case.problem(Kind::AllNameserversDead, severity(Severity::Critical), message)
+                .file(paths::RESOLV_CONF)
+                .change("Name servers that answer, or make the rules address-only."),
+        );
+    } else if let Some(first) = servers.first().filter(|server| dead(server)) {
+        let next = servers
+            .iter()
+            .find(|server| !dead(server))
+            .map_or_else(String::new, |next| next.server.to_string());
+        let message = format!(
+            "The first nameserver, {}, does not answer: every lookup begins with it{each}.",
+            first.server
+        );
+        out.push(
+            case.problem(Kind::FirstNameserverDead, severity(Severity::Critical), message)
+                .file(paths::RESOLV_CONF)
+                .change(format!(
+                    "Put nameserver {next} first, or remove {}; options timeout:1 attempts:1",
+                    first.server
+                )),
+        );
+    }
+}
+
+/// What one lookup costs with the nameservers as they are.
+fn wait(case: &Case<'_>) -> String {
+    let states: Vec<Nameserver> = case
+        .target
+        .resolver
+        .nameservers
+        .iter()
+        .map(|server| match server.outcome {
+            Some(QueryOutcome::Timeout) => Nameserver::Silent,
+            Some(QueryOutcome::Unreachable) => Nameserver::Refuses,
+            _ => Nameserver::Answers,
+        })
+        .collect();
+    match question(&case.texts.conf, &states).ns {
+        Some(0) => String::new(),
+        Some(ns) => format!(" and takes {} that nobody is accepted in", Nanos(ns)),
+        None => " and takes as long as the kernel tries to connect".to_owned(),
+    }
+}
+
+fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<DoctorProblem> {
+    let address = server.server;
+    let remove = format!("Remove nameserver {address}, or repair it.");
+    Some(match (server.outcome?, server.rcode.as_deref()) {
+        (QueryOutcome::Timeout, _) => {
+            let message =
+                format!("Nameserver {address} keeps silent (asked from the server's network, 1 s).");
+            case.problem(Kind::NameserverSilent, severity, message).change(remove)
+        }
+        (QueryOutcome::Unreachable, _) => {
+            let why = server.error.as_deref().unwrap_or("unreachable");
+            let message = format!("Nameserver {address} refuses: {why}.");
+            case.problem(Kind::NameserverRefuses, severity, message).change(remove)
+        }
+        (QueryOutcome::Answered, Some(rcode)) if REFUSALS.contains(&rcode) => {
+            let message = format!("Nameserver {address} answers {rcode}: it does not serve this host.");
+            case.problem(Kind::NameserverRefuses, severity, message)
+                .change(format!("Let it answer this host, or remove nameserver {address}."))
+        }
+        _ => {
+            let rtt = server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS)?;
+            let message = format!("Nameserver {address} takes {} to answer.", Nanos(rtt));
+            case.problem(Kind::NameserverSlow, severity, message)
+                .change("Use a nearer one, or a cache on this host.")
+        }
+    })
+}
+
+fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let resolver = &case.target.resolver;
+    let present = |service: &str| {
+        resolver.sockets.iter().any(|socket| socket.service == service && socket.present == Some(true))
+    };
+    let uses_resolve = resolver.services.iter().any(|service| service == "resolve");
+    if uses_resolve && present("systemd-resolved") {
+        let message = "Names come from systemd-resolved over a unix socket: the server itself sends nothing to port 53, and resolv.conf's time-outs do not hold.";
+        out.push(
+            case.problem(Kind::NamesOtherwise, Severity::Info, message)
+                .file(paths::NSSWITCH_CONF)
+                .change("Look at its nameservers with: resolvectl status"),
+        );
+    } else if uses_resolve {
+        let message =
+            "nsswitch.conf names resolve, but systemd-resolved's socket is not there: it is passed over.";
+        out.push(
+            case.problem(Kind::ServiceMissing, Severity::Info, message)
+                .file(paths::NSSWITCH_CONF)
+                .change("Start systemd-resolved, or remove resolve from the hosts line."),
+        );
+    }
+    if present("nscd") {
+        let message =
+            "nscd is asked before anybody else: lookups that it has in its cache send nothing to port 53.";
+        out.push(case.problem(Kind::NamesOtherwise, Severity::Info, message));
+    }
+}

@@ -1,0 +1,155 @@
+//! The server itself: whether it accepts, its queues, whether it is wrapped and what for.
+
+use super::Case;
+use crate::{
+    model::doctor::{DoctorProblem, ListenerState, ServerProblem as Kind, Wrapped},
+    wrappers::problems::Severity,
+};
+
+pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    if case.target.state == "T" || case.target.state == "t" {
+        let message = "The process is stopped (SIGSTOP, or a debugger): the kernel completes handshakes until the queue is full, and nobody is greeted.";
+        out.push(
+            case.problem(Kind::Stopped, Severity::Critical, message)
+                .change(format!("kill -CONT {}, or let the debugger go.", case.target.pid)),
+        );
+    }
+    for listener in case.target.listeners.iter().flatten() {
+        queue(case, listener, out);
+    }
+    overflows(case, out);
+    time_wait(case, out);
+    connections(case, out);
+    wrapped(case, out);
+}
+
+fn queue(case: &Case<'_>, listener: &ListenerState, out: &mut Vec<DoctorProblem>) {
+    let ListenerState { local, queued, limit } = listener;
+    let behind = if case.wrapped && case.looks_up {
+        "Find out what the accept thread waits for: wrapwatch live. Rules by address alone need no DNS."
+    } else {
+        "Find out what the accept thread waits for: wrapwatch live."
+    };
+    // The kernel drops what comes when there are more than the limit (sk_acceptq_is_full).
+    if *limit > 0 && queued >= limit {
+        let message = format!(
+            "{queued} of {limit} connections wait in the accept queue of {local}: it is full. Further clients get no answer and try again \
+             after 1 s, 3 s, 7 s."
+        );
+        out.push(case.problem(Kind::QueueFull, Severity::Critical, message).change(behind));
+    } else if *limit > 0 && u64::from(*queued) * 2 > u64::from(*limit) {
+        let message = format!("{queued} of {limit} connections wait in the accept queue of {local}.");
+        out.push(case.problem(Kind::QueueFilling, Severity::Warning, message).change(behind));
+    }
+    let asked = case.target.counters.as_ref().and_then(|counters| counters.back_log);
+    let Some(somaxconn) = case.target.network.somaxconn else { return };
+    if let Some(asked) = asked.filter(|asked| *asked > u64::from(*limit) && *limit == somaxconn) {
+        let message = format!(
+            "The accept queue of {local} holds {limit}: net.core.somaxconn cuts the {asked} that back_log asks for."
+        );
+        let change = format!("sysctl net.core.somaxconn={asked}, then restart the server.");
+        out.push(case.problem(Kind::QueueCut, Severity::Warning, message).change(change));
+    }
+}
+
+fn overflows(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let network = &case.target.network;
+    if let Some(overflows) = network.listen_overflows.filter(|overflows| *overflows > 0) {
+        let drops = network.listen_drops.unwrap_or(overflows);
+        let message = format!(
+            "{overflows} times a client came upon a full accept queue (ListenOverflows; ListenDrops {drops}), in this network namespace \
+             since it began."
+        );
+        out.push(
+            case.problem(Kind::QueueOverflowed, Severity::Info, message)
+                .change("See whether it still rises: nstat -az TcpExtListenOverflows"),
+        );
+    }
+}
+
+fn time_wait(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let network = &case.target.network;
+    let (Some(time_wait), Some((first, last))) = (network.time_wait, network.port_range) else { return };
+    let ports = u64::from(last.saturating_sub(first)) + 1;
+    if time_wait * 5 >= ports * 4 {
+        let message = format!(
+            "{time_wait} sockets in TIME_WAIT, {ports} ports in ip_local_port_range ({first} to {last}): connections from here to one address and \
+             port may run out of ports. Those that clients made to this server take none."
+        );
+        out.push(
+            case.problem(Kind::TimeWait, Severity::Warning, message)
+                .change("Let applications keep their connections; a wider range or tcp_tw_reuse does not make a slow accept thread faster."),
+        );
+    }
+}
+
+fn connections(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let Some(counters) = &case.target.counters else { return };
+    if let (Some(connected), Some(max)) = (counters.threads_connected, counters.max_connections)
+        && connected * 10 >= max * 9
+    {
+        let message = format!("{connected} of max_connections {max} are taken: soon clients get error 1040.");
+        out.push(
+            case.problem(Kind::MaxConnections, Severity::Warning, message)
+                .change("Find who holds them (SHOW PROCESSLIST), or raise max_connections."),
+        );
+    }
+    if let Some(refused) = counters.connection_errors_tcpwrap.filter(|refused| *refused > 0) {
+        let message = format!(
+            "libwrap has refused {refused} connections since the server's start (Connection_errors_tcpwrap)."
+        );
+        out.push(
+            case.problem(Kind::RefusedByWrappers, Severity::Info, message)
+                .change("See whom: the system log says \"refused connect from\"."),
+        );
+    }
+    match counters.skip_name_resolve {
+        Some(true) if case.wrapped && case.looks_up => {
+            let message = "skip_name_resolve is ON and does not help: libwrap looks clients up before the server gets to see them.";
+            out.push(
+                case.problem(Kind::SkipNameResolveInVain, Severity::Info, message)
+                    .change("Make the rules address-only."),
+            );
+        }
+        Some(false) => {
+            let message = "skip_name_resolve is OFF: the server itself looks up each new client address too, in the connection's thread.";
+            out.push(
+                case.problem(Kind::OwnLookups, Severity::Info, message)
+                    .change("skip_name_resolve=ON, where grants are by address."),
+            );
+        }
+        _ => {}
+    }
+}
+
+fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let state = &case.target.libwrap;
+    let drop_it = "Run a build without libwrap, and keep clients out by firewall or grants.";
+    if state.state == Wrapped::Static {
+        let message = "libwrap is not mapped, but the names of its tables stand in the program: linked in statically, by all signs. Rules cannot be observed, only inferred.";
+        out.push(case.problem(Kind::StaticLibwrap, Severity::Info, message));
+    }
+    if case.wrapped && !case.has_rules {
+        let message = "libwrap reads both tables for every connection, and no rule is about this server: cost without use.";
+        out.push(case.problem(Kind::WrappedWithoutRules, Severity::Info, message).change(drop_it));
+    } else if case.wrapped {
+        let message = "Every TCP connection is checked by libwrap in the accept thread, one after another.";
+        let change = "Address-only rules cost next to nothing; or run a build without libwrap.";
+        out.push(case.problem(Kind::Wrapped, Severity::Info, message).change(change));
+    }
+    if state.state == Wrapped::No {
+        let message = "No sign of libwrap in this server: if clients wait, look elsewhere.";
+        out.push(case.problem(Kind::NotWrapped, Severity::Info, message));
+    }
+    let differs = match (state.needed, state.needed_on_disk) {
+        (Some(now), Some(then)) if now != then => Some(then),
+        _ => None,
+    };
+    if let Some(then) = differs {
+        let (with, severity) = if then { ("with", Severity::Warning) } else { ("without", Severity::Info) };
+        let message = format!(
+            "The program on disk is another than the one that runs: {with} libwrap from the next start on."
+        );
+        out.push(case.problem(Kind::WrappedAfterRestart, severity, message));
+    }
+}

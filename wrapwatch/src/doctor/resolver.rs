@@ -1,0 +1,82 @@
+//! One server's resolver: its files, the sockets of local services, its nameservers.
+
+use std::path::Path;
+
+use super::target::{Resolver, file_state, is_socket};
+use crate::{
+    diagnose::doctor::paths,
+    host::{files, nameserver, netns},
+    model::doctor::{NameserverState, ResolverSocket, ResolverState},
+    wrappers::{HostsFile, ResolvConf, nsswitch},
+};
+
+/// Where glibc looks for nscd (nscd/nscd-client.h) and nss-resolve for systemd-resolved.
+const SOCKETS: [(&str, &str); 2] =
+    [("nscd", "/var/run/nscd/socket"), ("systemd-resolved", "/run/systemd/resolve/io.systemd.Resolve")];
+
+/// As process `viewer` sees it; nameservers are asked from its network namespace.
+pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
+    let conf = files::read(viewer, paths::RESOLV_CONF);
+    let nsswitch = files::read(viewer, paths::NSSWITCH_CONF);
+    let hosts = files::read(viewer, paths::HOSTS);
+    let states = vec![
+        file_state(paths::RESOLV_CONF, &conf, |text| ResolvConf::parse(text).nameservers.len() as u64),
+        file_state(paths::NSSWITCH_CONF, &nsswitch, |text| nsswitch::hosts(text).len() as u64),
+        file_state(paths::HOSTS, &hosts, |text| HostsFile::parse(text).entries.len() as u64),
+    ];
+    let texts = [conf, nsswitch, hosts].map(|read| read.map(|copy| copy.bytes).unwrap_or_default());
+    let settings = ResolvConf::parse(&texts[0]);
+    let sockets = SOCKETS
+        .iter()
+        .map(|(service, path)| ResolverSocket {
+            service: (*service).to_owned(),
+            path: (*path).to_owned(),
+            present: is_socket(viewer, Path::new(path)),
+        })
+        .collect();
+    let state = ResolverState {
+        files: states,
+        services: nsswitch::hosts(&texts[1]).into_iter().map(|service| service.name).collect(),
+        nameservers: nameservers(viewer, &settings, queries),
+        timeout_s: settings.timeout_s,
+        attempts: settings.attempts,
+        search: settings.search.clone().unwrap_or_default(),
+        sockets,
+    };
+    Resolver { state, texts }
+}
+
+fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<NameserverState> {
+    let unasked = |error: Option<String>| {
+        settings
+            .nameservers
+            .iter()
+            .map(|&server| NameserverState {
+                server,
+                asked: None,
+                outcome: None,
+                rtt_ns: None,
+                rcode: None,
+                error: error.clone(),
+            })
+            .collect()
+    };
+    if !queries {
+        return unasked(None);
+    }
+    match netns::within(viewer, || Ok(nameserver::ask_all(&settings.nameservers))) {
+        Ok(answers) => answers
+            .into_iter()
+            .zip(&settings.nameservers)
+            .map(|(asked, &server)| NameserverState {
+                server,
+                asked: Some(asked.name),
+                outcome: Some(asked.outcome),
+                rtt_ns: asked.rtt.map(|rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
+                rcode: asked.rcode,
+                error: asked.error,
+            })
+            .collect(),
+        Err(error) => unasked(Some(error.to_string())),
+    }
+}

@@ -1,0 +1,249 @@
+//! One server's part: the process, libwrap in it, its tables, listeners and network.
+
+use std::path::{Path, PathBuf};
+
+use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
+
+use super::resolver;
+use crate::{
+    diagnose::doctor::{Texts, paths},
+    host::{
+        HostError, clock, elf, files, kernel,
+        libwrap::{self, Libwrap},
+        listeners, netns,
+        network::{self, Limits},
+        process::{self, ProcessInfo},
+        sockdiag::{SockDiag, socket_fds},
+    },
+    model::{
+        WallTime,
+        doctor::{FileState, ListenerState, Network, ResolverState, Target, View, WrapState, Wrapped},
+    },
+    wrappers::{FileText, lint::named_files},
+};
+
+/// Files that rules name, one in the other: more are not looked at.
+const MAX_NAMED: usize = 64;
+
+/// Everything about one server, and its files taken apart.
+pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostError> {
+    let info = ProcessInfo::read(pid)?;
+    // Whoever may open its root may look at its files as it sees them; else there is our own view.
+    let inside = files::can_look(pid) && netns::within(pid, || Ok(())).is_ok();
+    let (view, viewer) = if inside { (View::Target, pid) } else { (View::Here, std::process::id()) };
+    let resolver = resolver::examine(viewer, queries);
+    let (tables, texts) = tables(viewer, &resolver.texts);
+    let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
+    let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
+    let target = Target {
+        pid,
+        comm: info.comm.clone(),
+        exe: info.exe.as_ref().map(|exe| exe.display().to_string()),
+        daemon: base_name(first.unwrap_or(&info.comm)).to_owned(),
+        started: started(info.start_ticks),
+        state: process::thread_state(pid, pid).map(String::from).unwrap_or_default(),
+        threads: info.threads,
+        connections,
+        own_namespaces: own_namespaces(pid),
+        libwrap: wrap_state(pid, &info),
+        view,
+        tables,
+        listeners,
+        network: numbers(pid, view),
+        counters: None,
+        resolver: resolver.state,
+    };
+    Ok((target, texts))
+}
+
+/// What libwrap makes of argv[0]: what follows the last slash.
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// By the clock that counts from boot through suspends, as start times do (proc(5)); boot's wall-clock time is too coarse.
+fn started(ticks: u64) -> Option<WallTime> {
+    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    let per_second = i128::from(procfs::ticks_per_second());
+    let started = i128::from(ticks) * 1_000_000_000 / per_second.max(1);
+    let now = i128::from(boot.tv_sec()) * 1_000_000_000 + i128::from(boot.tv_nsec());
+    let pair = clock::pair();
+    let at = i128::from(pair.wall_ns) - (now - started);
+    jiff::Timestamp::from_nanosecond(at).ok().map(WallTime)
+}
+
+fn own_namespaces(pid: u32) -> Option<Vec<String>> {
+    let mut own = Vec::new();
+    for kind in ["mnt", "net", "pid", "user"] {
+        let theirs = kernel::namespace(&pid.to_string(), kind)?;
+        if kernel::namespace("self", kind)? != theirs {
+            own.push(kind.to_owned());
+        }
+    }
+    Some(own)
+}
+
+fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
+    let mapped = libwrap::find(pid);
+    let running = PathBuf::from(format!("/proc/{pid}/exe"));
+    let replaced = elf::replaced(pid);
+    // Where the running file cannot be opened, what stands at its path is the best guess.
+    let by_path = info.cmdline.first().map(PathBuf::from).filter(|path| path.is_absolute());
+    let linkage = elf::linkage(&running).ok().or_else(|| elf::linkage(&by_path?).ok());
+    let on_disk = match &replaced {
+        Some((true, path)) => path.to_str().and_then(|path| elf::linkage_in(pid, path).ok()),
+        _ => None,
+    };
+    let needed = linkage.map(|linkage| linkage.needed);
+    let strings = linkage.map(|linkage| linkage.strings);
+    let needed_on_disk = on_disk.map(|linkage| linkage.needed);
+    let state = state(&mapped, needed, strings, needed_on_disk);
+    let found = mapped.ok().flatten();
+    WrapState {
+        state,
+        library_deleted: found.as_ref().is_some_and(|found| deleted(pid, found)),
+        tcpd_context: found.as_ref().map(|found| found.tcpd_context.is_some()),
+        library: found.map(|found| found.path.trim_end_matches(" (deleted)").to_owned()),
+        needed,
+        program_replaced: replaced.map(|(replaced, _)| replaced),
+        needed_on_disk,
+        strings,
+    }
+}
+
+fn state(
+    mapped: &Result<Option<Libwrap>, HostError>,
+    needed: Option<bool>,
+    strings: Option<bool>,
+    needed_on_disk: Option<bool>,
+) -> Wrapped {
+    match (mapped, needed, strings, needed_on_disk) {
+        (Ok(Some(_)), ..) => Wrapped::Mapped,
+        (Ok(None), Some(false), Some(true), _) => Wrapped::Static,
+        (Ok(None), _, _, Some(true)) => Wrapped::NextStart,
+        (Ok(None), ..) => Wrapped::No,
+        (Err(_), ..) => Wrapped::Unknown,
+    }
+}
+
+/// Whether the mapped file is no longer the one at its path.
+fn deleted(pid: u32, found: &Libwrap) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    if found.path.ends_with(" (deleted)") {
+        return true;
+    }
+    let mapped = std::fs::metadata(&found.file).map(|meta| meta.ino());
+    let there = files::mark(pid, &found.path).map(|mark| mark.inode);
+    matches!((mapped, there), (Ok(mapped), Ok(there)) if mapped != there)
+}
+
+/// Its listeners and how many connections are established to them.
+fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
+    let mut diag = SockDiag::open(pid)?;
+    let listeners = listeners::read(pid, &mut diag)?;
+    let held = socket_fds(pid)?;
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let mut connections = 0;
+    for port in ports {
+        let found = diag.dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port)?;
+        connections += found.iter().filter(|socket| held.contains_key(&socket.inode)).count() as u64;
+    }
+    let listeners = listeners
+        .into_iter()
+        .map(|listener| ListenerState {
+            local: listener.local.to_string(),
+            queued: listener.queued,
+            limit: listener.limit,
+        })
+        .collect();
+    Ok((listeners, connections))
+}
+
+fn numbers(pid: u32, view: View) -> Network {
+    let limits = match view {
+        View::Target => netns::within(pid, || Ok(network::limits_here())).unwrap_or_default(),
+        // Another namespace's limits would be worse than none.
+        View::Here => Limits::default(),
+    };
+    let drops = network::drops(pid);
+    Network {
+        somaxconn: limits.somaxconn,
+        port_range: limits.port_range,
+        time_wait: network::time_wait(pid),
+        listen_overflows: drops.overflows,
+        listen_drops: drops.drops,
+    }
+}
+
+/// Both tables, and everything with them taken apart.
+fn tables(viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
+    let read = paths::TABLES.map(|path| files::read(viewer, path));
+    let texts = read.each_ref().map(|read| match read {
+        Ok(copy) if copy.exists => Ok(Some(copy.bytes.clone())),
+        Ok(_) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    });
+    let [conf, nsswitch, hosts] = resolver;
+    let mut texts = Texts::of(texts, conf, nsswitch, hosts);
+    // Files may name files.
+    loop {
+        let wanted = named_files(&texts.tables, &texts.named);
+        let room = MAX_NAMED.saturating_sub(texts.named.len());
+        if wanted.is_empty() || room == 0 {
+            break;
+        }
+        for path in wanted.into_iter().take(room) {
+            let text = match files::read(viewer, &path) {
+                Ok(copy) if copy.exists => FileText::Text(copy.bytes),
+                Ok(_) => FileText::Missing,
+                Err(error) => FileText::Unreadable(error.to_string()),
+            };
+            texts.named.insert(path, text);
+        }
+    }
+    let tables = [&texts.tables.allow, &texts.tables.deny];
+    let states = read.iter().zip(tables).zip(paths::TABLES);
+    let states = states
+        .map(|((read, table), path)| file_state(path, read, |_| table.entries().len() as u64))
+        .collect();
+    (states, texts)
+}
+
+/// A file as it is shown.
+pub(super) fn file_state(
+    path: &str,
+    read: &Result<files::Copy, HostError>,
+    count: impl FnOnce(&[u8]) -> u64,
+) -> FileState {
+    let mut state = FileState { path: path.to_owned(), exists: None, size: None, entries: None, error: None };
+    match read {
+        Ok(copy) if copy.exists => {
+            state.exists = Some(true);
+            state.size = Some(copy.mark.size);
+            state.entries = Some(count(&copy.bytes));
+        }
+        Ok(_) => state.exists = Some(false),
+        Err(error) => state.error = Some(error.to_string()),
+    }
+    state
+}
+
+/// What a resolver's examination gives.
+pub(super) struct Resolver {
+    pub(super) state: ResolverState,
+    /// resolv.conf, nsswitch.conf, hosts.
+    pub(super) texts: [Vec<u8>; 3],
+}
+
+/// A file's type at a path as `viewer` sees it: whether it is a socket.
+pub(super) fn is_socket(viewer: u32, path: &Path) -> Option<bool> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let path = path.to_str()?;
+    match files::metadata(viewer, path) {
+        Ok(Some(meta)) => Some(meta.file_type().is_socket()),
+        Ok(None) => Some(false),
+        Err(_) => None,
+    }
+}

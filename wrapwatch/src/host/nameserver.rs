@@ -1,0 +1,171 @@
+//! One harmless query to a nameserver: the PTR record of its own address, over UDP, once.
+//!
+//! That is the kind of question a wrapper check asks, it reveals nothing, and every nameserver can say something to it. Runs in the network namespace of the
+//! calling thread: see [`super::netns::within`].
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query},
+    rr::{Name, RecordType},
+};
+
+use crate::{decode::dns, model::QueryOutcome};
+
+/// How long an answer may take. Shorter than any resolver waits, so a nameserver called silent here may still answer later.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+const PORT: u16 = 53;
+
+/// What became of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The name asked for.
+    pub name: String,
+    /// What came of it.
+    pub outcome: QueryOutcome,
+    /// Time to the answer.
+    pub rtt: Option<Duration>,
+    /// Response code of the answer.
+    pub rcode: Option<String>,
+    /// The network's word.
+    pub error: Option<String>,
+}
+
+/// Asks all of them side by side; answers in the same order.
+pub fn ask_all(servers: &[IpAddr]) -> Vec<Asked> {
+    std::thread::scope(|scope| {
+        // A new thread is in its maker's network namespace.
+        let asking: Vec<_> = servers.iter().map(|&server| scope.spawn(move || ask(server, PORT))).collect();
+        asking
+            .into_iter()
+            .zip(servers)
+            .map(|(thread, &server)| thread.join().unwrap_or_else(|_| failed(server, "the query failed")))
+            .collect()
+    })
+}
+
+fn failed(server: IpAddr, why: &str) -> Asked {
+    let error = Some(why.to_owned());
+    Asked { name: name_of(server).1, outcome: QueryOutcome::Unseen, rtt: None, rcode: None, error }
+}
+
+fn ask(server: IpAddr, port: u16) -> Asked {
+    let (name, text) = name_of(server);
+    let mut asked = Asked { name: text, outcome: QueryOutcome::Timeout, rtt: None, rcode: None, error: None };
+    let id = u16::try_from(u64::from(std::process::id()) & 0xffff).unwrap_or(1) | 1;
+    let mut query = Message::new(id, MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(name, RecordType::PTR));
+    let Ok(bytes) = query.to_vec() else { return failed(server, "its address makes no name") };
+    match exchange(SocketAddr::new(server, port), &bytes, id) {
+        Ok(Some((rtt, rcode))) => {
+            asked.outcome = QueryOutcome::Answered;
+            asked.rtt = Some(rtt);
+            asked.rcode = Some(dns::rcode_text(rcode));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            asked.outcome = QueryOutcome::Unreachable;
+            asked.error = Some(in_words(&error));
+        }
+    }
+    asked
+}
+
+/// The name of its own address (RFC 1035, 3.5; RFC 3596, 2.5).
+fn name_of(server: IpAddr) -> (Name, String) {
+    let name = Name::from(server.to_canonical());
+    let text = dns::name_text(&name);
+    (name, text)
+}
+
+/// Sends and waits; time and response code of the answer, None where none came in time.
+fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Duration, u8)>> {
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    // Connected, so that ICMP errors come back and answers from elsewhere do not.
+    socket.connect(server)?;
+    let began = Instant::now();
+    socket.send(query)?;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv(&mut buffer) {
+            Ok(len) => {
+                let rtt = began.elapsed();
+                let message = buffer.get(..len).and_then(dns::parse);
+                if let Some(message) = message.filter(|message| message.response && message.id == id) {
+                    return Ok(Some((rtt, message.rcode)));
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The errors that mean something to whoever runs a network.
+fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "nothing listens on port 53 there (ICMP port unreachable)".to_owned(),
+        Some(libc::EHOSTUNREACH) => "host unreachable".to_owned(),
+        Some(libc::ENETUNREACH) => "no route to it".to_owned(),
+        Some(libc::EACCES | libc::EPERM) => "forbidden by a firewall here, or a rule".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn an_answer_is_told_from_strays_before_it() {
+        let server = UdpSocket::bind((HERE, 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let serving = std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            let (len, client) = server.recv_from(&mut buffer).unwrap();
+            let query = dns::parse(&buffer[..len]).unwrap();
+            assert_eq!(
+                query.question.unwrap(),
+                dns::Question { name: "1.0.0.127.in-addr.arpa".into(), qtype: dns::PTR }
+            );
+            server.send_to(b"garbage", client).unwrap();
+            // Its own query back is no answer.
+            server.send_to(&buffer[..len], client).unwrap();
+            let mut answer = buffer[..len].to_vec();
+            answer[2] |= 0x80;
+            answer[3] = 5;
+            server.send_to(&answer, client).unwrap();
+        });
+        let asked = ask(HERE, port);
+        serving.join().unwrap();
+        assert_eq!((asked.outcome, asked.rcode.as_deref()), (QueryOutcome::Answered, Some("REFUSED")));
+        assert!(asked.rtt.unwrap() < PATIENCE);
+    }
+
+    #[test]
+    fn nobody_there_is_told_from_silence() {
+        let silent = UdpSocket::bind((HERE, 0)).unwrap();
+        let asked = ask(HERE, silent.local_addr().unwrap().port());
+        assert_eq!((asked.outcome, asked.error), (QueryOutcome::Timeout, None));
+        let port = silent.local_addr().unwrap().port();
+        drop(silent);
+        let asked = ask(HERE, port);
+        assert_eq!(asked.outcome, QueryOutcome::Unreachable);
+        assert!(asked.error.unwrap().contains("nothing listens"));
+    }
+}

@@ -1,0 +1,414 @@
+//! What `wrapwatch doctor` says: what can be seen here, how each server is set up, what in that will hurt.
+//!
+//! `null` is what could not be found out; a `degradation` then says why.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DegradationKind, QueryOutcome, WallTime};
+use crate::wrappers::problems::{ProblemKind, Severity};
+
+/// Everything `doctor` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Doctor {
+    /// The kernel, and what it lets this user do.
+    pub kernel: Kernel,
+    /// Each hook, tried.
+    pub hooks: Vec<Hook>,
+    /// What will be missing, and how to get it.
+    pub degradations: Vec<Missing>,
+    /// The servers.
+    pub targets: Vec<Target>,
+    /// What will hurt, worst first.
+    pub problems: Vec<DoctorProblem>,
+}
+
+/// The kernel and what it lets this user do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// The kernel describes its types in `/sys/kernel/btf/vmlinux`.
+    pub btf: bool,
+    /// `none`, `integrity` or `confidentiality` (kernel_lockdown(7)); null where securityfs is not mounted.
+    pub lockdown: Option<String>,
+    /// Where tracefs is mounted; null where it is not, or cannot be looked into.
+    pub tracefs: Option<String>,
+    /// A BPF ring buffer could be made; null where that was not tried.
+    pub ring_buffer: Option<bool>,
+    /// `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<i64>,
+    /// `kernel.unprivileged_bpf_disabled`.
+    pub unprivileged_bpf_disabled: Option<i64>,
+    /// Those of the capabilities wanted that are in effect.
+    pub capabilities: Vec<String>,
+    /// Those wanted that are not.
+    pub capabilities_missing: Vec<String>,
+    /// Signs that wrapwatch itself runs in a container.
+    pub container: Vec<String>,
+}
+
+/// What kind of hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// A tracepoint of the kernel.
+    Tracepoint,
+    /// A function of libwrap in one server.
+    Uprobe,
+}
+
+/// What became of trying a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HookState {
+    /// Loaded, attached and taken off again.
+    Works,
+    /// This kernel, or this libwrap, has no such thing.
+    Absent,
+    /// The kernel refused.
+    Refused,
+    /// Not tried.
+    NotTried,
+}
+
+/// One hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hook {
+    /// `category:event`, or the function; `:return` behind it for its return.
+    pub name: String,
+    /// What kind.
+    pub kind: HookKind,
+    /// The server a uprobe was tried in.
+    pub pid: Option<u32>,
+    /// Nothing works without it.
+    pub required: bool,
+    /// What became of it.
+    pub state: HookState,
+    /// The kernel's word.
+    pub error: Option<String>,
+}
+
+/// Something that cannot be seen or was not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missing {
+    /// Which.
+    pub kind: DegradationKind,
+    /// Server process it is about; null for all.
+    pub pid: Option<u32>,
+    /// What will be missing.
+    pub message: String,
+    /// How to get it; null where there is no way.
+    pub change: Option<String>,
+}
+
+/// How a server comes to its wrapper checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrapped {
+    /// libwrap is mapped into the process.
+    Mapped,
+    /// libwrap is not mapped, but the tables' names stand in the program: linked in statically, by all signs.
+    Static,
+    /// Not now, but the program on disk names libwrap: from the next start on.
+    NextStart,
+    /// No sign of libwrap.
+    No,
+    /// Could not be found out.
+    Unknown,
+}
+
+/// libwrap in a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrapState {
+    /// What it comes to.
+    pub state: Wrapped,
+    /// Path of the mapped library.
+    pub library: Option<String>,
+    /// The mapped library's file has been replaced or removed since.
+    pub library_deleted: bool,
+    /// The running program names libwrap among the libraries it needs (ELF `DT_NEEDED`).
+    pub needed: Option<bool>,
+    /// The program's path now leads to another file than the one that runs.
+    pub program_replaced: Option<bool>,
+    /// That other file names libwrap among the libraries it needs.
+    pub needed_on_disk: Option<bool>,
+    /// The names of both tables stand in the running program's data.
+    pub strings: Option<bool>,
+    /// libwrap exports `tcpd_context`: rules can be observed.
+    pub tcpd_context: Option<bool>,
+}
+
+/// A file the server reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileState {
+    /// Its path as the server sees it.
+    pub path: String,
+    /// Whether it is there; null where that cannot be told.
+    pub exists: Option<bool>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// For a table, its rules; for /etc/hosts, its lines with an address.
+    pub entries: Option<u64>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// A listener and its accept queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListenerState {
+    /// Where it listens.
+    pub local: String,
+    /// Connections in its accept queue.
+    pub queued: u32,
+    /// The queue's limit: the smaller of what the server asked for and somaxconn.
+    pub limit: u32,
+}
+
+/// The server's network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Network {
+    /// `net.core.somaxconn`.
+    pub somaxconn: Option<u32>,
+    /// Sockets in TIME_WAIT.
+    pub time_wait: Option<u64>,
+    /// `net.ipv4.ip_local_port_range`, first and last.
+    pub port_range: Option<(u16, u16)>,
+    /// `ListenOverflows`: SYNs or handshakes dropped because an accept queue was full, since the namespace began.
+    pub listen_overflows: Option<u64>,
+    /// `ListenDrops`: those and others dropped by listeners.
+    pub listen_drops: Option<u64>,
+}
+
+/// What the server says of itself (`--mysql-defaults-file`). Each is null where the server has no such variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerCounters {
+    /// `version`.
+    pub version: Option<String>,
+    /// `port`.
+    pub port: Option<u16>,
+    /// `skip_name_resolve`.
+    pub skip_name_resolve: Option<bool>,
+    /// `back_log`.
+    pub back_log: Option<u64>,
+    /// `max_connections`.
+    pub max_connections: Option<u64>,
+    /// `thread_handling`.
+    pub thread_handling: Option<String>,
+    /// `Threads_connected`.
+    pub threads_connected: Option<u64>,
+    /// `Threads_cached`.
+    pub threads_cached: Option<u64>,
+    /// `Max_used_connections`.
+    pub max_used_connections: Option<u64>,
+    /// `Aborted_connects`.
+    pub aborted_connects: Option<u64>,
+    /// `Aborted_clients`.
+    pub aborted_clients: Option<u64>,
+    /// `Connection_errors_tcpwrap`: refused by libwrap.
+    pub connection_errors_tcpwrap: Option<u64>,
+}
+
+/// A nameserver and what it did with one harmless query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NameserverState {
+    /// Its address.
+    pub server: IpAddr,
+    /// What it was asked (PTR); null where it was not asked.
+    pub asked: Option<String>,
+    /// What came of it: `answered`, `timeout` (silent), `unreachable` (the network or the host refuses); null where it was not asked.
+    pub outcome: Option<QueryOutcome>,
+    /// Time to the answer.
+    pub rtt_ns: Option<u64>,
+    /// Response code of the answer.
+    pub rcode: Option<String>,
+    /// The network's word.
+    pub error: Option<String>,
+}
+
+/// A local service that names may come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ResolverSocket {
+    /// `nscd` or `systemd-resolved`.
+    pub service: String,
+    /// Path of its socket.
+    pub path: String,
+    /// Whether the socket is there; null where that cannot be told.
+    pub present: Option<bool>,
+}
+
+/// The server's resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ResolverState {
+    /// resolv.conf, nsswitch.conf, hosts.
+    pub files: Vec<FileState>,
+    /// Who is asked for host names, in order (nsswitch.conf's `hosts`).
+    pub services: Vec<String>,
+    /// The nameservers that glibc asks, in order.
+    pub nameservers: Vec<NameserverState>,
+    /// `timeout:` in seconds.
+    pub timeout_s: i32,
+    /// `attempts:`.
+    pub attempts: i32,
+    /// The search list.
+    pub search: Vec<String>,
+    /// Sockets of local services.
+    pub sockets: Vec<ResolverSocket>,
+}
+
+/// From where something was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// From inside the server's own namespaces.
+    Target,
+    /// As wrapwatch itself sees it, for the server's namespaces cannot be entered: may be another's.
+    Here,
+}
+
+/// One server process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// Process.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Its program; null where it cannot be read.
+    pub exe: Option<String>,
+    /// Name that libwrap knows it by: the base name of its first argument.
+    pub daemon: String,
+    /// When it was started.
+    pub started: Option<WallTime>,
+    /// State as ps shows it: `S`, `R`, `D`, `T` (stopped), …
+    pub state: String,
+    /// Its threads.
+    pub threads: u64,
+    /// Established connections to its listeners; null where they cannot be told.
+    pub connections: Option<u64>,
+    /// Kinds of namespaces that it does not share with wrapwatch: `mnt`, `net`, `pid`, `user`; null where that cannot be told.
+    pub own_namespaces: Option<Vec<String>>,
+    /// libwrap.
+    pub libwrap: WrapState,
+    /// From where files, network and resolver were looked at.
+    pub view: View,
+    /// The tables it will read.
+    pub tables: Vec<FileState>,
+    /// Its listeners; null where they cannot be told.
+    pub listeners: Option<Vec<ListenerState>>,
+    /// Its network namespace.
+    pub network: Network,
+    /// What it says of itself; null where it was not asked.
+    pub counters: Option<ServerCounters>,
+    /// Its resolver.
+    pub resolver: ResolverState,
+}
+
+/// What will hurt, about a server itself. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ServerProblem {
+    /// The process is stopped: it accepts nothing.
+    Stopped,
+    /// An accept queue is full.
+    QueueFull,
+    /// An accept queue is more than half full.
+    QueueFilling,
+    /// somaxconn cuts the queue that the server asked for.
+    QueueCut,
+    /// Handshakes were dropped for full queues.
+    QueueOverflowed,
+    /// TIME_WAIT takes most of the port range.
+    TimeWait,
+    /// Nearly as many connections as the server allows.
+    MaxConnections,
+    /// libwrap checks every connection, and no rule is about this server.
+    WrappedWithoutRules,
+    /// libwrap checks every connection in the accept thread.
+    Wrapped,
+    /// libwrap is linked in statically.
+    StaticLibwrap,
+    /// The program on disk is linked otherwise than the one that runs.
+    WrappedAfterRestart,
+    /// No sign of libwrap.
+    NotWrapped,
+    /// No nameserver answers.
+    AllNameserversDead,
+    /// The first nameserver does not answer.
+    FirstNameserverDead,
+    /// A nameserver keeps silent.
+    NameserverSilent,
+    /// A nameserver refuses.
+    NameserverRefuses,
+    /// A nameserver takes long.
+    NameserverSlow,
+    /// A service of nsswitch.conf that does not run.
+    ServiceMissing,
+    /// Names do not come over port 53.
+    NamesOtherwise,
+    /// The server looks up its clients itself as well.
+    OwnLookups,
+    /// skip_name_resolve is on, but libwrap looks up names.
+    SkipNameResolveInVain,
+    /// libwrap has refused connections.
+    RefusedByWrappers,
+}
+
+/// Which problem: one of the server, or one that `lint` finds too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DoctorProblemKind {
+    /// About the server.
+    Server(ServerProblem),
+    /// About its tables and its resolver's settings.
+    Rules(ProblemKind),
+}
+
+/// Something that will hurt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DoctorProblem {
+    /// Server process.
+    pub pid: u32,
+    /// Which.
+    pub kind: DoctorProblemKind,
+    /// How bad.
+    pub severity: Severity,
+    /// File it is in.
+    pub file: Option<String>,
+    /// Line there.
+    pub line: Option<u32>,
+    /// What is wrong, with the numbers.
+    pub message: String,
+    /// The change to make.
+    pub change: Option<String>,
+}
+
+/// What wrapwatch touches (`--print-access`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Access {
+    /// Hooks in the kernel and in libwrap.
+    pub hooks: Vec<String>,
+    /// BPF helpers that its kernel side calls.
+    pub helpers: Vec<String>,
+    /// BPF maps it makes.
+    pub maps: Vec<String>,
+    /// Files it reads, and why.
+    pub files: Vec<Use>,
+    /// Capabilities it uses, and why.
+    pub capabilities: Vec<Use>,
+    /// System calls that reach beyond reading, and why.
+    pub calls: Vec<Use>,
+}
+
+/// One thing and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Use {
+    /// What.
+    pub what: String,
+    /// What for.
+    pub purpose: String,
+}

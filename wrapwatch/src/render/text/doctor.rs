@@ -1,0 +1,370 @@
+//! What `doctor` found, and what wrapwatch touches.
+
+use anstyle::Style;
+
+use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, fit};
+use crate::{
+    model::{
+        Nanos, QueryOutcome,
+        doctor::{
+            Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Missing, NameserverState,
+            Network, ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
+        },
+    },
+    wrappers::problems::Severity,
+};
+
+/// Columns of what a line is about.
+const LABEL: usize = 14;
+
+impl Text {
+    /// Everything.
+    pub fn doctor(&self, doctor: &Doctor) -> String {
+        let mut text = String::new();
+        self.seen(&mut text, doctor);
+        if doctor.targets.is_empty() {
+            put!(text, "\n{}\n", self.paint(BOLD, "No mysqld or mariadbd runs here"));
+        }
+        for target in &doctor.targets {
+            self.target(&mut text, target);
+        }
+        self.problems(&mut text, doctor);
+        text
+    }
+
+    fn section(&self, text: &mut String, heading: &str) {
+        for line in fit::wrap(heading, self.width(), 2, self.mark()).lines() {
+            put!(text, "{}\n", self.paint(BOLD, line));
+        }
+    }
+
+    /// `  label         what is said of it, wrapped`
+    fn say(&self, text: &mut String, label: &str, said: &str) {
+        self.say_in(text, Style::new(), label, said);
+    }
+
+    fn say_in(&self, text: &mut String, style: Style, label: &str, said: &str) {
+        let label = fit::left(label, LABEL, self.mark());
+        for (i, line) in
+            fit::wrap(&self.own(said), self.width() - LABEL - 2, 0, self.mark()).lines().enumerate()
+        {
+            let label = if i == 0 { self.paint(DIM, &label) } else { " ".repeat(LABEL) };
+            put!(text, "  {label}{}\n", self.paint(style, line));
+        }
+    }
+
+    fn seen(&self, text: &mut String, doctor: &Doctor) {
+        let kernel = &doctor.kernel;
+        let system = format!("What can be seen here: Linux {} ({})", kernel.release, kernel.machine);
+        self.section(text, &self.outside(&system, usize::MAX));
+        for (label, kind) in [("hooks", HookKind::Tracepoint), ("uprobes", HookKind::Uprobe)] {
+            let hooks: Vec<_> = doctor.hooks.iter().filter(|hook| hook.kind == kind).collect();
+            if hooks.is_empty() {
+                continue;
+            }
+            let works = hooks.iter().filter(|hook| hook.state == HookState::Works).count();
+            let tried = hooks.iter().any(|hook| hook.state != HookState::NotTried);
+            let said = if tried {
+                format!("{works} of {} attached for real and taken off again", hooks.len())
+            } else {
+                format!("none of {} tried", hooks.len())
+            };
+            self.say_in(text, if works == hooks.len() { GREEN } else { YELLOW }, label, &said);
+        }
+        self.kernel(text, kernel);
+        for missing in &doctor.degradations {
+            self.missing(text, missing);
+        }
+    }
+
+    fn kernel(&self, text: &mut String, kernel: &Kernel) {
+        let yes = |there: bool| if there { "yes" } else { "no" };
+        let ring = kernel.ring_buffer.map_or("not tried", yes);
+        let number = |n: Option<i64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        self.say(text, "kernel has", &format!("BTF {}, ring buffer {ring}", yes(kernel.btf)));
+        let lockdown = self.outside(kernel.lockdown.as_deref().unwrap_or("?"), 20);
+        let settings = format!(
+            "lockdown {lockdown}, perf_event_paranoid {}, unprivileged_bpf_disabled {}",
+            number(kernel.perf_event_paranoid),
+            number(kernel.unprivileged_bpf_disabled)
+        );
+        self.say(text, "allows", &settings);
+        self.say(text, "tracefs", kernel.tracefs.as_deref().unwrap_or("not to be seen"));
+        let capabilities = match (kernel.capabilities.as_slice(), kernel.capabilities_missing.as_slice()) {
+            (_, []) => "all that are needed".to_owned(),
+            ([], missing) => format!("none; missing: {}", missing.join(", ")),
+            (have, missing) => format!("{}; missing: {}", have.join(", "), missing.join(", ")),
+        };
+        self.say(text, "capabilities", &capabilities);
+        let container = if kernel.container.is_empty() {
+            "no sign of one".to_owned()
+        } else {
+            kernel.container.join("; ")
+        };
+        self.say(text, "container", &self.outside(&container, usize::MAX));
+    }
+
+    fn missing(&self, text: &mut String, missing: &Missing) {
+        let pid = missing.pid.map_or_else(String::new, |pid| format!("pid {pid}: "));
+        self.say_in(text, YELLOW, "missing", &format!("{pid}{}", self.outside(&missing.message, usize::MAX)));
+        if let Some(change) = &missing.change {
+            self.say(text, "", &format!("{} {}", self.arrow(), self.outside(change, usize::MAX)));
+        }
+    }
+
+    fn target(&self, text: &mut String, target: &Target) {
+        text.push('\n');
+        let since =
+            target.started.map_or_else(String::new, |at| at.0.strftime(", since %F %T UTC").to_string());
+        let name = self.outside(&target.comm, 20);
+        self.section(text, &format!("{name}, pid {}{since}", target.pid));
+        if let Some(exe) = &target.exe {
+            self.say(text, "program", &self.outside(exe, self.width() - LABEL - 2));
+        }
+        let here = match (&target.own_namespaces, target.view) {
+            (_, View::Here) => {
+                "not to be entered: what follows on files and names is as seen from here".to_owned()
+            }
+            (Some(own), _) if own.is_empty() => "those that wrapwatch is in".to_owned(),
+            (Some(own), _) => format!("its own: {}", own.join(", ")),
+            (None, _) => "not known".to_owned(),
+        };
+        self.say(text, "namespaces", &here);
+        self.wrapped(text, &target.libwrap);
+        self.say(text, "daemon name", &self.outside(&target.daemon, 60));
+        for (i, table) in target.tables.iter().enumerate() {
+            self.say(text, if i == 0 { "tables" } else { "" }, &self.file(table, "rule", "as good as empty"));
+        }
+        self.sockets(text, target);
+        self.network(text, &target.network);
+        if let Some(counters) = &target.counters {
+            self.counters(text, counters);
+        }
+        self.resolver(text, &target.resolver);
+    }
+
+    fn wrapped(&self, text: &mut String, libwrap: &WrapState) {
+        let path = self.outside(libwrap.library.as_deref().unwrap_or_default(), 60);
+        let mut said = match libwrap.state {
+            Wrapped::Mapped => format!("yes: {path} is mapped"),
+            Wrapped::Static => "yes, by all signs: libwrap is linked in statically".to_owned(),
+            Wrapped::NextStart => "not now, but the program on disk is linked with libwrap".to_owned(),
+            Wrapped::No => "no sign of libwrap".to_owned(),
+            Wrapped::Unknown => match (libwrap.needed, libwrap.strings) {
+                (Some(true), _) => "probably: the program is linked with libwrap".to_owned(),
+                (_, Some(true)) => "probably: the names of its tables stand in the program".to_owned(),
+                (Some(false), Some(false)) => {
+                    "probably not: the program is not linked with libwrap".to_owned()
+                }
+                _ => "cannot be told".to_owned(),
+            },
+        };
+        if libwrap.library_deleted {
+            said.push_str(" (its file has been replaced since)");
+        }
+        if libwrap.state == Wrapped::Mapped && libwrap.needed == Some(false) {
+            said.push_str("; the program itself is not linked with it, it came by preloading or a plugin");
+        }
+        if libwrap.program_replaced == Some(true) {
+            said.push_str("; the program's file has been replaced since its start");
+        }
+        self.say(text, "wrapped", &said);
+    }
+
+    /// `path: 3 rules`, or why not.
+    fn file(&self, file: &FileState, entry: &str, if_missing: &str) -> String {
+        let said = match (file.exists, &file.error, file.entries) {
+            (_, Some(error), _) => self.outside(error, usize::MAX),
+            (Some(false), ..) => format!("not there, {if_missing}"),
+            (_, _, Some(1)) => format!("1 {entry}"),
+            (_, _, Some(entries)) => format!("{entries} {entry}s"),
+            _ => "not known".to_owned(),
+        };
+        if said.starts_with(&file.path) {
+            format!("cannot read {said}")
+        } else {
+            format!("{}: {said}", self.outside(&file.path, 60))
+        }
+    }
+
+    fn sockets(&self, text: &mut String, target: &Target) {
+        match target.listeners.as_deref() {
+            None => self.say(text, "listeners", "cannot be told"),
+            Some([]) => self.say(text, "listeners", "none: it accepts no TCP connections"),
+            Some(listeners) => {
+                for (i, listener) in listeners.iter().enumerate() {
+                    let full = listener.limit > 0 && listener.queued >= listener.limit;
+                    let said =
+                        format!("{}: {} of {} queued", listener.local, listener.queued, listener.limit);
+                    let style = if full { RED } else { Style::new() };
+                    self.say_in(text, style, if i == 0 { "listeners" } else { "" }, &said);
+                }
+            }
+        }
+        let connections =
+            target.connections.map_or_else(String::new, |n| format!("{n} established to its listeners; "));
+        let state = if target.state == "T" { ", stopped" } else { "" };
+        self.say(text, "connections", &format!("{connections}{} threads{state}", target.threads));
+    }
+
+    fn network(&self, text: &mut String, network: &Network) {
+        let number = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let ports = network.port_range.map_or_else(String::new, |(first, last)| {
+            format!(" (port range {first}-{last}: {} ports)", u64::from(last.saturating_sub(first)) + 1)
+        });
+        let said = format!(
+            "somaxconn {}, TIME_WAIT {}{ports}, ListenOverflows {}, ListenDrops {}",
+            number(network.somaxconn.map(u64::from)),
+            number(network.time_wait),
+            number(network.listen_overflows),
+            number(network.listen_drops)
+        );
+        self.say(text, "network", &said);
+    }
+
+    fn counters(&self, text: &mut String, counters: &ServerCounters) {
+        let numbers = [
+            ("back_log", counters.back_log),
+            ("max_connections", counters.max_connections),
+            ("Threads_connected", counters.threads_connected),
+            ("Threads_cached", counters.threads_cached),
+            ("Max_used_connections", counters.max_used_connections),
+            ("Aborted_connects", counters.aborted_connects),
+            ("Aborted_clients", counters.aborted_clients),
+            ("Connection_errors_tcpwrap", counters.connection_errors_tcpwrap),
+        ];
+        let mut said: Vec<String> =
+            counters.version.iter().map(|version| self.outside(version, 40)).collect();
+        if let Some(on) = counters.skip_name_resolve {
+            said.push(format!("skip_name_resolve {}", if on { "ON" } else { "OFF" }));
+        }
+        said.extend(numbers.iter().filter_map(|(name, n)| n.map(|n| format!("{name} {n}"))));
+        self.say(text, "says", &said.join(", "));
+    }
+
+    fn resolver(&self, text: &mut String, resolver: &ResolverState) {
+        let order = if resolver.services.is_empty() {
+            "nobody".to_owned()
+        } else {
+            resolver.services.join(", then ")
+        };
+        self.say(text, "names from", &self.outside(&order, usize::MAX));
+        for file in &resolver.files {
+            let (entry, if_missing) = match file.path.rsplit('/').next() {
+                Some("hosts") => ("line", "as good as empty"),
+                Some("resolv.conf") => ("nameserver", "127.0.0.1 is asked"),
+                _ => ("service", "files, then dns"),
+            };
+            self.say(text, "", &self.file(file, entry, if_missing));
+        }
+        for socket in &resolver.sockets {
+            let there = match socket.present {
+                Some(true) => "is there",
+                Some(false) => "no socket",
+                None => "cannot be told",
+            };
+            self.say(text, "", &format!("{}: {there}", socket.service));
+        }
+        let search = if resolver.search.is_empty() {
+            String::new()
+        } else {
+            format!(", search {}", self.outside(&resolver.search.join(" "), 60))
+        };
+        self.say(text, "", &format!("timeout:{} attempts:{}{search}", resolver.timeout_s, resolver.attempts));
+        for (i, server) in resolver.nameservers.iter().enumerate() {
+            let (style, said) = self.nameserver(server);
+            self.say_in(text, style, if i == 0 { "nameservers" } else { "" }, &said);
+        }
+    }
+
+    fn nameserver(&self, server: &NameserverState) -> (Style, String) {
+        let address = server.server;
+        let error = server.error.as_deref().map(|error| self.outside(error, usize::MAX));
+        match server.outcome {
+            Some(QueryOutcome::Answered) => {
+                let rtt = server.rtt_ns.map_or_else(String::new, |rtt| format!(" in {}", Nanos(rtt)));
+                let rcode = server.rcode.as_deref().unwrap_or("?");
+                (GREEN, format!("{address}: answers{rtt} ({rcode})"))
+            }
+            Some(QueryOutcome::Timeout) => (RED, format!("{address}: silent, 1 s long")),
+            Some(QueryOutcome::Unreachable) => {
+                (RED, format!("{address}: refuses: {}", error.unwrap_or_else(|| "unreachable".to_owned())))
+            }
+            Some(QueryOutcome::Unseen) => (YELLOW, format!("{address}: {}", error.unwrap_or_default())),
+            None => (
+                DIM,
+                format!(
+                    "{address}: not asked{}",
+                    error.map_or_else(String::new, |error| format!(" ({error})"))
+                ),
+            ),
+        }
+    }
+
+    fn problems(&self, text: &mut String, doctor: &Doctor) {
+        text.push('\n');
+        if doctor.problems.is_empty() {
+            self.section(text, "No problems found");
+            return;
+        }
+        let count = |severity| doctor.problems.iter().filter(|problem| problem.severity == severity).count();
+        let counts = format!(
+            "Problems: {} critical, {} to be warned of, {} to know",
+            count(Severity::Critical),
+            count(Severity::Warning),
+            count(Severity::Info)
+        );
+        self.section(text, &counts);
+        let several = doctor.targets.len() > 1;
+        for problem in &doctor.problems {
+            self.problem(text, problem, several);
+        }
+    }
+
+    fn problem(&self, text: &mut String, problem: &DoctorProblem, several: bool) {
+        let (style, label) = match problem.severity {
+            Severity::Critical => (RED, "critical"),
+            Severity::Warning => (YELLOW, "warning"),
+            Severity::Info => (Style::new(), "info"),
+        };
+        let mut place = if several { format!("pid {}: ", problem.pid) } else { String::new() };
+        match (&problem.file, problem.line) {
+            (Some(file), Some(line)) => put!(place, "{}:{line}: ", self.outside(file, 60)),
+            (Some(file), None) => put!(place, "{}: ", self.outside(file, 60)),
+            _ => {}
+        }
+        self.say_in(text, style, label, &format!("{place}{}", self.outside(&problem.message, usize::MAX)));
+        if let Some(change) = &problem.change {
+            self.say(text, "", &format!("{} {}", self.arrow(), self.outside(change, usize::MAX)));
+        }
+    }
+
+    /// What wrapwatch touches.
+    pub fn access(&self, access: &Access) -> String {
+        let mut text = String::new();
+        let lists = [("Hooks", &access.hooks), ("BPF helpers", &access.helpers), ("BPF maps", &access.maps)];
+        for (heading, list) in lists {
+            self.section(&mut text, &format!("{heading} ({})", list.len()));
+            for entry in list {
+                put!(text, "  {}\n", self.outside(entry, self.width() - 2));
+            }
+            text.push('\n');
+        }
+        let uses = [
+            ("Files, read only", &access.files),
+            ("Capabilities", &access.capabilities),
+            ("Calls that reach further", &access.calls),
+        ];
+        for (i, (heading, list)) in uses.into_iter().enumerate() {
+            if i > 0 {
+                text.push('\n');
+            }
+            self.section(&mut text, heading);
+            for Use { what, purpose } in list {
+                put!(text, "  {}\n", self.outside(what, self.width() - 2));
+                self.note(&mut text, DIM, purpose);
+            }
+        }
+        text
+    }
+}
