@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it is surprised")]
 
+#[expect(dead_code, reason = "shared with the other tests")]
 mod common;
 #[path = "common/rng.rs"]
 mod rng;

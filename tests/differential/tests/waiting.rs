@@ -1,6 +1,9 @@
 //! What lookups cost, against the real glibc: generated resolver settings with nameservers that keep silent, each in namespaces of its
 //! own, all side by side. Needs root.
 
+#![expect(clippy::expect_used, reason = "a test fails where it is surprised")]
+
+#[expect(dead_code, reason = "shared with the other tests")]
 #[path = "common/rng.rs"]
 mod rng;
 

@@ -56,9 +56,8 @@ fn tables(story: &Story, target: &Target) -> Option<Tables> {
         let used = story.check.tables.iter().find(|table| table.kind == kind);
         match used {
             Some(used) if used.opened => target.text(&used.path).map(|text| text.table().clone()),
-            Some(_) => Some(Table::missing()),
-            // Not asked: the first one decided.
-            None => Some(Table::missing()),
+            // Missing, or not asked because the first one decided.
+            _ => Some(Table::missing()),
         }
     };
     Some(Tables { allow: table(PathKind::Allow)?, deny: table(PathKind::Deny)? })

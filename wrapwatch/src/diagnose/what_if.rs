@@ -4,7 +4,7 @@
 //! scenario is the check's length without what the scenario takes away, plus the hand-over as it was. The ceiling, 1 / mean S, needs no arrivals; waits do,
 //! and are those "for the arrivals seen": a stalled server throttles its own arrivals.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::model::{Connection, Lookup, LookupKind, QueryOutcome, Scenario, ThreadRole, WhatIf};
 
@@ -70,12 +70,12 @@ fn waited_in_vain(lookup: &Lookup) -> u64 {
 
 /// What one round of one second for each server would have saved.
 fn saved_by_short_timeouts(lookup: &Lookup) -> u64 {
-    let mut asked: BTreeMap<(&str, Option<&str>, Option<&str>), ()> = BTreeMap::new();
+    let mut asked: BTreeSet<(&str, Option<&str>, Option<&str>)> = BTreeSet::new();
     let mut saved = 0_u64;
     for query in &lookup.queries {
         let waited = query.rtt_ns.unwrap_or(0);
         let key = (query.server.as_str(), query.qname.as_deref(), query.qtype.as_deref());
-        let first_round = asked.insert(key, ()).is_none();
+        let first_round = asked.insert(key);
         let kept = if first_round { waited.min(SHORT_WAIT_NS) } else { 0 };
         saved = saved.saturating_add(waited - kept);
     }

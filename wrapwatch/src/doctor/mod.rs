@@ -60,7 +60,7 @@ pub fn examine(settings: &Settings) -> Result<Examination, HostError> {
     if let Some(defaults) = &settings.mysql_defaults {
         match mysql::ask(defaults) {
             Ok(answers) => give(&mut examined, counters(&answers), &mut unasked),
-            Err(error) => unasked.push(not_asked(error.to_string())),
+            Err(error) => unasked.push(not_asked(&error.to_string())),
         }
     }
     let found = match &mut trial {
@@ -104,7 +104,7 @@ fn report(
     Doctor { kernel, hooks: found.hooks, degradations, targets, problems }
 }
 
-fn not_asked(why: String) -> Missing {
+fn not_asked(why: &str) -> Missing {
     Missing {
         kind: DegradationKind::NoCounters,
         pid: None,
@@ -135,12 +135,12 @@ fn give(
         .filter(|(target, _)| listens(target) || (alone && (target.listeners.is_none() || suffix.is_none())));
     match (fitting.next(), fitting.next()) {
         (Some((target, _)), None) => target.counters = Some(counters),
-        (None, _) => unasked.push(not_asked(format!(
+        (None, _) => unasked.push(not_asked(&format!(
             "whoever answered listens on port {}, which none of the servers here does",
             counters.port.map_or_else(|| "?".to_owned(), |port| port.to_string())
         ))),
         (Some(_), Some(_)) => unasked.push(not_asked(
-            "several servers here listen on the port of the one that answered; name one with -p".to_owned(),
+            "several servers here listen on the port of the one that answered; name one with -p",
         )),
     }
 }

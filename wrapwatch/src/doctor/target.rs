@@ -56,7 +56,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     Ok((target, texts))
 }
 
-/// What libwrap makes of argv[0]: what follows the last slash.
+/// What libwrap makes of `argv[0]`: what follows the last slash.
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }

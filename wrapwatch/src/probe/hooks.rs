@@ -141,12 +141,13 @@ pub(super) fn try_each(ebpf: &mut Ebpf) -> Vec<Tried> {
     HOOKS
         .iter()
         .map(|hook| {
-            let (state, error) = match exists(&events, hook) {
-                false => (HookState::Absent, None),
-                true => match attach_one(ebpf, hook) {
+            let (state, error) = if exists(&events, hook) {
+                match attach_one(ebpf, hook) {
                     Ok(()) => (HookState::Works, None),
                     Err(error) => (HookState::Refused, Some(error::chain(&*error))),
-                },
+                }
+            } else {
+                (HookState::Absent, None)
             };
             trial::hook(name(hook), None, matches!(hook.need, Need::Required), state, error)
         })

@@ -423,6 +423,8 @@ pub unsafe extern "C" fn __vsyslog_chk(
 }
 
 /// A socket address libwrap can keep a pointer to.
+#[expect(clippy::unnecessary_box_returns, reason = "its address must not change")]
+#[expect(clippy::cast_possible_truncation, reason = "address families are small numbers")]
 fn socket_address(end: &End) -> Box<libc::sockaddr_in6> {
     // SAFETY: all zero is a valid socket address of either family.
     let mut out: Box<libc::sockaddr_in6> = Box::new(unsafe { std::mem::zeroed() });
@@ -548,7 +550,7 @@ fn answer(allowed: Option<bool>) {
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // Every case writes its tables: keep them off the disk where that is possible.
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
-    WORLD.with_borrow_mut(|world| world.directory = directory.path().to_owned());
+    WORLD.with_borrow_mut(|world| directory.path().clone_into(&mut world.directory));
     let libwrap = Libwrap::load()?;
     CONTEXT.set(libwrap.context);
     // twist closes descriptors 0 to 2: keep the real ones elsewhere.

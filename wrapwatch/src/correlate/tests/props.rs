@@ -33,7 +33,6 @@ enum Ending {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that happens or does not")]
 struct Plan {
     /// Since the connection before, in µs.
     arrives_after: u64,

@@ -82,7 +82,7 @@ fn tracepoints(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         };
         match lost {
             Some((_, kind, message)) => {
-                out.push(about(*kind, None, format!("{message} ({why})"), "a newer kernel"))
+                out.push(about(*kind, None, format!("{message} ({why})"), "a newer kernel"));
             }
             None if hook.required => {
                 let message =
