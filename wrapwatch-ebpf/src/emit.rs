@@ -86,7 +86,7 @@ fn next_seq(conn: u64) -> u32 {
 #[inline(always)]
 pub fn fixed<T>(record: &T, lost: Counter) {
     // SAFETY: a reference is valid for its type's size; records have no padding (wrapwatch-common asserts it).
-    unsafe { raw(core::ptr::from_ref(record).cast(), size_of::<T>() as u64, lost) }
+    unsafe { raw(core::ptr::from_ref(record).cast(), size_of::<T>() as u64, wake_flags(), lost) }
 }
 
 /// Writes a record with a tail of at most `MAX` bytes. `fill` copies the tail to where it is told and says how long it is; `body` makes the fixed part for that
@@ -105,8 +105,16 @@ pub fn with_tail<T, const MAX: u64>(
         let n = user::bound::<MAX>(fill(start.add(size_of::<T>())));
         let len = size_of::<T>() as u64 + n;
         scratch.cast::<T>().write(body(n as u16, len as usize));
-        raw(start, len, lost);
+        let flags = wake_flags();
+        raw(start, user::bound::<{ RECORD_MAX as u64 }>(len), flags, lost);
     }
+}
+
+/// Whether the next record wakes the reader.
+#[inline(always)]
+fn wake_flags() -> u32 {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    if waiting >= u64::from(WAKE_BYTES.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
 
 /// Writes `len` bytes.
@@ -114,9 +122,7 @@ pub fn with_tail<T, const MAX: u64>(
 /// # Safety
 /// `record` must be valid for `len` bytes; the verifier checks it as well.
 #[inline(always)]
-unsafe fn raw(record: *const u8, len: u64, lost: Counter) {
-    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let flags = if waiting >= u64::from(WAKE_BYTES.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+unsafe fn raw(record: *const u8, len: u64, flags: u32, lost: Counter) {
     // SAFETY: the map is a ring buffer; the caller vouches for the bytes.
     let failed = unsafe {
         bpf_ringbuf_output(

@@ -8,6 +8,7 @@
 //! `tcpd_context`, `probes/` has one file a hook.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::inline_always,
     reason = "one program a hook: a call costs instructions and stack, and the verifier knows less across it"

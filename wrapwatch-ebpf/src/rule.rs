@@ -41,7 +41,7 @@ pub fn note(conn: u64) {
     emit::with_tail::<Rule, { RULE_FILE_MAX as u64 }>(
         Counter::LostOther,
         // SAFETY: there is room for the longest record's tail, far more than a path's and its NUL.
-        |tail| unsafe { user::copy_str::<{ RULE_FILE_MAX as u32 + 1 }>(tail, context.file) },
+        |tail| unsafe { user::copy_str::<{ RULE_FILE_MAX as u64 + 1 }>(tail, context.file) },
         |file_len, len| Rule {
             hdr: emit::header(Kind::Rule, conn, ts, len),
             line: context.line,

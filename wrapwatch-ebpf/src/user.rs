@@ -15,10 +15,10 @@ pub fn read<T: Copy>(addr: u64) -> Option<T> {
 /// `dst` must have room for `MAX` bytes.
 #[inline(always)]
 pub unsafe fn copy<const MAX: u64>(dst: *mut u8, addr: u64, len: u64) -> u64 {
-    let n = bound::<MAX>(len);
-    if n == 0 {
+    if len == 0 {
         return 0;
     }
+    let n = bound::<MAX>(len);
     // SAFETY: n <= MAX, for which the caller vouches; the helper checks the user address.
     let failed = unsafe { generated::bpf_probe_read_user(dst.cast(), n as u32, addr as *const _) } != 0;
     if failed { 0 } else { n }
@@ -29,14 +29,29 @@ pub unsafe fn copy<const MAX: u64>(dst: *mut u8, addr: u64, len: u64) -> u64 {
 /// # Safety
 /// `dst` must have room for `MAX` bytes.
 #[inline(always)]
-pub unsafe fn copy_str<const MAX: u32>(dst: *mut u8, addr: u64) -> u64 {
+pub unsafe fn copy_str<const MAX: u64>(dst: *mut u8, addr: u64) -> u64 {
     // SAFETY: the caller vouches for MAX bytes at dst; the helper checks the user address.
-    let n = unsafe { generated::bpf_probe_read_user_str(dst.cast(), MAX, addr as *const _) };
-    if n <= 1 { 0 } else { bound::<{ u32::MAX as u64 }>(n as u64 - 1) }
+    let n = unsafe { generated::bpf_probe_read_user_str(dst.cast(), MAX as u32, addr as *const _) };
+    if n <= 1 { 0 } else { bound::<MAX>(n as u64 - 1) }
 }
 
-/// `min(len, MAX)` in a form that the verifier can follow: the compiler may not fold it into the caller's arithmetic.
+/// `min(len, MAX)` in a form that the verifier can follow: to be used right before the call that needs it.
+///
+/// In instructions of our own, since the compiler likes to compare one copy of the length and to pass another one, reloaded from the
+/// stack. Linux 6.1 does not know that those are the same number, and 5.10 forgets whatever it knew of a number on the stack.
 #[inline(always)]
 pub fn bound<const MAX: u64>(len: u64) -> u64 {
-    if len > MAX { MAX } else { len }
+    let mut n = len;
+    // SAFETY: two instructions on one register; both outcomes are at most MAX, as the hint says. MAX fits into an instruction (31 bits).
+    unsafe {
+        core::arch::asm!(
+            "if {n} <= {max} goto +1",
+            "{n} = {max}",
+            n = inout(reg) n,
+            max = const MAX,
+            options(nomem, nostack)
+        );
+        core::hint::assert_unchecked(n <= MAX);
+    }
+    n
 }

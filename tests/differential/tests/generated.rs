@@ -4,41 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it is surprised")]
 
 mod common;
+#[path = "common/rng.rs"]
+mod rng;
 
 use common::{compare, oracle};
+use rng::Rng;
 use wrapwatch::wrappers::Reason;
 use wrapwatch_differential::{Case, End, Forward, TableText};
-
-/// splitmix64: small, and the same on every machine.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-
-    /// One of the words of a text.
-    fn word(&mut self, text: &'static str, separator: char) -> &'static str {
-        let words: Vec<&str> = text.split(separator).collect();
-        words[self.below(words.len())]
-    }
-}
 
 const CLIENTS: &str = "\
     10.0.2.14 10.0.2.15 10.0.12.1 192.168.7.9 8.0.0.1 127.0.0.1 255.255.255.255 0.0.0.0 ::ffff:10.0.2.14 \

@@ -93,6 +93,7 @@ fn demo(json: bool) -> Result<()> {
         pid = lab.server_pid()?
     ))?;
     let mut watch = Watch::pid(lab.server_pid()?)?;
+    show.legend()?;
     let mut told = 0;
     for scene in scenes() {
         show.say(&format!("\n== {} ==\n{}\n", scene.title, scene.look))?;
@@ -131,6 +132,13 @@ impl Show {
             for line in text.lines() {
                 writeln!(stdout(), "{}", textwrap(line, self.text.width))?;
             }
+        }
+        Ok(())
+    }
+
+    fn legend(&self) -> Result<()> {
+        if !self.json {
+            stdout().write_all(self.text.legend().as_bytes())?;
         }
         Ok(())
     }

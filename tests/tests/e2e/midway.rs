@@ -7,6 +7,7 @@ use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Files, Lab, LabConfig, Signal},
     nameserver::Rule,
+    wait_for,
     watch::Watch,
 };
 
@@ -115,4 +116,22 @@ fn it_says_so_and_ends_when_the_target_exits() {
     assert_eq!(seen.status, Some(0));
     assert!(seen.stderr.contains(&format!("pid {pid}")) && seen.stderr.contains("exited"), "{}", seen.stderr);
     assert_eq!(seen.summary().unwrap().connections, 1);
+}
+
+#[test]
+fn capabilities_are_given_up_once_attached() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    // linux/capability.h: SYS_ADMIN 21, SYS_MODULE 16, NET_ADMIN 12, DAC_OVERRIDE 1; BPF 39 stays.
+    let given_up = (1_u64 << 21) | (1 << 16) | (1 << 12) | (1 << 1);
+    wait_for("giving up capabilities", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", watch.id()))?;
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+        let effective = u64::from_str_radix(effective.trim(), 16)?;
+        Ok(effective & given_up == 0 && effective >> 39 & 1 == 1)
+    })
+    .unwrap();
+    lab.client().unwrap();
+    let seen = watch.stop().unwrap();
+    assert_eq!((seen.status, seen.connections().len()), (Some(0), 1), "{}", seen.stderr);
 }

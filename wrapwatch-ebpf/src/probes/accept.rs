@@ -8,11 +8,7 @@ use wrapwatch_common::{
     records::{Accept, Class, Kind},
 };
 
-use crate::{
-    args, emit,
-    maps::{Inflight, call},
-    sockaddr, watch,
-};
+use crate::{args, emit, maps::call, sockaddr, watch};
 
 #[tracepoint]
 pub fn sys_enter_accept(ctx: TracePointContext) -> u32 {
@@ -48,7 +44,12 @@ fn exit(ctx: &TracePointContext) -> u32 {
     if watch::target().is_none() {
         return 0;
     }
-    let began = watch::recall(call::ACCEPT);
+    // Taken apart here: of a whole optional call the compiler keeps parts on the stack that it writes on one path only, and reads them on both,
+    // which Linux 5.10 refuses.
+    let began = match watch::recall(call::ACCEPT) {
+        Some(call) => (call.enter_ns, call.fd, call.ptr),
+        None => (0, -1, 0),
+    };
     let ret = args::ret(ctx);
     if ret >= 0 {
         accepted(ctx, ret as i32, began);
@@ -57,7 +58,7 @@ fn exit(ctx: &TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn accepted(ctx: &TracePointContext, fd: i32, began: Option<Inflight>) {
+fn accepted(ctx: &TracePointContext, fd: i32, (enter_ns, listener, address): (u64, i32, u64)) {
     let ts = emit::now();
     emit::count(Counter::Accepts);
     let Some(conn) = watch::open_conn() else {
@@ -66,10 +67,6 @@ fn accepted(ctx: &TracePointContext, fd: i32, began: Option<Inflight>) {
     };
     watch::watch(fd, conn, Class::Accepted, 0);
     watch::work_for(conn);
-    let (enter_ns, listener, address) = match began {
-        Some(call) => (call.enter_ns, call.fd, call.ptr),
-        None => (0, -1, 0),
-    };
     let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
     let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };
     emit::fixed(&record, Counter::LostAccept);

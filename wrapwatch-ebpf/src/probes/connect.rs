@@ -97,7 +97,7 @@ unsafe fn unix_path(dst: *mut u8, path: u64, addr_len: u64) -> u64 {
             Some(0) if addr_len > UNIX_PATH_AT => {
                 user::copy::<UNIX_PATH_MAX>(dst, path, addr_len - UNIX_PATH_AT)
             }
-            Some(first) if first != 0 => user::copy_str::<{ UNIX_PATH_MAX as u32 + 1 }>(dst, path),
+            Some(first) if first != 0 => user::copy_str::<{ UNIX_PATH_MAX as u64 + 1 }>(dst, path),
             _ => 0,
         }
     }

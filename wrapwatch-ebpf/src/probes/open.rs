@@ -59,7 +59,7 @@ fn exit(ctx: &TracePointContext) -> u32 {
     emit::with_tail::<Open, { PATH_MAX as u64 }>(
         Counter::LostFile,
         // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
-        |tail| unsafe { user::copy_str::<{ PATH_MAX as u32 + 1 }>(tail, call.ptr) },
+        |tail| unsafe { user::copy_str::<{ PATH_MAX as u64 + 1 }>(tail, call.ptr) },
         |path_len, len| {
             let hdr = emit::header(Kind::Open, call.conn, ts, len);
             Open { hdr, enter_ns: call.enter_ns, ret, path_len, pad: 0 }

@@ -3,6 +3,7 @@
 //! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
 
 mod common;
+mod diff;
 mod export;
 mod import;
 mod live;
@@ -10,6 +11,7 @@ mod output;
 mod progress;
 mod record;
 mod replay;
+mod report;
 mod schema;
 mod traces;
 
@@ -44,12 +46,16 @@ pub struct Cli {
 enum Command {
     /// Follow connections as they come
     Live(live::Args),
+    /// Say what a trace comes to: verdict, findings, what-if, slowest connections
+    Report(report::Args),
     /// Record everything to a file, for later
     Record(record::Args),
     /// Show what live would have shown, from a file
     Replay(replay::Args),
     /// Turn a trace into another form
     Export(export::Args),
+    /// Compare two traces: did the fix work
+    Diff(diff::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
     /// Print the JSON Schema of everything printed with --json
@@ -60,10 +66,12 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Import(args) => import::run(&args),
     };
     match result {

@@ -21,6 +21,8 @@ pub struct Output {
     json: bool,
     quiet: bool,
     text: Text,
+    /// Whether the columns were explained.
+    explained: bool,
 }
 
 impl Output {
@@ -31,9 +33,9 @@ impl Output {
 
     /// As these options say.
     pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
-        let width = terminal_size().unwrap_or(WIDTH);
+        let width = width();
         let text = Text { width, color: color.on(), unicode: unicode(), slow_ns };
-        Self { out: BufWriter::new(stdout()), json, quiet, text }
+        Self { out: BufWriter::new(stdout()), json, quiet, text, explained: false }
     }
 
     /// Prints a line, now or with a later one.
@@ -41,6 +43,10 @@ impl Output {
         if self.json {
             json::write_line(&mut self.out, line)
         } else {
+            if matches!(line, Line::Connection(_)) && !self.explained {
+                self.explained = true;
+                self.out.write_all(self.text.legend().as_bytes())?;
+            }
             self.out.write_all(self.text.line(line).as_bytes())
         }
     }
@@ -94,12 +100,13 @@ fn watching(tracee: &Tracee) -> String {
     message
 }
 
-fn terminal_size() -> Option<usize> {
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+/// Columns of the terminal.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 
 /// Whether the terminal shows more than ASCII, by the locale (locale(7)).
-fn unicode() -> bool {
+pub fn unicode() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use caps::Capability;
 
 use super::{
     Color,
@@ -195,6 +196,11 @@ impl Sink for Recording {
 
     fn wants_asides(&self) -> bool {
         self.recorder.wants_asides()
+    }
+
+    /// The next file may be in a folder that is not root's.
+    fn capabilities(&self) -> &[Capability] {
+        &[Capability::CAP_DAC_OVERRIDE]
     }
 
     fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {

@@ -12,13 +12,16 @@ use super::servers::{ServerId, Servers};
 /// A second, less what timers may be early by.
 const SHORTEST_WAIT_NS: u64 = 950_000_000;
 
+/// How soon after an error a thread that waits in `poll` does something.
+const WOKEN_WITHIN_NS: u64 = 100_000_000;
+
 /// How waiting for an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It has not.
     Pending,
-    /// The thread went on without an answer; `seq` is the record that showed it. `error_seen`: an ICMP error of this server came just before.
-    WentOn { at: KtimeNs, seq: u32, error_seen: bool },
+    /// The thread went on without an answer; `seq` is the record that showed it.
+    WentOn { at: KtimeNs, seq: u32 },
     /// A call said that it failed.
     Failed { at: KtimeNs },
     /// A call said that it took too long.
@@ -65,6 +68,8 @@ pub(super) struct Asked {
     pub seeded: bool,
     pub sent_seq: u32,
     pub end: End,
+    /// When an ICMP error of the server came that was for this query.
+    pub error_at: Option<KtimeNs>,
     pub answer: Option<Answer>,
 }
 
@@ -87,7 +92,11 @@ impl Asked {
             End::TimedOut { .. } => QueryOutcome::Timeout,
             End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
             End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
-            End::WentOn { error_seen: true, .. } => QueryOutcome::Unreachable,
+            End::WentOn { at, .. }
+                if self.error_at.is_some_and(|error| at.since(error) <= WOKEN_WITHIN_NS) =>
+            {
+                QueryOutcome::Unreachable
+            }
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
             End::WentOn { .. } if answered_meanwhile => QueryOutcome::Unseen,
             End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,

@@ -106,6 +106,8 @@ pub(super) struct Check {
     /// The rule last named, and whether no table was closed since.
     pub context: Option<RuleAt>,
     pub context_fresh: bool,
+    /// Any rule was named.
+    pub rule_seen: bool,
     /// The rule that forced the first lookup.
     pub forced: Option<RuleAt>,
     /// End of the last thing that belongs to a check even after `hosts_access` returned: the refusal's syslog.
@@ -137,6 +139,7 @@ impl Check {
     /// A rule was named. An empty path means that libwrap is between tables.
     pub(super) fn rule(&mut self, rule: Option<RuleAt>) {
         self.context_fresh = rule.is_some();
+        self.rule_seen = true;
         self.context = rule;
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::ClockPair;
+use crate::wrappers::Table;
 
 /// Settings of a [`super::Correlator`].
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,8 @@ pub struct TargetInfo {
     /// The longest that its resolver waits for one answer, see [`longest_wait_ns`]. Time beyond it cannot be the nameserver's fault: the thread
     /// was not running. `None` where resolv.conf is not known.
     pub resolver_wait_ns: Option<u64>,
+    /// Its name for libwrap, the base name of `argv[0]`: with it and the tables' texts, rules that could not be observed are inferred.
+    pub daemon: Option<String>,
 }
 
 /// Paths of the two tables.
@@ -113,11 +116,9 @@ pub fn longest_wait_ns(timeout_s: u32, servers: u32) -> u64 {
     waits.max().unwrap_or(timeout) * 1_000_000_000
 }
 
-/// The lines of a table as it was at some time, to quote rules from.
+/// A table as it was at some time, to quote rules from and to work out what libwrap did not say.
 #[derive(Clone, Debug, Default)]
-pub struct TableText {
-    lines: Vec<Box<str>>,
-}
+pub struct TableText(Table);
 
 /// Longest quotation of a rule, in bytes.
 const RULE_TEXT_MAX: usize = 1024;
@@ -125,23 +126,19 @@ const RULE_TEXT_MAX: usize = 1024;
 impl TableText {
     /// From the file's content.
     pub fn new(content: &str) -> Self {
-        Self { lines: content.lines().map(Into::into).collect() }
+        Self(Table::parse(content.as_bytes()))
+    }
+
+    /// The table, taken apart.
+    pub const fn table(&self) -> &Table {
+        &self.0
     }
 
     /// The rule whose last line is `line` (from 1): libwrap joins lines that end in a backslash and counts them all
-    /// (`xgets` in libwrap's misc.c).
+    /// (`xgets` in libwrap's misc.c). `None` where that line is a comment, or not there.
     pub fn rule(&self, line: u32) -> Option<String> {
-        let last = usize::try_from(line).ok()?.checked_sub(1)?;
-        self.lines.get(last)?;
-        let first = (0..last).rev().find(|&i| !self.lines[i].ends_with('\\')).map_or(0, |i| i + 1);
-        let mut text = String::new();
-        for part in &self.lines[first..=last] {
-            text.push_str(part.strip_suffix('\\').unwrap_or(part));
-        }
-        let mut text = text.trim().to_owned();
-        if text.len() > RULE_TEXT_MAX {
-            text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
-        }
+        let mut text = self.0.text(self.0.entry_at(line)?);
+        text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
         Some(text)
     }
 }
@@ -155,6 +152,7 @@ mod tests {
         let text = TableText::new("# comment\nmysqld: .corp.example \\\n  192.168. \\\n  10.77.\nALL: ALL\n");
         assert_eq!(text.rule(4).as_deref(), Some("mysqld: .corp.example   192.168.   10.77."));
         assert_eq!(text.rule(5).as_deref(), Some("ALL: ALL"));
+        assert_eq!(text.rule(1), None, "a comment");
         assert_eq!(text.rule(0), None);
         assert_eq!(text.rule(6), None);
     }

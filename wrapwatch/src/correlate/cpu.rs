@@ -1,9 +1,10 @@
 //! Time in which an accept thread could have run and had no CPU.
 //!
 //! An answer that has arrived waits for its thread to be scheduled, and looks like a slow nameserver. The scheduler counts this time for each thread
-//! (`run_delay`, the second number of /proc/PID/task/TID/schedstat); sampled now and then, it says how much of each interval is
-//! not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
-//! ends of the waits in that interval: blaming nobody is better than blaming the wrong one.
+//! (`run_delay`, the second number of /proc/PID/task/TID/schedstat). The records at the ends of waits carry the count, so it is known how much of each
+//! wait is not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
+//! ends of the waits in that interval: blaming nobody is better than blaming the wrong one. What an interval had before the check is taken
+//! to have been spent there: the thread had to wake up to accept.
 
 use std::collections::VecDeque;
 
@@ -11,8 +12,8 @@ use crate::model::{KtimeNs, StallCause};
 
 use super::parts::Span;
 
-/// Samples remembered of a thread: at ten a second an hour's check.
-const SAMPLES_MAX: usize = 36_000;
+/// Delays remembered of a thread; those of one check are asked for at its end.
+const SAMPLES_MAX: usize = 4096;
 /// An interval with at least this share of delay, in percent, is nothing but delay.
 const MOSTLY_PERCENT: u64 = 90;
 
@@ -55,9 +56,15 @@ impl RunDelays {
                 off.push(Span { from: began_in, to: ended_in, cause: StallCause::OffCpu, server: None });
                 continue;
             }
-            let mut left = delay;
-            let mut inside: Vec<Span> =
-                waits.iter().filter_map(|wait| wait.within(began_in, ended_in)).collect();
+            let mut left = delay.saturating_sub(from.since(began));
+            let waiting = |wait: &&Span| {
+                matches!(
+                    wait.cause,
+                    StallCause::Dns | StallCause::Ident | StallCause::Spawn | StallCause::Syslog
+                )
+            };
+            let waits = waits.iter().filter(waiting);
+            let mut inside: Vec<Span> = waits.filter_map(|wait| wait.within(began_in, ended_in)).collect();
             inside.sort_unstable_by_key(|wait| std::cmp::Reverse((wait.to, wait.ns())));
             for wait in inside {
                 let ns = wait.ns().min(left);
@@ -95,6 +102,18 @@ mod tests {
         delays.sample(KtimeNs(100 * MS), 35 * MS);
         assert_eq!(off(&delays, &[dns(10, 30), dns(40, 60)]), [(40, 60), (20, 30)]);
         assert_eq!(off(&delays, &[]), []);
+    }
+
+    #[test]
+    fn waking_up_to_accept_is_not_the_checks() {
+        let mut delays = RunDelays::default();
+        delays.sample(KtimeNs(0), 0);
+        delays.sample(KtimeNs(600 * MS), 350 * MS);
+        let off = |from: u64| {
+            let spans = delays.spans(&[dns(100, 400)], KtimeNs(from * MS), KtimeNs(1000 * MS));
+            spans.iter().map(|span| (span.from.0 / MS, span.to.0 / MS)).collect::<Vec<_>>()
+        };
+        assert_eq!((off(400), off(300), off(50)), (vec![], vec![(350, 400)], vec![(100, 400)]));
     }
 
     #[test]

@@ -20,11 +20,7 @@ impl Correlator {
         self.run_delay(event);
         match event {
             Event::SockState(rec) => self.sock_state(rec),
-            Event::SockError(rec) => {
-                if let Some(server) = socket_addr(&rec.peer) {
-                    self.shared.sock_errors.push(server, at);
-                }
-            }
+            Event::SockError(rec) => self.sock_error(rec),
             Event::Accept(rec) => self.accept(rec),
             Event::Exec(rec) => {
                 self.process_gone(
@@ -52,6 +48,18 @@ impl Correlator {
         if total_ns > 0 {
             let hdr = event.header();
             self.note_run_delay(hdr.tgid, hdr.tid, KtimeNs(hdr.ts_ns), total_ns);
+        }
+    }
+
+    /// An ICMP error is of a server, not of a query: it is taken to be for the one that was sent last, since most come at once.
+    fn sock_error(&mut self, rec: &abi::SockError) {
+        let Some(server) = socket_addr(&rec.peer) else { return };
+        let (server, at) = (self.shared.servers.ip(server), KtimeNs(rec.hdr.ts_ns));
+        let queries =
+            self.open.values_mut().filter_map(|story| Some((story.conn, story.resolver.latest_to(server)?)));
+        let sent_before = queries.filter(|(_, asked)| asked.began() <= at);
+        if let Some((_, asked)) = sent_before.max_by_key(|(conn, asked)| (asked.began(), *conn)) {
+            asked.error_at = Some(at);
         }
     }
 

@@ -20,6 +20,7 @@ mod config;
 mod cpu;
 mod events;
 mod handshakes;
+mod infer;
 mod lookups;
 mod parts;
 mod queue;
@@ -169,7 +170,7 @@ impl Correlator {
     }
 
     /// The scheduler's count of the time that a thread was ready to run and did not, in nanoseconds (`/proc/PID/task/TID/schedstat`, second number), at
-    /// `at`. For the threads of [`Self::accept_threads`], a few times a second, each time before the events that came meanwhile are pushed.
+    /// `at`, where it comes otherwise than with the records. Before the events that came meanwhile are pushed.
     pub fn note_run_delay(&mut self, tgid: u32, tid: u32, at: KtimeNs, total_ns: u64) {
         if let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) {
             thread.delays.sample(at, total_ns);
@@ -297,7 +298,10 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        let mut connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        if let Some(target) = self.shared.targets.get(&story.tgid) {
+            infer::infer(&mut connection, &story, target);
+        }
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);
@@ -323,4 +327,4 @@ impl Correlator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -116,10 +116,10 @@ impl Moment {
 
 impl Resolver {
     /// The thread does something else now: what it waited for it no longer does.
-    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>, shared: &mut Shared) {
+    pub(super) fn went_on(&mut self, now: Moment, except_fd: Option<i32>) {
         for asked in &mut self.queries {
             if asked.tid == now.tid && Some(asked.fd) != except_fd {
-                give_up(asked, now, shared);
+                give_up(asked, now);
             }
         }
     }
@@ -243,6 +243,7 @@ impl Resolver {
             seeded: false,
             sent_seq: now.seq,
             end: End::Pending,
+            error_at: None,
             answer: None,
         });
         Some(self.queries.len() - 1)
@@ -258,7 +259,7 @@ impl Resolver {
     pub(super) fn send(&mut self, rec: &abi::Payload, bytes: &[u8], shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.hdr.ts_ns);
         let named = socket_addr(&rec.addr).map(|addr| shared.servers.ip(addr));
-        self.went_on(now, Some(rec.fd), shared);
+        self.went_on(now, Some(rec.fd));
         if self.sock(rec.fd).is_none() {
             let server = named.unwrap_or(Servers::UNKNOWN);
             self.open_sock(rec.fd, Service::Dns, server, rec.sock_type == SOCK_STREAM, now, shared);
@@ -287,7 +288,7 @@ impl Resolver {
         for asked in self.queries.iter_mut().filter(|asked| asked.tid == now.tid && asked.fd == fd) {
             let again = asked.server == server && same_question(asked, message.as_ref());
             if again || now.at.since(asked.began()) >= BURST_NS {
-                give_up(asked, now, shared);
+                give_up(asked, now);
             }
         }
         let question = message.as_ref().and_then(|message| message.question.as_ref());
@@ -403,7 +404,7 @@ impl Resolver {
         let kind = if service == Service::Ident { LookupKind::Ident } else { LookupKind::Other };
         let lookup = self.current(now.tid).filter(|&lookup| self.lookups[lookup].kind == kind);
         let lookup = lookup.unwrap_or_else(|| self.begin(kind, now, shared));
-        self.went_on(now, Some(fd), shared);
+        self.went_on(now, Some(fd));
         let query = self.ask(lookup, fd, server, service.transport(stream), now, shared);
         if let Some(asked) = query.and_then(|query| self.queries.get_mut(query)) {
             asked.seeded = true;
@@ -486,6 +487,12 @@ impl Resolver {
         true
     }
 
+    /// The latest query that this server has not answered.
+    pub(super) fn latest_to(&mut self, server: ServerId) -> Option<&mut Asked> {
+        let pending = |asked: &&mut Asked| asked.server == server && asked.end == End::Pending;
+        self.queries.iter_mut().filter(pending).max_by_key(|asked| asked.began())
+    }
+
     /// The query that a thread waits for: the latest that is pending.
     pub(super) fn pending(&self, tid: u32) -> Option<&Asked> {
         self.queries.iter().rev().find(|asked| asked.tid == tid && asked.end == End::Pending)
@@ -499,11 +506,9 @@ fn same_question(asked: &Asked, message: Option<&Message>) -> bool {
     }
 }
 
-fn give_up(asked: &mut Asked, now: Moment, shared: &mut Shared) {
+fn give_up(asked: &mut Asked, now: Moment) {
     if asked.end == End::Pending && asked.began() <= now.at {
-        let server = shared.servers.addr(asked.server);
-        let error_seen = server.is_some_and(|server| shared.sock_errors.explains(server, asked.began(), now.at));
-        asked.end = End::WentOn { at: now.at, seq: now.seq, error_seen };
+        asked.end = End::WentOn { at: now.at, seq: now.seq };
     }
 }
 

@@ -19,7 +19,7 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Servers {
     by_place: HashMap<Place, ServerId>,
-    known: Vec<(Option<SocketAddr>, Arc<str>)>,
+    known: Vec<Arc<str>>,
     limit: usize,
 }
 
@@ -30,7 +30,7 @@ impl Servers {
     const TOO_MANY: ServerId = ServerId(1);
 
     pub(super) fn new(limit: usize) -> Self {
-        let known = vec![(None, "unknown".into()), (None, "more servers than are told apart".into())];
+        let known = vec!["unknown".into(), "more servers than are told apart".into()];
         Self { by_place: HashMap::new(), known, limit: limit.min(usize::from(u16::MAX)) }
     }
 
@@ -51,8 +51,8 @@ impl Servers {
         }
         let Ok(number) = u16::try_from(self.known.len()) else { return Self::TOO_MANY };
         self.known.push(match &place {
-            Place::Ip(addr) => (Some(*addr), addr.to_string().into()),
-            Place::Unix(path) => (None, path_text(path).into()),
+            Place::Ip(addr) => addr.to_string().into(),
+            Place::Unix(path) => path_text(path).into(),
         });
         let id = ServerId(number);
         self.by_place.insert(place, id);
@@ -61,12 +61,7 @@ impl Servers {
 
     /// `address:port`, or the socket's path.
     pub(super) fn text(&self, id: ServerId) -> &str {
-        self.known.get(usize::from(id.0)).map_or("unknown", |(_, text)| text)
-    }
-
-    /// The address, where it has one.
-    pub(super) fn addr(&self, id: ServerId) -> Option<SocketAddr> {
-        self.known.get(usize::from(id.0)).and_then(|(addr, _)| *addr)
+        self.known.get(usize::from(id.0)).map_or("unknown", |text| text)
     }
 }
 

@@ -1,7 +1,6 @@
-//! What all connections share: targets, nameservers, paths, unix sockets, ICMP errors.
+//! What all connections share: targets, nameservers, paths, unix sockets.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -34,6 +33,10 @@ impl Target {
         }
     }
 
+    pub(super) fn text(&self, path: &str) -> Option<&TableText> {
+        self.texts.iter().find(|(known, _)| &**known == path).map(|(_, text)| text)
+    }
+
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
         match self.stops.last_mut() {
             Some((_, last)) if from <= *last => *last = to.max(*last),
@@ -52,7 +55,6 @@ pub(super) struct Shared {
     pub unix: UnixPaths,
     pub paths: Paths,
     pub targets: HashMap<u32, Target>,
-    pub sock_errors: SockErrors,
     pub limits: Limits,
 }
 
@@ -63,7 +65,6 @@ impl Shared {
             unix: UnixPaths::default(),
             paths: Paths::default(),
             targets: HashMap::new(),
-            sock_errors: SockErrors::default(),
             limits,
         }
     }
@@ -87,8 +88,7 @@ impl Shared {
 
     /// Text of a rule by the table's copy in force.
     pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32) -> Option<String> {
-        let texts = &self.targets.get(&tgid)?.texts;
-        texts.iter().find(|(path, _)| &**path == file)?.1.rule(line)
+        self.targets.get(&tgid)?.text(file)?.rule(line)
     }
 }
 
@@ -134,31 +134,5 @@ impl UnixPaths {
 
     pub(super) fn forget(&mut self, tgid: u32) {
         self.0.retain(|key, _| key >> 32 != u64::from(tgid));
-    }
-}
-
-/// The latest errors queued on sockets to nameservers.
-#[derive(Debug, Default)]
-pub(super) struct SockErrors(VecDeque<(SocketAddr, KtimeNs)>);
-
-const ERRORS_MAX: usize = 1024;
-/// How soon after the error a thread that waits in `poll` does something.
-const WOKEN_WITHIN_NS: u64 = 100_000_000;
-
-impl SockErrors {
-    pub(super) fn push(&mut self, server: SocketAddr, at: KtimeNs) {
-        if self.0.len() >= ERRORS_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((server, at));
-    }
-
-    /// Whether an error of this server came between `sent` and `went_on`, shortly before the latter. The error does not say whose query it answers, so of
-    /// two threads that go on in the same tenth of a second both are explained by it: no order of their records may make a difference.
-    pub(super) fn explains(&self, server: SocketAddr, sent: KtimeNs, went_on: KtimeNs) -> bool {
-        let explains = |&(from, at): &(SocketAddr, KtimeNs)| {
-            from == server && at >= sent && at <= went_on && went_on.since(at) <= WOKEN_WITHIN_NS
-        };
-        self.0.iter().any(explains)
     }
 }

@@ -40,13 +40,13 @@ impl Story {
             Event::Io(rec) => self.io(rec, shared),
             Event::Close(rec) => self.close(rec, shared),
             Event::Shutdown(rec) => {
-                self.step(Moment::of(hdr, 0), shared);
+                self.step(Moment::of(hdr, 0));
                 if rec.how != SHUT_RD {
                     self.shutdown.get_or_insert((hdr.tid, at));
                 }
             }
             Event::FirstPacket(rec) => {
-                self.step(Moment::of(hdr, 0), shared);
+                self.step(Moment::of(hdr, 0));
                 self.first_packet.get_or_insert((at, *rec));
             }
             Event::Peer(rec) if rec.ret == -ENOTCONN => self.note_left(LeaveKind::Rst, at),
@@ -58,8 +58,8 @@ impl Story {
     }
 
     /// The thread does something that is no waiting for a nameserver.
-    fn step(&mut self, now: Moment, shared: &mut Shared) {
-        self.resolver.went_on(now, None, shared);
+    fn step(&mut self, now: Moment) {
+        self.resolver.went_on(now, None);
     }
 
     fn is_mine(&self, hdr: &abi::Header) -> bool {
@@ -68,7 +68,7 @@ impl Story {
 
     fn open(&mut self, rec: &abi::Open, path: &[u8], shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
-        self.step(now, shared);
+        self.step(now);
         let (path, kind) = shared.path(self.tgid, path);
         if kind == PathKind::Hosts {
             self.resolver.end_lookup(rec.hdr.tid);
@@ -85,7 +85,7 @@ impl Story {
     }
 
     fn connect(&mut self, rec: &abi::Connect, path: &[u8], shared: &mut Shared) {
-        self.step(Moment::of(&rec.hdr, rec.enter_ns), shared);
+        self.step(Moment::of(&rec.hdr, rec.enter_ns));
         let mine = self.is_mine(&rec.hdr);
         let addr = socket_addr(&rec.addr);
         let class = abi::Class::from_raw(rec.class);
@@ -144,7 +144,7 @@ impl Story {
 
     fn io(&mut self, rec: &abi::Io, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
-        self.resolver.went_on(now, Some(rec.fd), shared);
+        self.resolver.went_on(now, Some(rec.fd));
         if self.resolver.io(rec, shared) {
             return;
         }
@@ -198,7 +198,7 @@ impl Story {
 
     fn close(&mut self, rec: &abi::Close, shared: &mut Shared) {
         let at = KtimeNs(rec.hdr.ts_ns);
-        self.step(Moment::of(&rec.hdr, 0), shared);
+        self.step(Moment::of(&rec.hdr, 0));
         if rec.class == abi::Class::Accepted as u8 {
             self.closed.get_or_insert((rec.hdr.tid, at));
             return;
@@ -217,7 +217,7 @@ impl Story {
 
     fn wait(&mut self, rec: &abi::Wait, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
-        self.step(now, shared);
+        self.step(now);
         if self.is_mine(&rec.hdr) {
             let call = call(&rec.hdr, rec.enter_ns, StallCause::Spawn);
             self.check.span(call, shared.limits.spans);
@@ -237,7 +237,7 @@ impl Story {
 
     fn function(&mut self, rec: &abi::Check, shared: &mut Shared) {
         let at = KtimeNs(rec.hdr.ts_ns);
-        self.step(Moment::of(&rec.hdr, 0), shared);
+        self.step(Moment::of(&rec.hdr, 0));
         let cause = match rec.what {
             abi::WHAT_HOSTS_ACCESS if rec.returned == 0 => {
                 // A server may ask for several daemon names, one after another: the last call ends the check.

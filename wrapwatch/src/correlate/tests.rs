@@ -1,6 +1,7 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
 mod props;
+pub(crate) mod scenes;
 pub(crate) mod sim;
 mod stories;
 mod ways;
@@ -31,7 +32,8 @@ pub(crate) fn clock() -> ClockPair {
 pub(crate) fn correlator() -> Correlator {
     let mut correlator = Correlator::new(Config::new(clock()));
     let listeners = BTreeMap::from([(LISTENER, Listener::Tcp(addr("0.0.0.0:3306")))]);
-    correlator.add_target(TGID, TargetInfo { netns: NETNS, listeners, ..TargetInfo::default() });
+    let daemon = Some("mysqld".to_owned());
+    correlator.add_target(TGID, TargetInfo { netns: NETNS, listeners, daemon, ..TargetInfo::default() });
     correlator.set_table_text(
         TGID,
         ALLOW,

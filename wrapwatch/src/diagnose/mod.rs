@@ -1,8 +1,36 @@
-//! What connections come to: the summary and its verdict. Nothing here prints or does I/O.
+//! What connections come to: the summary and its verdict, findings with their proof, what-if. Nothing here prints or does I/O.
 
+mod charts;
+mod closed_loop;
+mod diff;
+mod findings;
+mod headline;
+mod load;
+mod report;
 mod summary;
 mod verdict;
 mod waiting;
+mod what_if;
 
+use std::net::IpAddr;
+
+use crate::model::Connection;
+
+pub use charts::{Bar, WaitColumn, Waits, Waterfall, waits, waterfall};
+pub use diff::{Diff, FileChange, FindingChange, NameserverChange, SpreadChange, diff};
+pub use headline::rate;
+pub use load::{Job, Load, Stretch};
+pub use report::{Diagnosis, Report, TraceInfo, took_ns};
 pub use summary::{Counts, SummaryBuilder};
+pub use verdict::bare;
 pub use waiting::waiting;
+pub use what_if::SCENARIOS;
+
+/// The client's address.
+fn client_address(connection: &Connection) -> Option<IpAddr> {
+    let peer: std::net::SocketAddr = connection.peer.as_deref()?.parse().ok()?;
+    Some(peer.ip().to_canonical())
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::model::{
-    Connection, NameserverStats, Outcome, OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary,
-    ThreadRole, Waiting, WallTime,
+    AcceptThreadStats, Connection, NameserverStats, Outcome, OutcomeCount, Percentiles, QueryOutcome,
+    StallCause, Summary, ThreadRole, Waiting, WallTime,
 };
 
 use super::verdict::{self, Facts};
@@ -16,6 +16,8 @@ use super::waiting;
 const SERVERS_MAX: usize = 64;
 /// Name of the rest.
 const OTHER_SERVERS: &str = "other servers";
+/// Accept threads told apart.
+const THREADS_MAX: usize = 64;
 /// Error codes told apart.
 const ERRORS_MAX: usize = 64;
 /// Longest duration that percentiles tell apart, an hour; maximum and sum are exact.
@@ -79,6 +81,15 @@ struct Server {
     rtt: Spread,
 }
 
+/// One accept thread's work.
+#[derive(Debug)]
+struct Work {
+    connections: u64,
+    busy_ns: u64,
+    first: WallTime,
+    last: WallTime,
+}
+
 /// Takes connections and sums them up.
 #[derive(Debug)]
 pub struct SummaryBuilder {
@@ -95,6 +106,7 @@ pub struct SummaryBuilder {
     greeting: Spread,
     total: Spread,
     servers: BTreeMap<String, Server>,
+    accept_threads: BTreeMap<(u32, u32), Work>,
     waiting: Waiting,
     still_queued: u64,
 }
@@ -122,6 +134,7 @@ impl SummaryBuilder {
             greeting: Spread::new(),
             total: Spread::new(),
             servers: BTreeMap::new(),
+            accept_threads: BTreeMap::new(),
             waiting: Waiting::default(),
             still_queued: 0,
         }
@@ -143,6 +156,7 @@ impl SummaryBuilder {
         self.clients_left += u64::from(connection.client_left.is_some());
         self.durations(connection);
         self.nameservers(connection);
+        self.accept_thread(connection);
         self.waiting += waiting(connection);
     }
 
@@ -196,6 +210,23 @@ impl SummaryBuilder {
         }
     }
 
+    fn accept_thread(&mut self, connection: &Connection) {
+        let key = (connection.pid, connection.tid);
+        if self.accept_threads.len() >= THREADS_MAX && !self.accept_threads.contains_key(&key) {
+            return;
+        }
+        let service =
+            jiff::SignedDuration::from_nanos(i64::try_from(connection.service_ns).unwrap_or(i64::MAX));
+        let accepted = connection.accepted;
+        let until = WallTime(accepted.0.saturating_add(service).unwrap_or(accepted.0));
+        let new = Work { connections: 0, busy_ns: 0, first: accepted, last: until };
+        let work = self.accept_threads.entry(key).or_insert(new);
+        work.connections += 1;
+        work.busy_ns = work.busy_ns.saturating_add(connection.service_ns);
+        work.first = work.first.min(accepted);
+        work.last = work.last.max(until);
+    }
+
     fn server(&mut self, name: &str) -> &mut Server {
         let known = self.servers.len() < SERVERS_MAX || self.servers.contains_key(name);
         let name = if known { name } else { OTHER_SERVERS };
@@ -227,6 +258,9 @@ impl SummaryBuilder {
         });
         let mut errors: Vec<(u16, u64)> = self.errors.iter().map(|(&code, &count)| (code, count)).collect();
         errors.sort_by_key(|&(code, count)| (std::cmp::Reverse(count), code));
+        let mut accept_threads: Vec<AcceptThreadStats> =
+            self.accept_threads.iter().map(|(&thread, work)| stats(thread, work)).collect();
+        accept_threads.sort_by_key(|thread| (std::cmp::Reverse(thread.busy_ns), thread.pid, thread.tid));
         let total = self.total.percentiles();
         let facts = Facts {
             connections: self.connections,
@@ -262,10 +296,26 @@ impl SummaryBuilder {
             dns: self.dns.percentiles(),
             greeting: self.greeting.percentiles(),
             total,
+            accept_threads,
             nameservers,
             lost: counts.lost,
             lost_accepts: counts.lost_accepts,
         }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers for people")]
+fn stats((pid, tid): (u32, u32), work: &Work) -> AcceptThreadStats {
+    let span = work.last.0.duration_since(work.first.0);
+    let span_ns = u64::try_from(span.as_nanos()).unwrap_or(0);
+    AcceptThreadStats {
+        pid,
+        tid,
+        connections: work.connections,
+        busy_ns: work.busy_ns,
+        span_ns,
+        utilisation: crate::model::Share::of(work.busy_ns.min(span_ns), span_ns).0,
+        ceiling_per_s: (work.busy_ns > 0).then(|| work.connections as f64 * 1e9 / work.busy_ns as f64),
     }
 }
 

@@ -32,30 +32,38 @@ pub(super) fn verdict(facts: &Facts<'_>) -> String {
             ),
         };
     }
-    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
-    let mut text = String::new();
-    if facts.total.count > 0 && facts.total.max_ns < SHORT_NS {
-        text = format!(
-            "Nobody waited long: half of the clients {} or less, the longest {}. ",
-            Nanos(facts.total.p50_ns),
-            Nanos(facts.total.max_ns)
-        );
+    let mut said =
+        if facts.total.count > 0 && facts.total.max_ns < SHORT_NS { short(facts) } else { wrappers(facts) };
+    if let Some(errors) = server_errors(facts) {
+        said.push(' ');
+        said.push_str(&errors);
     }
-    text += &if share.0 >= MOST {
+    said
+}
+
+fn short(facts: &Facts<'_>) -> String {
+    let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
+    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    format!(
+        "Nobody waited long: half of the clients {half} or less, the longest {longest}. Wrappers explain {share} of it."
+    )
+}
+
+fn wrappers(facts: &Facts<'_>) -> String {
+    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    if share.0 >= MOST {
         format!("Wrappers explain {share} of the wait, {}.", main_cause(facts))
     } else if share.0 >= LITTLE {
         format!("Wrappers explain {share} of the wait, {}; {}.", main_cause(facts), elsewhere(facts))
     } else {
         format!("Wrappers explain {share}: look elsewhere; {}.", elsewhere(facts))
-    };
-    if let Some((code, count)) = facts.errors.first() {
-        text += &format!(
-            " The server itself turned away {count} of {} connections with error {code}{}.",
-            facts.connections,
-            error_name(*code)
-        );
     }
-    text
+}
+
+fn server_errors(facts: &Facts<'_>) -> Option<String> {
+    let (code, count) = facts.errors.first()?;
+    let (of, name) = (facts.connections, error_name(*code));
+    Some(format!("The server itself turned away {count} of {of} connections with error {code}{name}."))
 }
 
 /// The part of the wrappers' share that weighs most.
@@ -117,7 +125,7 @@ fn elsewhere(facts: &Facts<'_>) -> String {
 }
 
 /// A nameserver's address without the port that all have.
-fn bare(server: &str) -> &str {
+pub fn bare(server: &str) -> &str {
     let Some(host) = server.strip_suffix(":53") else { return server };
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod event;
+mod finding;
 mod human;
 mod lookup;
 mod rule;
@@ -13,8 +14,9 @@ mod time;
 
 pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
+pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
 pub use rule::{How, RuleRef};
-pub use summary::{NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
+pub use summary::{AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -29,6 +29,25 @@ pub struct OutcomeCount {
     pub count: u64,
 }
 
+/// One accept thread: how busy it was, and how fast it could go.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptThreadStats {
+    /// Server process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Connections it accepted.
+    pub connections: u64,
+    /// Time they held it: the sum of their service times.
+    pub busy_ns: u64,
+    /// From its first accept to the end of its last service.
+    pub span_ns: u64,
+    /// Utilisation: share of that time it was busy.
+    pub utilisation: f64,
+    /// Ceiling: connections a second it can take at this service time; null without service time.
+    pub ceiling_per_s: Option<f64>,
+}
+
 /// One nameserver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NameserverStats {
@@ -148,6 +167,9 @@ pub struct Summary {
     pub greeting: Percentiles,
     /// ESTABLISHED to first packet: what clients felt.
     pub total: Percentiles,
+    /// Accept threads, busiest first.
+    #[serde(default)]
+    pub accept_threads: Vec<AcceptThreadStats>,
     /// Nameservers, most blamed first.
     pub nameservers: Vec<NameserverStats>,
     /// Events lost.

@@ -46,10 +46,14 @@ fn clamp(wanted: u64) -> u32 {
 fn check_kernel() -> Result<(), ProbeError> {
     let release =
         nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    if has_ring_buffer(&release) { Ok(()) } else { Err(ProbeError::OldKernel { release }) }
+}
+
+/// The BPF ring buffer came with Linux 5.8. A release that does not begin with numbers is left to the kernel to refuse.
+fn has_ring_buffer(release: &str) -> bool {
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    // A release that does not begin with numbers is left to the kernel to refuse.
-    if version > (0, 0) && version < (5, 8) { Err(ProbeError::OldKernel { release }) } else { Ok(()) }
+    version == (0, 0) || version >= (5, 8)
 }
 
 /// Missing capabilities show as EPERM from the first map.
@@ -61,4 +65,21 @@ fn explain(error: EbpfError) -> ProbeError {
         _ => false,
     };
     if denied { super::capabilities::denied() } else { ProbeError::Load(Box::new(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_without_a_ring_buffer_are_named() {
+        for new in ["5.8.0", "5.10.262", "6.1.0-50-cloud-amd64", "7.2.13+deb14", "custom"] {
+            assert!(has_ring_buffer(new), "{new}");
+        }
+        for old in ["5.7.19", "4.19.0-27-amd64", "3.10.0-1160.el7.x86_64"] {
+            assert!(!has_ring_buffer(old), "{old}");
+            let said = ProbeError::OldKernel { release: old.to_owned() }.to_string();
+            assert!(said.contains(old) && said.contains("import strace"), "{said}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! Showing what was found: text for a terminal, JSON lines. Renderers format; they compute nothing.
 
 pub mod json;
+pub mod report;
 pub mod text;

@@ -12,6 +12,7 @@ mod tracee;
 
 use std::time::Duration;
 
+use caps::Capability;
 pub use error::SessionError;
 pub use run::Session;
 pub use tracee::Tracee;
@@ -83,6 +84,11 @@ pub trait Sink {
 
     /// Something to tell.
     fn line(&mut self, line: &Line) -> std::io::Result<()>;
+
+    /// Capabilities that it needs while the trace goes on; all others are given up once everything is attached.
+    fn capabilities(&self) -> &[Capability] {
+        &[]
+    }
 
     /// A line on the run itself: what is watched, what went.
     fn notice(&mut self, notice: &Notice<'_>) {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use caps::Capability;
 use tokio::{
     io::unix::AsyncFd,
     sync::mpsc,
@@ -112,6 +113,7 @@ impl<'a> Session<'a> {
             self.add(tracee)?;
         }
         self.begin();
+        self.give_up_capabilities();
         for tracee in self.targets.values() {
             self.sink.notice(&Notice::Watching(tracee));
         }
@@ -152,6 +154,15 @@ impl<'a> Session<'a> {
                 _ = look.tick(), if idle && self.settings.wait => self.look()?,
             }
         }
+    }
+
+    /// The next target's uprobes and network namespace take CAP_SYS_ADMIN again.
+    fn give_up_capabilities(&self) {
+        let mut keep = self.sink.capabilities().to_vec();
+        if self.settings.wait {
+            keep.push(Capability::CAP_SYS_ADMIN);
+        }
+        probe::privileges::drop_all_but(&keep);
     }
 
     /// Begins to trace a process. Order: what began before, then the process, then what may have changed meanwhile.

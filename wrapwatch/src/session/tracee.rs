@@ -107,6 +107,7 @@ impl Tracee {
             netns: self.info.netns,
             listeners,
             resolver_wait_ns: self.resolver_wait_ns(),
+            daemon: self.info.cmdline.first().and_then(|arg| arg.rsplit('/').next()).map(str::to_owned),
             ..correlate::TargetInfo::default()
         }
     }

@@ -14,6 +14,7 @@ mod filter;
 mod infer;
 mod resolv;
 mod targets;
+mod whole;
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -30,6 +31,7 @@ pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
 pub use infer::names_of;
 pub use resolv::ResolvConf;
+pub use whole::{Wanted, Whole};
 
 /// How often a stall is told, as `live` does.
 const SECOND_NS: u64 = 1_000_000_000;
@@ -150,6 +152,11 @@ impl<R> Story<R> {
     /// What the trace says besides its connections, as far as it was read.
     pub const fn facts(&self) -> &Facts {
         &self.teller.facts
+    }
+
+    /// The same, to keep.
+    pub fn into_facts(self) -> Facts {
+        self.teller.facts
     }
 
     /// The trace's time at which the last line was told: replay paces itself by this.

@@ -29,6 +29,7 @@ pub(super) fn info(target: &Target, facts: &Facts) -> TargetInfo {
             deny: path(&target.deny_table, default.deny),
         },
         resolver_wait_ns: facts.resolv_conf(target.pid).map(|conf| conf.longest_wait_ns()),
+        daemon: target.daemon.clone(),
     }
 }
 

@@ -135,9 +135,20 @@ pub struct Head {
     /// Probes attached.
     pub probes: Vec<String>,
     /// What cannot be seen; later ones follow in blocks of their own.
+    #[serde(deserialize_with = "known")]
     pub degradations: Vec<Degradation>,
     /// Options of the recording that a reader may want to know (`slow`, `when`, …).
     pub options: BTreeMap<String, String>,
+}
+
+/// The elements of a list that this version knows: one of a kind that came later must not cost the head.
+fn known<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let values = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
 }
 
 impl Default for Head {
@@ -306,11 +317,13 @@ mod tests {
     #[test]
     fn a_head_of_a_later_version_is_read_without_what_it_has_more() {
         let text = r#"{"format":1,"abi":1,"hostname":"db1","colour":"blue","origin":"video",
+            "degradations":[{"kind":"no-weather","message":"?"},{"kind":"no-uprobes","pid":null,"message":"!"}],
             "targets":[{"pid":7,"cgroup":"/x","listeners":[{"address":"0.0.0.0:3306"}]}]}"#;
         let head: Head = serde_json::from_str(text).unwrap();
         assert_eq!(head.targets[0].pid, 7);
         assert_eq!(head.targets[0].listeners[0].address, "0.0.0.0:3306");
         assert_eq!((head.hostname.as_str(), head.origin), ("db1", Origin::Unknown));
+        assert_eq!(head.degradations.len(), 1);
     }
 
     #[test]

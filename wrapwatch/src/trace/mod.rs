@@ -31,6 +31,7 @@ mod flight;
 mod head;
 mod prelude;
 mod reader;
+pub mod redact;
 mod scan;
 mod segments;
 mod sink;

@@ -85,6 +85,11 @@ impl<R: Read> Reader<R> {
             let Some(raw) = self.unpacker.unpack(&header, stored) else {
                 return content(kind == BlockType::Records);
             };
+            if kind == BlockType::Degradation && json::<Degradation>(raw).is_none() {
+                // Of a kind that came later.
+                self.unknown_blocks += 1;
+                continue;
+            }
             if kind != BlockType::Records {
                 return other(kind, raw).map_or_else(|| content(false), |item| Ok(Some(item)));
             }

@@ -189,6 +189,11 @@ impl<B: BlockSink> Writer<B> {
         written
     }
 
+    /// Takes a further head: another recording goes on from here.
+    pub fn head(&mut self, head: &Head) -> Result<(), WriteError> {
+        self.json(BlockType::Head, head, head.clock.ktime)
+    }
+
     /// Takes what was looked at.
     pub fn sample(&mut self, sample: &Sample) -> Result<(), WriteError> {
         self.json(BlockType::Sample, sample, sample.at)

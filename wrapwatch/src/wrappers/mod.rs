@@ -4,22 +4,32 @@
 //! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
+pub mod classify;
+pub mod cost;
 mod environment;
 mod evaluate;
 mod execute;
+mod hosts_file;
 mod inet;
 mod lines;
+pub mod lint;
+pub mod nsswitch;
 mod options;
 mod pattern;
 mod percent;
+pub mod problems;
 mod request;
+mod resolv_conf;
+pub mod rewrite;
 mod table;
 
 pub use environment::{Addresses, Environment, FileText, FixedNames};
 pub use evaluate::{
     Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, Warning, evaluate,
 };
+pub use hosts_file::{HostsEntry, HostsFile};
 pub use lines::LINE_BUFFER;
 pub use options::{Keyword, OptionError, Step, steps};
 pub use request::{Endpoint, Request};
+pub use resolv_conf::{MAX_NAMESERVERS, ResolvConf};
 pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};

@@ -43,6 +43,13 @@ pub enum Keyword {
     Banners,
 }
 
+impl Keyword {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        SPECS.iter().find(|spec| spec.option == self).map_or("", |spec| spec.name)
+    }
+}
+
 /// The table in libwrap's options.c.
 const SPECS: [Spec; 15] = {
     use Argument::{Needed, None, Optional};

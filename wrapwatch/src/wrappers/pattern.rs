@@ -100,6 +100,11 @@ pub(super) const fn same_prefix(a: Ipv6Addr, b: Ipv6Addr, bits: u32) -> bool {
     }
 }
 
+/// Names compare without regard to case.
+pub(super) const fn same_host(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
 /// libwrap's `NOT_INADDR`: only words with something beside digits, dots and slashes are compared with names, too.
 pub(super) fn is_not_address(word: &[u8]) -> bool {
     !word.iter().all(|byte| b"0123456789./".contains(byte))

@@ -48,15 +48,15 @@ fn expansion(letter: u8, check: &mut Check<'_>) -> Vec<u8> {
         b'H' => cleaned(check.server.info_mut()),
         b'n' => {
             check.client_name();
-            check.client.name_mut().map_or_else(Vec::new, cleaned)
+            check.client.name_mut().map_or_else(Vec::new, |text| cleaned(text))
         }
         b'N' => {
             check.server_name();
-            check.server.name_mut().map_or_else(Vec::new, cleaned)
+            check.server.name_mut().map_or_else(Vec::new, |text| cleaned(text))
         }
         b'u' => {
             check.ask_user();
-            check.user.as_mut().map_or_else(Vec::new, cleaned)
+            check.user.as_mut().map_or_else(Vec::new, |text| cleaned(text))
         }
         b'd' => cleaned(&mut check.daemon),
         b'c' => {
@@ -87,8 +87,7 @@ fn expansion(letter: u8, check: &mut Check<'_>) -> Vec<u8> {
     }
 }
 
-#[expect(clippy::ptr_arg, reason = "passed as a function to map_or_else of a Vec")]
-fn cleaned(text: &mut Vec<u8>) -> Vec<u8> {
+fn cleaned(text: &mut [u8]) -> Vec<u8> {
     sanitise(text);
-    text.clone()
+    text.to_vec()
 }

@@ -333,6 +333,11 @@ proptest! {
         check_loss(&records, lost)?;
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
     #[test]
     fn garbage_is_harmless(raw in prop::collection::vec(garbage(), 0..200)) {
         let mut correlator = correlator();

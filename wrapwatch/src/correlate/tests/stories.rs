@@ -1,6 +1,6 @@
 //! Threads, outcomes, queues, stalls: what becomes of connections.
 
-use wrapwatch_common::records::{OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
+use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
 
 use super::sim::TOO_MANY;
 use super::*;
@@ -134,6 +134,27 @@ fn clients_that_left() {
 }
 
 #[test]
+fn a_fin_that_is_told_of_late_still_counts() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let t0 = th.t;
+    connection(&mut sim, &mut th, 1, t0, 0);
+    connection(&mut sim, &mut th, 2, t0 + 1_000, 0);
+    let mut records = sim.records();
+    let at = |kind: Kind, records: &[Rec]| {
+        records.iter().position(|rec| rec.conn == 1 && rec.kind == kind).unwrap()
+    };
+    let greeted = records[at(Kind::FirstPacket, &records)].ts;
+    let mut fin = Sim::default();
+    fin.state(greeted - 10_000, 0x1001, client(1), FIN, NETNS);
+    // It happened on another CPU, and comes after the next accept and the greeting.
+    let behind = records.iter().position(|rec| rec.ts > greeted + 100_000).unwrap_or(records.len());
+    records.insert(behind, fin.records().remove(0));
+    let told = run_with(&mut correlator(), &records);
+    assert_eq!(told[0].client_left.map(|left| left.how), Some(LeaveKind::Fin));
+}
+
+#[test]
 fn a_reset_shows_by_enotconn_too() {
     let mut sim = Sim::default();
     let mut th = main_thread();
@@ -228,6 +249,58 @@ fn the_verdict_has_the_rule_that_decided() {
     assert_eq!(rule(second_table(true, false)), None, "no match admits");
     assert_eq!(rule(second_table(false, false)), Some((DENY.to_owned(), 1)), "option allow in hosts.deny");
     assert_eq!(rule(second_table(true, true)), Some((DENY.to_owned(), 1)));
+}
+
+/// A connection without one Rule record: reverse lookup answered with `name` (none: NXDOMAIN), forward with the client's address; refused or greeted.
+fn unnamed_rules(allow: &str, name: Option<&str>, refuse: bool) -> Connection {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    let ptr = query(1, PTR_NAME, dns::PTR);
+    sim.connect(&mut th, 34, addr(NS1), Class::Dns, false, 0, 1_000);
+    sim.send(&mut th, 34, &ptr);
+    sim.recv(&mut th, 34, &answer(&ptr, if name.is_some() { 0 } else { 3 }, name));
+    if let Some(name) = name {
+        let forward = query(2, name, dns::A);
+        sim.send(&mut th, 34, &forward);
+        sim.recv(&mut th, 34, &answer(&forward, 0, Some("10.77.0.1")));
+    }
+    sim.close(&mut th, 34, Class::Dns);
+    sim.close(&mut th, 33, Class::File);
+    if refuse {
+        sim.open(&mut th, DENY, 33);
+        sim.read(&mut th, 33, 9);
+        sim.close(&mut th, 33, Class::File);
+        sim.shutdown(&mut th, 31);
+        sim.close(&mut th, 31, Class::Accepted);
+    } else {
+        greet(&mut sim, &mut th);
+    }
+    let mut correlator = correlator();
+    correlator.set_table_text(TGID, ALLOW, TableText::new(allow));
+    run_with(&mut correlator, &sim.records()).remove(0)
+}
+
+#[test]
+fn rules_that_libwrap_did_not_name_are_inferred_or_left_open() {
+    const ALLOWED: &str = "# ours\nsshd: .lan.example\nmysqld: .corp.example\nALL: .lan.example\n";
+    let lines = |told: &Connection| {
+        let line = |rule: &Option<crate::model::RuleRef>| {
+            rule.as_ref().map(|rule| {
+                assert_eq!(rule.how, crate::model::How::Inferred);
+                (rule.file.clone(), rule.line)
+            })
+        };
+        (line(&told.rule), line(&told.verdict_rule))
+    };
+    let at = |file: &str, line| Some((file.to_owned(), line));
+    // Line 3 needs the name first (line 2 is another daemon's); line 4 decides.
+    assert_eq!(lines(&unnamed_rules(ALLOWED, Some("c1.lan.example"), false)), (at(ALLOW, 3), at(ALLOW, 4)));
+    assert_eq!(lines(&unnamed_rules(ALLOWED, None, true)), (at(ALLOW, 3), at(DENY, 1)));
+    // By this text the client would have been admitted: it is not the text that was in force.
+    assert_eq!(lines(&unnamed_rules("ALL: ALL EXCEPT .bad\n", Some("c1.lan.example"), true)).1, None);
+    // No rule of this text needs a name.
+    assert_eq!(lines(&unnamed_rules("ALL: 10.77.\n", Some("c1.lan.example"), false)).0, None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The importer on real captures, in every form that strace could have printed them, and on what they do not hold.
 
+mod story;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

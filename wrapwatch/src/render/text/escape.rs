@@ -12,9 +12,9 @@ pub fn escape(text: &str) -> String {
         if is_plain(c) {
             safe.push(c);
         } else if c.is_ascii() {
-            safe.push_str(&format!("\\x{:02x}", u32::from(c)));
+            put!(safe, "\\x{:02x}", u32::from(c));
         } else {
-            safe.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+            put!(safe, "\\u{{{:x}}}", u32::from(c));
         }
     }
     safe

@@ -3,12 +3,12 @@
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Columns a text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(in crate::render) fn width(text: &str) -> usize {
     text.width()
 }
 
 /// The text in `max` columns at most: beginning and end stay, the middle becomes `mark`.
-pub(super) fn squeeze(text: &str, max: usize, mark: &str) -> String {
+pub(in crate::render) fn squeeze(text: &str, max: usize, mark: &str) -> String {
     if text.width() <= max {
         return text.to_owned();
     }
@@ -30,21 +30,21 @@ fn prefix(chars: impl Iterator<Item = char>, max: usize) -> String {
 }
 
 /// Squeezed into and padded to exactly `columns`.
-pub(super) fn left(text: &str, columns: usize, mark: &str) -> String {
+pub(in crate::render) fn left(text: &str, columns: usize, mark: &str) -> String {
     let text = squeeze(text, columns, mark);
     let pad = columns.saturating_sub(text.width());
     format!("{text}{:pad$}", "")
 }
 
 /// As [`left`], at the right edge.
-pub(super) fn right(text: &str, columns: usize, mark: &str) -> String {
+pub(in crate::render) fn right(text: &str, columns: usize, mark: &str) -> String {
     let text = squeeze(text, columns, mark);
     let pad = columns.saturating_sub(text.width());
     format!("{:pad$}{text}", "")
 }
 
 /// Words into lines of `columns`, those after the first indented by `indent`; a word that is longer than a line is squeezed.
-pub(super) fn wrap(text: &str, columns: usize, indent: usize, mark: &str) -> String {
+pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &str) -> String {
     let mut lines = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {

@@ -1,10 +1,20 @@
 //! Text for a terminal of any width from 60 columns on, with or without colour and Unicode.
 //!
 //! One line a connection; its lookups and queries under it when it was slow. Everything that comes from outside is escaped.
+//! Times of day are UTC.
+
+/// `write!` to a String, which cannot fail.
+macro_rules! put {
+    ($text:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($text, $($arg)*);
+    }};
+}
 
 mod connection;
+mod details;
 mod escape;
-mod fit;
+pub(in crate::render) mod fit;
 mod other;
 mod summary;
 
@@ -45,15 +55,15 @@ impl Text {
         }
     }
 
-    fn width(&self) -> usize {
+    pub(in crate::render) fn width(&self) -> usize {
         self.width.max(NARROWEST)
     }
 
-    fn paint(&self, style: Style, text: &str) -> String {
+    pub(in crate::render) fn paint(&self, style: Style, text: &str) -> String {
         if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    const fn mark(&self) -> &'static str {
+    pub(in crate::render) const fn mark(&self) -> &'static str {
         if self.unicode { "…" } else { ".." }
     }
 
@@ -62,7 +72,7 @@ impl Text {
     }
 
     /// A text from outside in this many columns at most.
-    fn outside(&self, text: &str, columns: usize) -> String {
+    pub(in crate::render) fn outside(&self, text: &str, columns: usize) -> String {
         let mut text = escape(text);
         if !self.unicode && !text.is_ascii() {
             text = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
@@ -71,11 +81,18 @@ impl Text {
     }
 
     /// Our own text: without Unicode, `µ` becomes `u`.
-    fn own(&self, text: &str) -> String {
+    pub(in crate::render) fn own(&self, text: &str) -> String {
         if self.unicode {
             text.to_owned()
         } else {
             text.replace('µ', "u").replace('…', "..").replace('→', "->")
+        }
+    }
+
+    /// A note under a line, wrapped.
+    fn note(&self, text: &mut String, style: Style, note: &str) {
+        for line in fit::wrap(&self.own(note), self.width() - 4, 2, self.mark()).lines() {
+            put!(text, "    {}\n", self.paint(style, line));
         }
     }
 }
@@ -85,11 +102,22 @@ fn time(at: WallTime) -> String {
     at.0.strftime("%H:%M:%S%.3f").to_string()
 }
 
-const DIM: Style = Style::new().dimmed();
-const BOLD: Style = Style::new().bold();
-const RED: Style = AnsiColor::Red.on_default();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
-const GREEN: Style = AnsiColor::Green.on_default();
+/// A file's name without its folders.
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A nameserver's address without the port that all have.
+fn bare(server: &str) -> &str {
+    let Some(host) = server.strip_suffix(":53") else { return server };
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+pub(in crate::render) const DIM: Style = Style::new().dimmed();
+pub(in crate::render) const BOLD: Style = Style::new().bold();
+pub(in crate::render) const RED: Style = AnsiColor::Red.on_default();
+pub(in crate::render) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(in crate::render) const GREEN: Style = AnsiColor::Green.on_default();
 const MAGENTA: Style = AnsiColor::Magenta.on_default();
 
 #[cfg(test)]

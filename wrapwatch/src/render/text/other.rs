@@ -1,35 +1,40 @@
 //! Stalls, degradations and losses.
 
+use anstyle::Style;
+
 use crate::model::{Degradation, Lost, Nanos, Stall, StallCause};
 
-use super::connection::{base_name, kind};
-use super::{BOLD, RED, Text, YELLOW, fit, time};
+use super::details::kind;
+use super::{BOLD, RED, Text, YELLOW, bare, base_name, fit, time};
+
+/// Most columns of an address.
+const ADDRESS: usize = 47;
 
 impl Text {
     /// `accept thread blocked 7.3 s: PTR … → 10.1.1.53 unanswered, hosts.allow:17; 80 of 80 queued`
     pub fn stall(&self, stall: &Stall) -> String {
         let since = if stall.since_attach { "at least " } else { "" };
-        let mut said = format!("accept thread blocked {since}{}: ", Nanos(stall.blocked_ns));
-        said += &self.hangs_on(stall);
+        let mut said =
+            format!("accept thread blocked {since}{}: {}", Nanos(stall.blocked_ns), self.hangs_on(stall));
         if let Some(rule) = &stall.rule {
-            said += &format!(", {}:{}", self.outside(base_name(&rule.file), 40), rule.line);
+            put!(said, ", {}:{}", self.outside(base_name(&rule.file), 40), rule.line);
         } else if let Some(table) = &stall.table {
-            said += &format!(", {} open", self.outside(base_name(table), 40));
+            put!(said, ", {} open", self.outside(base_name(table), 40));
         }
         match (stall.queued, stall.queue_limit) {
-            (Some(queued), Some(limit)) => said += &format!("; {queued} of {limit} queued"),
-            (Some(queued), None) => said += &format!("; {queued} queued"),
+            (Some(queued), Some(limit)) => put!(said, "; {queued} of {limit} queued"),
+            (Some(queued), None) => put!(said, "; {queued} queued"),
             _ => {}
         }
         if let (Some(conn), Some(peer)) = (stall.conn, &stall.peer) {
-            said += &format!(" (#{conn} {})", self.outside(peer, 47));
+            put!(said, " (#{conn} {})", self.outside(peer, ADDRESS));
         }
         let text = format!("{} STALL {}", time(stall.at), self.own(&said));
-        self.block(RED, &text)
+        self.block(RED | BOLD.get_effects(), &text)
     }
 
     fn hangs_on(&self, stall: &Stall) -> String {
-        let server = stall.server.as_deref().map(|server| self.outside(server, 47));
+        let server = stall.server.as_deref().map(|server| self.outside(bare(server), ADDRESS));
         match (stall.cause, server) {
             (StallCause::Dns, server) => {
                 let what = stall.lookup.map_or("lookup", kind);
@@ -68,9 +73,8 @@ impl Text {
         self.block(YELLOW, &format!("LOST {} {noun}{by}", lost.events))
     }
 
-    fn block(&self, style: anstyle::Style, text: &str) -> String {
+    fn block(&self, style: Style, text: &str) -> String {
         let text = fit::wrap(text, self.width(), 4, self.mark());
-        let style = if style == RED { style | BOLD.get_effects() } else { style };
         text.lines().map(|line| self.paint(style, line) + "\n").collect()
     }
 }

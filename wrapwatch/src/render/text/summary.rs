@@ -1,8 +1,8 @@
 //! The summary: the verdict, then the numbers behind it.
 
-use crate::model::{NameserverStats, Nanos, Outcome, Percentiles, Summary};
+use crate::model::{AcceptThreadStats, NameserverStats, Nanos, Outcome, Percentiles, Share, Summary};
 
-use super::{BOLD, DIM, Text, YELLOW, fit};
+use super::{BOLD, DIM, Text, YELLOW, bare, fit};
 
 impl Text {
     /// A block of lines that opens with the verdict.
@@ -10,67 +10,113 @@ impl Text {
         let mut text = String::new();
         let verdict = self.own(&self.outside(&summary.verdict, usize::MAX));
         for line in fit::wrap(&verdict, self.width(), 0, self.mark()).lines() {
-            text += &self.paint(BOLD, line);
-            text.push('\n');
+            put!(text, "{}\n", self.paint(BOLD, line));
         }
-        text += &self.wrapped(&counts(summary));
-        let spreads = [
-            ("queued", &summary.queued),
-            ("wrapper check", &summary.wrapper),
-            ("dns in it", &summary.dns),
-            ("accept to greeting", &summary.greeting),
-            ("client's wait", &summary.total),
-        ];
-        if spreads.iter().any(|(_, spread)| spread.count > 0) {
-            let head = row("", &["p50", "p99", "max", "sum"].map(str::to_owned), "");
-            text += &format!("{}\n", self.paint(DIM, head.trim_end()));
+        text + &self.numbers(summary)
+    }
+
+    /// The numbers behind the verdict.
+    pub fn numbers(&self, summary: &Summary) -> String {
+        let mut text = String::new();
+        put!(text, "{}\n", fit::wrap(&counts(summary), self.width(), 2, self.mark()));
+        for thread in summary.accept_threads.iter().filter(|thread| thread.busy_ns > 0) {
+            put!(text, "{}\n", self.own(&accept_thread(thread)));
         }
-        for (name, spread) in spreads.into_iter().filter(|(_, spread)| spread.count > 0) {
-            text += &format!("{}\n", self.own(&spread_row(name, spread)));
-        }
-        if !summary.nameservers.is_empty() {
-            let head = format!(
-                "  {:21}{:>8}{:>9}{:>9}{:>8}{:>9}{:>9}",
-                "nameserver", "queries", "answered", "timeouts", "refused", "rtt p50", "rtt p99"
-            );
-            text += &format!("{}\n", self.paint(DIM, &head));
-        }
-        for server in &summary.nameservers {
-            text += &self.nameserver(server);
-        }
+        self.spreads(summary, &mut text);
+        self.nameservers(summary, &mut text);
         if summary.lost > 0 {
             let lost = format!(
                 "{} events were lost, {} of them accepts: trust this less.",
                 summary.lost, summary.lost_accepts
             );
-            text += &self.paint(YELLOW, &lost);
-            text.push('\n');
+            put!(text, "{}\n", self.paint(YELLOW, &lost));
         }
         text
     }
 
-    fn wrapped(&self, said: &str) -> String {
-        fit::wrap(said, self.width(), 2, self.mark()) + "\n"
+    fn spreads(&self, summary: &Summary, text: &mut String) {
+        let spreads = [
+            ("queued", &summary.queued),
+            ("wrapper check", &summary.wrapper),
+            ("dns in the check", &summary.dns),
+            ("accept to greeting", &summary.greeting),
+            ("client's wait", &summary.total),
+        ];
+        let seen: Vec<_> = spreads.into_iter().filter(|(_, spread)| spread.count > 0).collect();
+        if !seen.is_empty() {
+            let head = ["count", "p50", "p99", "max", "sum"].map(str::to_owned);
+            put!(text, "{}\n", self.paint(DIM, &self.row("", SPREAD_NAME, &head)));
+        }
+        for (name, spread) in seen {
+            put!(text, "{}\n", self.row(name, SPREAD_NAME, &spread_numbers(spread)));
+        }
     }
 
-    fn nameserver(&self, server: &NameserverStats) -> String {
-        let name = fit::left(&self.outside(&server.server, self.width().saturating_sub(54)), 21, self.mark());
-        let rtt = |ns| if server.rtt.count > 0 { Nanos(ns).to_string() } else { "-".to_owned() };
-        let line = format!(
-            "  {name}{:>8}{:>9}{:>9}{:>8}{:>9}{:>9}",
-            server.queries,
-            server.answered,
-            server.timeouts,
-            server.unreachable,
-            rtt(server.rtt.p50_ns),
-            rtt(server.rtt.p99_ns),
-        );
-        self.own(&line) + "\n"
+    fn nameservers(&self, summary: &Summary, text: &mut String) {
+        if summary.nameservers.is_empty() {
+            return;
+        }
+        let head = ["asked", "answered", "timeouts", "unreach", "rtt p50", "rtt p99"].map(str::to_owned);
+        put!(text, "{}\n", self.paint(DIM, &self.row("nameserver", SERVER_NAME, &head)));
+        for server in &summary.nameservers {
+            let name = self.outside(bare(&server.server), SERVER_NAME);
+            put!(text, "{}\n", self.row(&name, SERVER_NAME, &server_numbers(server)));
+        }
+    }
+
+    /// A row of a table: as many of its cells as fit.
+    fn row(&self, name: &str, name_columns: usize, cells: &[String]) -> String {
+        let mut row = format!("  {}", fit::left(name, name_columns, self.mark()));
+        for cell in cells {
+            let cell = fit::right(&self.own(cell), CELL.max(fit::width(cell)), "");
+            if fit::width(&row) + 1 + fit::width(&cell) > self.width() {
+                break;
+            }
+            put!(row, " {cell}");
+        }
+        row.trim_end().to_owned()
     }
 }
 
+/// Columns of a name in the two tables, and of a number.
+const SPREAD_NAME: usize = 18;
+const SERVER_NAME: usize = 21;
+const CELL: usize = 8;
+
+fn spread_numbers(spread: &Percentiles) -> [String; 5] {
+    let ns = |ns| Nanos(ns).to_string();
+    [spread.count.to_string(), ns(spread.p50_ns), ns(spread.p99_ns), ns(spread.max_ns), ns(spread.sum_ns)]
+}
+
+fn accept_thread(thread: &AcceptThreadStats) -> String {
+    let busy = Share(thread.utilisation);
+    let ceiling = thread.ceiling_per_s.map_or(String::new(), |per_s| match per_s {
+        ..10.0 => format!(", at most {per_s:.2} connections/s"),
+        _ => format!(", at most {per_s:.0} connections/s"),
+    });
+    format!("accept thread {}: {busy} busy{ceiling}", thread.tid)
+}
+
+fn server_numbers(server: &NameserverStats) -> [String; 6] {
+    let rtt = |ns| if server.rtt.count > 0 { Nanos(ns).to_string() } else { "-".to_owned() };
+    [
+        server.queries.to_string(),
+        server.answered.to_string(),
+        server.timeouts.to_string(),
+        server.unreachable.to_string(),
+        rtt(server.rtt.p50_ns),
+        rtt(server.rtt.p99_ns),
+    ]
+}
+
 fn counts(summary: &Summary) -> String {
-    let mut said = format!("{} connections", summary.connections);
+    let mut said = match summary.connections {
+        1 => "1 connection".to_owned(),
+        n => format!("{n} connections"),
+    };
+    if let (Some(from), Some(to)) = (summary.from, summary.to) {
+        put!(said, " from {} to {} UTC", from.0.strftime("%F %T"), to.0.strftime("%T"));
+    }
     for count in &summary.outcomes {
         let name = match count.outcome {
             Outcome::Greeted => "greeted",
@@ -78,28 +124,18 @@ fn counts(summary: &Summary) -> String {
             Outcome::Refused => "refused",
             Outcome::Unfinished => "without a seen end",
         };
-        said += &format!(", {} {name}", count.count);
+        put!(said, ", {} {name}", count.count);
     }
     for (code, count) in &summary.errors {
-        said += &format!(" (error {code}: {count})");
+        put!(said, " (error {code}: {count})");
     }
-    if summary.clients_left > 0 {
-        said += &format!(", {} clients left before their greeting", summary.clients_left);
-    }
-    if summary.incomplete > 0 {
-        said += &format!(", {} not seen whole", summary.incomplete);
+    let more = [
+        (summary.clients_left, "left before their greeting"),
+        (summary.still_queued, "still queued"),
+        (summary.incomplete, "not seen whole"),
+    ];
+    for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
+        put!(said, ", {n} {what}");
     }
     said + "."
-}
-
-fn spread_row(name: &str, spread: &Percentiles) -> String {
-    let numbers =
-        [spread.p50_ns, spread.p99_ns, spread.max_ns, spread.sum_ns].map(|ns| Nanos(ns).to_string());
-    let of = format!("of {}", spread.count);
-    row(name, &numbers, &of)
-}
-
-fn row(name: &str, numbers: &[String; 4], of: &str) -> String {
-    let [p50, p99, max, sum] = numbers;
-    format!("  {name:20}{p50:>9}{p99:>9}{max:>9}{sum:>9}  {of}")
 }

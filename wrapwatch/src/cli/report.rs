@@ -1,0 +1,240 @@
+//! `wrapwatch report`: what a trace comes to.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::common::{Color, duration};
+use super::output;
+use crate::diagnose;
+use crate::model::{Outcome, Severity};
+use crate::render::report::Page;
+use crate::render::text::Text;
+use crate::story::{Filter, Moment, Peer, Progress, Wanted, Whole};
+
+/// How often progress is shown.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The trace
+    #[arg(value_name = "FILE.wwt")]
+    file: PathBuf,
+    /// Print JSON, one object
+    #[arg(long)]
+    json: bool,
+    /// Write a page of its own that needs no network
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
+    /// Replace an existing page
+    #[arg(long, requires = "html")]
+    force: bool,
+    /// Exit with status 3 where a finding is this bad
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    fail_on: Option<FailOn>,
+    /// Show this many of the slowest connections
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    slowest: usize,
+    /// Which connections
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Say less on stderr
+    #[arg(short, long)]
+    quiet: bool,
+    /// Use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+}
+
+/// Which connections of a trace.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which connections (all of them)")]
+pub struct FilterArgs {
+    /// Of this client or network (10.0.0.0/8); may be given several times
+    #[arg(long = "peer", value_name = "ADDRESS")]
+    peers: Vec<Peer>,
+    /// From this time on: 2026-11-22T05:43:09Z, 05:43:09 (UTC), +90s (from the beginning)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// That took at least this long
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    slow: Option<Duration>,
+    /// With this outcome; may be given several times
+    #[arg(long = "outcome", value_enum, value_name = "OUTCOME")]
+    outcomes: Vec<OutcomeArg>,
+    /// That asked this nameserver; may be given several times
+    #[arg(long = "nameserver", value_name = "ADDRESS")]
+    nameservers: Vec<IpAddr>,
+}
+
+impl FilterArgs {
+    /// As the library takes it.
+    pub fn filter(&self) -> Filter {
+        Filter {
+            peers: self.peers.clone(),
+            since: self.since,
+            until: self.until,
+            slow_ns: self.slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)),
+            outcomes: self.outcomes.iter().map(|&outcome| outcome.into()).collect(),
+            nameservers: self.nameservers.iter().map(IpAddr::to_canonical).collect(),
+        }
+    }
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum OutcomeArg {
+    /// The server sent its greeting
+    Greeted,
+    /// The first packet was an error
+    ServerError,
+    /// The wrappers refused it
+    Refused,
+    /// Neither was seen
+    Unfinished,
+}
+
+impl From<OutcomeArg> for Outcome {
+    fn from(outcome: OutcomeArg) -> Self {
+        match outcome {
+            OutcomeArg::Greeted => Self::Greeted,
+            OutcomeArg::ServerError => Self::ServerError,
+            OutcomeArg::Refused => Self::Refused,
+            OutcomeArg::Unfinished => Self::Unfinished,
+        }
+    }
+}
+
+/// From which severity on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Anything
+    Info,
+    /// A warning
+    Warning,
+    /// Something critical
+    Critical,
+}
+
+impl From<FailOn> for Severity {
+    fn from(fail_on: FailOn) -> Self {
+        match fail_on {
+            FailOn::Info => Self::Info,
+            FailOn::Warning => Self::Warning,
+            FailOn::Critical => Self::Critical,
+        }
+    }
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let read = read(&args.file, args.filter.filter(), args.slowest, args.quiet)?;
+    let report = &read.report;
+    if let Some(path) = &args.html {
+        write_page(path, args.force, &page(&read))?;
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+    } else if args.html.is_none() {
+        out.write_all(text(args.color).report(report).as_bytes())?;
+    }
+    out.flush()?;
+    let worst = args.fail_on.map(Severity::from).filter(|limit| report.worst() >= Some(*limit));
+    Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(3)))
+}
+
+/// The report as a page.
+fn page(read: &Whole) -> String {
+    let load = read.diagnosis.load();
+    let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
+    let page = Page {
+        report: &read.report,
+        waits: &waits,
+        waterfall: &waterfall,
+        queue: read.facts.queue.points(),
+        clock: read.clock,
+    };
+    page.html()
+}
+
+/// Writes a page: it tells of clients and names, so only its owner may read it.
+fn write_page(path: &Path, force: bool, html: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => anyhow::anyhow!("{shown} exists already; give --force to replace it"),
+        _ => anyhow::Error::from(error).context(format!("cannot write {shown}")),
+    })?;
+    file.write_all(html.as_bytes()).with_context(|| format!("cannot write {shown}"))
+}
+
+/// Text for this stdout.
+pub fn text(color: Color) -> Text {
+    Text { width: output::width(), color: color.on(), unicode: output::unicode(), ..Text::PLAIN }
+}
+
+/// Reads a trace, with progress on a terminal.
+pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<Whole> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
+    let size = file.metadata().map_or(0, |meta| meta.len());
+    let mut bar = ProgressBar::new(size, quiet);
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let wanted = Wanted { filter, slowest, file_name: &name };
+    let whole = Whole::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
+    bar.clear();
+    whole
+}
+
+/// A line on a terminal that says how far reading is.
+struct ProgressBar {
+    size: u64,
+    on: bool,
+    shown: Option<Instant>,
+    begun: Instant,
+}
+
+impl ProgressBar {
+    fn new(size: u64, quiet: bool) -> Self {
+        Self { size, on: !quiet && io::stderr().is_terminal(), shown: None, begun: Instant::now() }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let due = self.shown.is_none_or(|at| at.elapsed() >= PROGRESS);
+        // A trace that is read at once needs no progress.
+        if !self.on || !due || self.begun.elapsed() < PROGRESS {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let percent = progress.bytes.saturating_mul(100).checked_div(self.size).unwrap_or(0).min(100);
+        let filled = usize::try_from(percent / 5).unwrap_or(0);
+        let bar: String = "#".repeat(filled) + &"-".repeat(20 - filled);
+        eprint!("\r[{bar}] {percent:3} %  {} connections, {} events ", progress.connections, progress.events);
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

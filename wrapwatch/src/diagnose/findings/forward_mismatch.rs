@@ -1,0 +1,65 @@
+//! A client's name does not lead back to its address: libwrap then counts it as PARANOID, and name rules do not match.
+
+use std::net::IpAddr;
+
+use crate::model::{Finding, FindingId, LookupKind, LookupOutcome, Severity};
+use crate::story::names_of;
+
+use super::support::{Clients, Proof, client, counted, finding, in_check};
+use super::{Case, Detector, Seen};
+
+#[derive(Debug, Default)]
+pub(super) struct ForwardMismatch {
+    proof: Proof,
+    clients: Clients,
+}
+
+impl Detector for ForwardMismatch {
+    fn see(&mut self, seen: &Seen<'_>) {
+        let connection = seen.connection;
+        let Some(ip) = client(connection) else { return };
+        let Some(forward) = in_check(connection).find(|lookup| lookup.kind == LookupKind::Forward) else {
+            return;
+        };
+        let (name, addresses) = names_of(connection);
+        let Some(name) = name else { return };
+        let mismatch = match forward.outcome {
+            LookupOutcome::Found => !addresses.is_empty() && !addresses.contains(&ip),
+            LookupOutcome::NotFound => true,
+            _ => false,
+        };
+        if mismatch {
+            self.proof.add(connection, forward.dur_ns);
+            self.clients.add(ip, || leads_to(&name, &addresses));
+        }
+    }
+
+    fn tell(&self, _: &Case<'_>) -> Vec<Finding> {
+        let Some((ip, _)) = self.clients.iter().next() else { return Vec::new() };
+        let message = format!(
+            "{} whose name does not lead back to the address: libwrap takes {} for PARANOID, so no name rule matches.",
+            counted(self.clients.len() as u64, "client"),
+            if self.clients.len() == 1 { "it" } else { "them" }
+        );
+        let facts = self.clients.iter().take(5).map(|(ip, name)| format!("{ip} is called {name}")).collect();
+        let change = format!(
+            "Make both records agree: the name that the PTR record of {ip} gives needs an address record with {ip}; or name the client by address in the rule."
+        );
+        vec![finding(
+            FindingId::ForwardMismatch,
+            Severity::Warning,
+            message,
+            self.proof.evidence(facts),
+            Some(change),
+        )]
+    }
+}
+
+fn leads_to(name: &str, addresses: &[IpAddr]) -> String {
+    let listed: Vec<String> = addresses.iter().take(3).map(ToString::to_string).collect();
+    if listed.is_empty() {
+        format!("{name}, which has no address")
+    } else {
+        format!("{name}, which leads to {}", listed.join(", "))
+    }
+}

@@ -1,0 +1,48 @@
+//! The accept queue was full: the kernel drops handshakes, and clients try again after 1, 3, 7 seconds (tcp(7)).
+
+use crate::model::{Evidence, Finding, FindingId, Severity};
+
+use super::support::{counted, finding};
+use super::{Case, Detector};
+
+#[derive(Debug, Default)]
+pub(super) struct QueueOverflow;
+
+impl Detector for QueueOverflow {
+    fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
+        let netns = case.facts.netns.values();
+        let (overflows, drops) = netns.fold((0_u64, 0_u64), |(overflows, drops), digest| {
+            (overflows.saturating_add(digest.overflows()), drops.saturating_add(digest.drops()))
+        });
+        let fullest = case.facts.queue.fullest;
+        // The kernel takes one more than the limit before it drops.
+        let full = fullest.filter(|point| point.limit > 0 && point.queued >= point.limit);
+        if overflows == 0 && full.is_none() {
+            return Vec::new();
+        }
+        let message = if overflows > 0 {
+            format!(
+                "The accept queue overflowed: the kernel dropped {} to connect, and each cost its client a second or more before the first byte.",
+                counted(overflows, "attempt")
+            )
+        } else {
+            "The accept queue was full: the next client's attempt to connect would have been dropped."
+                .to_owned()
+        };
+        let mut facts = Vec::new();
+        if overflows > 0 {
+            facts.push(format!("ListenOverflows rose by {overflows}, ListenDrops by {drops}"));
+        }
+        if let Some(point) = fullest {
+            facts.push(format!("at most {} of {} queued, by samples", point.queued, point.limit));
+        }
+        if case.summary.queued.count > 0 {
+            facts.push("times in the queue leave out what a client lost before its handshake".to_owned());
+        }
+        let change = "Cure what holds the accept thread. A longer queue (back_log, net.core.somaxconn) turns dropped attempts into longer waits, \
+                      nothing else.";
+        let evidence = Evidence { facts, ..Evidence::default() };
+        let severity = if overflows > 0 { Severity::Critical } else { Severity::Warning };
+        vec![finding(FindingId::QueueOverflow, severity, message, evidence, Some(change.to_owned()))]
+    }
+}

@@ -1,0 +1,179 @@
+//! What several detectors need.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub(super) use super::super::client_address as client;
+use crate::model::{
+    Connection, Evidence, Finding, FindingId, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
+};
+
+/// Connections named as proof.
+const NAMED_MAX: usize = 5;
+/// Addresses told apart.
+const CLIENTS_MAX: usize = 4096;
+/// Addresses named in a sentence.
+const LISTED_MAX: usize = 6;
+
+/// Connections that show a finding: how many, and those that show it most.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proof {
+    pub count: u64,
+    pub sum: u64,
+    pub max: u64,
+    worst: Vec<(u64, u64)>,
+}
+
+impl Proof {
+    /// Takes a connection that shows it with this weight.
+    pub(super) fn add(&mut self, connection: &Connection, weight: u64) {
+        self.count += 1;
+        self.sum = self.sum.saturating_add(weight);
+        self.max = self.max.max(weight);
+        if let Some(known) = self.worst.iter().position(|&(_, conn)| conn == connection.conn) {
+            if self.worst.get(known).is_some_and(|&(known, _)| known >= weight) {
+                return;
+            }
+            self.worst.remove(known);
+        }
+        let at = self.worst.partition_point(|&(known, _)| known >= weight);
+        if at < NAMED_MAX {
+            self.worst.insert(at, (weight, connection.conn));
+            self.worst.truncate(NAMED_MAX);
+        }
+    }
+
+    pub(super) fn mean(&self) -> u64 {
+        self.sum.checked_div(self.count).unwrap_or(0)
+    }
+
+    pub(super) fn evidence(&self, facts: Vec<String>) -> Evidence {
+        let connections = self.worst.iter().map(|(_, conn)| *conn).collect();
+        Evidence { facts, count: self.count, connections, server: None, rule: None }
+    }
+}
+
+/// A finding about a rule or nothing in particular.
+pub(super) fn finding(
+    id: FindingId,
+    severity: Severity,
+    message: String,
+    evidence: Evidence,
+    change: Option<String>,
+) -> Finding {
+    Finding { id, severity, message, evidence, change }
+}
+
+/// Distinct clients with a text each, capped.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clients {
+    known: BTreeMap<IpAddr, String>,
+    pub more: bool,
+}
+
+impl Clients {
+    pub(super) fn add(&mut self, client: IpAddr, text: impl FnOnce() -> String) {
+        if self.known.contains_key(&client) {
+            return;
+        }
+        if self.known.len() >= CLIENTS_MAX {
+            self.more = true;
+            return;
+        }
+        self.known.insert(client, text());
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &String)> {
+        self.known.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// `10.77.0.1, 10.77.0.2 and 18 more`
+    pub(super) fn list(&self) -> String {
+        let named: Vec<String> = self.known.keys().take(LISTED_MAX).map(ToString::to_string).collect();
+        let rest = self.known.len().saturating_sub(named.len());
+        let many = if self.more { "many" } else { "" };
+        match rest {
+            0 => named.join(", "),
+            n if many.is_empty() => format!("{} and {n} more", named.join(", ")),
+            _ => format!("{} and {many} more", named.join(", ")),
+        }
+    }
+}
+
+/// Lookups of names inside the check.
+pub(super) fn in_check(connection: &Connection) -> impl Iterator<Item = &Lookup> {
+    connection
+        .lookups
+        .iter()
+        .filter(|lookup| lookup.thread == ThreadRole::Accept && lookup.kind != LookupKind::Ident)
+}
+
+/// `hosts.allow:2`
+pub(super) fn at(rule: &RuleRef) -> String {
+    let base = rule.file.rsplit('/').next().unwrap_or(&rule.file);
+    format!("{base}:{}", rule.line)
+}
+
+/// ``hosts.allow:2 `mysqld: .corp.example` ``
+pub(super) fn quoted(rule: &RuleRef) -> String {
+    match &rule.text {
+        Some(text) => format!("{} `{text}`", at(rule)),
+        None => at(rule),
+    }
+}
+
+/// `1 client`, `2 clients`
+pub(super) fn counted(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// `20 checks, 602 ms each in the mean, the longest 603 ms`
+pub(super) fn spread(proof: &Proof, noun: &str) -> String {
+    let (mean, max) = (Nanos(proof.mean()), Nanos(proof.max));
+    if proof.count == 1 {
+        return format!("1 {noun}, {max}");
+    }
+    format!("{}, {mean} each in the mean, the longest {max}", counted(proof.count, noun))
+}
+
+/// Addresses that are somebody's own to name: RFC 1918, RFC 6598, RFC 4193, link-local and loopback ones.
+pub(super) fn is_own(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
+}
+
+/// Name of an address's PTR record, RFC 1035 3.5 and RFC 3596 2.5.
+pub(super) fn ptr_name(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(ip) => {
+            let nibbles = ip.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            let labels: String = nibbles.map(|nibble| format!("{nibble:x}.")).collect();
+            labels + "ip6.arpa"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ptr_names_are_as_the_resolver_asks_for_them() {
+        assert_eq!(ptr_name("10.77.0.1".parse().unwrap()), "1.0.77.10.in-addr.arpa");
+        let v6 = ptr_name("2001:db8::1".parse().unwrap());
+        assert!(v6.starts_with("1.0.0.0.") && v6.ends_with("8.b.d.0.1.0.0.2.ip6.arpa"), "{v6}");
+    }
+}

@@ -1,0 +1,194 @@
+//! What every connection asked of its accept thread, in 64 bytes each, so that a million of them fit: arrivals and service times for
+//! what-if, the busiest stretch, waits over time, and who was queued behind whom.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Connection, KtimeNs};
+
+use super::what_if::{self, SCENARIOS};
+
+/// Connections kept; later ones are counted only.
+const JOBS_MAX: usize = 4 << 20;
+/// Accept threads told apart.
+const THREADS_MAX: usize = 64;
+/// Between two checks that follow each other at once no more than this passes: the hand-over and the next accept.
+const HANDOVER_MAX_NS: u64 = 5_000_000;
+
+/// One connection as its accept thread's work.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// Its number.
+    pub conn: u64,
+    /// When accept returned.
+    pub accepted: KtimeNs,
+    /// Time in the queue; NaN where it is not known.
+    pub queued_ns: f32,
+    /// The check.
+    pub wrapper_ns: f32,
+    /// DNS in it.
+    pub dns_ns: f32,
+    /// ESTABLISHED (else accept) to the first packet.
+    pub total_ns: f32,
+    /// The check's length in each of [`SCENARIOS`].
+    pub check_ns: [f32; SCENARIOS.len()],
+}
+
+impl Job {
+    /// ESTABLISHED, where it is known, else accept.
+    pub fn arrival(&self) -> KtimeNs {
+        if self.queued_ns.is_nan() {
+            return self.accepted;
+        }
+        KtimeNs(self.accepted.0.saturating_sub(whole(f64::from(self.queued_ns))))
+    }
+
+    /// The check's end.
+    pub fn check_end(&self) -> KtimeNs {
+        self.accepted.plus(whole(f64::from(self.wrapper_ns)))
+    }
+
+    /// Whether its time in the queue is known.
+    pub const fn queue_known(&self) -> bool {
+        !self.queued_ns.is_nan()
+    }
+}
+
+/// A duration as a whole number of nanoseconds; nothing for what is none.
+pub(super) fn whole(ns: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and NaN is 0")]
+    let ns = ns as u64;
+    ns
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seven digits of a duration are enough here")]
+pub(super) const fn float(ns: u64) -> f32 {
+    ns as f32
+}
+
+/// A stretch in which an accept thread did one check after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stretch {
+    /// First accept.
+    pub from: KtimeNs,
+    /// Last check's end.
+    pub to: KtimeNs,
+    /// Checks.
+    pub count: u64,
+    /// Time inside them.
+    pub checks_ns: u64,
+    /// DNS inside them.
+    pub dns_ns: u64,
+    /// The last connection of it.
+    pub last: u64,
+}
+
+impl Stretch {
+    /// How long.
+    pub const fn ns(&self) -> u64 {
+        self.to.since(self.from)
+    }
+}
+
+/// The work of each accept thread.
+#[derive(Debug, Default)]
+pub struct Load {
+    threads: BTreeMap<(u32, u32), Vec<Job>>,
+    kept: usize,
+    /// Connections that were not kept.
+    pub beyond: u64,
+    sorted: bool,
+}
+
+impl Load {
+    /// Takes a connection. Those of a unix socket are no work worth counting.
+    pub fn add(&mut self, connection: &Connection, accepted: KtimeNs) {
+        if connection.peer.as_deref() == Some("unix") {
+            return;
+        }
+        let key = (connection.pid, connection.tid);
+        let room =
+            self.kept < JOBS_MAX && (self.threads.len() < THREADS_MAX || self.threads.contains_key(&key));
+        if !room {
+            self.beyond += 1;
+            return;
+        }
+        self.kept += 1;
+        self.sorted = false;
+        self.threads.entry(key).or_default().push(Job {
+            conn: connection.conn,
+            accepted,
+            queued_ns: connection.queued_ns.map_or(f32::NAN, float),
+            wrapper_ns: float(connection.wrapper_ns),
+            dns_ns: float(connection.parts.dns_ns),
+            total_ns: connection.total_ns.map_or(f32::NAN, float),
+            check_ns: what_if::checks(connection),
+        });
+    }
+
+    /// Brings each thread's jobs into the order of their accepts; to be called before what follows.
+    pub fn sort(&mut self) {
+        if !self.sorted {
+            self.threads.values_mut().for_each(|jobs| jobs.sort_unstable_by_key(|job| job.accepted));
+            self.sorted = true;
+        }
+    }
+
+    /// The accept thread that checked longest: process, thread, its work.
+    pub fn busiest(&self) -> Option<(u32, u32, &[Job])> {
+        let checks = |jobs: &[Job]| jobs.iter().map(|job| f64::from(job.wrapper_ns)).sum::<f64>();
+        let (&(pid, tid), jobs) =
+            self.threads.iter().max_by(|(_, a), (_, b)| checks(a).total_cmp(&checks(b)))?;
+        Some((pid, tid, jobs))
+    }
+
+    /// All jobs, thread after thread.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.threads.values().flatten()
+    }
+
+    /// Number of accept threads.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+}
+
+/// What an accept thread needs between a check's end and its next accept, where that follows at once: the median; `None` where none did.
+pub fn handover_ns(jobs: &[Job]) -> Option<f64> {
+    let mut gaps: Vec<u64> = jobs
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [job, next] => Some(next.accepted.since(job.check_end())),
+            _ => None,
+        })
+        .filter(|&gap| gap > 0 && gap <= HANDOVER_MAX_NS)
+        .collect();
+    let middle = gaps.len() / 2;
+    if gaps.is_empty() {
+        return None;
+    }
+    let (_, median, _) = gaps.select_nth_unstable(middle);
+    Some(f64::from(float(*median)))
+}
+
+/// The longest stretch of checks back to back.
+pub fn longest_stretch(jobs: &[Job]) -> Stretch {
+    let mut longest = Stretch::default();
+    let mut current = Stretch::default();
+    for job in jobs {
+        let check = whole(f64::from(job.wrapper_ns));
+        // Between two checks lie the hand-over and an accept: some percent of a long check, little in any case.
+        let pause = (check / 20).clamp(200_000, 10_000_000);
+        if current.count == 0 || job.accepted.since(current.to) > pause {
+            current = Stretch { from: job.accepted, to: job.accepted, ..Stretch::default() };
+        }
+        current.to = current.to.max(job.check_end());
+        current.count += 1;
+        current.checks_ns = current.checks_ns.saturating_add(check);
+        current.dns_ns = current.dns_ns.saturating_add(whole(f64::from(job.dns_ns)));
+        current.last = job.conn;
+        if current.ns() > longest.ns() {
+            longest = current;
+        }
+    }
+    longest
+}

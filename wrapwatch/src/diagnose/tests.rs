@@ -1,0 +1,193 @@
+//! The verdict blames what the clients waited for and acquits what they did not.
+
+use wrapwatch_common::records::{Class, OP_READ, OP_WRITE};
+
+use super::{Counts, SummaryBuilder, waiting};
+use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, refuse, resolve};
+use crate::correlate::tests::sim::{GREETING, MS, Rec, SEC, Sim, TGID, TOO_MANY, Thread};
+use crate::correlate::tests::{self as lab};
+use crate::model::{KtimeNs, Summary};
+
+fn thread() -> Thread {
+    Thread { tid: TGID, conn: 0, t: 10 * SEC }
+}
+
+fn summed(records: &[Rec]) -> Summary {
+    summed_with(records, |_| {})
+}
+
+fn summed_with(records: &[Rec], prepare: impl FnOnce(&mut crate::correlate::Correlator)) -> Summary {
+    let mut correlator = lab::correlator();
+    prepare(&mut correlator);
+    let mut summary = SummaryBuilder::new();
+    for told in lab::run_with(&mut correlator, records) {
+        let parts = waiting(&told);
+        assert_eq!(parts.explained() + parts.unexplained(), parts.total_ns);
+        summary.add(&told);
+    }
+    summary.note_still_queued(correlator.still_queued());
+    let summary = summary.build(Counts::default());
+    let waiting = summary.waiting;
+    assert_eq!(waiting.explained() + waiting.unexplained(), waiting.total_ns);
+    summary
+}
+
+/// 20 clients at once; each check takes `script`.
+fn at_once(mut script: impl FnMut(&mut Sim, &mut Thread, u64)) -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    let start = th.t;
+    for n in 1..=20 {
+        arrive(&mut sim, &mut th, n, start + n * 10_000);
+        script(&mut sim, &mut th, n);
+        admit(&mut sim, &mut th, GREETING);
+    }
+    sim.records()
+}
+
+#[test]
+fn a_slow_nameserver_is_blamed_for_those_in_the_queue_too() {
+    let summary = summed(&at_once(|sim, th, n| resolve(sim, th, n, false, 300 * MS)));
+    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, DNS server 10.77.53.1 all of it.");
+    let [thread] = summary.accept_threads.as_slice() else { panic!("{:?}", summary.accept_threads) };
+    assert_eq!((thread.connections, thread.busy_ns / (100 * MS)), (20, 120));
+    assert!(thread.utilisation > 0.999 && (1.6..1.67).contains(&thread.ceiling_per_s.unwrap()), "{thread:?}");
+    // A staircase in steps of 600 ms: the mean client waits ten and a half.
+    let server = &summary.nameservers[0];
+    assert_eq!((server.explained_ns / (600 * MS), server.blamed_ns / (600 * MS)), (210, 20));
+    assert!(
+        summary.dns_share.unwrap() > 0.99 && summary.wrapper_share.unwrap() >= summary.dns_share.unwrap()
+    );
+}
+
+#[test]
+fn the_dead_server_is_told_from_the_one_that_answers() {
+    let summary = summed(&dead_first_server());
+    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, DNS server 10.77.53.1 all of it.");
+    let by: Vec<_> =
+        summary.nameservers.iter().map(|s| (s.server.as_str(), s.timeouts, s.answered)).collect();
+    assert_eq!(by, [("10.77.53.1:53", 4, 2), ("10.77.53.2:53", 0, 4)]);
+}
+
+#[test]
+fn a_stopped_server_is_not_the_wrappers_fault() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    let start = th.t;
+    arrive(&mut sim, &mut th, 1, start);
+    resolve(&mut sim, &mut th, 1, false, 200_000);
+    admit(&mut sim, &mut th, GREETING);
+    // Stopped in poll for five seconds, while 20 clients come.
+    th.t += 5 * SEC;
+    for n in 2..=21 {
+        arrive(&mut sim, &mut th, n, start + n * 100 * MS);
+        resolve(&mut sim, &mut th, n, false, 200_000);
+        admit(&mut sim, &mut th, GREETING);
+    }
+    let summary = summed(&sim.records());
+    assert!(summary.wrapper_share.unwrap() < 0.005, "{}", summary.verdict);
+    assert!(
+        summary.verdict.starts_with("Wrappers explain 0.1 %: look elsewhere; for 99 % of the wait"),
+        "{}",
+        summary.verdict
+    );
+    assert!(summary.verdict.contains("in no check (stopped, short of CPU, or busy)"), "{}", summary.verdict);
+}
+
+#[test]
+fn a_stop_inside_a_check_is_not_the_nameservers_fault() {
+    let records = at_once(|sim, th, n| resolve(sim, th, n, false, if n == 3 { 5 * SEC } else { 200_000 }));
+    let blamed = summed(&records);
+    assert!(blamed.dns_share.unwrap() > 0.9, "nothing else is known: {}", blamed.verdict);
+    let summary = summed_with(&records, |correlator| {
+        // Twice: in the wait for the PTR, and in that for the A.
+        correlator.note_stopped(TGID, KtimeNs(10 * SEC + 50 * MS), KtimeNs(14 * SEC + 990 * MS));
+        correlator.note_stopped(TGID, KtimeNs(15 * SEC + 50 * MS), KtimeNs(19 * SEC + 990 * MS));
+    });
+    assert!(summary.wrapper_share.unwrap() < 0.1, "{}", summary.verdict);
+    assert!(summary.verdict.contains("off the CPU"), "{}", summary.verdict);
+}
+
+#[test]
+fn a_slow_disk_is_files_and_not_dns() {
+    let summary = summed(&at_once(|sim, th, n| {
+        sim.io(th, 33, Class::File, OP_READ, 100, 200 * MS);
+        resolve(sim, th, n, false, 200_000);
+    }));
+    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, reading files all of it.");
+}
+
+#[test]
+fn a_frozen_syslog_is_named() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    sim.connect_unix(&mut th, 12, "/dev/log", 0, 1_000);
+    arrive(&mut sim, &mut th, 1, 10 * SEC);
+    sim.connect_unix(&mut th, 12, "/dev/log", 0, 1_000);
+    sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 8 * SEC);
+    refuse(&mut sim, &mut th);
+    let summary = summed(&sim.records());
+    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, syslog all of it.");
+}
+
+#[test]
+fn max_connections_is_the_servers_own_doing() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=5 {
+        let now = th.t;
+        arrive(&mut sim, &mut th, n, now);
+        admit(&mut sim, &mut th, if n > 2 { TOO_MANY } else { GREETING });
+        th.t += SEC;
+    }
+    let summary = summed(&sim.records());
+    assert!(summary.verdict.starts_with("Nobody waited long: half of the clients 0."), "{}", summary.verdict);
+    let own = "The server itself turned away 3 of 5 connections with error 1040 (too many connections).";
+    assert!(summary.verdict.ends_with(own), "{}", summary.verdict);
+    assert_eq!(summary.errors, [(1040, 3)]);
+}
+
+#[test]
+fn the_servers_own_lookups_are_not_the_wrappers() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    arrive(&mut sim, &mut th, 1, 10 * SEC);
+    sim.close(&mut th, 33, Class::File);
+    sim.check(&mut th, 1, 1, 1);
+    let mut own = Thread { tid: 1001, conn: 1, t: th.t };
+    sim.peer(&mut own, 101, 0);
+    resolve(&mut sim, &mut own, 1, false, 2 * SEC);
+    sim.first_packet(&mut own, 101, GREETING);
+    let summary = summed(&sim.records());
+    assert!(summary.verdict.starts_with("Wrappers explain under 0.1 %: look elsewhere; for 99 % of the wait mysqld looked clients up itself"), "{}", summary.verdict);
+}
+
+#[test]
+fn nothing_accepted_is_said_to_be_so() {
+    assert_eq!(summed(&[]).verdict, "No connection was accepted.");
+    let mut sim = Sim::default();
+    for n in 1..=3 {
+        sim.established(10 * SEC + n, n, format!("10.77.0.{n}:4000").parse().unwrap());
+    }
+    let summary = summed(&sim.records());
+    assert_eq!(
+        summary.verdict,
+        "No connection was accepted, and 3 clients are waiting: the server does not take them."
+    );
+}
+
+#[test]
+fn memory_does_not_grow_with_names() {
+    let mut summary = SummaryBuilder::new();
+    let mut told = lab::run_with(&mut lab::correlator(), &dead_first_server()).remove(0);
+    for n in 0..1_000_u16 {
+        told.error_code = Some(n);
+        for query in told.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
+            query.server = format!("10.0.{}.{}:53", n / 250, n % 250);
+        }
+        summary.add(&told);
+    }
+    let summary = summary.build(Counts::default());
+    assert!(summary.nameservers.len() <= 65 && summary.errors.len() <= 64);
+    assert_eq!(summary.nameservers.iter().map(|server| server.queries).sum::<u64>(), 2_000);
+}

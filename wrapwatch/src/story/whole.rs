@@ -1,0 +1,73 @@
+//! A trace told to its end, and what it comes to: for everything that wants a [`Report`].
+
+use std::io::Read;
+
+use super::{Options, Progress, Story, ktime};
+use crate::diagnose::{Diagnosis, Report};
+use crate::model::{ClockPair, Line};
+use crate::story::{Facts, Filter};
+use crate::trace::ReadError;
+
+/// How many connections lie between two calls of `progress`.
+const PROGRESS_EVERY: u64 = 1024;
+
+/// A trace told to its end.
+#[derive(Debug)]
+pub struct Whole {
+    /// What it comes to.
+    pub report: Report,
+    /// What drawing needs besides: the accept threads' work.
+    pub diagnosis: Diagnosis,
+    /// What the trace says besides its connections.
+    pub facts: Facts,
+    /// Both clocks at its end.
+    pub clock: ClockPair,
+    /// How much there was.
+    pub progress: Progress,
+}
+
+/// What to make of it.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Which connections.
+    pub filter: Filter,
+    /// How many of the slowest connections to keep.
+    pub slowest: usize,
+    /// The file's name, for the report.
+    pub file_name: &'a str,
+}
+
+impl Whole {
+    /// Tells the trace that `source` holds; `progress` is called now and then.
+    pub fn read(
+        source: impl Read,
+        wanted: &Wanted<'_>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Self, ReadError> {
+        let filter = wanted.filter.clone();
+        // What-if needs everybody; a time is a trace of its own.
+        let everybody = Filter { since: None, until: None, ..filter.clone() }.is_empty();
+        let mut story = Story::new(source, Options { filter, stalls: false, ..Options::default() });
+        let mut diagnosis = Diagnosis::new(wanted.slowest);
+        let mut summary = None;
+        let mut count = 0_u64;
+        while let Some(line) = story.next_line()? {
+            match line {
+                Line::Connection(connection) => {
+                    let accepted = ktime(&story.clock(), connection.accepted);
+                    diagnosis.add(connection, accepted, story.facts());
+                    count += 1;
+                    if count.is_multiple_of(PROGRESS_EVERY) {
+                        progress(story.progress());
+                    }
+                }
+                Line::Summary(told) => summary = Some(*told),
+                _ => {}
+            }
+        }
+        let summary = summary.unwrap_or_else(|| story.summary());
+        let report = diagnosis.finish(story.facts(), summary, wanted.file_name, everybody);
+        let (clock, progress) = (story.clock(), story.progress());
+        Ok(Self { report, diagnosis, facts: story.into_facts(), clock, progress })
+    }
+}

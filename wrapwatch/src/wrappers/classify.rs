@@ -1,0 +1,255 @@
+//! What a word of a client list is, looked at without any client: whether it can force a lookup, whether it can match at all, and what
+//! somebody who wrote it probably meant.
+
+use std::net::Ipv4Addr;
+
+use super::inet;
+use super::options::lossy;
+use super::pattern::is_not_address;
+use super::table::{is_except, split_at, words};
+
+/// What a word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// ALL, or a lone star.
+    All,
+    /// Decided by the address alone: address, prefix, suffix, net.
+    Address,
+    /// An IPv6 address in brackets without a mask: decided by the address only where it matches.
+    BareV6,
+    /// `*` or `?` among digits and dots: decided by the address only where it matches.
+    AddressGlob,
+    /// Decided by the name: a name, `.domain`, a wildcard, KNOWN, LOCAL.
+    Name,
+    /// UNKNOWN or PARANOID: matches because a lookup failed.
+    Failure,
+    /// `@netgroup`.
+    Netgroup,
+    /// `/file`.
+    File,
+}
+
+impl Kind {
+    /// Whether it can force a lookup.
+    pub const fn may_look_up(self) -> bool {
+        !matches!(self, Self::All | Self::Address)
+    }
+
+    /// Whether whom it matches depends on names.
+    pub const fn is_by_name(self) -> bool {
+        matches!(self, Self::Name | Self::Failure | Self::Netgroup)
+    }
+}
+
+/// A word of a client list and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientWord<'a> {
+    /// The word.
+    pub word: &'a [u8],
+    /// Its part before the @, asked for by ident.
+    pub user: Option<&'a [u8]>,
+    /// Its host part.
+    pub host: &'a [u8],
+    /// What the host part is.
+    pub kind: Kind,
+    /// How many EXCEPTs stand before it.
+    pub depth: u32,
+}
+
+/// The words of a client list.
+pub fn client_words(list: &[u8]) -> impl Iterator<Item = ClientWord<'_>> {
+    let mut depth = 0;
+    words(list).filter_map(move |word| {
+        if is_except(word) {
+            depth += 1;
+            return None;
+        }
+        let at = word.get(1..).and_then(|rest| split_at(rest, b'@'));
+        let (user, host) = match at {
+            Some(at) => (word.get(..=at), word.get(at + 2..).unwrap_or_default()),
+            None => (None, word),
+        };
+        Some(ClientWord { word, user, host, kind: kind(host), depth })
+    })
+}
+
+/// What a host pattern is.
+pub fn kind(host: &[u8]) -> Kind {
+    let is = |name: &[u8]| host.eq_ignore_ascii_case(name);
+    match host {
+        [b'@', ..] => Kind::Netgroup,
+        [b'/', ..] => Kind::File,
+        _ if is(b"ALL") || is(b"*") => Kind::All,
+        _ if is(b"UNKNOWN") || is(b"PARANOID") => Kind::Failure,
+        _ if is(b"KNOWN") || is(b"LOCAL") => Kind::Name,
+        _ if split_at(host, b'/').is_some() || !is_not_address(host) => Kind::Address,
+        [b'[', .., b']'] => Kind::BareV6,
+        _ if host.iter().all(|byte| b"0123456789.*?".contains(byte)) => Kind::AddressGlob,
+        _ => Kind::Name,
+    }
+}
+
+/// A pattern that can never match, why, and what was probably meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hopeless {
+    /// Why.
+    pub why: &'static str,
+    /// What to write.
+    pub instead: Option<String>,
+}
+
+/// Whether a host pattern can match no client at all.
+pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
+    if matches!(host, [b'@' | b'/', ..]) {
+        return None;
+    }
+    if host.is_empty() {
+        return Some(Hopeless { why: "there is nothing to match behind the @", instead: None });
+    }
+    if let Some(at) = split_at(host, b'/') {
+        let (net, mask) = host.split_at(at);
+        return hopeless_net(net, mask.get(1..).unwrap_or_default());
+    }
+    if is_not_address(host) {
+        return match host {
+            [b'[', inner @ .., b']'] => hopeless_v6(inner),
+            [b'[', ..] | [.., b']'] => Some(Hopeless { why: "a bracket is missing", instead: None }),
+            _ => None,
+        };
+    }
+    let text = lossy(host);
+    if host.starts_with(b".") || text.parse::<Ipv4Addr>().is_ok() {
+        return None;
+    }
+    let octets =
+        |text: &str| text.split('.').all(|part| part.parse::<u8>().is_ok_and(|n| n.to_string() == part));
+    if let Some(prefix) = text.strip_suffix('.') {
+        let fine = octets(prefix) && prefix.matches('.').count() < 3;
+        return (!fine).then_some(Hopeless { why: "no address begins like this", instead: None });
+    }
+    let prefix = octets(&text) && text.matches('.').count() < 3;
+    Some(Hopeless {
+        why: "addresses are compared as text, and this is not a whole one",
+        instead: if prefix {
+            Some(format!("{text}."))
+        } else {
+            inet::inet_aton(host, true).map(|v4| v4.to_string())
+        },
+    })
+}
+
+fn hopeless_net(net: &[u8], mask: &[u8]) -> Option<Hopeless> {
+    if let [b'[', inner @ .., b']'] = net {
+        let bits = inet::strtol_int(mask);
+        if !(0..=128).contains(&bits) {
+            return Some(Hopeless { why: "a prefix has 0 to 128 bits", instead: None });
+        }
+        return hopeless_v6(inner);
+    }
+    let Some(base) = inet::dot_quad(net) else {
+        let why = "in front of a slash stands an IPv4 address or an IPv6 one in brackets";
+        return Some(Hopeless { why, instead: None });
+    };
+    let address = Ipv4Addr::from_bits(base);
+    let Some(bits) = inet::dot_quad(mask).or_else(|| inet::cidr_mask(mask)) else {
+        return Some(match mask {
+            b"255.255.255.255" => {
+                Hopeless { why: "libwrap takes this mask for an error", instead: Some(address.to_string()) }
+            }
+            b"0" => Hopeless { why: "libwrap takes /0 for an error", instead: Some("ALL".to_owned()) },
+            _ => Hopeless { why: "the mask is neither 1 to 32 bits nor four numbers", instead: None },
+        });
+    };
+    let instead = format!("{}/{}", Ipv4Addr::from_bits(base & bits), lossy(mask));
+    (base & !bits != 0)
+        .then_some(Hopeless { why: "the net has bits outside its mask", instead: Some(instead) })
+}
+
+fn hopeless_v6(inner: &[u8]) -> Option<Hopeless> {
+    let Some(address) = inet::numeric_v6(inner, &|_| true) else {
+        let v4 = inet::inet_aton(inner, true).map(|v4| v4.to_string());
+        return Some(Hopeless { why: "in brackets stands an IPv6 address", instead: v4 });
+    };
+    address
+        .to_ipv4_mapped()
+        .map(|v4| Hopeless { why: "libwrap takes v4-mapped clients for IPv4", instead: Some(v4.to_string()) })
+}
+
+/// A word with the same meaning that never forces a lookup; none where there is none or the word never does.
+pub fn without_lookup(host: &[u8]) -> Option<String> {
+    match kind(host) {
+        Kind::BareV6 if hopeless(host).is_none() => Some(format!("{}/128", lossy(host))),
+        Kind::AddressGlob => {
+            let prefix = lossy(host.strip_suffix(b"*")?);
+            let fine = prefix.ends_with('.')
+                && hopeless(prefix.as_bytes()).is_none()
+                && !prefix.contains(['*', '?']);
+            fine.then_some(prefix)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_apart() {
+        for (word, expected) in [
+            ("ALL", Kind::All),
+            ("10.0.2.", Kind::Address),
+            (".14", Kind::Address),
+            ("[::]/0", Kind::Address),
+            ("x/y", Kind::Address),
+            ("[::1]", Kind::BareV6),
+            ("10.0.*", Kind::AddressGlob),
+            ("*", Kind::All),
+            ("db*", Kind::Name),
+            ("LOCAL", Kind::Name),
+            ("unknown", Kind::Failure),
+            ("@x", Kind::Netgroup),
+            ("/x", Kind::File),
+        ] {
+            assert_eq!(kind(word.as_bytes()), expected, "{word}");
+        }
+        let list: Vec<_> =
+            client_words(b"bob@10. EXCEPT @x, a@/f").map(|w| (w.user.is_some(), w.kind, w.depth)).collect();
+        assert_eq!(list, [(true, Kind::Address, 0), (false, Kind::Netgroup, 1), (true, Kind::File, 1)]);
+    }
+
+    #[test]
+    fn hopeless_patterns_say_what_was_meant() {
+        let instead =
+            |word: &str| hopeless(word.as_bytes()).map(|hopeless| hopeless.instead.unwrap_or_default());
+        for (word, expected) in [
+            ("10.0.0.5/24", "10.0.0.0/24"),
+            ("10.0.0.5/255.255.255.0", "10.0.0.0/255.255.255.0"),
+            ("10.0.0.5/255.255.255.255", "10.0.0.5"),
+            ("0.0.0.0/0", "ALL"),
+            ("10.0.2", "10.0.2."),
+            ("010.0.0.1", "8.0.0.1"),
+            ("[10.0.0.1]", "10.0.0.1"),
+            ("[::ffff:10.0.0.1]", "10.0.0.1"),
+            ("10.0.0.0/33", ""),
+            ("300.", ""),
+            ("[::1", ""),
+            (".example.com/24", ""),
+        ] {
+            assert_eq!(instead(word).as_deref(), Some(expected), "{word}");
+        }
+        for fine in ["10.0.0.0/24", "10.", "10.0.0.1", "[::1]", "[::]/0", ".1", "db1", "ALL", "10.0.0.1/32"] {
+            assert_eq!(instead(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn some_words_can_be_written_without_a_lookup() {
+        let other = |word: &str| without_lookup(word.as_bytes());
+        assert_eq!(other("192.168.*").as_deref(), Some("192.168."));
+        assert_eq!(other("[::1]").as_deref(), Some("[::1]/128"));
+        for none in ["10.0.2*", "*", "*.*", "10.0.2.1?", "10.0.0.0.*", ".example.com", "10."] {
+            assert_eq!(other(none), None, "{none}");
+        }
+    }
+}

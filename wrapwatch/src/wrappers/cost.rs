@@ -1,0 +1,241 @@
+//! What lookups can cost: glibc's waiting, from the resolver's settings and the state its nameservers might be in.
+//!
+//! Sources: `send_dg`, `__res_context_send` (res_send.c) and `__res_context_search` (res_query.c) of glibc 2.36; checked against the
+//! real glibc with nameservers that keep silent.
+
+use super::nsswitch::{Service, Status};
+use super::resolv_conf::ResolvConf;
+
+/// A second in nanoseconds.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// `rfc931_timeout` in Debian's libwrap.
+pub const IDENT_TIMEOUT_NS: u64 = 10 * SECOND_NS;
+
+/// What a nameserver does with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Nameserver {
+    /// It answers at once.
+    Answers,
+    /// Nothing comes back.
+    Silent,
+    /// An ICMP error comes back.
+    Refuses,
+}
+
+/// A lookup's cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long it waits; none where the settings set no bound (TCP).
+    pub ns: Option<u64>,
+    /// Whether a nameserver answered in the end.
+    pub answered: bool,
+}
+
+/// How long glibc waits for each nameserver, the same in every round.
+pub fn waits_ns(conf: &ResolvConf) -> Vec<u64> {
+    let servers = i64::try_from(conf.nameservers.len()).unwrap_or(1).max(1);
+    (0..servers)
+        .map(|index| {
+            let mut seconds = i64::from(conf.timeout_s) << index;
+            if index > 0 {
+                seconds /= servers;
+            }
+            u64::try_from(seconds.max(1)).unwrap_or(1).saturating_mul(SECOND_NS)
+        })
+        .collect()
+}
+
+/// One question (a name as it is sent) to the nameservers in these states, until one answers. With `rotate` the worst start counts.
+pub fn question(conf: &ResolvConf, states: &[Nameserver]) -> Waiting {
+    let waits = waits_ns(conf);
+    let count = waits.len();
+    let starts = if conf.rotate { count } else { 1 };
+    let one = |start: usize| {
+        let mut ns = 0u64;
+        for _ in 0..conf.attempts.max(0) {
+            for shift in 0..count {
+                let index = (start + shift) % count;
+                match states.get(index).copied().unwrap_or(Nameserver::Silent) {
+                    Nameserver::Answers => return Waiting { ns: Some(ns), answered: true },
+                    // A TCP connection to nowhere waits as long as the kernel likes.
+                    Nameserver::Silent if conf.use_vc => return Waiting { ns: None, answered: false },
+                    Nameserver::Silent => ns = ns.saturating_add(waits.get(index).copied().unwrap_or(0)),
+                    Nameserver::Refuses => {}
+                }
+            }
+        }
+        Waiting { ns: Some(ns), answered: false }
+    };
+    // No bound is more than any.
+    (0..starts).map(one).max_by_key(|waiting| waiting.ns.map_or(u64::MAX, |ns| ns)).unwrap_or(one(0))
+}
+
+/// How many names one forward lookup asks for before it gives up, when nobody answers: the name itself and at most one with a domain of
+/// the search list, for glibc leaves the list at the first time-out.
+pub fn names_tried(conf: &ResolvConf, own_domain: Option<&str>, name: &str) -> u32 {
+    if name.ends_with('.') {
+        return 1;
+    }
+    let own = own_domain.filter(|domain| !domain.is_empty());
+    let first = conf.search.as_ref().map_or(own, |list| list.first().map(String::as_str));
+    let dots = u32::try_from(name.matches('.').count()).unwrap_or(u32::MAX);
+    match first {
+        None => 1,
+        // The root as a domain is the name itself again; tried first, it is not repeated.
+        Some(".") if dots < conf.ndots => 1,
+        Some(_) => 2,
+    }
+}
+
+/// Which lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// An address's name.
+    Reverse,
+    /// A name's addresses.
+    Forward {
+        /// The name.
+        name: &'a str,
+        /// AAAA instead of A.
+        ipv6: bool,
+    },
+}
+
+/// Everything that decides what a lookup costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolver<'a> {
+    /// resolv.conf.
+    pub conf: &'a ResolvConf,
+    /// nsswitch.conf's hosts line.
+    pub services: &'a [Service],
+    /// Domain of the host's own name, for a resolv.conf without search list.
+    pub own_domain: Option<&'a str>,
+}
+
+impl Resolver<'_> {
+    /// A lookup of something that /etc/hosts has (`in_files`) or has not, with the nameservers in these states. Services other than
+    /// `files` and `dns` are taken to know nothing at once; see [`Resolver::others`].
+    pub fn lookup(&self, wanted: Wanted<'_>, in_files: bool, states: &[Nameserver]) -> Waiting {
+        let mut total = Some(0u64);
+        for service in self.services {
+            let status = match service.name.as_str() {
+                "files" if in_files => Status::Success,
+                "files" => Status::NotFound,
+                "dns" => {
+                    let waiting = self.dns(wanted, states);
+                    total = total.zip(waiting.ns).map(|(a, b)| a.saturating_add(b));
+                    match (waiting.answered, wanted) {
+                        (true, _) => Status::Success,
+                        // nss_dns calls an address without an answer not found, a name without one unavailable.
+                        (false, Wanted::Reverse) => Status::NotFound,
+                        (false, Wanted::Forward { .. }) => Status::Unavail,
+                    }
+                }
+                _ => Status::Unavail,
+            };
+            if service.stops_at(status) {
+                return Waiting { ns: total, answered: status == Status::Success };
+            }
+        }
+        Waiting { ns: total, answered: false }
+    }
+
+    fn dns(&self, wanted: Wanted<'_>, states: &[Nameserver]) -> Waiting {
+        let once = question(self.conf, states);
+        match wanted {
+            Wanted::Reverse => once,
+            Wanted::Forward { ipv6: true, .. } if self.conf.no_aaaa => {
+                Waiting { ns: Some(0), answered: false }
+            }
+            Wanted::Forward { .. } if once.answered => once,
+            Wanted::Forward { name, .. } => {
+                let times = u64::from(names_tried(self.conf, self.own_domain, name));
+                Waiting { ns: once.ns.map(|ns| ns.saturating_mul(times)), ..once }
+            }
+        }
+    }
+
+    /// Whether lookups can reach a nameserver by resolv.conf at all.
+    pub fn asks_dns(&self) -> bool {
+        self.services.iter().any(|service| service.name == "dns")
+    }
+
+    /// Services whose own time-outs are not resolv.conf's: `resolve` (systemd-resolved), `mdns…`, `sss`, …
+    pub fn others(&self) -> impl Iterator<Item = &str> {
+        let quick = ["files", "dns", "myhostname", "mymachines"];
+        self.services.iter().map(|service| service.name.as_str()).filter(move |name| !quick.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nsswitch;
+    use super::*;
+
+    fn conf(text: &str) -> ResolvConf {
+        ResolvConf::parse(text.as_bytes())
+    }
+
+    fn servers(count: usize) -> String {
+        ["nameserver 10.0.0.1\n", "nameserver 10.0.0.2\n", "nameserver 10.0.0.3\n"][..count].concat()
+    }
+
+    fn seconds(waiting: Waiting) -> Option<u64> {
+        waiting.ns.map(|ns| ns / SECOND_NS)
+    }
+
+    #[test]
+    fn dead_servers_cost_what_was_measured() {
+        use Nameserver::{Answers, Refuses, Silent};
+        let dead = [Silent; 3];
+        for (count, expected) in [(1, 10), (2, 20), (3, 28)] {
+            assert_eq!(seconds(question(&conf(&servers(count)), &dead)), Some(expected));
+        }
+        assert_eq!(seconds(question(&conf(&servers(2)), &[Silent, Answers])), Some(5));
+        assert_eq!(seconds(question(&conf(&servers(2)), &[Refuses, Answers])), Some(0));
+        let short = conf(&(servers(3) + "options timeout:1 attempts:1\n"));
+        assert_eq!(seconds(question(&short, &dead)), Some(3));
+        let none = conf(&(servers(1) + "options attempts:0\n"));
+        assert_eq!(question(&none, &[Answers]), Waiting { ns: Some(0), answered: false });
+        let tcp = conf(&(servers(1) + "options use-vc\n"));
+        assert_eq!(seconds(question(&tcp, &dead)), None);
+        let rotate = conf(&(servers(2) + "options timeout:3 attempts:1 rotate\n"));
+        assert_eq!(seconds(question(&rotate, &[Answers, Silent])), Some(3));
+    }
+
+    #[test]
+    fn a_search_list_doubles_a_forward_lookup() {
+        let services = nsswitch::hosts(b"");
+        let cost = |text: &str, domain: Option<&str>, name: &str| {
+            let conf = conf(text);
+            let resolver = Resolver { conf: &conf, services: &services, own_domain: domain };
+            seconds(resolver.lookup(Wanted::Forward { name, ipv6: false }, false, &[Nameserver::Silent]))
+        };
+        assert_eq!(cost("nameserver 10.0.0.1\n", None, "db1.example.com"), Some(10));
+        assert_eq!(cost("nameserver 10.0.0.1\n", Some("corp.test"), "db1.example.com"), Some(20));
+        assert_eq!(cost("search a.test b.test\n", None, "db1.example.com"), Some(20));
+        assert_eq!(cost("search .\n", None, "db1.example.com"), Some(20));
+        assert_eq!(cost("search . b.test\noptions ndots:5\n", None, "db1.example.com"), Some(10));
+        assert_eq!(cost("search a.test .\noptions ndots:5\n", None, "db1"), Some(20));
+    }
+
+    #[test]
+    fn services_are_asked_in_order_until_one_stops() {
+        let conf = conf("nameserver 10.0.0.1\n");
+        let cost = |line: &str, wanted, in_files| {
+            let services = nsswitch::hosts(line.as_bytes());
+            let resolver = Resolver { conf: &conf, services: &services, own_domain: None };
+            let waiting = resolver.lookup(wanted, in_files, &[Nameserver::Silent]);
+            (seconds(waiting), waiting.answered)
+        };
+        let forward = Wanted::Forward { name: "a.b", ipv6: false };
+        assert_eq!(cost("hosts: files dns", Wanted::Reverse, true), (Some(0), true));
+        assert_eq!(cost("hosts: dns files", Wanted::Reverse, true), (Some(10), true));
+        assert_eq!(cost("hosts: dns [!UNAVAIL=return] files", Wanted::Reverse, true), (Some(10), false));
+        assert_eq!(cost("hosts: dns [!UNAVAIL=return] files", forward, true), (Some(10), true));
+        assert_eq!(cost("hosts: files [NOTFOUND=return] dns", forward, false), (Some(0), false));
+        assert_eq!(cost("hosts: dns dns", forward, false), (Some(20), false));
+        assert_eq!(cost("hosts: files", forward, false), (Some(0), false));
+    }
+}

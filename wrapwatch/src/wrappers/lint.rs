@@ -1,0 +1,397 @@
+//! What `wrapwatch lint` finds: for each client the verdict, the rules behind it and what they cost, and every problem in the files.
+//!
+//! No name is looked up. A client's name is what /etc/hosts or the caller says; where neither does, the verdict is that for a client
+//! with a name no rule has, and the names that would change it are listed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::classify::{Kind, client_words};
+use super::cost::{IDENT_TIMEOUT_NS, Nameserver, Resolver, Wanted};
+use super::environment::{Addresses, Environment, FileText};
+use super::evaluate::{Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, evaluate};
+use super::hosts_file::HostsFile;
+use super::nsswitch::Service;
+use super::options::lossy;
+use super::problems::{self, Problem, Scene};
+use super::request::{Endpoint, Request};
+use super::resolv_conf::ResolvConf;
+use super::table::TableKind;
+use crate::model::{How, RuleRef};
+
+/// A name that is surely in no rule, for a client whose name nobody knows.
+const UNLISTED: &str = "name-in-no-rule.invalid";
+
+/// A client to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// The name DNS gives it, where the caller knows.
+    pub name: Option<String>,
+}
+
+/// Everything the answer depends on.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The tables.
+    pub tables: &'a Tables,
+    /// Their texts.
+    pub texts: [&'a [u8]; 2],
+    /// Paths of hosts.allow and hosts.deny.
+    pub paths: [&'a str; 2],
+    /// Files that rules name, by path.
+    pub files: &'a BTreeMap<String, FileText>,
+    /// Daemon's name.
+    pub daemon: &'a str,
+    /// Server's end of the connections.
+    pub server: Endpoint,
+    /// resolv.conf.
+    pub conf: &'a ResolvConf,
+    /// Its path.
+    pub resolv_path: &'a str,
+    /// nsswitch.conf's hosts line.
+    pub services: &'a [Service],
+    /// Its path.
+    pub nsswitch_path: &'a str,
+    /// /etc/hosts.
+    pub hosts: &'a HostsFile,
+    /// Its path.
+    pub hosts_path: &'a str,
+    /// Domain of the host's own name.
+    pub own_domain: Option<&'a str>,
+    /// The clients.
+    pub clients: &'a [Client],
+}
+
+/// Where a client's name is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NameSource {
+    /// /etc/hosts.
+    Hosts,
+    /// The command line.
+    Given,
+}
+
+/// The verdict in another world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Otherwise {
+    /// The world: the reverse lookup fails (`dns_fails`), its name does not lead back (`mismatch`), or the pattern the client's name
+    /// would have to match.
+    pub when: String,
+    /// The verdict there.
+    pub verdict: Verdict,
+    /// Its rule.
+    pub verdict_rule: Option<RuleRef>,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientReport {
+    /// Its address.
+    pub client: String,
+    /// Its name; null where it is not known without asking DNS.
+    pub name: Option<String>,
+    /// Where that is from.
+    pub name_from: Option<NameSource>,
+    /// The verdict while DNS works.
+    pub verdict: Verdict,
+    /// The rule that decides; null where none does.
+    pub verdict_rule: Option<RuleRef>,
+    /// Why, where it is not simply that a rule matches or none does.
+    pub reason: Option<String>,
+    /// Lookups made.
+    pub lookups: Vec<LookupKind>,
+    /// The rule that forces the first.
+    pub lookup_rule: Option<RuleRef>,
+    /// How long the lookups hold the accept thread at worst, with nameservers that keep silent; null where nothing bounds it.
+    pub worst_case_ns: Option<u64>,
+    /// The same when only the first of several nameservers is silent; null where there is one only, or no bound.
+    pub first_silent_ns: Option<u64>,
+    /// Commands run for it in the accept thread.
+    pub commands: Vec<String>,
+    /// Where the verdict is another: when DNS fails, and for names it might have.
+    pub otherwise: Vec<Otherwise>,
+}
+
+/// Everything found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// The daemon.
+    pub daemon: String,
+    /// The clients asked about, in order.
+    pub clients: Vec<ClientReport>,
+    /// Problems, worst first.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks at everything.
+pub fn lint(input: &Input<'_>) -> Report {
+    let resolver = Resolver { conf: input.conf, services: input.services, own_domain: input.own_domain };
+    let scene = Scene {
+        tables: input.tables,
+        texts: input.texts,
+        paths: input.paths,
+        daemon: input.daemon,
+        port: input.server.port,
+        resolver,
+        resolv_path: input.resolv_path,
+        nsswitch_path: input.nsswitch_path,
+        hosts: input.hosts,
+        hosts_path: input.hosts_path,
+        files: input.files,
+    };
+    Report {
+        daemon: input.daemon.to_owned(),
+        clients: input.clients.iter().map(|client| report(input, &resolver, client)).collect(),
+        problems: problems::find(&scene),
+    }
+}
+
+/// Paths that rules name; read them, and ask again for those in the files.
+pub fn named_files(tables: &Tables, files: &BTreeMap<String, FileText>) -> Vec<String> {
+    let mut paths = Vec::new();
+    let mut add = |word: &[u8]| {
+        let path = lossy(word);
+        if !files.contains_key(&path) && !paths.contains(&path) {
+            paths.push(path);
+        }
+    };
+    for kind in [TableKind::Allow, TableKind::Deny] {
+        let table = tables.get(kind);
+        for entry in table.entries() {
+            client_words(table.clients(entry))
+                .filter(|word| word.kind == Kind::File)
+                .for_each(|word| add(word.host));
+        }
+    }
+    for text in files.values() {
+        if let FileText::Text(text) = text {
+            text.split(u8::is_ascii_whitespace).filter(|word| word.starts_with(b"/")).for_each(&mut add);
+        }
+    }
+    paths
+}
+
+/// What the resolver says in one world.
+#[derive(Clone, Debug)]
+pub(super) enum World {
+    /// It works, and this is the client's name.
+    Named(String),
+    /// The reverse lookup fails.
+    Unknown,
+    /// The name does not lead back.
+    Paranoid,
+}
+
+/// A world for one client, with the files that are what they are in every world.
+pub(super) struct LintWorld<'a> {
+    input: &'a Input<'a>,
+    world: World,
+}
+
+impl<'a> LintWorld<'a> {
+    pub(super) const fn new(input: &'a Input<'a>, world: World) -> Self {
+        Self { input, world }
+    }
+
+    fn asks_files(&self) -> bool {
+        self.input.services.iter().any(|service| service.name == "files")
+    }
+}
+
+impl Environment for LintWorld<'_> {
+    fn reverse(&mut self, address: IpAddr) -> Option<String> {
+        if self.asks_files()
+            && let Some(name) = self.input.hosts.reverse(address)
+        {
+            return Some(name.to_owned());
+        }
+        match &self.world {
+            World::Named(name) => Some(name.clone()),
+            World::Paranoid => Some(UNLISTED.to_owned()),
+            World::Unknown => None,
+        }
+    }
+
+    fn forward(&mut self, name: &str, ipv6: bool) -> Option<Addresses> {
+        if self.asks_files()
+            && let Some(found) = self.input.hosts.forward(name, ipv6)
+        {
+            return Some(found);
+        }
+        let own = |client: &Client| client.address.to_canonical();
+        match &self.world {
+            // Whoever has the name has all the clients' addresses: the one in question is among them.
+            World::Named(_) => Some(Addresses {
+                canonical: Some(name.to_owned()),
+                addresses: self
+                    .input
+                    .clients
+                    .iter()
+                    .map(own)
+                    .filter(|address| address.is_ipv6() == ipv6)
+                    .collect(),
+            }),
+            World::Unknown | World::Paranoid => None,
+        }
+    }
+
+    fn file(&mut self, path: &str) -> FileText {
+        self.input.files.get(path).cloned().unwrap_or(FileText::Missing)
+    }
+}
+
+/// The check of one client in one world.
+pub(super) fn check(input: &Input<'_>, tables: &Tables, client: &Client, world: World) -> Evaluation {
+    let server = Some(input.server.clone());
+    // The port stands for any; ident needs one, and %r.
+    let request = Request { server, ..Request::new(input.daemon, Endpoint::new(client.address, 1024)) };
+    evaluate(tables, &request, &mut LintWorld::new(input, world))
+}
+
+/// A client's name and where it is from.
+pub(super) fn known_name(input: &Input<'_>, client: &Client) -> Option<(String, NameSource)> {
+    let asks_files = input.services.iter().any(|service| service.name == "files");
+    let in_hosts = input.hosts.reverse(client.address.to_canonical()).filter(|_| asks_files);
+    match (in_hosts, &client.name) {
+        (Some(name), _) => Some((name.to_owned(), NameSource::Hosts)),
+        (None, Some(name)) => Some((name.clone(), NameSource::Given)),
+        (None, None) => None,
+    }
+}
+
+fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> ClientReport {
+    let known = known_name(input, client);
+    let name = known.as_ref().map_or(UNLISTED, |(name, _)| name);
+    let usual = check(input, input.tables, client, World::Named(name.to_owned()));
+    let asks_names = usual.lookups.iter().any(|lookup| lookup.kind == LookupKind::Reverse);
+    let mut otherwise = Vec::new();
+    if asks_names {
+        let mut differs = |when: String, world| {
+            let other = check(input, input.tables, client, world);
+            if other.verdict != usual.verdict {
+                let verdict_rule = rule_ref(input, other.rule);
+                otherwise.push(Otherwise { when, verdict: other.verdict, verdict_rule });
+            }
+        };
+        differs("dns_fails".to_owned(), World::Unknown);
+        differs("mismatch".to_owned(), World::Paranoid);
+        if known.is_none() {
+            for (pattern, example) in candidates(input) {
+                differs(pattern, World::Named(example));
+            }
+        }
+    }
+    let worst = |states: &[Nameserver]| worst_case(input, resolver, client, name, &usual.lookups, states);
+    let servers = input.conf.nameservers.len();
+    let mut first_silent = vec![Nameserver::Answers; servers];
+    first_silent.iter_mut().take(1).for_each(|state| *state = Nameserver::Silent);
+    ClientReport {
+        client: client.address.to_canonical().to_string(),
+        name: known.as_ref().map(|(name, _)| name.clone()),
+        name_from: known.as_ref().map(|(_, source)| *source),
+        verdict: usual.verdict,
+        verdict_rule: rule_ref(input, usual.rule),
+        reason: reason(&usual.reason),
+        lookups: usual.lookups.iter().map(|lookup| lookup.kind).collect(),
+        lookup_rule: rule_ref(input, usual.lookup_rule()),
+        worst_case_ns: worst(&vec![Nameserver::Silent; servers]),
+        first_silent_ns: worst(&first_silent).filter(|_| servers > 1),
+        commands: usual.commands.iter().map(|command| lossy(&command.command)).collect(),
+        otherwise,
+    }
+}
+
+/// Names the client might have as far as the rules are concerned: for each pattern by name one that matches it.
+fn candidates(input: &Input<'_>) -> Vec<(String, String)> {
+    const AT_MOST: usize = 64;
+    let mut out: Vec<(String, String)> = Vec::new();
+    for kind in [TableKind::Allow, TableKind::Deny] {
+        let table = input.tables.get(kind);
+        for entry in table.entries() {
+            for word in client_words(table.clients(entry)).filter(|word| word.kind == Kind::Name) {
+                let pattern = lossy(word.host);
+                let example = match pattern.as_str() {
+                    known if known.eq_ignore_ascii_case("KNOWN") => continue,
+                    local if local.eq_ignore_ascii_case("LOCAL") => "local-name-in-no-rule".to_owned(),
+                    domain if domain.starts_with('.') => format!("x{domain}"),
+                    name => name.replace(['*', '?'], "x"),
+                };
+                if out.len() < AT_MOST && !out.iter().any(|(seen, _)| *seen == pattern) {
+                    out.push((pattern, example));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn reason(reason: &Reason) -> Option<String> {
+    Some(match reason {
+        Reason::Rule | Reason::NoRule | Reason::Option => return None,
+        Reason::OptionError(error) => format!("the rule matches, but: {error}"),
+        Reason::Unreadable => "hosts.deny cannot be read to its end".to_owned(),
+        Reason::Twist => "the server process is replaced by the twist command".to_owned(),
+        Reason::ServerExits => "an expansion is too long: libwrap ends the server process".to_owned(),
+    })
+}
+
+/// A place with the rule's text.
+pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRef> {
+    let place = place?;
+    let table = input.tables.get(place.table);
+    Some(RuleRef {
+        file: input.paths[place.table as usize].to_owned(),
+        line: place.line,
+        text: table.entry_at(place.line).map(|entry| table.text(entry)),
+        how: How::Inferred,
+    })
+}
+
+/// How long the lookups a check makes can take with nameservers in these states. A reverse lookup that fails is not followed by a
+/// forward one, so the worst is either all silent from the beginning, or silent once the first was answered.
+fn worst_case(
+    input: &Input<'_>,
+    resolver: &Resolver<'_>,
+    client: &Client,
+    name: &str,
+    lookups: &[Lookup],
+    states: &[Nameserver],
+) -> Option<u64> {
+    let mut total = 0u64;
+    for lookup in lookups {
+        let ns = match (lookup.kind, lookup.subject) {
+            (LookupKind::Ident, _) => IDENT_TIMEOUT_NS,
+            (LookupKind::Reverse, Subject::Client) => names(input, resolver, client.address, name, states)?,
+            (LookupKind::Reverse, Subject::Server) => {
+                names(input, resolver, input.server.address, UNLISTED, states)?
+            }
+            // Counted with its reverse lookup; netgroups have time-outs of their own.
+            (LookupKind::Forward | LookupKind::Netgroup, _) => 0,
+        };
+        total = total.saturating_add(ns);
+    }
+    Some(total)
+}
+
+fn names(
+    input: &Input<'_>,
+    resolver: &Resolver<'_>,
+    address: IpAddr,
+    name: &str,
+    states: &[Nameserver],
+) -> Option<u64> {
+    let address = address.to_canonical();
+    let in_hosts = input.hosts.reverse(address).is_some();
+    let in_hosts_forward = input.hosts.forward(name, address.is_ipv6()).is_some();
+    let wanted = Wanted::Forward { name, ipv6: address.is_ipv6() };
+    let reverse = resolver.lookup(Wanted::Reverse, in_hosts, states);
+    let forward = resolver.lookup(wanted, in_hosts_forward, states);
+    let (reverse_ns, forward_ns) = (reverse.ns?, forward.ns?);
+    Some(if reverse.answered { reverse_ns.saturating_add(forward_ns) } else { reverse_ns.max(forward_ns) })
+}

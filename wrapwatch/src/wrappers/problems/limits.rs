@@ -1,0 +1,87 @@
+//! What the rules come to as a whole: when DNS fails, and whether they refuse anybody at all.
+
+use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, TableKind};
+use crate::wrappers::classify::{self, ClientWord, client_words};
+use crate::wrappers::options::lossy;
+
+pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    flips(scene, out);
+    pointless(scene, out);
+}
+
+/// Rules by name whose clients get the other verdict when DNS fails.
+fn flips(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
+    for (index, rule) in rules.iter().enumerate() {
+        let later = rules.get(index + 1..).unwrap_or_default();
+        let mut told = [false; 2];
+        for word in client_words(rule.clients()).filter(|word| word.kind.is_by_name()) {
+            let Some((kind, message)) = flip(*rule, &word, later) else { continue };
+            let slot = usize::from(kind == Kind::FailsOpen);
+            if !std::mem::replace(&mut told[slot], true) {
+                let change = match kind {
+                    Kind::FailsOpen => "Refuse by address.",
+                    _ => "Admit by address, or put the clients into /etc/hosts.",
+                };
+                let message = format!("When DNS fails, {message}.");
+                out.push(scene.at(*rule, Finding::new(kind, Severity::Warning, message).change(change)));
+            }
+        }
+    }
+}
+
+/// What a failed lookup turns round: a name then misses, and UNKNOWN and PARANOID hit.
+fn flip(rule: Rule<'_>, word: &ClientWord<'_>, later: &[Rule<'_>]) -> Option<(Kind, String)> {
+    let refused_later = later.iter().any(|rule| !rule.allows());
+    let caught_later = later.iter().any(|rule| !rule.allows() && rule.is_catch_all());
+    let text = lossy(word.word);
+    let failure = word.kind == classify::Kind::Failure;
+    Some(match (failure, word.depth.is_multiple_of(2), rule.allows()) {
+        (false, true, false) if !caught_later => {
+            (Kind::FailsOpen, format!("clients that {text} should refuse are admitted"))
+        }
+        (false, true, true) if refused_later => {
+            (Kind::FailsClosed, format!("clients that {text} should admit are refused"))
+        }
+        (false, false, true) if refused_later => {
+            (Kind::FailsOpen, format!("the exception {text} is not made: its clients are admitted"))
+        }
+        (false, false, false) => {
+            (Kind::FailsClosed, format!("the exception {text} is not made: its clients are refused"))
+        }
+        (true, true, false) => (Kind::FailsClosed, format!("{text} refuses everybody who comes so far")),
+        (true, true, true) if refused_later => {
+            (Kind::FailsOpen, format!("{text} admits everybody who comes so far"))
+        }
+        _ => return None,
+    })
+}
+
+fn pointless(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    if scene.entries().next().is_none() {
+        return;
+    }
+    let broken = scene.tables.deny.why_unreadable().is_some()
+        || scene.entries().any(|rule| rule.entry.kind == super::EntryKind::Unreadable);
+    let mut rules = scene.rules_for_daemon().peekable();
+    if rules.peek().is_none() {
+        let message = format!("No rule is about {}: everybody is admitted.", scene.daemon);
+        let finding = Finding::new(Kind::NoRuleForDaemon, Severity::Info, message);
+        out.push(scene.in_file(
+            scene.path(TableKind::Allow),
+            None,
+            finding.change("Check the daemon's name: it is the base name of the server's argv[0]."),
+        ));
+    } else if !broken && rules.all(|rule| rule.allows()) {
+        let message = format!(
+            "No rule refuses a client of {}: the checks cost time and keep nobody out.",
+            scene.daemon
+        );
+        let finding = Finding::new(Kind::NothingRefused, Severity::Info, message);
+        out.push(scene.in_file(
+            scene.path(TableKind::Deny),
+            None,
+            finding.change("Refuse the others in hosts.deny (ALL: ALL), or do without the rules."),
+        ));
+    }
+}

@@ -1,0 +1,82 @@
+//! Patterns that cannot match, cost a lookup they need not, or go by names.
+
+use super::options::ident;
+use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, split_at, words};
+use crate::wrappers::classify::{self, ClientWord, client_words, hopeless, without_lookup};
+use crate::wrappers::environment::FileText;
+use crate::wrappers::options::lossy;
+
+pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    for rule in scene.rules() {
+        for word in client_words(rule.clients()) {
+            clients(scene, rule, word, out);
+        }
+        for word in words(rule.daemons()) {
+            let host = word.get(1..).and_then(|rest| split_at(rest, b'@')).and_then(|at| word.get(at + 2..));
+            if host.is_some_and(|host| classify::kind(host).may_look_up()) {
+                let message = format!("{}: the server's own name is looked up for each client.", lossy(word));
+                let finding = Finding::new(Kind::ServerName, Severity::Warning, message);
+                out.push(scene.at(rule, finding.change("Name the server's address behind the @.")));
+            }
+        }
+    }
+}
+
+fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Vec<Problem>) {
+    let text = lossy(word.host);
+    let mut push = |finding| out.push(scene.at(rule, finding));
+    if let Some(hopeless) = hopeless(word.host) {
+        let message = format!("{} matches no client: {}.", lossy(word.word), hopeless.why);
+        let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
+        push(match hopeless.instead {
+            Some(instead) => finding.change(format!("Write {instead}.")),
+            None => finding,
+        });
+    } else {
+        match word.kind {
+            classify::Kind::AddressGlob => {
+                let message = format!("{text} looks up the name of every client it does not match.");
+                let finding = Finding::new(Kind::AddressWildcard, Severity::Warning, message);
+                let instead =
+                    without_lookup(word.host).map(|instead| format!("Write {instead}, which never does."));
+                push(finding.change(instead.unwrap_or_else(|| "Write a net: n.n.n.n/bits.".to_owned())));
+            }
+            classify::Kind::BareV6 => {
+                let message = format!("{text} looks up the name of every client it does not match.");
+                let finding = Finding::new(Kind::BareIpv6, Severity::Warning, message);
+                push(finding.change(format!("Write {text}/128, which never does.")));
+            }
+            classify::Kind::Netgroup => {
+                let message = format!(
+                    "{text}: two DNS lookups and one of the netgroup for each client that comes so far."
+                );
+                push(Finding::new(Kind::Netgroup, Severity::Info, message).change("List the addresses."));
+            }
+            classify::Kind::File => file(scene, &text, &mut push),
+            classify::Kind::All
+            | classify::Kind::Address
+            | classify::Kind::Name
+            | classify::Kind::Failure => {}
+        }
+    }
+    if word.user.is_some() {
+        push(ident(&format!("when {text} matches")));
+    }
+}
+
+fn file(scene: &Scene<'_>, path: &str, push: &mut dyn FnMut(Finding)) {
+    let why = match scene.files.get(path) {
+        None | Some(FileText::Missing) => "there is no such file".to_owned(),
+        Some(FileText::Unreadable(why)) => format!("the file cannot be read: {why}"),
+        Some(FileText::Text(text)) => {
+            let own = text.split(u8::is_ascii_whitespace).any(|word| word == path.as_bytes());
+            if !own {
+                return;
+            }
+            "it names itself, and libwrap reads it again and again until it has no descriptors left"
+                .to_owned()
+        }
+    };
+    let message = format!("{path} matches no client: {why}.");
+    push(Finding::new(Kind::FilePattern, Severity::Warning, message).change("Correct the path or the file."));
+}

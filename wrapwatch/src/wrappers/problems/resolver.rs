@@ -1,0 +1,123 @@
+//! Settings of the resolver that make lookups slow or strange.
+
+use super::{Finding, Problem, ProblemKind as Kind, Scene, Severity};
+use crate::wrappers::cost::{Nameserver, SECOND_NS, question};
+use crate::wrappers::pattern::same_host;
+
+pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    let looks_up = scene.rules_for_daemon().any(|rule| {
+        super::words(rule.clients()).any(|word| crate::wrappers::classify::kind(word).may_look_up())
+    });
+    // Settings nobody uses are nobody's problem.
+    if !looks_up {
+        return;
+    }
+    services(scene, out);
+    if scene.resolver.asks_dns() {
+        nameservers(scene, out);
+    }
+    hosts(scene, out);
+}
+
+fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    let conf = scene.resolver.conf;
+    let mut push = |line, finding| out.push(scene.in_file(scene.resolv_path, line, finding));
+    for (line, text) in &conf.ignored_lines {
+        let message = format!("glibc ignores this line: {text}");
+        push(
+            Some(*line),
+            Finding::new(Kind::ResolvConfIgnored, Severity::Info, message).change("See resolv.conf(5)."),
+        );
+    }
+    if conf.ignored_nameservers > 0 {
+        let message = "glibc asks the first three nameservers only.";
+        push(
+            None,
+            Finding::new(Kind::NameserverIgnored, Severity::Info, message).change("Keep the three best."),
+        );
+    }
+    if conf.use_vc {
+        let message = "Queries go over TCP: a nameserver that is gone holds the accept thread as long as the kernel tries to connect.";
+        push(
+            None,
+            Finding::new(Kind::TcpQueries, Severity::Warning, message).change("Remove options use-vc."),
+        );
+        return;
+    }
+    let silent = |states: &[Nameserver]| question(conf, states).ns.unwrap_or(0) / SECOND_NS;
+    let mut first_dead = vec![Nameserver::Answers; conf.nameservers.len()];
+    if let Some(first) = first_dead.first_mut() {
+        *first = Nameserver::Silent;
+    }
+    let (one, all) = (silent(&first_dead), silent(&[Nameserver::Silent; 3]));
+    if all > 3 {
+        let message = match conf.nameservers.len() {
+            1 => format!(
+                "When the nameserver is silent a lookup takes {all} s, and nobody is accepted meanwhile."
+            ),
+            _ => format!(
+                "When the first nameserver is silent a lookup takes {one} s, when all are {all} s, and nobody is accepted meanwhile."
+            ),
+        };
+        let finding = Finding::new(Kind::SlowTimeout, Severity::Warning, message);
+        push(None, finding.change("options timeout:1 attempts:1"));
+    }
+    if conf.nameservers.len() == 1 {
+        let message = "There is one nameserver: while it is silent every lookup fails.";
+        push(
+            None,
+            Finding::new(Kind::SingleNameserver, Severity::Info, message)
+                .change("Add a second one, or a cache on this host."),
+        );
+    }
+}
+
+fn services(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    let at = |name: &str| scene.resolver.services.iter().position(|service| service.name == name);
+    let mut push = |message: String, change: &str| {
+        let finding = Finding::new(Kind::ServiceOrder, Severity::Info, message).change(change);
+        out.push(scene.in_file(scene.nsswitch_path, None, finding));
+    };
+    match (at("files"), at("dns")) {
+        (None, _) => push("/etc/hosts is not asked for names.".to_owned(), "hosts: files dns"),
+        (Some(files), Some(dns)) if dns < files => {
+            push(
+                "DNS is asked before /etc/hosts: an entry there saves nothing.".to_owned(),
+                "hosts: files dns",
+            );
+        }
+        _ => {}
+    }
+    let others: Vec<&str> = scene.resolver.others().collect();
+    if !others.is_empty() {
+        let message = format!(
+            "Names also come from {}, whose time-outs are not those of resolv.conf.",
+            others.join(", ")
+        );
+        push(message, "Know what they cost, or leave them out: hosts: files dns");
+    }
+}
+
+/// Names in /etc/hosts that make their own address paranoid.
+fn hosts(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+    // The check below is quadratic; a file that long is generated, and its names are its generator's business.
+    for entry in scene.hosts.entries.iter().take(2000) {
+        let Some(name) = entry.names.first() else { continue };
+        let address = entry.address.to_canonical();
+        let first = scene.hosts.reverse(address) == Some(name.as_str());
+        let Some(found) = scene.hosts.forward(name, address.is_ipv6()).filter(|_| first) else { continue };
+        let itself = found.canonical.as_ref().is_some_and(|canonical| same_host(canonical, name))
+            || same_host(name, "localhost");
+        if !itself || !found.addresses.contains(&address) {
+            let message = format!(
+                "{name} does not lead back to {address}: an earlier line has it for another name, so the client counts as paranoid."
+            );
+            let finding = Finding::new(Kind::HostsMismatch, Severity::Warning, message);
+            out.push(scene.in_file(
+                scene.hosts_path,
+                Some(entry.line),
+                finding.change("Give each name one line where it stands first."),
+            ));
+        }
+    }
+}

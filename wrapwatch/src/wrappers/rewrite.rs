@@ -1,0 +1,355 @@
+//! Tables that give the named clients the verdicts they have now, without lookups.
+//!
+//! Words that need no lookup to say the same are replaced (`192.168.*` by `192.168.`, `[::1]` by `[::1]/128`), a missing last newline is
+//! added where that restores what the table says, and in front of the rule that forces a client's lookup goes a rule with its address
+//! and its verdict. The result is checked with the evaluator before it is given away.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use super::classify::{client_words, without_lookup};
+use super::evaluate::{Evaluation, Reason, Tables, Verdict};
+use super::lint::{Client, Input, NameSource, World, check, known_name};
+use super::options::{Keyword, lossy, steps};
+use super::table::{Entry, EntryKind, Table, TableKind};
+
+/// The new texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// hosts.allow and hosts.deny.
+    pub tables: [Vec<u8>; 2],
+    /// Lines for /etc/hosts that would help by themselves: clients whose name is known and not there.
+    pub hosts: Vec<String>,
+    /// Clients for whom nothing can be done here, and why.
+    pub left_alone: Vec<(String, String)>,
+}
+
+/// A rule to be put in front of another.
+struct Insertion {
+    table: TableKind,
+    at: usize,
+    line: u32,
+    options: String,
+    addresses: Vec<String>,
+}
+
+/// Rewrites the tables for the input's clients.
+pub fn rewrite(input: &Input<'_>) -> Rewrite {
+    let mut out =
+        Rewrite { tables: input.texts.map(<[u8]>::to_vec), hosts: Vec::new(), left_alone: Vec::new() };
+    for kind in [TableKind::Allow, TableKind::Deny] {
+        let slot = kind as usize;
+        out.tables[slot] = without_needless_lookups(input.texts[slot], input.tables.get(kind));
+    }
+    let tables = parse(input, &out.tables);
+    let mut insertions: Vec<Insertion> = Vec::new();
+    let mut kept: Vec<(&Client, Evaluation)> = Vec::new();
+    for client in input.clients {
+        let address = client.address.to_canonical().to_string();
+        match plan(input, &tables, client) {
+            Plan::Nothing(now) => kept.push((client, now)),
+            Plan::LeaveAlone(why) => out.left_alone.push((address, why)),
+            Plan::Insert { now, table, at, line, options } => {
+                let word = if client.address.to_canonical().is_ipv6() {
+                    format!("[{address}]/128")
+                } else {
+                    address
+                };
+                let same = |i: &&mut Insertion| i.table == table && i.at == at && i.options == options;
+                match insertions.iter_mut().find(same) {
+                    Some(insertion) => insertion.addresses.push(word),
+                    None => insertions.push(Insertion { table, at, line, options, addresses: vec![word] }),
+                }
+                kept.push((client, now));
+            }
+        }
+        out.hosts.extend(hosts_line(input, client));
+    }
+    insert(input.daemon, insertions, &mut out.tables);
+    verify(input, &mut out, &kept);
+    out
+}
+
+fn parse(input: &Input<'_>, texts: &[Vec<u8>; 2]) -> Tables {
+    let table = |kind: TableKind| {
+        let old = input.tables.get(kind);
+        let text = &texts[kind as usize];
+        if text.is_empty() && (old.is_missing() || old.why_unreadable().is_some()) {
+            old.clone()
+        } else {
+            Table::parse(text)
+        }
+    };
+    Tables { allow: table(TableKind::Allow), deny: table(TableKind::Deny) }
+}
+
+/// Replaces words, and adds the last newline.
+fn without_needless_lookups(text: &[u8], table: &Table) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let mut copied = 0;
+    for entry in table.entries() {
+        if entry.kind == EntryKind::Rule {
+            for (range, new) in replacements(text, table, entry) {
+                out.extend_from_slice(text.get(copied..range.start).unwrap_or_default());
+                out.extend_from_slice(new.as_bytes());
+                copied = range.end;
+            }
+        } else if entry.kind == EntryKind::Unreadable
+            && entry.source.end == text.len()
+            && !text.ends_with(b"\n")
+        {
+            out.extend_from_slice(text.get(copied..).unwrap_or_default());
+            out.push(b'\n');
+            return out;
+        }
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    out
+}
+
+/// Words of a rule's client list to be replaced, where they stand in the table's text. Words that a continuation splits are left.
+fn replacements(text: &[u8], table: &Table, entry: &Entry) -> Vec<(Range<usize>, String)> {
+    let mut found = Vec::new();
+    let source = text.get(entry.source.clone()).unwrap_or_default();
+    // The daemon list is left: what stands before the first colon.
+    let mut from = table.daemons(entry).len();
+    for word in client_words(table.clients(entry)) {
+        let place = position(source, word.word, from);
+        if let Some(at) = place {
+            from = at + word.word.len();
+        }
+        let new = if word.user.is_none() { without_lookup(word.host) } else { None };
+        if let (Some(at), Some(new)) = (place, new) {
+            let start = entry.source.start + at;
+            found.push((start..start + word.word.len(), new));
+        }
+    }
+    found
+}
+
+/// Where `word` stands as a word of its own.
+fn position(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
+    let edge = |byte: Option<&u8>| byte.is_none_or(|byte| b" ,\t\r\n:\\".contains(byte));
+    (from..=text.len().checked_sub(word.len())?).find(|&at| {
+        text.get(at..at + word.len()) == Some(word)
+            && edge(at.checked_sub(1).and_then(|before| text.get(before)))
+            && edge(text.get(at + word.len()))
+    })
+}
+
+enum Plan {
+    /// It costs nothing (any more).
+    Nothing(Evaluation),
+    LeaveAlone(String),
+    Insert {
+        now: Evaluation,
+        table: TableKind,
+        at: usize,
+        line: u32,
+        options: String,
+    },
+}
+
+fn plan(input: &Input<'_>, tables: &Tables, client: &Client) -> Plan {
+    let world = |name: &str| World::Named(name.to_owned());
+    let Some((name, source)) = known_name(input, client) else {
+        let now = check(input, tables, client, World::Unknown);
+        if now.lookups.is_empty() {
+            return Plan::Nothing(now);
+        }
+        let address = client.address.to_canonical();
+        return Plan::LeaveAlone(format!(
+            "its verdict depends on its name, which is not in /etc/hosts; say --client {address}=NAME"
+        ));
+    };
+    let now = check(input, tables, client, world(&name));
+    let Some(place) = now.lookup_rule() else { return Plan::Nothing(now) };
+    // An old verdict that the first step changed must not be cast in stone.
+    let before = check(input, input.tables, client, world(&name));
+    if before.verdict != now.verdict {
+        return Plan::LeaveAlone(
+            "a line that is not read now would change its verdict; repair the table first".to_owned(),
+        );
+    }
+    if source == NameSource::Hosts && input.services.first().is_some_and(|service| service.name == "files") {
+        return Plan::Nothing(now);
+    }
+    let Some(options) = options_for(tables, place.table, &now) else {
+        return Plan::LeaveAlone("the rule that decides needs its name for an option".to_owned());
+    };
+    let table = tables.get(place.table);
+    match table.entry_at(place.line) {
+        Some(entry) => {
+            Plan::Insert { now, table: place.table, at: entry.source.start, line: place.line, options }
+        }
+        None => Plan::LeaveAlone("the rule that looks it up was not found".to_owned()),
+    }
+}
+
+/// The options a rule in `table` needs to say what the deciding rule says; none where they would look names up again.
+fn options_for(tables: &Tables, table: TableKind, now: &Evaluation) -> Option<String> {
+    let mut kept = Vec::new();
+    if let Some(place) = now.rule {
+        let decider = tables.get(place.table);
+        let text = decider.entry_at(place.line).and_then(|entry| decider.options(entry)).unwrap_or_default();
+        for step in steps(text) {
+            let step = step.ok()?;
+            let value = step.value.as_deref().map(lossy).unwrap_or_default();
+            let asks = ["%n", "%N", "%u"].iter().any(|letter| value.contains(letter));
+            match step.keyword {
+                Keyword::Allow | Keyword::Deny => {}
+                Keyword::Rfc931 | Keyword::Aclexec | Keyword::Twist | Keyword::Banners => return None,
+                _ if asks => return None,
+                keyword => kept
+                    .push(format!("{} {}", keyword.name(), value.replace(':', "\\:")).trim_end().to_owned()),
+            }
+        }
+    }
+    let usual = if table == TableKind::Allow { Verdict::Allow } else { Verdict::Deny };
+    if !matches!(now.reason, Reason::Rule | Reason::Option | Reason::NoRule) {
+        return None;
+    }
+    if now.verdict != usual {
+        kept.push(if now.verdict == Verdict::Allow { "allow".to_owned() } else { "deny".to_owned() });
+    }
+    Some(kept.iter().fold(String::new(), |mut all, option| {
+        // Writing to a String cannot fail.
+        let _ = write!(all, " : {option}");
+        all
+    }))
+}
+
+/// Puts the new rules in, last ones first so that positions stay good.
+fn insert(daemon: &str, mut insertions: Vec<Insertion>, tables: &mut [Vec<u8>; 2]) {
+    insertions.sort_by_key(|insertion| std::cmp::Reverse((insertion.table, insertion.at, insertion.line)));
+    for insertion in insertions {
+        let mut rules = String::new();
+        // Far below libwrap's limit for a line.
+        for addresses in insertion.addresses.chunks(32) {
+            let _ = writeln!(rules, "{daemon}: {}{}", addresses.join(" "), insertion.options);
+        }
+        let text = &mut tables[insertion.table as usize];
+        let at = insertion.at.min(text.len());
+        text.splice(at..at, rules.into_bytes());
+    }
+}
+
+fn hosts_line(input: &Input<'_>, client: &Client) -> Option<String> {
+    let (name, source) = known_name(input, client)?;
+    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    (source == NameSource::Given && usable).then(|| format!("{} {name}", client.address.to_canonical()))
+}
+
+/// Whoever would fare otherwise with the new tables, or still be looked up, is left alone after all.
+fn verify(input: &Input<'_>, out: &mut Rewrite, kept: &[(&Client, Evaluation)]) {
+    let tables = parse(input, &out.tables);
+    for (client, now) in kept {
+        let name = known_name(input, client);
+        let world = name.as_ref().map_or(World::Unknown, |(name, _)| World::Named(name.clone()));
+        let then = check(input, &tables, client, world);
+        let in_hosts = name.is_some_and(|(_, source)| source == NameSource::Hosts);
+        if then.verdict != now.verdict || !(then.lookups.is_empty() || in_hosts) {
+            let why = "no rule could be found that gives it its verdict without a lookup".to_owned();
+            out.left_alone.push((client.address.to_canonical().to_string(), why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Endpoint, HostsFile, ResolvConf, lint::lint, nsswitch};
+    use super::*;
+
+    fn rewritten(
+        allow: &str,
+        deny: &str,
+        hosts: &str,
+        clients: &[(&str, Option<&str>)],
+    ) -> (String, String, Rewrite) {
+        let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
+        let clients: Vec<Client> = clients
+            .iter()
+            .map(|(address, name)| Client {
+                address: address.parse().unwrap(),
+                name: name.map(ToOwned::to_owned),
+            })
+            .collect();
+        let input = Input {
+            tables: &tables,
+            texts: [allow.as_bytes(), deny.as_bytes()],
+            paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
+            files: &BTreeMap::new(),
+            daemon: "mysqld",
+            server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
+            conf: &ResolvConf::default(),
+            resolv_path: "/etc/resolv.conf",
+            services: &nsswitch::hosts(b""),
+            nsswitch_path: "/etc/nsswitch.conf",
+            hosts: &HostsFile::parse(hosts.as_bytes()),
+            hosts_path: "/etc/hosts",
+            own_domain: None,
+            clients: &clients,
+        };
+        assert_eq!(lint(&input).clients.len(), clients.len());
+        let out = rewrite(&input);
+        let text = |index: usize| String::from_utf8(out.tables[index].clone()).unwrap();
+        (text(0), text(1), out)
+    }
+
+    #[test]
+    fn clients_are_decided_before_the_rule_that_looks_them_up() {
+        let allow = "# ours\nsshd: ALL\nmysqld: .example.com : spawn echo %h &\n";
+        let clients = [("10.0.2.14", Some("db1.example.com")), ("10.0.2.15", Some("bad.example.org"))];
+        let (new, deny, out) = rewritten(allow, "ALL: ALL\n", "", &clients);
+        assert_eq!(
+            new,
+            "# ours\nsshd: ALL\nmysqld: 10.0.2.15 : deny\nmysqld: 10.0.2.14 : spawn echo %h &\nmysqld: .example.com : spawn echo %h &\n"
+        );
+        assert_eq!(deny, "ALL: ALL\n");
+        assert_eq!(out.left_alone, []);
+        assert_eq!(out.hosts, ["10.0.2.14 db1.example.com", "10.0.2.15 bad.example.org"]);
+    }
+
+    #[test]
+    fn words_are_replaced_where_they_stand() {
+        let allow = "mysqld: 192.168.*, [::1] \\\n 10.*:spawn echo 10.* &\n10.*: 10.0.0.1\nx: 172.\\\n16.*\n";
+        let (new, _, out) = rewritten(allow, "ALL: ALL", "", &[("10.0.2.14", None)]);
+        assert_eq!(
+            new,
+            "mysqld: 192.168., [::1]/128 \\\n 10.:spawn echo 10.* &\n10.*: 10.0.0.1\nx: 172.\\\n16.*\n"
+        );
+        assert_eq!(out.left_alone, []);
+        assert_eq!(out.tables[1], b"ALL: ALL\n");
+    }
+
+    #[test]
+    fn a_verdict_that_hangs_on_an_unknown_name_is_not_guessed() {
+        let (new, _, out) = rewritten("mysqld: .example.com\n", "ALL: ALL\n", "", &[("10.0.2.14", None)]);
+        assert_eq!(new, "mysqld: .example.com\n");
+        assert_eq!(out.left_alone.len(), 1);
+        let (new, _, out) = rewritten(
+            "mysqld: .example.com\n",
+            "ALL: ALL\n",
+            "10.0.2.14 db1.example.com\n",
+            &[("10.0.2.14", None)],
+        );
+        assert_eq!((new.as_str(), out.left_alone.len()), ("mysqld: .example.com\n", 0));
+    }
+
+    #[test]
+    fn options_that_need_the_name_stop_it() {
+        let allow = "mysqld: .example.com : spawn echo %n &\n";
+        let (new, _, out) = rewritten(allow, "ALL: ALL\n", "", &[("10.0.2.14", Some("db1.example.com"))]);
+        assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1));
+    }
+
+    #[test]
+    fn clients_admitted_by_no_rule_stay_admitted() {
+        let (_, deny, out) =
+            rewritten("", "mysqld: .bad.org\n", "", &[("2001:db8::7", Some("db1.example.com"))]);
+        assert_eq!(deny, "mysqld: [2001:db8::7]/128 : allow\nmysqld: .bad.org\n");
+        assert_eq!(out.left_alone, []);
+    }
+}
