@@ -66,7 +66,7 @@ pub struct WriterOptions {
     pub level: i32,
     /// A block of records is written once it has this many bytes before compression.
     pub block_bytes: usize,
-    /// … or once its first record is this old, by [`Writer::tick`]. `None`: never for its age.
+    /// … or once its first record is this old, by [`Writer::tick`] or a later record. `None`: never for its age.
     pub flush_after_ns: Option<u64>,
     /// A sync to the disk is begun this often, by [`Writer::tick`]. `None`: only at the end.
     pub sync_every_ns: Option<u64>,
@@ -139,7 +139,10 @@ impl<B: BlockSink> Writer<B> {
             return Err(WriteError::NotARecord { have: record.len() });
         }
         self.records += 1;
-        if self.columns.raw_len() >= self.options.block_bytes { self.flush_block() } else { Ok(()) }
+        let (first, last) = self.columns.span_ns();
+        // A recorder that lags behind gets more than a block's time between two ticks.
+        let old = self.options.flush_after_ns.is_some_and(|after| last.saturating_sub(first) >= after);
+        if old || self.columns.raw_len() >= self.options.block_bytes { self.flush_block() } else { Ok(()) }
     }
 
     /// Says what time it is: writes the block that has waited long enough, and begins a sync when one is due.
