@@ -4,6 +4,7 @@
 
 mod common;
 mod import;
+mod lint;
 mod live;
 mod output;
 
@@ -36,6 +37,8 @@ enum Command {
     Live(live::Args),
     /// Turn what others recorded into a trace
     Import(import::Args),
+    /// Say what the tables cost and where they mislead
+    Lint(lint::Args),
 }
 
 /// Runs the command; every error is one line on stderr.
@@ -43,6 +46,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Lint(args) => lint::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 
-use super::Common;
+use super::{Color, Common};
 use crate::{
     model::Line,
     render::{
@@ -28,12 +28,11 @@ pub struct Output {
 impl Output {
     /// As the options say.
     pub fn new(common: &Common) -> Self {
-        let width = terminal_size().unwrap_or(WIDTH);
         Self {
             out: BufWriter::new(stdout()),
             json: common.json,
             quiet: common.quiet,
-            text: Text { width, color: common.color.on(), unicode: unicode(), slow_ns: common.slow_ns() },
+            text: Text { slow_ns: common.slow_ns(), ..text_for_stdout(common.color) },
             explained: false,
         }
     }
@@ -83,6 +82,12 @@ fn watching(tracee: &Tracee) -> String {
         message.push_str(&listener.local.to_string());
     }
     message
+}
+
+/// Text as stdout takes it.
+pub fn text_for_stdout(color: Color) -> Text {
+    let width = terminal_size().unwrap_or(WIDTH);
+    Text { width, color: color.on(), unicode: unicode(), ..Text::PLAIN }
 }
 
 fn terminal_size() -> Option<usize> {

@@ -5,6 +5,7 @@ mod error;
 pub mod files;
 pub mod libwrap;
 pub mod listeners;
+pub mod local;
 pub mod netns;
 pub mod process;
 pub mod sockdiag;

@@ -5,6 +5,7 @@
 mod connection;
 mod escape;
 mod fit;
+mod lint;
 mod other;
 mod summary;
 
