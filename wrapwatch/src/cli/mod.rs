@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod export;
 mod import;
+mod lint;
 mod live;
 mod output;
 mod progress;
@@ -64,6 +65,8 @@ enum Command {
     Import(import::Args),
     /// Print the JSON Schema of everything printed with --json
     Schema(schema::Args),
+    /// Say what the tables cost and where they mislead
+    Lint(lint::Args),
 }
 
 /// Runs the command; every error is one line on stderr.
@@ -78,6 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Lint(args) => lint::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -100,6 +100,11 @@ fn watching(tracee: &Tracee) -> String {
     message
 }
 
+/// Text as stdout takes it.
+pub fn text_for_stdout(color: Color) -> Text {
+    Text { width: width(), color: color.on(), unicode: unicode(), ..Text::PLAIN }
+}
+
 /// Columns of the terminal.
 pub fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))

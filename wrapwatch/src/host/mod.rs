@@ -7,6 +7,7 @@ pub mod files;
 pub mod kernel;
 pub mod libwrap;
 pub mod listeners;
+pub mod local;
 pub mod mysql;
 pub mod nameserver;
 pub mod netns;

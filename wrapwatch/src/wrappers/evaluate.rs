@@ -295,7 +295,7 @@ impl<'a> Check<'a> {
         }
         Ok(match self.table_match(TableKind::Deny, &tables.deny)? {
             Match::Yes => (Verdict::Deny, Reason::Rule, self.place),
-            Match::Unreadable => (Verdict::Deny, Reason::Unreadable, self.place),
+            Match::Unreadable => (Verdict::Deny, Reason::Unreadable, None),
             Match::No => (Verdict::Allow, Reason::NoRule, None),
         })
     }

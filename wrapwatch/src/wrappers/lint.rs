@@ -272,18 +272,11 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
     let asks_names = usual.lookups.iter().any(|lookup| lookup.kind == LookupKind::Reverse);
     let mut otherwise = Vec::new();
     if asks_names {
-        let mut differs = |when: String, world| {
+        for (when, world) in worlds(input, known.is_some()) {
             let other = check(input, input.tables, client, world);
             if other.verdict != usual.verdict {
                 let verdict_rule = rule_ref(input, other.rule);
                 otherwise.push(Otherwise { when, verdict: other.verdict, verdict_rule });
-            }
-        };
-        differs("dns_fails".to_owned(), World::Unknown);
-        differs("mismatch".to_owned(), World::Paranoid);
-        if known.is_none() {
-            for (pattern, example) in candidates(input) {
-                differs(pattern, World::Named(example));
             }
         }
     }
@@ -302,9 +295,33 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
         lookup_rule: rule_ref(input, usual.lookup_rule()),
         worst_case_ns: worst(&vec![Nameserver::Silent; servers]),
         first_silent_ns: worst(&first_silent).filter(|_| servers > 1),
-        commands: usual.commands.iter().map(|command| lossy(&command.command)).collect(),
+        commands: usual.commands.iter().map(|c| lossy(&c.command).replace(UNLISTED, "NAME")).collect(),
         otherwise,
     }
+}
+
+/// The other worlds there are: DNS fails, and where the name is not known, each name that means something to the rules.
+fn worlds(input: &Input<'_>, name_known: bool) -> Vec<(String, World)> {
+    let mut out = vec![("dns_fails".to_owned(), World::Unknown), ("mismatch".to_owned(), World::Paranoid)];
+    if !name_known {
+        let named = candidates(input).into_iter().map(|(pattern, example)| (pattern, World::Named(example)));
+        out.extend(named);
+    }
+    out
+}
+
+/// The world to judge a client by; none where its name is not known and would matter.
+pub(super) fn usual_world(input: &Input<'_>, tables: &Tables, client: &Client) -> Option<World> {
+    if let Some((name, _)) = known_name(input, client) {
+        return Some(World::Named(name));
+    }
+    let usual = World::Named(UNLISTED.to_owned());
+    let now = check(input, tables, client, usual.clone());
+    let same = |world| {
+        let other = check(input, tables, client, world);
+        (other.verdict, other.rule) == (now.verdict, now.rule)
+    };
+    worlds(input, false).into_iter().all(|(_, world)| same(world)).then_some(usual)
 }
 
 /// Names the client might have as far as the rules are concerned: for each pattern by name one that matches it.

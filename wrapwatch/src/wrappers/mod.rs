@@ -33,3 +33,6 @@ pub use options::{Keyword, OptionError, Step, steps};
 pub use request::{Endpoint, Request};
 pub use resolv_conf::{MAX_NAMESERVERS, ResolvConf};
 pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
+
+#[cfg(test)]
+mod tests;

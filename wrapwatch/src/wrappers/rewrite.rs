@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::classify::{client_words, without_lookup};
 use super::evaluate::{Evaluation, Reason, Tables, Verdict};
-use super::lint::{Client, Input, NameSource, World, check, known_name};
+use super::lint::{Client, Input, NameSource, World, check, known_name, usual_world};
 use super::options::{Keyword, lossy, steps};
 use super::table::{Entry, EntryKind, Table, TableKind};
 
@@ -35,13 +35,13 @@ struct Insertion {
 
 /// Rewrites the tables for the input's clients.
 pub fn rewrite(input: &Input<'_>) -> Rewrite {
-    let mut out =
-        Rewrite { tables: input.texts.map(<[u8]>::to_vec), hosts: Vec::new(), left_alone: Vec::new() };
-    for kind in [TableKind::Allow, TableKind::Deny] {
-        let slot = kind as usize;
-        out.tables[slot] = without_needless_lookups(input.texts[slot], input.tables.get(kind));
+    let mut out = Rewrite { tables: replaced(input, true), hosts: Vec::new(), left_alone: Vec::new() };
+    let mut tables = parse(input, &out.tables);
+    // A line that comes to life must not change anybody's verdict behind his back.
+    if input.clients.iter().any(|client| !same_verdict(input, &tables, client)) {
+        out.tables = replaced(input, false);
+        tables = parse(input, &out.tables);
     }
-    let tables = parse(input, &out.tables);
     let mut insertions: Vec<Insertion> = Vec::new();
     let mut kept: Vec<(&Client, Evaluation)> = Vec::new();
     for client in input.clients {
@@ -83,8 +83,20 @@ fn parse(input: &Input<'_>, texts: &[Vec<u8>; 2]) -> Tables {
     Tables { allow: table(TableKind::Allow), deny: table(TableKind::Deny) }
 }
 
-/// Replaces words, and adds the last newline.
-fn without_needless_lookups(text: &[u8], table: &Table) -> Vec<u8> {
+fn replaced(input: &Input<'_>, newline: bool) -> [Vec<u8>; 2] {
+    [TableKind::Allow, TableKind::Deny]
+        .map(|kind| without_needless_lookups(input.texts[kind as usize], input.tables.get(kind), newline))
+}
+
+/// Whether a client fares with these tables as it does now.
+fn same_verdict(input: &Input<'_>, tables: &Tables, client: &Client) -> bool {
+    let verdict = |tables, world| check(input, tables, client, world).verdict;
+    let worlds = || [usual_world(input, input.tables, client), Some(World::Unknown)].into_iter().flatten();
+    worlds().all(|world| verdict(tables, world.clone()) == verdict(input.tables, world))
+}
+
+/// Replaces words, and adds the last newline where asked to.
+fn without_needless_lookups(text: &[u8], table: &Table, newline: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut copied = 0;
     for entry in table.entries() {
@@ -94,7 +106,8 @@ fn without_needless_lookups(text: &[u8], table: &Table) -> Vec<u8> {
                 out.extend_from_slice(new.as_bytes());
                 copied = range.end;
             }
-        } else if entry.kind == EntryKind::Unreadable
+        } else if newline
+            && entry.kind == EntryKind::Unreadable
             && entry.source.end == text.len()
             && !text.ends_with(b"\n")
         {
@@ -151,27 +164,18 @@ enum Plan {
 }
 
 fn plan(input: &Input<'_>, tables: &Tables, client: &Client) -> Plan {
-    let world = |name: &str| World::Named(name.to_owned());
-    let Some((name, source)) = known_name(input, client) else {
-        let now = check(input, tables, client, World::Unknown);
-        if now.lookups.is_empty() {
-            return Plan::Nothing(now);
-        }
+    let Some(world) = usual_world(input, tables, client) else {
         let address = client.address.to_canonical();
         return Plan::LeaveAlone(format!(
             "its verdict depends on its name, which is not in /etc/hosts; say --client {address}=NAME"
         ));
     };
-    let now = check(input, tables, client, world(&name));
+    let now = check(input, tables, client, world);
     let Some(place) = now.lookup_rule() else { return Plan::Nothing(now) };
-    // An old verdict that the first step changed must not be cast in stone.
-    let before = check(input, input.tables, client, world(&name));
-    if before.verdict != now.verdict {
-        return Plan::LeaveAlone(
-            "a line that is not read now would change its verdict; repair the table first".to_owned(),
-        );
-    }
-    if source == NameSource::Hosts && input.services.first().is_some_and(|service| service.name == "files") {
+    let source = known_name(input, client).map(|(_, source)| source);
+    if source == Some(NameSource::Hosts)
+        && input.services.first().is_some_and(|service| service.name == "files")
+    {
         return Plan::Nothing(now);
     }
     let Some(options) = options_for(tables, place.table, &now) else {
@@ -244,10 +248,9 @@ fn hosts_line(input: &Input<'_>, client: &Client) -> Option<String> {
 fn verify(input: &Input<'_>, out: &mut Rewrite, kept: &[(&Client, Evaluation)]) {
     let tables = parse(input, &out.tables);
     for (client, now) in kept {
-        let name = known_name(input, client);
-        let world = name.as_ref().map_or(World::Unknown, |(name, _)| World::Named(name.clone()));
+        let Some(world) = usual_world(input, &tables, client) else { continue };
         let then = check(input, &tables, client, world);
-        let in_hosts = name.is_some_and(|(_, source)| source == NameSource::Hosts);
+        let in_hosts = known_name(input, client).is_some_and(|(_, source)| source == NameSource::Hosts);
         if then.verdict != now.verdict || !(then.lookups.is_empty() || in_hosts) {
             let why = "no rule could be found that gives it its verdict without a lookup".to_owned();
             out.left_alone.push((client.address.to_canonical().to_string(), why));
@@ -322,6 +325,14 @@ mod tests {
         );
         assert_eq!(out.left_alone, []);
         assert_eq!(out.tables[1], b"ALL: ALL\n");
+    }
+
+    #[test]
+    fn a_lost_rule_is_not_revived_where_that_would_change_a_verdict() {
+        let (_, deny, _) = rewritten("", "sshd: ALL\nALL: ALL", "", &[("10.0.2.14", None)]);
+        assert_eq!(deny, "sshd: ALL\nALL: ALL\n");
+        let (_, deny, _) = rewritten("", "sshd: ALL\nsshd: ALL", "", &[("10.0.2.14", None)]);
+        assert_eq!(deny, "sshd: ALL\nsshd: ALL");
     }
 
     #[test]

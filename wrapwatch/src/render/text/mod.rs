@@ -16,6 +16,7 @@ mod details;
 mod doctor;
 mod escape;
 pub(in crate::render) mod fit;
+mod lint;
 mod other;
 mod summary;
 

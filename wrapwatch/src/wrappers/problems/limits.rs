@@ -12,8 +12,9 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
 /// Rules by name whose clients get the other verdict when DNS fails.
 fn flips(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
-    for (index, rule) in rules.iter().enumerate() {
-        let later = rules.get(index + 1..).unwrap_or_default();
+    let (mut later, mut found) = (Later::default(), Vec::new());
+    // From the end, so that each rule knows what comes behind it.
+    for rule in rules.iter().rev() {
         let mut told = [false; 2];
         for word in client_words(rule.clients()).filter(|word| word.kind.is_by_name()) {
             let Some((kind, message)) = flip(*rule, &word, later) else { continue };
@@ -24,33 +25,45 @@ fn flips(scene: &Scene<'_>, out: &mut Vec<Problem>) {
                     _ => "Admit by address, or put the clients into /etc/hosts.",
                 };
                 let message = format!("When DNS fails, {message}.");
-                out.push(scene.at(*rule, Finding::new(kind, Severity::Warning, message).change(change)));
+                found.push(scene.at(*rule, Finding::new(kind, Severity::Warning, message).change(change)));
             }
         }
+        if !rule.allows() {
+            later.refused = true;
+            later.caught |= rule.is_catch_all();
+        }
     }
+    out.extend(found.into_iter().rev());
+}
+
+/// What the rules behind one do with those it lets pass.
+#[derive(Clone, Copy, Default)]
+struct Later {
+    /// Some refuse somebody.
+    refused: bool,
+    /// One refuses everybody.
+    caught: bool,
 }
 
 /// What a failed lookup turns round: a name then misses, and UNKNOWN and PARANOID hit.
-fn flip(rule: Rule<'_>, word: &ClientWord<'_>, later: &[Rule<'_>]) -> Option<(Kind, String)> {
-    let refused_later = later.iter().any(|rule| !rule.allows());
-    let caught_later = later.iter().any(|rule| !rule.allows() && rule.is_catch_all());
+fn flip(rule: Rule<'_>, word: &ClientWord<'_>, later: Later) -> Option<(Kind, String)> {
     let text = lossy(word.word);
     let failure = word.kind == classify::Kind::Failure;
     Some(match (failure, word.depth.is_multiple_of(2), rule.allows()) {
-        (false, true, false) if !caught_later => {
+        (false, true, false) if !later.caught => {
             (Kind::FailsOpen, format!("clients that {text} should refuse are admitted"))
         }
-        (false, true, true) if refused_later => {
+        (false, true, true) if later.refused => {
             (Kind::FailsClosed, format!("clients that {text} should admit are refused"))
         }
-        (false, false, true) if refused_later => {
+        (false, false, true) if later.refused => {
             (Kind::FailsOpen, format!("the exception {text} is not made: its clients are admitted"))
         }
         (false, false, false) => {
             (Kind::FailsClosed, format!("the exception {text} is not made: its clients are refused"))
         }
         (true, true, false) => (Kind::FailsClosed, format!("{text} refuses everybody who comes so far")),
-        (true, true, true) if refused_later => {
+        (true, true, true) if later.refused => {
             (Kind::FailsOpen, format!("{text} admits everybody who comes so far"))
         }
         _ => return None,

@@ -225,7 +225,10 @@ impl<'a> Scene<'a> {
     }
 
     fn at(&self, rule: Rule<'_>, finding: Finding) -> Problem {
-        self.in_file(self.path(rule.kind), Some(rule.entry.line), finding)
+        // A line without its newline is not in libwrap's count yet.
+        let line =
+            if rule.entry.kind == EntryKind::Unreadable { rule.entry.physical.1 } else { rule.entry.line };
+        self.in_file(self.path(rule.kind), Some(line), finding)
     }
 
     #[expect(clippy::unused_self, reason = "reads as the other ways to place a finding")]
@@ -274,6 +277,20 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// What an address without brackets does to the rest of its rule is not worth telling.
+fn without_consequences(problems: &mut Vec<Problem>) {
+    use ProblemKind::{NeverMatches, OptionError, UnbracketedIpv6, UnknownOption};
+    let cut: Vec<(String, Option<u32>)> = problems
+        .iter()
+        .filter(|problem| problem.kind == UnbracketedIpv6)
+        .map(|problem| (problem.file.clone(), problem.line))
+        .collect();
+    problems.retain(|problem| {
+        !(matches!(problem.kind, NeverMatches | UnknownOption | OptionError)
+            && cut.iter().any(|(file, line)| *file == problem.file && *line == problem.line))
+    });
+}
+
 /// Everything wrong, worst first, then in the order of reading.
 pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
@@ -283,6 +300,10 @@ pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     order::find(scene, &mut out);
     limits::find(scene, &mut out);
     resolver::find(scene, &mut out);
+    without_consequences(&mut out);
     out.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     out
 }
+
+#[cfg(test)]
+mod tests;

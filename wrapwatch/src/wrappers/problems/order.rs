@@ -1,7 +1,7 @@
 //! The order of rules: who pays for lookups, and what is never reached.
 
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, is_except, words};
-use crate::wrappers::classify::{ClientWord, client_words};
+use crate::wrappers::classify::{ClientWord, client_words, hopeless};
 use crate::wrappers::options::lossy;
 use crate::wrappers::{Keyword, TableKind};
 
@@ -51,26 +51,25 @@ fn first_lookup(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         .iter()
         .filter(|rule| rule.kind == first.kind && rule.allows() == first.allows() && !looks_up(**rule))
         .filter(|rule| rule.keywords().is_empty() && !rule.is_catch_all())
+        .filter(|rule| main_words(**rule).any(|word| hopeless(word.host).is_none()))
         .map(|rule| rule.entry.line)
         .collect();
     if let Some(line) = movable.first() {
-        let lines = movable.iter().take(5).map(u32::to_string).collect::<Vec<_>>().join(", ");
-        let what =
-            if movable.len() == 1 { format!("Line {line} decides") } else { format!("Lines {lines} decide") };
-        let message =
-            format!("{what} by address but are read after this rule by name, so their clients wait for DNS.");
-        let message = if movable.len() == 1 {
-            message.replace("but are read", "but is read").replace("their", "its")
+        let above = first.entry.physical.0;
+        let (message, change) = if movable.len() == 1 {
+            let message = format!(
+                "Line {line} decides by address but is read after this rule by name, so its clients wait for DNS."
+            );
+            (message, format!("Move line {line} above line {above}."))
         } else {
-            message
+            let lines = movable.iter().take(5).map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "Lines {lines} decide by address but are read after this rule by name, so their clients wait for DNS."
+            );
+            (message, format!("Move lines {lines} above line {above}."))
         };
         let finding = Finding::new(Kind::NamesBeforeAddresses, Severity::Warning, message);
-        out.push(
-            scene.at(
-                first,
-                finding.change(format!("Move line {lines} above line {}.", first.entry.physical.0)),
-            ),
-        );
+        out.push(scene.at(first, finding.change(change)));
     }
 }
 
