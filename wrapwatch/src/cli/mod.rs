@@ -34,6 +34,7 @@ Examples:
                                          the minutes before something happens, and after
   wrapwatch replay a.wwt                 what live would have shown
   wrapwatch doctor                       is it wrapped, do its nameservers answer?
+  wrapwatch lint --client 10.0.2.14      what the tables cost this client
 
 Exit status: 0 done, 1 failed, 2 wrong use, 3 when --fail-on found as much.";
 
