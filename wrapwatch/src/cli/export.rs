@@ -1,6 +1,7 @@
 //! `wrapwatch export`: a trace in another form.
 
 use std::{
+    fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,7 +14,10 @@ use clap::ValueEnum;
 use super::{common::duration, traces};
 use crate::{
     render::json,
-    trace::{FileSink, Save, Sink as _},
+    trace::{
+        FileSink, Save, SingleFile, Sink as _,
+        redact::{Key, redact},
+    },
 };
 
 /// Arguments of `export`.
@@ -23,8 +27,11 @@ pub struct Args {
     #[arg(value_name = "FILE.wwt")]
     file: PathBuf,
     /// Into which form
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    to: Format,
+    #[arg(long, value_enum, value_name = "FORMAT", required_unless_present = "redact")]
+    to: Option<Format>,
+    /// Make a copy that can be shown to others: addresses and names become pseudonyms, everywhere in the file; -o FILE.wwt
+    #[arg(long, conflicts_with = "to", requires = "output")]
+    redact: bool,
     /// Where to [default: stdout, where the form is text]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -50,10 +57,29 @@ enum Format {
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match args.to {
-        Format::Jsonl => jsonl(args),
-        Format::Wwt => ring(args),
+    match (args.redact, args.to) {
+        (true, _) => redacted(args),
+        (false, Some(Format::Wwt)) => ring(args),
+        (false, _) => jsonl(args),
     }
+}
+
+fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(output) = &args.output else { bail!("--redact needs a file to write: -o FILE.wwt") };
+    let key = Key::random().context("no random numbers for the pseudonyms")?;
+    // Looked at first: a missing trace must not leave an empty copy.
+    File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
+    let sink = FileSink::create(output, args.force)?;
+    let (_, done) = redact(|| File::open(&args.file), SingleFile::new(sink), key)
+        .with_context(|| format!("cannot copy {}", args.file.display()))?;
+    if !args.quiet {
+        let left_out = done.unknown_records + done.zeroed_messages;
+        eprintln!(
+            "wrapwatch: {} records, {left_out} of them left out or zeroed as they could not be read",
+            done.records
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
