@@ -55,7 +55,7 @@ pub struct Args {
     /// nsswitch.conf
     #[arg(long, value_name = "FILE", default_value = "/etc/nsswitch.conf")]
     nsswitch: PathBuf,
-    /// The daemon's name: the base name of the server's argv[0]
+    /// The daemon's name: the base name of what the server was started as
     #[arg(long, value_name = "NAME", default_value = "mysqld")]
     daemon: String,
     /// The server's own address and port, for rules that name them
