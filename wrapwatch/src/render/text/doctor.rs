@@ -32,18 +32,18 @@ impl Text {
         text
     }
 
-    fn section(&self, text: &mut String, heading: &str) {
+    pub(super) fn section(&self, text: &mut String, heading: &str) {
         for line in fit::wrap(heading, self.width(), 2, self.mark()).lines() {
             put!(text, "{}\n", self.paint(BOLD, line));
         }
     }
 
     /// `  label         what is said of it, wrapped`
-    fn say(&self, text: &mut String, label: &str, said: &str) {
+    pub(super) fn say(&self, text: &mut String, label: &str, said: &str) {
         self.say_in(text, Style::new(), label, said);
     }
 
-    fn say_in(&self, text: &mut String, style: Style, label: &str, said: &str) {
+    pub(super) fn say_in(&self, text: &mut String, style: Style, label: &str, said: &str) {
         let label = fit::left(label, LABEL, self.mark());
         for (i, line) in
             fit::wrap(&self.own(said), self.width() - LABEL - 2, 0, self.mark()).lines().enumerate()

@@ -18,6 +18,7 @@ mod escape;
 pub(in crate::render) mod fit;
 mod lint;
 mod other;
+mod ping;
 mod summary;
 
 use anstyle::{AnsiColor, Style};
