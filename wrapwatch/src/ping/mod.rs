@@ -150,31 +150,4 @@ async fn one_after_another(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(address: &str, count: usize, force: bool) -> Settings {
-        Settings {
-            address: address.parse().unwrap(),
-            count,
-            at_once: 1,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            force,
-        }
-    }
-
-    #[test]
-    fn no_host_gets_itself_blocked() {
-        let (new, old) = (Some("10.11.6-MariaDB"), Some("5.5.62"));
-        let outside = |count| settings("10.0.0.1:3306", count, false);
-        assert_eq!(allowed(&outside(5), new), (5, 100));
-        assert_eq!(allowed(&outside(500), new), (99, 100));
-        assert_eq!(allowed(&outside(99), new), (99, 100));
-        assert_eq!(allowed(&outside(500), old), (9, 10));
-        assert_eq!(allowed(&outside(500), None), (9, 10));
-        assert_eq!(allowed(&settings("10.0.0.1:3306", 500, true), old), (500, 10));
-        assert_eq!(allowed(&settings("127.0.0.1:3306", 500, false), old), (500, 10));
-        assert_eq!(allowed(&settings("[::ffff:127.0.0.1]:3306", 500, false), old), (500, 10));
-    }
-}
+mod tests;
