@@ -104,7 +104,7 @@ fn a_static_server_in_its_own_root() {
     assert_eq!((target.libwrap.state, target.view), (Wrapped::Static, View::Target));
     assert_eq!((target.libwrap.needed, target.libwrap.strings), (Some(false), Some(true)));
     assert_eq!(target.own_namespaces.as_ref().unwrap(), &["mnt", "net", "pid"]);
-    assert_eq!(target.daemon, "mysqld");
+    assert_eq!((target.daemon.as_str(), target.libwrap.program_replaced), ("mysqld", Some(false)));
     let states: Vec<_> = target.tables.iter().map(|table| (table.exists, table.entries)).collect();
     assert_eq!(states, [(Some(true), Some(2)), (Some(false), None)], "{:#?}", target.tables);
     assert_eq!(target.resolver.files[2].exists, Some(false), "{:#?}", target.resolver.files);

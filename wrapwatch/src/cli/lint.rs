@@ -15,7 +15,7 @@ use super::common::Color;
 use super::output::text_for_stdout;
 use crate::decode::{Event, addr::socket_addr, decode};
 use crate::host::local::{self, Found};
-use crate::render::text::escape;
+use crate::render::{json, text::escape};
 use crate::trace::{Item, Reader, SnapshotRole};
 use crate::wrappers::lint::{Client, Input, Report, lint, named_files};
 use crate::wrappers::problems::Severity;
@@ -175,8 +175,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn print(args: &Args, report: &Report) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer(&mut out, report)?;
-        writeln!(out)?;
+        writeln!(out, "{}", json::one_line(report)?)?;
     } else {
         out.write_all(text_for_stdout(args.color).lint(report).as_bytes())?;
     }

@@ -20,7 +20,10 @@ use crate::{
         ping::{Ping, PingOutcome},
     },
     ping::{self, Done, News, Settings},
-    render::text::{Text, escape},
+    render::{
+        json,
+        text::{Text, escape},
+    },
     session::signals::Signals,
 };
 
@@ -86,11 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     let ping = ping?;
-    let shown = if args.json {
-        serde_json::to_string(&ping).context("cannot write JSON")? + "\n"
-    } else {
-        text.ping(&ping)
-    };
+    let shown = if args.json { json::one_line(&ping)? + "\n" } else { text.ping(&ping) };
     print(&shown)?;
     let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
     Ok(ExitCode::from(u8::from(!greeted)))

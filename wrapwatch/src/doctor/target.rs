@@ -182,7 +182,8 @@ fn tables(viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
     let read = paths::TABLES.map(|path| files::read(viewer, path));
     let texts = read.each_ref().map(|read| match read {
         Ok(copy) if copy.exists => Ok(Some(copy.bytes.clone())),
-        Ok(_) => Ok(None),
+        // What is no file is opened, and has nothing to read (or blocks, which no rule can help).
+        Ok(_) | Err(HostError::Unusable { .. }) => Ok(None),
         Err(error) => Err(error.to_string()),
     });
     let [conf, nsswitch, hosts] = resolver;
@@ -223,6 +224,9 @@ pub(super) fn file_state(
             state.exists = Some(true);
             state.size = Some(copy.mark.size);
             state.entries = Some(count(&copy.bytes));
+            if copy.mark.size > files::MAX_BYTES {
+                state.error = Some("larger than 1 MiB, only its beginning was looked at".to_owned());
+            }
         }
         Ok(_) => state.exists = Some(false),
         Err(error) => state.error = Some(error.to_string()),
