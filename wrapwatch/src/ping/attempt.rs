@@ -44,7 +44,7 @@ pub async fn attempt(number: u64, address: SocketAddr, patience: Duration) -> (P
         Ok(mut stream) => {
             let connected = began + Duration::from_nanos(attempt.connect_ns.unwrap_or(0));
             match timeout_at(began + patience, first_packet(&mut stream, &mut attempt, connected)).await {
-                Ok(Ok(packet)) => version = judge(&mut attempt, packet),
+                Ok(Ok(packet)) => version = judge(&mut attempt, packet.as_deref()),
                 Ok(Err(error)) => fail(&mut attempt, &error),
                 Err(_) => attempt.outcome = PingOutcome::Silent,
             }
@@ -110,8 +110,8 @@ async fn first_packet(
     Ok(stream.read_exact(&mut payload).await.ok().map(|_| payload))
 }
 
-fn judge(attempt: &mut PingAttempt, payload: Option<Vec<u8>>) -> Option<String> {
-    match payload.as_deref().map_or(FirstPacket::Unknown, parse) {
+fn judge(attempt: &mut PingAttempt, payload: Option<&[u8]>) -> Option<String> {
+    match payload.map_or(FirstPacket::Unknown, parse) {
         FirstPacket::Greeting { version } => {
             attempt.outcome = PingOutcome::Greeted;
             Some(version)
