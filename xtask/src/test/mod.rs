@@ -134,7 +134,7 @@ impl Run {
 }
 
 /// What compares wrapwatch with the real libwrap needs no root, what compares it with programs in namespaces does.
-const COMPARISONS: [&str; 4] = ["--lib", "--bins", "--test=table", "--test=generated"];
+const COMPARISONS: [&str; 5] = ["--lib", "--bins", "--test=table", "--test=generated", "--test=fix"];
 const COMPARISONS_AS_ROOT: [&str; 2] = ["--test=waiting", "--test=tcpdmatch"];
 
 fn unit_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
