@@ -135,7 +135,7 @@ fn what_this_user_may_not_read_is_refused() {
         // Anybody but root is refused as he is.
         let folder = Folder::new();
         fs::write(folder.at("secret"), "ALL: ALL\n").unwrap();
-        let none = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let none = std::os::unix::fs::PermissionsExt::from_mode(0o0);
         fs::set_permissions(folder.at("secret"), none).unwrap();
         refused(&folder.lint("secret", &[]), "secret", "Permission denied");
         return;
@@ -148,7 +148,7 @@ fn what_this_user_may_not_read_is_refused() {
         fs::write(folder.at("secret"), "ALL: ALL\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode;
         fs::set_permissions(folder.0.path(), mode(0o755)).unwrap();
-        fs::set_permissions(folder.at("secret"), mode(0)).unwrap();
+        fs::set_permissions(folder.at("secret"), mode(0o0)).unwrap();
         let said = lint(&folder.at("secret"), Path::new("/dev/null/none"), &[], true);
         refused(&said, "secret", "Permission denied");
     }

@@ -44,7 +44,13 @@ struct Jail {
 impl Jail {
     /// `prepare` fills its `/etc`.
     fn start(prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_as("0:0", prepare)
+    }
+
+    /// Started as this user and group.
+    fn start_as(user: &str, prepare: impl FnOnce(&Path)) -> Self {
         let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         // Not at a path that means the same outside.
         for folder in ["etc", "srv"] {
             fs::create_dir(root.path().join(folder)).unwrap();
@@ -53,6 +59,7 @@ impl Jail {
         prepare(root.path());
         let unshare = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "chroot"])
+            .arg(format!("--userspec={user}"))
             .arg(root.path())
             .args(["/srv/mysqld", "3306"])
             .stdin(Stdio::null())
@@ -116,6 +123,25 @@ fn a_static_server_in_its_own_root() {
     run.problem("all-nameservers-dead");
     let said = serde_json::to_string(&run.report).unwrap();
     assert!(said.contains("inside.example.com") && !said.contains("trap.example.com"), "{said}");
+}
+
+/// libwrap, in a server that is not root, refuses everybody over a table that root reads without trouble.
+#[test]
+fn a_table_that_the_server_itself_may_not_read() {
+    let jail = Jail::start_as("65534:65534", |root| {
+        for (table, mode) in [("hosts.allow", 0o644), ("hosts.deny", 0o600)] {
+            let path = root.join("etc").join(table);
+            fs::write(&path, "ALL: 10.0.2.14\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    });
+    let run = doctor(jail.pid, &["--no-queries"]);
+    let [allow, deny] = run.target().tables.as_slice() else { panic!("{:#?}", run.target().tables) };
+    assert_eq!((allow.entries, &allow.error), (Some(1), &None));
+    assert!(deny.error.as_ref().unwrap().contains("permission denied"), "{deny:?}");
+    let problem = run.problem("table-unreadable");
+    assert_eq!(problem.file.as_deref(), Some("/etc/hosts.deny"));
+    assert!(problem.message.contains("refuses everybody"), "{problem:?}");
 }
 
 #[test]

@@ -7,4 +7,5 @@ mod jail;
 mod ping;
 mod servers;
 mod support;
+mod trace;
 mod unprivileged;
