@@ -26,7 +26,8 @@ fn wrapped_with_dead_nameservers() {
     lab.take_dns_log().unwrap();
     let run = doctor(pid, &["--fail-on", "critical"]);
     assert_eq!(run.status, Some(3), "{:#?}", run.report.problems);
-    assert!(run.report.hooks.iter().all(|hook| hook.state == HookState::Works), "{:#?}", run.report.hooks);
+    let mut required = run.report.hooks.iter().filter(|hook| hook.required);
+    assert!(required.all(|hook| hook.state == HookState::Works), "{:#?}", run.report.hooks);
     let target = run.target();
     assert_eq!((target.libwrap.state, target.view), (Wrapped::Mapped, View::Target));
     assert_eq!((target.daemon.as_str(), target.comm.as_str()), ("mariadbd", "mariadbd"));
