@@ -1,6 +1,11 @@
 //! libwrap inside a target: which file, where its variables are, what they say, how to put a uprobe on it.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, path::PathBuf};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
 use procfs::process::{MMapPath, Process};
 
@@ -20,7 +25,8 @@ const PAGE: u64 = 4096;
 pub struct Libwrap {
     /// Its path inside the target.
     pub path: String,
-    /// The very file that is mapped, whatever happened to its path since: by `/proc/PID/map_files`.
+    /// The very file that is mapped: by `/proc/PID/map_files` whatever happened to its path since, or by its path where that takes privileges
+    /// which are not there (CAP_SYS_ADMIN).
     pub file: PathBuf,
     /// Address of `tcpd_context` in the target; None where it has no such symbol.
     pub tcpd_context: Option<u64>,
@@ -40,7 +46,9 @@ pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
     let Some(base) = base else { return Ok(None) };
     let MMapPath::Path(path) = &base.pathname else { return Ok(None) };
     let (start, end) = base.address;
-    let file = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let mapped = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let refused = File::open(&mapped).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let file = if refused { by_path(pid, path, base.inode)? } else { mapped };
     let names = [CONTEXT, TABLES[0], TABLES[1]];
     let in_library = symbols::defined(&file, &names)?;
     let in_executable = copied_into_executable(pid, &process, &names)?;
@@ -54,6 +62,18 @@ pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
         tcpd_context: address(CONTEXT),
         tables: TABLES.map(address),
     }))
+}
+
+/// The file at a path of the target, if it is the one that is mapped.
+fn by_path(pid: u32, path: &Path, inode: u64) -> Result<PathBuf, HostError> {
+    let file = PathBuf::from(format!("/proc/{pid}/root{}", path.display()));
+    let there = fs::metadata(&file).map_err(|error| HostError::io(file.display().to_string(), error))?;
+    if there.ino() == inode {
+        return Ok(file);
+    }
+    let why =
+        "another file has its place now; the one that is mapped takes CAP_SYS_ADMIN to be read".to_owned();
+    Err(HostError::Unusable { what: path.display().to_string(), why })
 }
 
 fn is_libwrap(path: &std::path::Path) -> bool {
