@@ -67,6 +67,8 @@ pub(super) struct Story {
     pub behind: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
     pub over: Option<(KtimeNs, Arc<[Span]>)>,
+    /// The server became another program in its check.
+    pub twisted: bool,
     /// What was not seen, and why.
     pub missing: Vec<&'static str>,
     /// Key in the list of what is due.
@@ -98,6 +100,7 @@ impl Story {
             last_step: accepted,
             behind: Behind::default(),
             over: None,
+            twisted: false,
             missing: Vec::new(),
             due: None,
         }
