@@ -1,6 +1,21 @@
 //! The flight recorder: what came before is in the trace that something made it save.
 
-use wrapwatch_tests::{clients::ClientsSpec, nameserver::Rule, wait::wait_for, watch::Watch};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Files, Lab, LabConfig, ServerConfig},
+    nameserver::Rule,
+    wait::wait_for,
+    watch::Watch,
+};
 
 use crate::support::{lab, replay, wrapwatch};
 
@@ -64,4 +79,65 @@ fn a_killed_one_leaves_its_ring() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // A second of a hundred connections may be missing.
     assert!(replay(&file).connections().len() >= 30);
+}
+
+/// Traces saved so far.
+fn saved(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".wwt")).count()
+}
+
+#[test]
+fn each_condition_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerConfig { options: vec!["--back-log=4".to_owned()], ..ServerConfig::default() };
+    let lab = Lab::start(LabConfig { server, ..LabConfig::default() }).unwrap();
+    let conditions = ["refused", "queue>60%", "queued>900ms", "stall>1200ms", "dns>500ms", "lost"];
+    let args = [&["--last", "10m", "--after", "1ms", "--cooldown", "1ms", "--when"][..], &conditions].concat();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
+    let watcher = Pid::from_raw(i32::try_from(recorder.id()).unwrap());
+    let one_more = |before: usize, what: &str| {
+        wait_for(what, || Ok(saved(dir.path()) > before)).unwrap();
+        saved(dir.path())
+    };
+    let delay_once = |ms| lab.rules([Rule { times: Some(1), ..Rule::delay(ms) }]).unwrap();
+
+    delay_once(700);
+    lab.client().unwrap();
+    let mut before = one_more(0, "dns");
+    // Saved while it goes on, and once more when it is over.
+    delay_once(3_500);
+    lab.client().unwrap();
+    wait_for("stall, and dns again", || Ok(saved(dir.path()) >= before + 2)).unwrap();
+    before = saved(dir.path());
+
+    lab.signal(Signal::SIGSTOP).unwrap();
+    let stopped = Instant::now();
+    let clients = lab.begin_clients(ClientsSpec::at_once(4)).unwrap();
+    before = one_more(before, "queue");
+    // How long it lasts is what is tested.
+    std::thread::sleep(Duration::from_millis(1_500).saturating_sub(stopped.elapsed()));
+    lab.signal(Signal::SIGCONT).unwrap();
+    clients.wait().unwrap();
+    before = one_more(before, "queued");
+
+    lab.files(Files::tables("", "ALL: ALL\n")).unwrap();
+    lab.client().unwrap();
+    before = one_more(before, "refused");
+    kill(watcher, Signal::SIGSTOP).unwrap();
+    let many = lab.clients(ClientsSpec { count: 3_000, concurrency: 20, ..ClientsSpec::default() });
+    kill(watcher, Signal::SIGCONT).unwrap();
+    many.unwrap();
+    one_more(before, "lost");
+
+    let told = recorder.stop().unwrap();
+    assert_eq!(told.status, Some(0), "{}", told.stderr);
+    for condition in conditions {
+        let met = format!("{condition}: a trace will be saved");
+        assert!(told.stderr.contains(&met), "{condition}: {}", told.stderr);
+    }
+    // Each can be read alone.
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        assert_eq!(replay(&entry.unwrap().path()).stderr, "");
+    }
 }
