@@ -52,9 +52,9 @@ fn run() -> Result<()> {
         }
     }
     ensure!(connections > 0, "no connections, no measure");
-    let path = keep.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("wrapwatch-bench-{}.wwt", std::process::id()))
-    });
+    let path = keep
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("wrapwatch-bench-{}.wwt", std::process::id())));
     let measured = measure(&path, connections);
     if keep.is_none() {
         // What was measured counts, also where nothing was written.
@@ -135,7 +135,8 @@ fn report(path: &Path, records: u64, connections: u64) -> Result<Value> {
 
 /// User and system time.
 fn cpu_ns(usage: &Usage) -> u64 {
-    let ns = |time: TimeVal| u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_usec() * 1_000).unwrap_or(0);
+    let ns =
+        |time: TimeVal| u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_usec() * 1_000).unwrap_or(0);
     ns(usage.user_time()) + ns(usage.system_time())
 }
 

@@ -7,12 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use wrapwatch_tests::{
-    clients::ClientsSpec,
-    lab::Files,
-    nameserver::Rule,
-    watch::Watch,
-};
+use wrapwatch_tests::{clients::ClientsSpec, lab::Files, nameserver::Rule, watch::Watch};
 
 use crate::support::{lab, wrapwatch};
 
@@ -23,7 +18,15 @@ const CONSOLE: &str = ":CONSOLE";
 fn chromium(profile: &Path, args: &[&str], page: &Path) -> (String, String) {
     let mut command = Command::new("timeout");
     command
-        .args(["--kill-after=5", "120", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+        .args([
+            "--kill-after=5",
+            "120",
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+        ])
         .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
         .args(["--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars"])
         .args(["--enable-logging=stderr", "--v=0", "--window-size=1000,1600"])

@@ -104,7 +104,11 @@ mod tests {
         // A second one of a name gets a number, which would change with the order.
         let schema = schema(None);
         let names = schema["$defs"].as_object().unwrap().keys();
-        assert_eq!(names.filter(|name| name.ends_with(|c: char| c.is_ascii_digit())).count(), 0, "{schema:#}");
+        assert_eq!(
+            names.filter(|name| name.ends_with(|c: char| c.is_ascii_digit())).count(),
+            0,
+            "{schema:#}"
+        );
     }
 
     #[test]

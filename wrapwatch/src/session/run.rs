@@ -379,6 +379,10 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
+        self.look_at_files();
+    }
+
+    fn look_at_files(&mut self) {
         let mut changed = Vec::new();
         for (&pid, tracee) in &mut self.targets {
             changed.extend(tracee.changed_files().into_iter().map(|file| (pid, file)));
@@ -393,6 +397,8 @@ impl<'a> Session<'a> {
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             self.probe.remove_target(pid)?;
         }
+        // Somebody may have edited them within the last second.
+        self.look_at_files();
         self.drain();
         self.losses()?;
         let at = clock::now();

@@ -125,7 +125,12 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
         package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
-        package(&["fonts-dejavu-core"], Lab, "a font", Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")),
+        package(
+            &["fonts-dejavu-core"],
+            Lab,
+            "a font",
+            Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        ),
     ]
 }
 

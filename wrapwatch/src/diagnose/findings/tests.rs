@@ -14,8 +14,8 @@ use crate::diagnose::Report;
 use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
 use crate::story::{Wanted, Whole};
 use crate::trace::{
-    End, Head, Listener, ListenerSample, NetnsSample, Sample, SingleFile, SnapshotMeta, SnapshotRole, Target, Writer,
-    WriterOptions,
+    End, Head, Listener, ListenerSample, NetnsSample, Sample, SingleFile, SnapshotMeta, SnapshotRole, Target,
+    Writer, WriterOptions,
 };
 
 /// A trace in the making: the server's files, what happened, what was sampled.
@@ -64,7 +64,8 @@ impl Scene {
     }
 
     fn trace(&self) -> Vec<u8> {
-        let listeners = vec![Listener { fd: Some(LISTENER), address: "0.0.0.0:3306".to_owned(), ..Listener::default() }];
+        let listeners =
+            vec![Listener { fd: Some(LISTENER), address: "0.0.0.0:3306".to_owned(), ..Listener::default() }];
         let target = Target {
             pid: TGID,
             comm: "mysqld".to_owned(),
@@ -73,8 +74,12 @@ impl Scene {
             listeners,
             ..Target::default()
         };
-        let head =
-            Head { clock: clock(), targets: vec![target], degradations: self.degradations.clone(), ..Head::default() };
+        let head = Head {
+            clock: clock(),
+            targets: vec![target],
+            degradations: self.degradations.clone(),
+            ..Head::default()
+        };
         let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
         let files = [
             (SnapshotRole::HostsAllow, "/etc/hosts.allow", self.allow),
@@ -82,7 +87,8 @@ impl Scene {
             (SnapshotRole::ResolvConf, "/etc/resolv.conf", self.resolv),
         ];
         for (role, path, text) in files {
-            let meta = SnapshotMeta { pid: Some(TGID), role, path: path.to_owned(), ..SnapshotMeta::default() };
+            let meta =
+                SnapshotMeta { pid: Some(TGID), role, path: path.to_owned(), ..SnapshotMeta::default() };
             writer.snapshot(&meta, text.as_bytes()).unwrap();
         }
         for (listener, netns) in &self.samples {
@@ -110,7 +116,13 @@ impl Scene {
 }
 
 /// A question to a server, and what comes of it: nothing for so long, or this answer.
-fn ask(sim: &mut Sim, th: &mut Thread, server: &str, question: (&str, u16), outcome: Result<(u16, Option<&str>), u64>) {
+fn ask(
+    sim: &mut Sim,
+    th: &mut Thread,
+    server: &str,
+    question: (&str, u16),
+    outcome: Result<(u16, Option<&str>), u64>,
+) {
     let asked = query(7, question.0, question.1);
     sim.connect(th, 34, addr(server), Class::Dns, false, 0, 12_000);
     sim.send(th, 34, &asked);
@@ -214,7 +226,10 @@ fn scenes() -> Vec<(FindingId, Scene)> {
     };
     vec![
         (Id::AcceptThreadSaturated, crowd()),
-        (Id::QueueOverflow, with(Scene::checks(fast), |s| s.samples = vec![sample(0, 3, 0), sample(81, 10, 0)])),
+        (
+            Id::QueueOverflow,
+            with(Scene::checks(fast), |s| s.samples = vec![sample(0, 3, 0), sample(81, 10, 0)]),
+        ),
         (Id::ClientsGaveUp, Scene { records: turned_away(), ..Scene::default() }),
         (Id::FirstNameserverDead, Scene::checks(|sim, th, n| resolve(sim, th, n, true, 700_000))),
         (
@@ -299,7 +314,8 @@ fn scenes() -> Vec<(FindingId, Scene)> {
             Id::NotWrapped,
             with(Scene::played(unchecked), |s| {
                 let message = "libwrap is not mapped".to_owned();
-                s.degradations = vec![Degradation { kind: DegradationKind::NotWrapped, pid: Some(TGID), message }];
+                s.degradations =
+                    vec![Degradation { kind: DegradationKind::NotWrapped, pid: Some(TGID), message }];
             }),
         ),
         (Id::EventsLost, Scene { lost: 5, ..Scene::checks(fast) }),
@@ -310,7 +326,10 @@ fn shown(finding: &Finding) -> String {
     let facts: String = finding.evidence.facts.iter().map(|fact| format!("  - {fact}\n")).collect();
     let change = finding.change.as_deref().unwrap_or("nothing to change");
     let (id, severity) = (finding.id.name(), finding.severity);
-    format!("{id} ({severity:?}): {}\n{facts}  connections {:?}\n  → {change}\n\n", finding.message, finding.evidence.connections)
+    format!(
+        "{id} ({severity:?}): {}\n{facts}  connections {:?}\n  → {change}\n\n",
+        finding.message, finding.evidence.connections
+    )
 }
 
 #[test]
@@ -324,7 +343,8 @@ fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
         tried.insert(id.name());
     }
     let known = schemars::schema_for!(FindingId).to_value();
-    let known = known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
+    let known =
+        known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
     assert_eq!(tried, known.collect(), "a finding without a trace");
     insta::assert_snapshot!(text);
 }
@@ -337,5 +357,10 @@ fn a_healthy_server_has_nothing_to_change() {
         ..Scene::checks(|_, _, _| ())
     };
     let report = quiet.report();
-    assert_eq!(report.findings.iter().map(|finding| finding.id).collect::<Vec<_>>(), [], "{:#?}", report.findings);
+    assert_eq!(
+        report.findings.iter().map(|finding| finding.id).collect::<Vec<_>>(),
+        [],
+        "{:#?}",
+        report.findings
+    );
 }
