@@ -1,6 +1,6 @@
 //! What is committed in `corpus/`, and small changes of it: always the same ones, so that a failure is one for everybody.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use wrapwatch::trace::synth::SplitMix;
 use wrapwatch_fuzz::{TARGETS, Target};
 
-/// Changed inputs of each target: seconds, in a debug build.
+/// Changed inputs of each target, at most, and their bytes: seconds, in a debug build.
 const CHANGED: usize = 400;
+const CHANGED_BYTES: usize = 512 << 10;
 /// Longest input that is changed; longer ones are run as they are.
 const CHANGED_MAX: usize = 16 << 10;
 
@@ -62,11 +63,15 @@ fn all(name: &str) {
     }
     try_one(target, Path::new("nothing"), &[]);
     let short: Vec<_> = files.iter().filter(|(_, input)| (1..=CHANGED_MAX).contains(&input.len())).collect();
-    let mut rng = SplitMix(1);
+    let (mut rng, mut bytes) = (SplitMix(1), 0);
     for n in 0..CHANGED {
+        if bytes > CHANGED_BYTES {
+            break;
+        }
         let (path, input) = short[n % short.len()];
         let other = &short[usize::try_from(rng.next() % short.len() as u64).unwrap()].1;
         let mut input = input.clone();
+        bytes += input.len();
         for _ in 0..=rng.next() % 3 {
             if !input.is_empty() {
                 change(&mut rng, &mut input, other);

@@ -207,6 +207,7 @@ fn fast(sim: &mut Sim, th: &mut Thread, n: u64) {
 }
 
 /// Each finding, and a trace that shows it.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn scenes() -> Vec<(FindingId, Scene)> {
     use FindingId as Id;
     let with = |scene: Scene, change: fn(&mut Scene)| {
