@@ -10,6 +10,7 @@ use clap::Parser as _;
 mod audit;
 mod cli;
 mod demo;
+mod fuzz;
 mod lint;
 mod mutants;
 mod process;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

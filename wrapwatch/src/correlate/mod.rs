@@ -22,6 +22,7 @@ mod events;
 mod handshakes;
 mod infer;
 mod lookups;
+pub(crate) mod map;
 mod parts;
 mod queue;
 mod resolver;
@@ -34,7 +35,7 @@ mod story;
 mod take;
 mod tell;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wrapwatch_common::counters::Counter;
@@ -48,6 +49,7 @@ pub use stall::OpenCheck;
 
 use cpu::RunDelays;
 use handshakes::Handshakes;
+use map::HashMap;
 use parts::Span;
 use queue::{Held, History};
 use servers::Servers;
@@ -132,11 +134,11 @@ impl Correlator {
     pub fn new(config: Config) -> Self {
         Self {
             shared: Shared::new(config.limits),
-            open: HashMap::new(),
-            threads: HashMap::new(),
+            open: HashMap::default(),
+            threads: HashMap::default(),
             handshakes: Handshakes::new(config.limits.handshakes),
-            socks: HashMap::new(),
-            fds: HashMap::new(),
+            socks: HashMap::default(),
+            fds: HashMap::default(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
             now: KtimeNs(0),

@@ -1,6 +1,5 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -10,6 +9,7 @@ use crate::model::KtimeNs;
 
 use super::check::PathKind;
 use super::config::{Limits, TableText, TargetInfo};
+use super::map::HashMap;
 use super::servers::Servers;
 
 /// A traced process, its tables' texts and when it was stopped.
@@ -65,7 +65,7 @@ impl Shared {
             servers: Servers::new(limits.servers),
             unix: UnixPaths::default(),
             paths: Paths::default(),
-            targets: HashMap::new(),
+            targets: HashMap::default(),
             limits,
         }
     }

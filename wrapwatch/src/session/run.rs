@@ -436,6 +436,8 @@ impl<'a> Session<'a> {
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             self.probe.remove_target(pid)?;
         }
+        // Somebody may have edited them within the last second.
+        self.look_at_files();
         self.drain();
         self.losses()?;
         let at = clock::now();

@@ -132,6 +132,13 @@ pub(crate) fn all() -> Vec<Item> {
             look: Look::With(unpacked_parts),
             remedy: Remedy::Run(unpack_parts),
         },
+        package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
+        package(
+            &["fonts-dejavu-core"],
+            Lab,
+            "a font",
+            Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        ),
     ]
 }
 
