@@ -94,8 +94,9 @@ fn tables_are_where_the_program_says() {
     let (_, none) = stage.one();
     assert_eq!((none.outcome, none.verdict_rule), (Outcome::Greeted, None));
     point_to(&stage, "/etc/elsewhere.allow", "/etc/elsewhere.deny");
-    let told = stage
-        .until("the tables were found", |c| c.verdict_rule.as_ref().is_some_and(|rule| rule.text.is_some()));
+    let told = stage.until("the tables were found", |c| {
+        c.verdict_rule.as_ref().is_some_and(|rule| rule.file.ends_with("deny") && rule.text.is_some())
+    });
     assert_eq!(told.outcome, Outcome::Refused);
     let (rule, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
     assert_eq!((rule.file.as_str(), rule.line), ("/etc/elsewhere.allow", 1));

@@ -130,6 +130,15 @@ impl Story {
         self.first_packet.is_some() || self.closed.is_some() || by_shutdown
     }
 
+    /// Whether it ended as `twist` begins: the accept thread closed the socket in the check, without the `shutdown` of a refusal.
+    pub(super) fn may_be_twisted(&self) -> bool {
+        let by_accept_thread = self.closed.is_some_and(|(tid, _)| tid == self.tid);
+        by_accept_thread
+            && self.shutdown.is_none()
+            && self.first_packet.is_none()
+            && self.check.returned.is_none()
+    }
+
     /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.
     pub(super) fn is_checked(&self) -> bool {
         let lookups = || self.resolver.lookups.iter().any(|looking| looking.tid == self.tid);
