@@ -10,6 +10,7 @@ use clap::Parser as _;
 mod audit;
 mod cli;
 mod demo;
+mod dist;
 mod lint;
 mod mutants;
 mod process;
@@ -18,6 +19,7 @@ mod setup;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 mod workspace;
 
 fn main() -> ExitCode {
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Dist => dist::run(),
+        cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

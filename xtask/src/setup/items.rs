@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Lab, Lint};
+    use Purpose::{Build, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -124,6 +124,15 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
+        package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
+        package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
+        package(
+            &["debian-archive-keyring"],
+            Vm,
+            "Debian's keys",
+            Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ),
+        package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
     ]
 }
 

@@ -25,10 +25,12 @@ pub(crate) enum Purpose {
     Lint,
     /// The lab: end-to-end tests and the demo.
     Lab,
+    /// Virtual machines.
+    Vm,
 }
 
 /// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab, Purpose::Vm];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
