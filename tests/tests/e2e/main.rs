@@ -11,4 +11,5 @@ mod midway;
 mod outcome;
 mod privacy;
 mod queue;
+mod rungs;
 mod support;

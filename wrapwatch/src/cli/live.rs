@@ -21,16 +21,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
     common.init_log();
-    // Before any other thread: see there.
     probe::check_capabilities()?;
-    probe::ensure_tracefs()?;
     let settings = Settings {
         wanted: common.target.wanted(),
         wait: common.target.wait,
         duration: common.duration,
         slow_ns: common.slow_ns(),
         uprobes: !common.no_uprobes,
-        probe: probe::Options { kernel_log: common.kernel_log(), ..probe::Options::default() },
+        probe: common.probe.options(common.verbose),
     };
     let mut output = Output::new(common);
     let runtime = tokio::runtime::Builder::new_current_thread()

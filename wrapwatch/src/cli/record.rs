@@ -7,7 +7,7 @@ use caps::Capability;
 
 use super::{
     Color,
-    common::{TargetArgs, bytes, duration, init_log, kernel_log},
+    common::{ProbeArgs, TargetArgs, bytes, duration, init_log},
     output::{self, Output},
     progress::Line as ProgressLine,
 };
@@ -43,6 +43,8 @@ pub struct Args {
     /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
     #[arg(long)]
     no_uprobes: bool,
+    #[command(flatten)]
+    probe: ProbeArgs,
     /// Begin another file before one has so many bytes (100M, 1G); finished ones are named FILE.000001.wwt and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Several files")]
     max_size: Option<u64>,
@@ -79,16 +81,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     init_log(args.quiet, args.verbose);
     let recorder = Recorder::new(&args.output, args.plan(), args.force, args.noted())?;
-    // Before any other thread: see there.
     probe::check_capabilities()?;
-    probe::ensure_tracefs()?;
     let settings = Settings {
         wanted: args.target.wanted(),
         wait: args.target.wait,
         duration: args.duration,
         slow_ns: ns(args.slow),
         uprobes: !args.no_uprobes,
-        probe: probe::Options { kernel_log: kernel_log(args.verbose), ..probe::Options::default() },
+        probe: args.probe.options(args.verbose),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -46,6 +46,7 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         local: story.local.map(|local| local.to_string()),
         established: story.established.map(|at| clock.wall(at)),
         accepted: clock.wall(story.accepted),
+        accepted_ktime: story.accepted,
         outcome,
         error_code,
         client_left: client_left(story, clock),

@@ -23,12 +23,12 @@ pub(super) struct ClosedLoop {
 }
 
 impl ClosedLoop {
-    pub(super) fn add(&mut self, connection: &Connection, client: Option<IpAddr>, accepted: KtimeNs) {
+    pub(super) fn add(&mut self, connection: &Connection, client: Option<IpAddr>) {
         let (Some(client), Some(queued), Some(total)) = (client, connection.queued_ns, connection.total_ns)
         else {
             return;
         };
-        let arrival = KtimeNs(accepted.0.saturating_sub(queued));
+        let arrival = KtimeNs(connection.accepted_ktime.0.saturating_sub(queued));
         let room = self.ends.len() < CLIENTS_MAX || self.ends.contains_key(&client);
         if !room {
             return;

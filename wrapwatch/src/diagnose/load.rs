@@ -101,7 +101,7 @@ pub struct Load {
 
 impl Load {
     /// Takes a connection. Those of a unix socket are no work worth counting.
-    pub fn add(&mut self, connection: &Connection, accepted: KtimeNs) {
+    pub fn add(&mut self, connection: &Connection) {
         if connection.peer.as_deref() == Some("unix") {
             return;
         }
@@ -116,7 +116,7 @@ impl Load {
         self.sorted = false;
         self.threads.entry(key).or_default().push(Job {
             conn: connection.conn,
-            accepted,
+            accepted: connection.accepted_ktime,
             queued_ns: connection.queued_ns.map_or(f32::NAN, float),
             wrapper_ns: float(connection.wrapper_ns),
             dns_ns: float(connection.parts.dns_ns),

@@ -95,14 +95,15 @@ impl Diagnosis {
         }
     }
 
-    /// Takes a connection. `accepted`: its accept on the monotonic clock.
-    pub fn add(&mut self, connection: Box<Connection>, accepted: KtimeNs, facts: &Facts) {
-        let seen = Seen { connection: &connection, accepted, facts };
+    /// Takes a connection.
+    pub fn add(&mut self, connection: Box<Connection>, facts: &Facts) {
+        let accepted = connection.accepted_ktime;
+        let seen = Seen { connection: &connection, facts };
         for detector in &mut self.detectors {
             detector.see(&seen);
         }
-        self.load.add(&connection, accepted);
-        self.closed_loop.add(&connection, client_address(&connection), accepted);
+        self.load.add(&connection);
+        self.closed_loop.add(&connection, client_address(&connection));
         if connection.peer.as_deref() != Some("unix") {
             self.count += 1;
             self.queue_known += u64::from(connection.queued_ns.is_some());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::model::{
-    AcceptThreadStats, Connection, NameserverStats, Outcome, OutcomeCount, Percentiles, QueryOutcome,
-    StallCause, Summary, ThreadRole, Waiting, WallTime,
+    AcceptThreadStats, Connection, KtimeNs, NameserverStats, Outcome, OutcomeCount, Percentiles,
+    QueryOutcome, StallCause, Summary, ThreadRole, Waiting, WallTime,
 };
 
 use super::verdict::{self, Facts};
@@ -86,8 +86,8 @@ struct Server {
 struct Work {
     connections: u64,
     busy_ns: u64,
-    first: WallTime,
-    last: WallTime,
+    first: KtimeNs,
+    last: KtimeNs,
 }
 
 /// Takes connections and sums them up.
@@ -215,10 +215,8 @@ impl SummaryBuilder {
         if self.accept_threads.len() >= THREADS_MAX && !self.accept_threads.contains_key(&key) {
             return;
         }
-        let service =
-            jiff::SignedDuration::from_nanos(i64::try_from(connection.service_ns).unwrap_or(i64::MAX));
-        let accepted = connection.accepted;
-        let until = WallTime(accepted.0.saturating_add(service).unwrap_or(accepted.0));
+        let accepted = connection.accepted_ktime;
+        let until = accepted.plus(connection.service_ns);
         let new = Work { connections: 0, busy_ns: 0, first: accepted, last: until };
         let work = self.accept_threads.entry(key).or_insert(new);
         work.connections += 1;
@@ -306,8 +304,7 @@ impl SummaryBuilder {
 
 #[expect(clippy::cast_precision_loss, reason = "numbers for people")]
 fn stats((pid, tid): (u32, u32), work: &Work) -> AcceptThreadStats {
-    let span = work.last.0.duration_since(work.first.0);
-    let span_ns = u64::try_from(span.as_nanos()).unwrap_or(0);
+    let span_ns = work.last.since(work.first);
     AcceptThreadStats {
         pid,
         tid,

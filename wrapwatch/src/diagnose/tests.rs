@@ -6,7 +6,7 @@ use super::{Counts, SummaryBuilder, waiting};
 use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, refuse, resolve};
 use crate::correlate::tests::sim::{GREETING, MS, Rec, SEC, Sim, TGID, TOO_MANY, Thread};
 use crate::correlate::tests::{self as lab};
-use crate::model::{KtimeNs, Summary};
+use crate::model::{ClockPair, Connection, KtimeNs, Summary};
 
 fn thread() -> Thread {
     Thread { tid: TGID, conn: 0, t: 10 * SEC }
@@ -190,4 +190,34 @@ fn memory_does_not_grow_with_names() {
     let summary = summary.build(Counts::default());
     assert!(summary.nameservers.len() <= 65 && summary.errors.len() <= 64);
     assert_eq!(summary.nameservers.iter().map(|server| server.queries).sum::<u64>(), 2_000);
+}
+
+/// The wall clock is compared anew each second, and a trace read later compares it at other moments than the session did.
+#[test]
+fn a_turned_wall_clock_changes_no_duration() {
+    let told = lab::run(sim_of_two());
+    let steady = |turn_ns: i64| {
+        let mut summary = SummaryBuilder::new();
+        for (n, connection) in told.iter().cloned().enumerate() {
+            let clock = ClockPair { wall_ns: i64::try_from(n).unwrap() * turn_ns, ..lab::clock() };
+            let accepted = clock.wall(connection.accepted_ktime);
+            summary.add(&Connection { accepted, ..connection });
+        }
+        summary.build(Counts::default()).accept_threads
+    };
+    assert_eq!(steady(0)[0].connections, 2);
+    assert!(steady(0)[0].span_ns > 0);
+    assert_eq!(steady(0), steady(-1_000_000));
+}
+
+fn sim_of_two() -> Sim {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=2 {
+        let now = th.t;
+        arrive(&mut sim, &mut th, n, now);
+        resolve(&mut sim, &mut th, n, false, 300 * MS);
+        admit(&mut sim, &mut th, GREETING);
+    }
+    sim
 }

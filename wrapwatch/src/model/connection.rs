@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Lookup, RuleRef, StallCause, WallTime};
+use super::{KtimeNs, Lookup, RuleRef, StallCause, WallTime};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -125,6 +125,10 @@ pub struct Connection {
     pub established: Option<WallTime>,
     /// `accept` returned.
     pub accepted: WallTime,
+    /// The same on the monotonic clock, which durations between connections are taken on: the wall clock is compared anew each second, and
+    /// turned meanwhile. Not in JSON; 0 in a connection read from there.
+    #[serde(skip)]
+    pub accepted_ktime: KtimeNs,
     /// What became of it.
     pub outcome: Outcome,
     /// Code in the server's first packet where `outcome` is `server_error`.

@@ -6,15 +6,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Facts, ktime};
-use crate::model::{
-    ClockPair, Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
-};
+use super::Facts;
+use crate::model::{Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole};
 use crate::trace::SnapshotRole;
 use crate::wrappers::{Addresses, Endpoint, Environment, Place, Request, TableKind, Verdict, evaluate};
 
 /// Adds the rules to a connection that was checked and has none.
-pub(super) fn rules(connection: &mut Connection, facts: &mut Facts, clock: &ClockPair) {
+pub(super) fn rules(connection: &mut Connection, facts: &mut Facts) {
     let checked = connection.files.iter().any(|file| file.path.contains("hosts.allow"));
     if !checked || (connection.rule.is_some() && connection.verdict_rule.is_some()) {
         return;
@@ -22,8 +20,8 @@ pub(super) fn rules(connection: &mut Connection, facts: &mut Facts, clock: &Cloc
     let Some(client) = connection.peer.as_deref().and_then(|peer| peer.parse::<SocketAddr>().ok()) else {
         return;
     };
-    let at = ktime(clock, connection.accepted);
-    let Some(tables) = facts.tables(connection.pid, at.plus(connection.wrapper_ns)) else { return };
+    let check_end = connection.accepted_ktime.plus(connection.wrapper_ns);
+    let Some(tables) = facts.tables(connection.pid, check_end) else { return };
     let target = facts.target_by_pid(connection.pid);
     let daemon = target.and_then(|target| target.daemon.clone().or_else(|| Some(target.comm.clone())));
     let daemon = daemon.filter(|daemon| !daemon.is_empty()).unwrap_or_else(|| "mysqld".to_owned());
@@ -39,7 +37,8 @@ pub(super) fn rules(connection: &mut Connection, facts: &mut Facts, clock: &Cloc
             TableKind::Allow => SnapshotRole::HostsAllow,
             TableKind::Deny => SnapshotRole::HostsDeny,
         };
-        let path = facts.file(connection.pid, role, at).map(|file| file.meta.path.clone());
+        let path =
+            facts.file(connection.pid, role, connection.accepted_ktime).map(|file| file.meta.path.clone());
         let table = tables.get(place.table);
         let text = table.entry_at(place.line).map(|entry| table.text(entry));
         RuleRef {

@@ -24,7 +24,7 @@ use wrapwatch_common::counters::Counter;
 use crate::correlate::{Config, Correlator};
 use crate::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
-use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, WallTime};
+use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary};
 use crate::trace::{Damage, Head, Item, ReadError, Reader, Sample, Snapshot, Target};
 
 pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
@@ -164,8 +164,7 @@ impl<R> Story<R> {
         self.teller.now
     }
 
-    /// Both clocks, by the last pair read. A connection's wall-clock times were made of monotonic ones by the pair in force when it was told, so
-    /// [`ktime`] gives these back exactly while no further line was asked for.
+    /// Both clocks, by the last pair read.
     pub const fn clock(&self) -> ClockPair {
         self.teller.clock
     }
@@ -187,12 +186,6 @@ impl<R: Read> Iterator for Story<R> {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_line().transpose()
     }
-}
-
-/// The monotonic time of a wall-clock one, by this pair.
-pub fn ktime(clock: &ClockPair, at: WallTime) -> KtimeNs {
-    let ns = at.0.as_nanosecond() - i128::from(clock.wall_ns) + i128::from(clock.ktime.0);
-    KtimeNs(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
 }
 
 impl Teller {
@@ -369,7 +362,7 @@ impl Teller {
         while let Some(mut connection) = self.correlator.pop() {
             self.told += 1;
             if self.infer {
-                infer::rules(&mut connection, &mut self.facts, &self.clock);
+                infer::rules(&mut connection, &mut self.facts);
             }
             if self.bounds.admits(&connection) {
                 self.summary.add(&connection);

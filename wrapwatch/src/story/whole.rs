@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{Options, Progress, Story, ktime};
+use super::{Options, Progress, Story};
 use crate::diagnose::{Diagnosis, Report};
 use crate::model::{ClockPair, Line};
 use crate::story::{Facts, Filter};
@@ -54,8 +54,7 @@ impl Whole {
         while let Some(line) = story.next_line()? {
             match line {
                 Line::Connection(connection) => {
-                    let accepted = ktime(&story.clock(), connection.accepted);
-                    diagnosis.add(connection, accepted, story.facts());
+                    diagnosis.add(connection, story.facts());
                     count += 1;
                     if count.is_multiple_of(PROGRESS_EVERY) {
                         progress(story.progress());

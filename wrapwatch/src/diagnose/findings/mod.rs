@@ -20,7 +20,7 @@ mod twist;
 mod verdict_flipped;
 mod wrapped;
 
-use crate::model::{Connection, Finding, KtimeNs, Summary};
+use crate::model::{Connection, Finding, Summary};
 use crate::story::Facts;
 
 use super::load::{Load, Stretch};
@@ -28,8 +28,6 @@ use super::load::{Load, Stretch};
 /// A connection and what is known besides it when it is told.
 pub(super) struct Seen<'a> {
     pub connection: &'a Connection,
-    /// When accept returned.
-    pub accepted: KtimeNs,
     pub facts: &'a Facts,
 }
 

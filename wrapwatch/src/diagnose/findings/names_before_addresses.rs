@@ -117,7 +117,7 @@ fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
 /// The change that makes this client's check one without lookups and leaves its verdict, if there is one.
 fn cure(seen: &Seen<'_>, asks: &RuleRef, decides: &RuleRef) -> Option<Cure> {
     let connection = seen.connection;
-    let after = seen.accepted.plus(connection.wrapper_ns);
+    let after = connection.accepted_ktime.plus(connection.wrapper_ns);
     let tables = seen.facts.tables(connection.pid, after)?;
     let role = |role| seen.facts.file(connection.pid, role, after).map(|file| file.meta.path.as_str());
     let kind = if role(SnapshotRole::HostsAllow) == Some(&decides.file) || decides.file.ends_with("allow") {
