@@ -42,7 +42,7 @@ pub enum Record {
     },
     /// What the verifier went through for one program.
     Program {
-        /// Its name as the kernel has it, 15 characters at most; of several with the same the later ones are numbered.
+        /// The way of attaching, and its name as the kernel has it, 15 characters at most; of several with the same the later ones are numbered.
         name: String,
         /// Instructions verified, paths counted each; before Linux 5.16, which does not say, instructions it consists of.
         instructions: u32,

@@ -20,6 +20,10 @@ pub(crate) const NS1: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 pub(crate) const NS2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54));
 /// Clients come from here: all of 127/8 is this machine.
 const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 2, 0, 0), 1 << 16);
+/// The tables as tests find them: a rule that asks for every client's name.
+pub(crate) const ALLOW: &str = "ALL: .lab.example\n";
+/// And nobody else.
+pub(crate) const DENY: &str = "ALL: ALL\n";
 /// Preloaded into the server.
 pub(crate) const PRELOAD: &str = "/lib/libwrapwatch_preload.so";
 
@@ -37,7 +41,7 @@ impl Site {
         fs::write("/etc/nsswitch.conf", "hosts: files dns\npasswd: files\ngroup: files\n")?;
         fs::write("/etc/hosts", "127.0.0.1 localhost\n")?;
         fs::write("/etc/resolv.conf", resolv(&[NS1, NS2]))?;
-        tables("ALL: .lab.example\n", "ALL: ALL\n")?;
+        tables(ALLOW, DENY)?;
         let addresses = Addresses::new(
             (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
             PathBuf::new(),
@@ -65,7 +69,7 @@ impl Site {
         ensure!(asked == ["PTR", "A"], "the nameservers were asked {asked:?}");
         tables("", "ALL: ALL\n")?;
         one(Outcome::Closed)?;
-        tables("ALL: .lab.example\n", "ALL: ALL\n")
+        tables(ALLOW, DENY)
     }
 
     /// What the nameservers do from here on.

@@ -103,7 +103,9 @@ impl Plan<'_> {
     }
 
     fn qemu(&self, accelerator: Accelerator) -> Command {
-        let mut command = Command::new(QEMU);
+        // It ends with us, however we end.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", QEMU]);
         let (accel, cpu) = match accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),

@@ -18,7 +18,7 @@ use wrapwatch_tests::{
 
 use crate::{
     report::Report,
-    site::{self, PRELOAD, Site},
+    site::{PRELOAD, Site},
 };
 
 const SERVER: &str = "/usr/sbin/mariadbd";
@@ -45,7 +45,6 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         return;
     }
     report.test("mariadb", || {
-        site::tables("ALL: .lab.example\n", "ALL: ALL\n")?;
         let server = start()?;
         let mut watch = Watch::pid(server.0.id())?;
         site.rules([Rule::delay(SLOW_MS)])?;

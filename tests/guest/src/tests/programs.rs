@@ -10,8 +10,8 @@ use crate::record::Record;
 /// Bytes of an instruction.
 const INSTRUCTION: u32 = 8;
 
-/// One record a program, in the order of loading.
-pub(super) fn loaded() -> Result<Vec<Record>> {
+/// One record a program, in the order of loading, named with the way of attaching.
+pub(super) fn loaded(way: &str) -> Result<Vec<Record>> {
     let mut times: BTreeMap<String, u32> = BTreeMap::new();
     let mut records = Vec::new();
     for program in loaded_programs() {
@@ -25,7 +25,7 @@ pub(super) fn loaded() -> Result<Vec<Record>> {
         let consists_of = program.size_translated().map(|bytes| bytes / INSTRUCTION);
         let instructions = program.verified_instruction_count().filter(|count| *count > 0).or(consists_of);
         let instructions = instructions.with_context(|| format!("no number of instructions for {name}"))?;
-        records.push(Record::Program { name, instructions });
+        records.push(Record::Program { name: format!("{way}:{name}"), instructions });
     }
     ensure!(!records.is_empty(), "no program is loaded");
     Ok(records)
