@@ -9,7 +9,7 @@ use wrapwatch_common::{
 use crate::{args::Call, emit, watch};
 
 #[inline(always)]
-pub fn enter(ctx: &impl Call) {
+pub fn enter(_ctx: &impl Call) {
     if let Some(conn) = watch::working_for() {
         watch::remember(call::WAIT, 0, conn, 0, 0, Watched::default());
     }

@@ -18,7 +18,7 @@ const INSTRUCTION: usize = 8;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// Helpers by number (`include/uapi/linux/bpf.h`), those that a tracing program could want.
-const HELPERS: [(u32, &str); 24] = [
+const HELPERS: [(u32, &str); 25] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
@@ -26,6 +26,7 @@ const HELPERS: [(u32, &str); 24] = [
     (5, "ktime_get_ns"),
     (6, "trace_printk"),
     (8, "get_smp_processor_id"),
+    (12, "tail_call"),
     (14, "get_current_pid_tgid"),
     (15, "get_current_uid_gid"),
     (16, "get_current_comm"),

@@ -94,6 +94,9 @@ impl<'a> Btf<'a> {
     fn find(&self, within: &Type, path: &str, depth: u32) -> Option<u32> {
         let depth = depth.checked_sub(1)?;
         let (first, further) = path.split_once('.').unwrap_or((path, ""));
+        if first.is_empty() {
+            return None;
+        }
         for n in 0..within.count {
             let at = within.rest + n * MEMBER;
             let (name, id, offset) =

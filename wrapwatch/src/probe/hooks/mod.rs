@@ -6,7 +6,7 @@
 pub(super) mod perf;
 pub(super) mod raw;
 
-use aya::{Ebpf, programs::ProgramError};
+use aya::Ebpf;
 use wrapwatch_common::maps::Layout;
 
 use super::ProbeError;
@@ -86,7 +86,3 @@ const NO_ERRORS: (DegradationKind, &str) = (
     DegradationKind::NoHook,
     "no tracepoint sock:inet_sk_error_report (Linux 5.14): an unreachable nameserver is told from a silent one by time alone",
 );
-
-fn not_loaded() -> Box<ProgramError> {
-    Box::new(ProgramError::NotLoaded)
-}

@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramError, TracePoint},
 };
 
-use super::{Attached, NO_ERRORS, NO_STATES, not_loaded};
+use super::{Attached, NO_ERRORS, NO_STATES};
 use crate::{
     model::{
         DegradationKind,
@@ -157,8 +157,11 @@ fn exists(events: &Path, hook: &Hook) -> bool {
 }
 
 fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), Box<ProgramError>> {
-    let program: &mut TracePoint =
-        ebpf.program_mut(hook.event).ok_or_else(not_loaded)?.try_into().map_err(Box::new)?;
+    let program: &mut TracePoint = ebpf
+        .program_mut(hook.event)
+        .ok_or_else(|| Box::new(ProgramError::NotLoaded))?
+        .try_into()
+        .map_err(Box::new)?;
     match program.load() {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
         Err(error) => return Err(Box::new(error)),

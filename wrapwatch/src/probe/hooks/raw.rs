@@ -7,7 +7,7 @@ use aya::{
 };
 use wrapwatch_common::maps::{call, syscall};
 
-use super::{Attached, NO_ERRORS, NO_STATES, not_loaded, perf};
+use super::{Attached, NO_ERRORS, NO_STATES, perf};
 use crate::{
     model::doctor::{Hook as Tried, HookKind, HookState},
     probe::{ProbeError, error, trial},
@@ -85,7 +85,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, layout: bool) -> Result<Attached, ProbeErr
         attached.hooks.push(name(hook));
     }
     for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
-        let result = if layout { attach_one(ebpf, hook) } else { Err(not_loaded()) };
+        let result = if layout { attach_one(ebpf, hook) } else { Err(Box::new(ProgramError::NotLoaded)) };
         match result {
             Ok(()) => attached.hooks.push(name(hook)),
             Err(error) => match perf::attach_event(ebpf, hook.1) {
@@ -142,8 +142,11 @@ fn load(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, ProbeError> {
 }
 
 fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Box<ProgramError>> {
-    let program: &mut RawTracePoint =
-        ebpf.program_mut(name).ok_or_else(not_loaded)?.try_into().map_err(Box::new)?;
+    let program: &mut RawTracePoint = ebpf
+        .program_mut(name)
+        .ok_or_else(|| Box::new(ProgramError::NotLoaded))?
+        .try_into()
+        .map_err(Box::new)?;
     match program.load() {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
         Err(error) => Err(Box::new(error)),
