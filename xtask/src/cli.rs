@@ -75,6 +75,9 @@ pub(crate) struct Test {
     /// Also the mutants that the lab has to kill
     #[arg(long, conflicts_with = "fast")]
     pub(crate) mutants: bool,
+    /// Also in virtual machines, on each kernel of xtask/kernels.toml
+    #[arg(long, conflicts_with = "fast")]
+    pub(crate) vm: bool,
     /// Run only the tests whose names contain one of these; leaves out lints and mutants
     #[arg(value_name = "FILTER")]
     pub(crate) filters: Vec<String>,

@@ -46,7 +46,11 @@ struct Run {
 
 impl Run {
     fn all(&mut self, options: &cli::Test) {
-        let purposes = if options.fast { &[Purpose::Build, Purpose::Lint] } else { setup::EVERYTHING };
+        let purposes = match (options.fast, options.vm) {
+            (true, _) => &[Purpose::Build, Purpose::Lint][..],
+            (false, false) => &[Purpose::Build, Purpose::Lint, Purpose::Lab][..],
+            (false, true) => setup::EVERYTHING,
+        };
         let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
         if !self.step("set-up", prepare) {
             return;
@@ -68,7 +72,7 @@ impl Run {
             return;
         }
         self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
-        if options.filters.is_empty() {
+        if options.vm && options.filters.is_empty() {
             self.step("virtual machines", virtual_machines);
             self.step("virtual machines, broken on purpose", |tally| {
                 tally.passed = tally.passed.saturating_add(vm::can_fail(false)?);
