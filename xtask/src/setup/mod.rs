@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Build,
     /// Formatting and clippy, of both sides.
     Lint,
+    /// The real libwrap, which wrapwatch's reading of the tables is compared with.
+    Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
     /// Virtual machines.
@@ -30,7 +32,8 @@ pub(crate) enum Purpose {
 }
 
 /// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab, Purpose::Vm];
+pub(crate) const EVERYTHING: &[Purpose] =
+    &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab, Purpose::Vm];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
