@@ -11,6 +11,7 @@ mod audit;
 mod cli;
 mod demo;
 mod fuzz;
+mod dist;
 mod lint;
 mod mutants;
 mod process;
@@ -19,6 +20,7 @@ mod setup;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 mod workspace;
 
 fn main() -> ExitCode {
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
+        cli::Command::Dist => dist::run(),
+        cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

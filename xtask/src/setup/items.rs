@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Compare, Lab, Lint};
+    use Purpose::{Build, Compare, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -139,6 +139,15 @@ pub(crate) fn all() -> Vec<Item> {
             "a font",
             Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
         ),
+        package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
+        package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
+        package(
+            &["debian-archive-keyring"],
+            Vm,
+            "Debian's keys",
+            Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ),
+        package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
     ]
 }
 

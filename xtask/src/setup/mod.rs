@@ -27,10 +27,13 @@ pub(crate) enum Purpose {
     Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
+    /// Virtual machines.
+    Vm,
 }
 
 /// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab];
+pub(crate) const EVERYTHING: &[Purpose] =
+    &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab, Purpose::Vm];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
