@@ -83,7 +83,13 @@ impl Jail {
 
 impl Drop for Jail {
     fn drop(&mut self) {
-        // Its child goes with it.
+        // The server first: where it has changed its user, it no longer goes with its parent (PR_SET_PDEATHSIG).
+        if let Ok(pid) = i32::try_from(self.pid)
+            && pid > 0
+        {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
     }
