@@ -11,6 +11,7 @@ Examples:
   cargo xtask test --fast      before a commit: under a minute, no root
   cargo xtask test             everything that CI runs
   cargo xtask test stall       only the tests whose names contain \"stall\"
+  cargo xtask bench --quick    what does tracing cost? (without --quick: 20 minutes, on a quiet machine)
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
 
 {usage-heading} {usage}
@@ -39,6 +40,10 @@ pub(crate) enum Command {
     Lint,
     /// Break the code on purpose and see that a test notices
     Mutants(Mutants),
+    /// Measure what wrapwatch costs, beside other tools
+    Bench(Bench),
+    /// Count the instructions that wrapwatch takes for a record
+    Counts(Counts),
     /// Renew the generated parts of README.md
     Readme(Readme),
     /// Licences, sources and duplicates of dependencies; spelling
@@ -59,6 +64,31 @@ pub(crate) struct Demo {
     /// Print wrapwatch's JSON lines and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Few rounds and little work, for trying things out
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only this row: storm, storm_dns, oltp, other_hooked, other_unhooked
+    #[arg(long, value_name = "ROW")]
+    pub(crate) only: Vec<String>,
+    /// Only wrapwatch's own numbers, no ratios
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) own: bool,
+    /// Print one JSON object: `rows`, `own`, `goals`, `goals_met`
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `counts`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Counts {
+    /// Write what was counted into the committed figures
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 /// Options of `test`.

@@ -12,6 +12,7 @@ mod load;
 mod maps;
 pub mod privileges;
 mod ring;
+mod run_time;
 mod tracefs;
 pub mod trial;
 mod uprobes;
@@ -27,6 +28,7 @@ pub use error::ProbeError;
 pub use hooks::lost_without;
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
+pub use run_time::{RunTime, Switch};
 pub use tracefs::{ensure as ensure_tracefs, mounted as tracefs_mounted};
 
 use crate::{
@@ -139,6 +141,11 @@ impl Probe {
     /// The kernel side's counters.
     pub fn counts(&self) -> Result<Counts, ProbeError> {
         maps::counts(&self.ebpf)
+    }
+
+    /// How long the programs have run, as far as the kernel counted: see [`Switch`].
+    pub fn run_time(&self) -> RunTime {
+        run_time::read(&self.ebpf)
     }
 
     /// Passes on what the kernel side logged, if it was asked to.

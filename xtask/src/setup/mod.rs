@@ -25,10 +25,14 @@ pub(crate) enum Purpose {
     Lint,
     /// The lab: end-to-end tests and the demo.
     Lab,
+    /// Counting instructions.
+    Count,
+    /// `cargo xtask bench`, which brings what it needs by itself.
+    Bench,
 }
 
-/// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
+/// All that the tests need.
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab, Purpose::Count];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
