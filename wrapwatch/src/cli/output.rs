@@ -56,11 +56,6 @@ impl Output {
         }
     }
 
-    /// Everything that was put is seen.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
     /// A line on the run itself.
     pub fn say(&self, message: &str) {
         if !self.quiet {
@@ -71,8 +66,10 @@ impl Output {
 
 impl Sink for Output {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        self.put(line)?;
-        // Whoever reads a pipe wants each line when it is there.
+        self.put(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 

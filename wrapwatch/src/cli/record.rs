@@ -232,6 +232,11 @@ impl Sink for Recording {
         shown.map_or(Ok(()), |shown| shown.line(line))
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        let shown = self.shown.as_mut().filter(|_| !self.recorder.is_closed());
+        shown.map_or(Ok(()), Output::flush)
+    }
+
     fn notice(&mut self, notice: &Notice<'_>) {
         if let Notice::Cost(cost) = notice {
             self.line.cost(**cost);

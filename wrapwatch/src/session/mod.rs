@@ -102,6 +102,11 @@ pub trait Sink {
     /// Something to tell.
     fn line(&mut self, line: &Line) -> std::io::Result<()>;
 
+    /// What was told so far is to be seen: nothing more comes at once.
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Capabilities that it needs while the trace goes on; all others are given up once everything is attached.
     fn capabilities(&self) -> &[Capability] {
         &[]

@@ -143,6 +143,9 @@ impl<'a> Session<'a> {
             if let Some(ended) = self.too_expensive() {
                 return Ok(ended);
             }
+            // Once for all lines of a turn: for each it would cost a system call, and whoever reads a wake-up.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             let idle = self.targets.is_empty();
             tokio::select! {
                 () = self.signals.any() => return Ok(Ended::Asked),
@@ -298,6 +301,8 @@ impl<'a> Session<'a> {
                 return;
             }
             // With a full ring this goes on for long: what is written to must not wait for its end.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
         }
     }
@@ -465,6 +470,8 @@ impl<'a> Session<'a> {
         if why != Ended::OutputClosed {
             self.tell(&Line::Summary(Box::new(summary.clone())));
         }
+        let flushed = self.sink.flush();
+        self.keep_error(flushed);
         match self.failed.take() {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
             _ => Ok(End { why, summary }),
