@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod dns;
+pub mod first_packet;
 mod record;
 
 pub use record::{DecodeError, Event, decode};

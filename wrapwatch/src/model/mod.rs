@@ -10,6 +10,7 @@ mod event;
 mod finding;
 mod human;
 mod lookup;
+pub mod ping;
 mod rule;
 mod summary;
 mod time;
