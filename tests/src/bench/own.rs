@@ -84,7 +84,7 @@ impl Own {
     pub fn measure(bench: &Bench<'_>, lab: &Lab, size: Size, scale: Scale) -> Result<Self> {
         let mut own = Self { connections: scale.connections, ..Self::default() };
         let begun = Instant::now();
-        let mut done = |what: &str| eprintln!("{what} after {:.0} s", begun.elapsed().as_secs_f64());
+        let done = |what: &str| eprintln!("{what} after {:.0} s", begun.elapsed().as_secs_f64());
         own.coming_and_going(lab)?;
         done("attach and detach");
         own.run_times(bench, lab, size)?;

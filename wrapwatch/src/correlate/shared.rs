@@ -1,12 +1,12 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
 
 use crate::model::KtimeNs;
 
+use super::Map;
 use super::check::PathKind;
 use super::config::{Limits, TableText, TargetInfo};
 use super::servers::Servers;
@@ -54,7 +54,7 @@ pub(super) struct Shared {
     pub servers: Servers,
     pub unix: UnixPaths,
     pub paths: Paths,
-    pub targets: HashMap<u32, Target>,
+    pub targets: Map<u32, Target>,
     pub limits: Limits,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
             servers: Servers::new(limits.servers),
             unix: UnixPaths::default(),
             paths: Paths::default(),
-            targets: HashMap::new(),
+            targets: Map::default(),
             limits,
         }
     }
@@ -114,7 +114,7 @@ impl Paths {
 
 /// Paths of connected unix sockets, by process and descriptor: syslog's is opened once and used by later connections.
 #[derive(Debug, Default)]
-pub(super) struct UnixPaths(HashMap<u64, Box<[u8]>>);
+pub(super) struct UnixPaths(Map<u64, Box<[u8]>>);
 
 impl UnixPaths {
     pub(super) fn insert(&mut self, tgid: u32, fd: i32, path: &[u8], limit: usize) {

@@ -30,7 +30,7 @@ pub fn wanted() -> [(Capability, &'static str); 5] {
         (Capability::CAP_SYS_PTRACE, "/proc/PID/maps, root, fd and ns of the target"),
         (
             Capability::CAP_SYS_ADMIN,
-            "entering the target's network namespace to read its sockets, uprobes, mounting tracefs for itself alone",
+            "entering the target's network namespace to read its sockets, uprobes, mounting tracefs for itself alone; one thread keeps it, to turn bpf_stats on and off",
         ),
         (Capability::CAP_DAC_READ_SEARCH, "tracefs and the target's tables where only root may read them"),
     ]

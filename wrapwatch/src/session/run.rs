@@ -424,7 +424,10 @@ impl<'a> Session<'a> {
         self.aside(&Aside::Clock(clock));
         self.sample_aside(now);
         let cost = self.cost(now);
-        self.sink.notice(&Notice::Cost(&cost));
+        // The first time is at the very beginning.
+        if cost.events > 0 || cost.server.is_some() {
+            self.sink.notice(&Notice::Cost(&cost));
+        }
         for check in self.correlator.stalls(now, self.settings.slow_ns) {
             let Some(tracee) = self.targets.get_mut(&check.tgid) else { continue };
             let queue = tracee.queue();
