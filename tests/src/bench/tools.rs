@@ -162,7 +162,7 @@ fn perf_trace(pid: u32) -> Result<Process> {
             .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
             .filter(|target| target.to_string_lossy().contains("[perf_event]"))
             .count();
-        let waits = fs::read_to_string(format!("/proc/{id}/wchan")).is_ok_and(|at| at.contains("poll"));
+        let waits = fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") S "));
         Ok(events > 0 && waits)
     })?;
     Ok(process)
