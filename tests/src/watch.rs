@@ -60,6 +60,25 @@ pub fn binary() -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("no {}; run: cargo build -p wrapwatch", path.display()))
 }
 
+/// A command that runs it as nobody, with these capabilities (as setpriv(1) takes them: `+bpf,+perfmon`) or none. The copy that it runs, for the binary may
+/// lie where nobody cannot go, goes with what is returned.
+pub fn nobody(capabilities: Option<&str>) -> Result<(Command, tempfile::TempDir)> {
+    let copy = tempfile::Builder::new().prefix("wrapwatch").tempdir_in("/tmp")?;
+    std::fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let program = copy.path().join("wrapwatch");
+    std::fs::copy(binary()?, &program)?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    match capabilities {
+        Some(caps) => command
+            .args([format!("--inh-caps=-all,{caps}"), format!("--ambient-caps=-all,{caps}")])
+            .arg(format!("--bounding-set=-all,{caps}")),
+        None => command.args(["--inh-caps=-all", "--bounding-set=-all"]),
+    };
+    command.arg(program);
+    Ok((command, copy))
+}
+
 impl Watch {
     /// Starts `wrapwatch live --json` with these arguments and waits until it has attached.
     pub fn live<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Self> {

@@ -54,22 +54,107 @@ pub struct Conn {
     pub rule_file: u64,
 }
 
-/// Where the running kernel keeps what no stable interface shows; 0 where that is not known.
+/// A call between its enter and its exit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Inflight {
+    /// When it was entered.
+    pub enter_ns: u64,
+    /// Connection of the descriptor or thread.
+    pub conn: u64,
+    /// First pointer argument that is of use: buffer, address, message header, path.
+    pub ptr: u64,
+    /// Its length, or a second pointer.
+    pub aux: u64,
+    /// Descriptor, 0 where there is none yet.
+    pub fd: i32,
+    /// One of [`call`].
+    pub call: u8,
+    /// Class of the descriptor.
+    pub class: u8,
+    /// Type of the socket.
+    pub sock_type: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// What [`Inflight::call`] says: an exit program takes only its own.
+pub mod call {
+    /// accept, accept4
+    pub const ACCEPT: u8 = 1;
+    /// open, openat, openat2
+    pub const OPEN: u8 = 2;
+    /// socket
+    pub const SOCKET: u8 = 3;
+    /// connect
+    pub const CONNECT: u8 = 4;
+    /// read, recvfrom: the buffer is the argument
+    pub const READ: u8 = 5;
+    /// recvmsg
+    pub const RECVMSG: u8 = 6;
+    /// recvmmsg
+    pub const RECVMMSG: u8 = 7;
+    /// write, writev, sendto, sendmsg, sendmmsg
+    pub const WRITE: u8 = 8;
+    /// getpeername
+    pub const PEER: u8 = 9;
+    /// wait4
+    pub const WAIT: u8 = 10;
+    /// Entered by user space for each thread that was there before the probes, where exits bear no name (raw tracepoints): its first exit may
+    /// be accept's.
+    pub const MIDWAY: u8 = 11;
+    /// Number of slots of a table by call.
+    pub const KINDS: u32 = 12;
+}
+
+/// What a system call is to a raw tracepoint, by its number.
+pub mod syscall {
+    /// Not looked at.
+    pub const OTHER: u32 = 0;
+    /// Looked at.
+    pub const HOOKED: u32 = 1;
+    /// Looked at, and makes a connection at its exit.
+    pub const ACCEPT: u32 = 2;
+    /// Number of slots of a table by number; all that matter were there before the five hundredth call.
+    pub const NUMBERS: u32 = 512;
+}
+
+/// Where the running kernel keeps what no stable interface shows, in bytes from the beginning of its structure; 0 where that is not known, but for
+/// `sock_daddr`, with which a socket begins.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Layout {
-    /// Offset of `skc_net.net` in `struct sock_common`, with which a `struct sock` begins.
+    /// `skc_net.net` in `struct sock_common`, with which a `struct sock` begins.
     pub sock_net: u32,
-    /// Offset of `ns.inum` in `struct net`.
+    /// `ns.inum` in `struct net`.
     pub net_inum: u32,
-    /// Offset of `sched_info.run_delay` in `struct task_struct`.
+    /// `sched_info.run_delay` in `struct task_struct`.
     pub task_run_delay: u32,
+    /// `skc_family` in `struct sock_common`.
+    pub sock_family: u32,
+    /// `skc_num` there: this side's port, host byte order.
+    pub sock_num: u32,
+    /// `skc_dport` there: the other side's, network byte order.
+    pub sock_dport: u32,
+    /// `skc_rcv_saddr` there.
+    pub sock_rcv_saddr: u32,
+    /// `skc_daddr` there.
+    pub sock_daddr: u32,
+    /// `skc_v6_rcv_saddr` there.
+    pub sock_v6_rcv_saddr: u32,
+    /// `skc_v6_daddr` there.
+    pub sock_v6_daddr: u32,
+    /// `sk_protocol` in `struct sock`.
+    pub sock_protocol: u32,
+    /// `sk_err` there.
+    pub sock_err: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 12);
+    assert!(size_of::<Layout>() == 48);
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);
     assert!(size_of::<Conn>() == 16);
+    assert!(size_of::<Inflight>() == 40);
 };

@@ -13,7 +13,8 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    maps::{CONNS, COUNTS, EVENTS, LAYOUT, SCRATCH, WAKE_BYTES},
+    kernel,
+    maps::{CONNS, COUNTS, EVENTS, SCRATCH, WAKE_BYTES},
     user,
 };
 
@@ -27,14 +28,14 @@ pub fn now() -> u64 {
 /// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
 #[inline(always)]
 pub fn run_delay() -> u64 {
-    let Some(layout) = LAYOUT.get(0) else { return 0 };
-    if layout.task_run_delay == 0 {
+    let run_delay = kernel::offset!(task_run_delay);
+    if run_delay == 0 {
         return 0;
     }
     // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
     unsafe {
         let task = bpf_get_current_task();
-        bpf_probe_read_kernel((task + u64::from(layout.task_run_delay)) as *const u64).unwrap_or(0)
+        bpf_probe_read_kernel((task + u64::from(run_delay)) as *const u64).unwrap_or(0)
     }
 }
 

@@ -5,7 +5,8 @@
 //! is not found. So a busy server's queries cost one look-up a call and no event.
 //!
 //! Layout: [`maps`] holds the state, [`emit`] writes records, [`watch`] finds out whether a call matters, [`rule`] reads libwrap's
-//! `tcpd_context`, `probes/` has one file a hook.
+//! `tcpd_context`, `probes/` has what is done at a hook,
+//! one file a call, and [`entry`] the programs that the kernel calls.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -23,6 +24,8 @@
 
 mod args;
 mod emit;
+mod entry;
+mod kernel;
 mod maps;
 mod probes;
 mod rule;

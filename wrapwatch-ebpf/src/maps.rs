@@ -3,61 +3,13 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{Conn, Layout, Target, Thread, Watch},
+    maps::{Conn, Inflight, Target, Thread, Watch, call, syscall},
     records::RECORD_MAX,
 };
-
-/// A call between its enter and its exit.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Inflight {
-    /// When it was entered.
-    pub enter_ns: u64,
-    /// Connection of the descriptor or thread.
-    pub conn: u64,
-    /// First pointer argument that is of use: buffer, address, message header, path.
-    pub ptr: u64,
-    /// Its length, or a second pointer.
-    pub aux: u64,
-    /// Descriptor, 0 where there is none yet.
-    pub fd: i32,
-    /// One of [`call`].
-    pub call: u8,
-    /// Class of the descriptor.
-    pub class: u8,
-    /// Type of the socket.
-    pub sock_type: u8,
-    /// Zero.
-    pub pad: u8,
-}
-
-/// What [`Inflight::call`] says: an exit program takes only its own.
-pub mod call {
-    /// accept, accept4
-    pub const ACCEPT: u8 = 1;
-    /// open, openat, openat2
-    pub const OPEN: u8 = 2;
-    /// socket
-    pub const SOCKET: u8 = 3;
-    /// connect
-    pub const CONNECT: u8 = 4;
-    /// read, recvfrom: the buffer is the argument
-    pub const READ: u8 = 5;
-    /// recvmsg
-    pub const RECVMSG: u8 = 6;
-    /// recvmmsg
-    pub const RECVMMSG: u8 = 7;
-    /// write, writev, sendto, sendmsg, sendmmsg
-    pub const WRITE: u8 = 8;
-    /// getpeername
-    pub const PEER: u8 = 9;
-    /// wait4
-    pub const WAIT: u8 = 10;
-}
 
 /// Room to build a record of variable length.
 #[repr(C, align(8))]
@@ -107,6 +59,18 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
 
-/// Where a socket's network namespace is found.
+/// The only target's process; 0 where [`TARGETS`] must be asked.
 #[map]
-pub static LAYOUT: Array<Layout> = Array::with_max_entries(1, 0);
+pub static ONLY_TARGET: Array<u32> = Array::with_max_entries(1, 0);
+
+/// What each system call is to us, by number: [`syscall`]. For raw tracepoints.
+#[map]
+pub static SYSCALLS: Array<u32> = Array::with_max_entries(syscall::NUMBERS, 0);
+
+/// Programs for the enter of a system call, by its number.
+#[map]
+pub static ENTERS: ProgramArray = ProgramArray::with_max_entries(syscall::NUMBERS, 0);
+
+/// Programs for the exit of a call, by [`call`].
+#[map]
+pub static EXITS: ProgramArray = ProgramArray::with_max_entries(call::KINDS, 0);

@@ -3,13 +3,13 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Target, Thread, Watch, watch_key},
+    maps::{Conn, Inflight, Target, Thread, Watch, watch_key},
     records::Class,
 };
 
 use crate::{
     emit::{count, now},
-    maps::{CONNS, INFLIGHT, Inflight, LAST_CONN, TARGETS, THREADS, WATCH},
+    maps::{CONNS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS, WATCH},
 };
 
 /// The current thread's key; its high half is the process.
@@ -22,6 +22,16 @@ pub fn thread() -> u64 {
 #[inline(always)]
 pub fn process() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Whether the current process is a target. Asked at every hooked call of the machine: of one target it takes a comparison, of several a look-up.
+#[inline(always)]
+pub fn of_target() -> bool {
+    match ONLY_TARGET.get(0) {
+        Some(&only) if only != 0 => only == process(),
+        // SAFETY: nothing of the value is read.
+        _ => unsafe { TARGETS.get(process()) }.is_some(),
+    }
 }
 
 /// The current process, if it is a target.
@@ -132,6 +142,19 @@ pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) 
     if INFLIGHT.insert(thread(), value, 0).is_err() {
         count(Counter::FullInflight);
     }
+}
+
+/// The sort of call that the current thread is in, where it was remembered.
+#[inline(always)]
+pub fn in_flight() -> Option<u8> {
+    // SAFETY: only this thread writes its entry.
+    unsafe { INFLIGHT.get(thread()) }.map(|value| value.call)
+}
+
+/// Forgets the call that the current thread is in.
+#[inline(always)]
+pub fn forget() {
+    let _ = INFLIGHT.remove(thread());
 }
 
 /// The call that the current thread returns from, if it was remembered and is of this sort.

@@ -124,7 +124,14 @@ impl Toolchain {
             .arg("--target-dir")
             .arg(target_dir)
             .env(linker_variable, &self.linker)
-            .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", target.arch));
+            // As aya-build does: whose registers and system calls they are, which the bpf target does not say.
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                format!(
+                    "--cfg=bpf_target_arch=\"{}\"\x1f--check-cfg=cfg(bpf_target_arch,values(any()))",
+                    target.arch
+                ),
+            );
         match &self.compiler {
             Compiler::Prebuilt(rustc) => command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1"),
             Compiler::Nightly => command.args(["-Z", "build-std=core"]),

@@ -43,7 +43,7 @@ const FULL_TIME: Duration = Duration::from_mins(12);
 /// Measures. Must be called while there is one thread: it may mount tracefs for itself.
 pub fn measure(options: &Options) -> Result<(Results, Machine)> {
     let machine = Machine::look();
-    wrapwatch::probe::ensure_tracefs()?;
+    see_tracefs()?;
     let lab = rows::lab()?;
     rows::prepare_oltp(&lab)?;
     let scratch = Scratch::new()?;
@@ -61,6 +61,19 @@ pub fn measure(options: &Options) -> Result<(Results, Machine)> {
     let own = options.only.is_empty().then(|| Own::measure(&bench, &lab, size, scale)).transpose()?;
     let goals = goals::goals(ratios.as_ref(), own.as_ref());
     Ok((Results { ratios, rows, own, goals, quick: options.quick }, machine))
+}
+
+/// The other tools want tracefs, and so does the floor where wrapwatch's hooks are tracepoints: mounted, where it is not, for this process and its children.
+fn see_tracefs() -> Result<()> {
+    use nix::mount::{MsFlags, mount};
+    if wrapwatch::probe::tracefs_mounted().is_some() {
+        return Ok(());
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some("none"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), none)?;
+    Ok(())
 }
 
 /// A directory that goes with the value.

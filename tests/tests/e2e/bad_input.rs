@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use wrapwatch_tests::{
     lab::{Lab, LabConfig},
-    watch::binary,
+    watch::{binary, nobody},
 };
 
 /// Runs it to its end.
@@ -22,18 +22,8 @@ fn one_line(output: &Output) -> String {
 
 /// Runs it as nobody, with these capabilities or none.
 fn as_nobody(capabilities: Option<&str>, args: &[&str]) -> Output {
-    // The binary may lie where nobody cannot go.
-    let copy = tempfile::Builder::new().prefix("wrapwatch").tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let program = copy.path().join("wrapwatch");
-    std::fs::copy(binary().unwrap(), &program).unwrap();
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    match capabilities {
-        Some(caps) => command.arg(format!("--inh-caps={caps}")).arg(format!("--ambient-caps={caps}")),
-        None => command.args(["--inh-caps=-all", "--bounding-set=-all"]),
-    };
-    command.arg(&program).args(args).output().unwrap()
+    let (mut command, _copy) = nobody(capabilities).unwrap();
+    command.args(args).output().unwrap()
 }
 
 #[test]
@@ -89,10 +79,28 @@ fn tracefs_neither_mounted_nor_mountable() {
     let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
         .arg(binary().unwrap())
-        .args(["live", "-p", &pid])
+        .args(["live", "--hooks", "tracepoint", "-p", &pid])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let line = one_line(&output);
     assert!(line.contains("tracefs") && line.contains("mount -t tracefs"), "{line}");
+}
+
+#[test]
+fn a_kernel_without_tracepoints() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let pid = lab.server_pid().unwrap().to_string();
+    // What such a kernel's tracefs looks like: there, and without the events of system calls.
+    let script =
+        "mount -t tmpfs none /sys/kernel/tracing && mkdir -p /sys/kernel/tracing/events/sched && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(binary().unwrap())
+        .args(["live", "--hooks", "tracepoint", "-p", &pid])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = one_line(&output);
+    assert!(line.contains("no tracepoint syscalls:") && line.contains("CONFIG_FTRACE_SYSCALLS"), "{line}");
 }

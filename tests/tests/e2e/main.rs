@@ -12,4 +12,5 @@ mod midway;
 mod outcome;
 mod privacy;
 mod queue;
+mod rungs;
 mod support;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use wrapwatch::{
     decode::{Event, decode},
     host::{libwrap, process::ProcessInfo},
-    probe::{Options, Probe, Ring, ensure_tracefs},
+    probe::{Options, Probe, Ring},
 };
 use wrapwatch_tests::{
     clients::{ClientsSpec, Mode},
@@ -50,8 +50,6 @@ fn raw_records_have_the_names_and_not_a_byte_of_sql() {
     let pid = lab.server_pid().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
-    // As the command does: where tracefs is not mounted, for this thread alone.
-    ensure_tracefs().unwrap();
     let mut probe = Probe::attach(&Options::default()).unwrap();
     let mut ring = probe.take_ring().unwrap();
     let info = ProcessInfo::read(pid).unwrap();

@@ -1,64 +1,45 @@
 //! `accept`, `accept4`: a connection gets its number here.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use wrapwatch_common::{
     counters::Counter,
-    maps::Watch,
+    maps::{Watch, call},
     records::{Accept, Class, Kind},
 };
 
-use crate::{args, emit, maps::call, sockaddr, watch};
-
-#[tracepoint]
-pub fn sys_enter_accept(ctx: TracePointContext) -> u32 {
-    enter(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_enter_accept4(ctx: TracePointContext) -> u32 {
-    enter(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_accept(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_accept4(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
+use crate::{args::Call, emit, sockaddr, watch};
 
 #[inline(always)]
-fn enter(ctx: &TracePointContext) -> u32 {
-    if watch::target().is_some() {
-        watch::remember(call::ACCEPT, args::fd(ctx), 0, args::arg!(ctx, 1), 0, Watch::default());
-    }
-    0
+pub fn enter(ctx: &impl Call) {
+    watch::remember(call::ACCEPT, ctx.fd(), 0, ctx.arg::<1>(), 0, Watch::default());
 }
 
 /// A call that was already blocking when the probes came has no enter: its exit alone must do.
 #[inline(always)]
-fn exit(ctx: &TracePointContext) -> u32 {
-    if watch::target().is_none() {
-        return 0;
-    }
+pub fn exit(ctx: &impl Call) {
     // Taken apart here: of a whole optional call the compiler keeps parts on the stack that it writes on one path only, and reads them on both,
     // which Linux 5.10 refuses.
     let began = match watch::recall(call::ACCEPT) {
         Some(call) => (call.enter_ns, call.fd, call.ptr),
         None => (0, -1, 0),
     };
-    let ret = args::ret(ctx);
+    let ret = ctx.ret();
     if ret >= 0 {
         accepted(ctx, ret as i32, began);
     }
-    0
+}
+
+/// As [`exit`], for a hook that still knows at exit what the call was given.
+#[inline(always)]
+pub fn exit_midway(ctx: &impl Call) {
+    let ret = ctx.ret();
+    if ret >= 0 {
+        accepted(ctx, ret as i32, (0, ctx.fd(), ctx.arg::<1>()));
+    }
 }
 
 #[inline(always)]
-fn accepted(ctx: &TracePointContext, fd: i32, (enter_ns, listener, address): (u64, i32, u64)) {
+fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): (u64, i32, u64)) {
     let ts = emit::now();
     emit::count(Counter::Accepts);
     let Some(conn) = watch::open_conn() else {

@@ -1,33 +1,30 @@
 //! `close`, `shutdown`: at enter, for the number can be in use again before `close` returns.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use wrapwatch_common::{
     counters::Counter,
     maps::Watch,
     records::{Class, Close, Kind, Shutdown},
 };
 
-use crate::{args, emit, rule, watch};
+use crate::{args::Call, emit, rule, watch};
 
-#[tracepoint]
-pub fn sys_enter_close(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
+#[inline(always)]
+pub fn close(ctx: &impl Call) {
+    let fd = ctx.fd();
     if let Some(watched) = watch::watched(fd) {
         closed(fd, &watched);
     }
-    0
 }
 
-#[tracepoint]
-pub fn sys_enter_shutdown(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
+#[inline(always)]
+pub fn shutdown(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
     if watched.class != Class::Accepted as u8 || !watch::open(watched.conn) {
-        return 0;
+        return;
     }
     let hdr = emit::header(Kind::Shutdown, watched.conn, emit::now(), size_of::<Shutdown>());
-    emit::fixed(&Shutdown { hdr, fd, how: args::arg!(&ctx, 1) as i32 }, Counter::LostOther);
-    0
+    emit::fixed(&Shutdown { hdr, fd, how: ctx.arg::<1>() as i32 }, Counter::LostOther);
 }
 
 /// A watched descriptor goes; also called when `dup2` puts another in its place.

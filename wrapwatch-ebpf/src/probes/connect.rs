@@ -1,17 +1,12 @@
 //! `connect` by a thread that works for a connection: what the socket is for shows here.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use wrapwatch_common::{
     counters::Counter,
-    maps::Watch,
+    maps::{Inflight, Watch, call},
     records::{Addr, Class, Connect, Kind},
 };
 
-use crate::{
-    args, emit,
-    maps::{Inflight, call},
-    rule, sockaddr, user, watch,
-};
+use crate::{args::Call, emit, rule, sockaddr, user, watch};
 
 /// `SOCK_STREAM`
 const SOCK_STREAM: u8 = 1;
@@ -20,23 +15,21 @@ const UNIX_PATH_MAX: u64 = 108;
 /// Size of `sun_family` in front of it.
 const UNIX_PATH_AT: u64 = 2;
 
-#[tracepoint]
-pub fn sys_enter_connect(ctx: TracePointContext) -> u32 {
-    let Some(conn) = watch::working_for() else { return 0 };
-    let fd = args::fd(&ctx);
+#[inline(always)]
+pub fn enter(ctx: &impl Call) {
+    let Some(conn) = watch::working_for() else { return };
+    let fd = ctx.fd();
     let watched = watch::watched(fd).unwrap_or_default();
     if watched.class != Class::Accepted as u8 {
-        watch::remember(call::CONNECT, fd, conn, args::arg!(&ctx, 1), args::arg!(&ctx, 2), watched);
+        watch::remember(call::CONNECT, fd, conn, ctx.arg::<1>(), ctx.arg::<2>(), watched);
     }
-    0
 }
 
-#[tracepoint]
-pub fn sys_exit_connect(ctx: TracePointContext) -> u32 {
-    let Some(call) = watch::recall(call::CONNECT) else { return 0 };
+#[inline(always)]
+pub fn exit(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::CONNECT) else { return };
     let ts = emit::now();
-    connected(&call, &sockaddr::read(call.ptr), ts, args::ret(&ctx) as i32);
-    0
+    connected(&call, &sockaddr::read(call.ptr), ts, ctx.ret() as i32);
 }
 
 /// What a socket is for, by where it goes.

@@ -1,31 +1,16 @@
 //! `dup2`, `dup3`, `close_range`: they close descriptors without `close`. A descriptor must never stay watched when something else took
 //! its number: what is written to it next may be anything.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
-
 use super::close::closed;
-use crate::{args, watch};
+use crate::{args::Call, watch};
 
 /// Descriptors of one `close_range` that are looked at; a target that closes more at once is on its way to `exec`, which ends watching anyway.
 const RANGE_MAX: u64 = 64;
 
-#[tracepoint]
-pub fn sys_enter_dup2(ctx: TracePointContext) -> u32 {
-    replaced(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_enter_dup3(ctx: TracePointContext) -> u32 {
-    replaced(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_enter_close_range(ctx: TracePointContext) -> u32 {
-    if watch::target().is_none() {
-        return 0;
-    }
-    let first = args::arg!(&ctx, 0);
-    let last = args::arg!(&ctx, 1) & 0xffff_ffff;
+#[inline(always)]
+pub fn close_range(ctx: &impl Call) {
+    let first = ctx.arg::<0>();
+    let last = ctx.arg::<1>() & 0xffff_ffff;
     for n in 0..RANGE_MAX {
         if first + n > last {
             break;
@@ -35,16 +20,14 @@ pub fn sys_enter_close_range(ctx: TracePointContext) -> u32 {
             closed(fd, &watched);
         }
     }
-    0
 }
 
 #[inline(always)]
-fn replaced(ctx: &TracePointContext) -> u32 {
-    let fd = args::arg!(ctx, 1) as i32;
-    if fd != args::fd(ctx)
+pub fn replaced(ctx: &impl Call) {
+    let fd = ctx.arg::<1>() as i32;
+    if fd != ctx.fd()
         && let Some(watched) = watch::watched(fd)
     {
         closed(fd, &watched);
     }
-    0
 }

@@ -1,6 +1,5 @@
 //! Threads and processes that end, and programs that replace a process.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use wrapwatch_common::{
     counters::Counter,
     records::{Exec, Exit, Kind},
@@ -12,10 +11,14 @@ use crate::{
     watch,
 };
 
-#[tracepoint]
-pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
+/// `sched_process_exit`, in the thread that ends.
+#[inline(always)]
+pub fn exit() {
+    if !watch::of_target() {
+        return;
+    }
     let key = watch::thread();
-    let leader = (key >> 32) as u32 == key as u32 && watch::target().is_some();
+    let leader = (key >> 32) as u32 == key as u32;
     let conn = watch::working_for();
     if leader || conn.is_some() {
         let hdr = emit::header(Kind::Exit, conn.unwrap_or(0), emit::now(), size_of::<Exit>());
@@ -23,15 +26,14 @@ pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
     }
     let _ = THREADS.remove(key);
     let _ = INFLIGHT.remove(key);
-    0
 }
 
-#[tracepoint]
-pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
-    if watch::target().is_some() {
+/// `sched_process_exec`, in the thread that goes on as another program.
+#[inline(always)]
+pub fn exec() {
+    if watch::of_target() {
         let conn = watch::working_for().unwrap_or(0);
         let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
         emit::fixed(&Exec { hdr }, Counter::LostOther);
     }
-    0
 }

@@ -1,15 +1,15 @@
-//! One file a hook, or a family of hooks that do the same.
+//! What is done at a hook, one file a call, or a family of calls that do the same. Which hooks there are: [`crate::entry`].
 
-mod accept;
+pub mod accept;
 mod check;
-mod close;
-mod connect;
-mod dup;
-mod life;
-mod open;
-mod peer;
-mod recv;
-mod send;
-mod socket;
-mod state;
-mod wait;
+pub mod close;
+pub mod connect;
+pub mod dup;
+pub mod life;
+pub mod open;
+pub mod peer;
+pub mod recv;
+pub mod send;
+pub mod socket;
+pub mod state;
+pub mod wait;

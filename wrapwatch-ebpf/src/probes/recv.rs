@@ -1,71 +1,56 @@
 //! `read`, `recvfrom`, `recvmsg`, `recvmmsg` on watched descriptors: DNS answers, and how long a call on anything else took. What is read
 //! from an accepted socket is never looked at.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use wrapwatch_common::{
     counters::Counter,
+    maps::{Inflight, call},
     records::{Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
 };
 
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
-use crate::{
-    args, emit,
-    maps::{Inflight, call},
-    sockaddr, user, watch,
-};
+use crate::{args::Call, emit, sockaddr, user, watch};
 
 /// `EAGAIN`: nothing came, nothing happened.
 const EAGAIN: i64 = 11;
 
-#[tracepoint]
-pub fn sys_enter_read(ctx: TracePointContext) -> u32 {
-    enter(&ctx, call::READ, 0)
+#[inline(always)]
+pub fn read(ctx: &impl Call) {
+    enter(ctx, call::READ, || 0);
 }
 
-#[tracepoint]
-pub fn sys_enter_recvfrom(ctx: TracePointContext) -> u32 {
-    enter(&ctx, call::READ, args::arg!(&ctx, 4))
+#[inline(always)]
+pub fn recvfrom(ctx: &impl Call) {
+    enter(ctx, call::READ, || ctx.arg::<4>());
 }
 
-#[tracepoint]
-pub fn sys_enter_recvmsg(ctx: TracePointContext) -> u32 {
-    enter(&ctx, call::RECVMSG, 0)
+#[inline(always)]
+pub fn recvmsg(ctx: &impl Call) {
+    enter(ctx, call::RECVMSG, || 0);
 }
 
-#[tracepoint]
-pub fn sys_enter_recvmmsg(ctx: TracePointContext) -> u32 {
-    enter(&ctx, call::RECVMMSG, 0)
+#[inline(always)]
+pub fn recvmmsg(ctx: &impl Call) {
+    enter(ctx, call::RECVMMSG, || 0);
 }
 
-#[tracepoint]
-pub fn sys_exit_read(ctx: TracePointContext) -> u32 {
-    exit_buffer(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_recvfrom(ctx: TracePointContext) -> u32 {
-    exit_buffer(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_recvmsg(ctx: TracePointContext) -> u32 {
-    let Some(call) = watch::recall(call::RECVMSG) else { return 0 };
-    let ret = args::ret(&ctx);
+#[inline(always)]
+pub fn exit_recvmsg(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::RECVMSG) else { return };
+    let ret = ctx.ret();
     if let Some((base, name)) = message(&call, ret, call.ptr) {
         payload(&call, base, ret as u64, name, 0);
     } else {
         io(&call, ret);
     }
-    0
 }
 
-#[tracepoint]
-pub fn sys_exit_recvmmsg(ctx: TracePointContext) -> u32 {
-    let Some(call) = watch::recall(call::RECVMMSG) else { return 0 };
-    let ret = args::ret(&ctx);
+#[inline(always)]
+pub fn exit_recvmmsg(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::RECVMMSG) else { return };
+    let ret = ctx.ret();
     if call.class != Class::Dns as u8 || ret <= 0 {
         io(&call, ret);
-        return 0;
+        return;
     }
     for index in 0..MMSG_MAX {
         if index as i64 >= ret {
@@ -76,32 +61,29 @@ pub fn sys_exit_recvmmsg(ctx: TracePointContext) -> u32 {
         let Some((base, name)) = message(&call, i64::from(len), at) else { break };
         payload(&call, base, u64::from(len), name, index as u16);
     }
-    0
 }
 
 #[inline(always)]
-fn enter(ctx: &TracePointContext, sort: u8, name: u64) -> u32 {
-    let fd = args::fd(ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
+fn enter(ctx: &impl Call, sort: u8, name: impl FnOnce() -> u64) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
     if watched.class == Class::Accepted as u8 {
-        return 0;
+        return;
     }
     if let Some(conn) = watch::owner(&watched) {
-        watch::remember(sort, fd, conn, args::arg!(ctx, 1), name, watched);
+        watch::remember(sort, fd, conn, ctx.arg::<1>(), name(), watched);
     }
-    0
 }
 
 #[inline(always)]
-fn exit_buffer(ctx: &TracePointContext) -> u32 {
-    let Some(call) = watch::recall(call::READ) else { return 0 };
-    let ret = args::ret(ctx);
+pub fn exit_buffer(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::READ) else { return };
+    let ret = ctx.ret();
     if call.class == Class::Dns as u8 && ret > 0 {
         payload(&call, call.ptr, ret as u64, call.aux, 0);
     } else {
         io(&call, ret);
     }
-    0
 }
 
 /// Buffer and address of a DNS message that came in by `recvmsg`.

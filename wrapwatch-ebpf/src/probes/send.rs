@@ -1,15 +1,14 @@
 //! `write`, `writev`, `sendto`, `sendmsg`, `sendmmsg` on watched descriptors: the first packet of a connection, DNS queries, and how long
 //! a call on anything else took.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use wrapwatch_common::{
     counters::Counter,
-    maps::Watch,
+    maps::{Watch, call},
     records::{Addr, Class, FIRST_PACKET_MAX, FirstPacket, Io, Kind, OP_WRITE, PAYLOAD_MAX, Payload},
 };
 
 use super::connect;
-use crate::{args, emit, maps::call, sockaddr, user, watch};
+use crate::{args::Call, emit, sockaddr, user, watch};
 
 /// `struct iovec`
 #[repr(C)]
@@ -40,41 +39,41 @@ const MAX: u64 = PAYLOAD_MAX as u64;
 /// Bytes of the length in front of a DNS message over TCP (RFC 1035, 4.2.2).
 const FRAME: u64 = 2;
 
-#[tracepoint]
-pub fn sys_enter_write(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
-    buffer(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), 0)
+#[inline(always)]
+pub fn write(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), 0);
 }
 
-#[tracepoint]
-pub fn sys_enter_sendto(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
-    buffer(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), args::arg!(&ctx, 4))
+#[inline(always)]
+pub fn sendto(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), ctx.arg::<4>());
 }
 
-#[tracepoint]
-pub fn sys_enter_writev(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
-    vector(fd, &watched, args::arg!(&ctx, 1), args::arg!(&ctx, 2), 0, 0)
+#[inline(always)]
+pub fn writev(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    vector(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), 0, 0);
 }
 
-#[tracepoint]
-pub fn sys_enter_sendmsg(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
-    let Some(msg) = user::read::<MsgHdr>(args::arg!(&ctx, 1)) else { return 0 };
-    vector(fd, &watched, msg.iov, msg.iov_len, msg.name, 0)
+#[inline(always)]
+pub fn sendmsg(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    let Some(msg) = user::read::<MsgHdr>(ctx.arg::<1>()) else { return };
+    vector(fd, &watched, msg.iov, msg.iov_len, msg.name, 0);
 }
 
-#[tracepoint]
-pub fn sys_enter_sendmmsg(ctx: TracePointContext) -> u32 {
-    let fd = args::fd(&ctx);
-    let Some(watched) = watch::watched(fd) else { return 0 };
-    let messages = args::arg!(&ctx, 1);
-    let count = args::arg!(&ctx, 2);
+#[inline(always)]
+pub fn sendmmsg(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    let messages = ctx.arg::<1>();
+    let count = ctx.arg::<2>();
     for index in 0..MMSG_MAX {
         if index >= count {
             break;
@@ -82,55 +81,29 @@ pub fn sys_enter_sendmmsg(ctx: TracePointContext) -> u32 {
         let Some(msg) = user::read::<MsgHdr>(messages + index * MMSGHDR_SIZE) else { break };
         vector(fd, &watched, msg.iov, msg.iov_len, msg.name, index as u16);
     }
-    0
-}
-
-#[tracepoint]
-pub fn sys_exit_write(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_writev(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
-}
-
-#[tracepoint]
-pub fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
 }
 
 /// One buffer, with a destination where the call names one.
 #[inline(always)]
-fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) -> u32 {
-    sent(fd, watched, IoVec { base, len }, None, name, 0)
+fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) {
+    sent(fd, watched, IoVec { base, len }, None, name, 0);
 }
 
 /// Several buffers: the first, and the second where the first is only the frame of a DNS message over TCP.
 #[inline(always)]
-fn vector(fd: i32, watched: &Watch, iov: u64, count: u64, name: u64, index: u16) -> u32 {
-    let Some(first) = user::read::<IoVec>(iov) else { return 0 };
+fn vector(fd: i32, watched: &Watch, iov: u64, count: u64, name: u64, index: u16) {
+    let Some(first) = user::read::<IoVec>(iov) else { return };
     let second = if count > 1 && first.len == FRAME { user::read::<IoVec>(iov + 16) } else { None };
-    sent(fd, watched, first, second, name, index)
+    sent(fd, watched, first, second, name, index);
 }
 
 #[inline(always)]
-fn sent(fd: i32, watched: &Watch, first: IoVec, second: Option<IoVec>, name: u64, index: u16) -> u32 {
+fn sent(fd: i32, watched: &Watch, first: IoVec, second: Option<IoVec>, name: u64, index: u16) {
     if watched.class == Class::Accepted as u8 {
         first_packet(fd, watched, first);
-        return 0;
+        return;
     }
-    let Some(conn) = watch::owner(watched) else { return 0 };
+    let Some(conn) = watch::owner(watched) else { return };
     let ts = emit::now();
     let mut class = watched.class;
     let addr = sockaddr::read(name);
@@ -144,7 +117,6 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: Option<IoVec>, name: u64
     if index == 0 {
         watch::remember(call::WRITE, fd, conn, 0, 0, Watch { class, ..*watched });
     }
-    0
 }
 
 /// The story ends here: what follows on this socket is the client's business.
@@ -222,15 +194,14 @@ fn payload(
 
 /// A DNS send that worked was told of at its enter.
 #[inline(always)]
-fn exit(ctx: &TracePointContext) -> u32 {
-    let Some(call) = watch::recall(call::WRITE) else { return 0 };
-    let ret = args::ret(ctx);
+pub fn exit(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::WRITE) else { return };
+    let ret = ctx.ret();
     if call.class == Class::Dns as u8 && ret >= 0 {
-        return 0;
+        return;
     }
     let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());
     let record =
         Io { hdr, enter_ns: call.enter_ns, ret, fd: call.fd, op: OP_WRITE, class: call.class, pad: 0 };
     emit::fixed(&record, Counter::LostOther);
-    0
 }

@@ -6,7 +6,11 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::{host::process::Wanted, session::Measure};
+use crate::{
+    host::process::Wanted,
+    probe::{self, Rung},
+    session::Measure,
+};
 
 /// Which processes to look at.
 #[derive(Args, Clone, Debug)]
@@ -53,6 +57,38 @@ pub enum Color {
     Never,
 }
 
+/// Which hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Hooks {
+    /// The best that this kernel and these capabilities allow
+    #[default]
+    Auto,
+    /// Raw tracepoints: the cheapest; detached at once
+    Raw,
+    /// Tracepoints through perf: where the kernel's memory may not be read
+    Tracepoint,
+}
+
+/// How the kernel side is attached.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ProbeArgs {
+    /// Through which hooks system calls are seen
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub hooks: Hooks,
+}
+
+impl ProbeArgs {
+    /// As the library takes it. With -v twice the kernel side logs what it does.
+    pub fn options(self, verbose: u8) -> probe::Options {
+        let hooks = match self.hooks {
+            Hooks::Auto => None,
+            Hooks::Raw => Some(Rung::Raw),
+            Hooks::Tracepoint => Some(Rung::Tracepoint),
+        };
+        probe::Options { kernel_log: verbose >= 2, hooks, ..probe::Options::default() }
+    }
+}
+
 /// Options of everything that traces.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -74,6 +110,9 @@ pub struct Common {
     /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub max_overhead: Option<f64>,
+    /// How the kernel side is attached
+    #[command(flatten)]
+    pub probe: ProbeArgs,
     /// Say less on stderr: only errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -89,11 +128,6 @@ impl Common {
     /// Sends log lines to stderr. The kernel side logs only when asked to twice.
     pub fn init_log(&self) {
         init_log(self.quiet, self.verbose);
-    }
-
-    /// Whether the kernel side is to log.
-    pub const fn kernel_log(&self) -> bool {
-        kernel_log(self.verbose)
     }
 
     /// `--slow` in nanoseconds.
@@ -131,11 +165,6 @@ pub fn init_log(quiet: bool, verbose: u8) {
         .target(env_logger::Target::Stderr)
         .parse_default_env()
         .try_init();
-}
-
-/// Whether the kernel side is to log, by the number of `-v`.
-pub const fn kernel_log(verbose: u8) -> bool {
-    verbose >= 2
 }
 
 /// A number of bytes such as `100M`: K, M, G and T are powers of 1024.

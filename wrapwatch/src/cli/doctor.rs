@@ -116,7 +116,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
     anyhow::ensure!(!pids.is_empty(), "--measure: no server runs here");
     probe::check_capabilities()?;
-    probe::ensure_tracefs()?;
     eprintln!("wrapwatch: measuring for {} s", MEASURE_FOR.as_secs());
     let settings = session::Settings {
         wanted: Wanted::Pids(pids.to_vec()),

@@ -21,9 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
     common.init_log();
-    // Before any other thread: see there.
     probe::check_capabilities()?;
-    probe::ensure_tracefs()?;
     let settings = Settings {
         wanted: common.target.wanted(),
         wait: common.target.wait,
@@ -31,7 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         slow_ns: common.slow_ns(),
         uprobes: !common.no_uprobes,
         measure: measure(common.max_overhead),
-        probe: probe::Options { kernel_log: common.kernel_log(), ..probe::Options::default() },
+        probe: common.probe.options(common.verbose),
     };
     let mut output = Output::new(common);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -7,7 +7,7 @@ use caps::Capability;
 
 use super::{
     Color,
-    common::{TargetArgs, bytes, duration, init_log, kernel_log, measure, percent},
+    common::{ProbeArgs, TargetArgs, bytes, duration, init_log, measure, percent},
     output::{self, Output},
     progress::Line as ProgressLine,
 };
@@ -47,6 +47,8 @@ pub struct Args {
     /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_overhead: Option<f64>,
+    #[command(flatten)]
+    probe: ProbeArgs,
     /// Begin another file before one has so many bytes (100M, 1G); finished ones are named FILE.000001.wwt and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Several files")]
     max_size: Option<u64>,
@@ -83,9 +85,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     init_log(args.quiet, args.verbose);
     let recorder = Recorder::new(&args.output, args.plan(), args.force, args.noted())?;
-    // Before any other thread: see there.
     probe::check_capabilities()?;
-    probe::ensure_tracefs()?;
     let settings = Settings {
         wanted: args.target.wanted(),
         wait: args.target.wait,
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         slow_ns: ns(args.slow),
         uprobes: !args.no_uprobes,
         measure: measure(args.max_overhead),
-        probe: probe::Options { kernel_log: kernel_log(args.verbose), ..probe::Options::default() },
+        probe: args.probe.options(args.verbose),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -93,6 +93,7 @@ fn report(
         refused: found.refused,
         no_layout: found.no_layout,
         tracefs_mounted: found.tracefs_mounted,
+        no_tracefs: found.no_tracefs,
         lost,
     };
     let mut problems: Vec<_> =

@@ -46,6 +46,15 @@ impl HostError {
         Self::Io { what: what.into(), source }
     }
 
+    /// The kernel refused for want of privilege.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Permission { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+
     /// From procfs, about one process.
     pub(crate) fn proc(pid: u32, what: &'static str, error: procfs::ProcError) -> Self {
         match error {

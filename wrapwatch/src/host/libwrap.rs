@@ -1,6 +1,10 @@
 //! libwrap inside a target: which file, where `tcpd_context` is, how to put a uprobe on it.
 
-use std::path::PathBuf;
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use procfs::process::{MMapPath, Process};
 
@@ -14,7 +18,8 @@ const CONTEXT: &str = "tcpd_context";
 pub struct Libwrap {
     /// Its path inside the target.
     pub path: String,
-    /// The very file that is mapped, whatever happened to its path since: by `/proc/PID/map_files`.
+    /// The very file that is mapped: by `/proc/PID/map_files` whatever happened to its path since, or by its path where that takes privileges
+    /// which are not there (CAP_SYS_ADMIN).
     pub file: PathBuf,
     /// Address of `tcpd_context` in the target; None where it has no such symbol.
     pub tcpd_context: Option<u64>,
@@ -32,10 +37,24 @@ pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
     let Some(base) = base else { return Ok(None) };
     let MMapPath::Path(path) = &base.pathname else { return Ok(None) };
     let (start, end) = base.address;
-    let file = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let mapped = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let refused = fs::File::open(&mapped).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let file = if refused { by_path(pid, path, base.inode)? } else { mapped };
     let in_library = symbols::defined(&file, &[CONTEXT])?.into_iter().next().map(|(_, value)| start + value);
     let tcpd_context = copied_into_executable(pid, &process)?.or(in_library);
     Ok(Some(Libwrap { path: path.display().to_string(), file, tcpd_context }))
+}
+
+/// The file at a path of the target, if it is the one that is mapped.
+fn by_path(pid: u32, path: &Path, inode: u64) -> Result<PathBuf, HostError> {
+    let file = PathBuf::from(format!("/proc/{pid}/root{}", path.display()));
+    let there = fs::metadata(&file).map_err(|error| HostError::io(file.display().to_string(), error))?;
+    if there.ino() == inode {
+        return Ok(file);
+    }
+    let why =
+        "another file has its place now; the one that is mapped takes CAP_SYS_ADMIN to be read".to_owned();
+    Err(HostError::Unusable { what: path.display().to_string(), why })
 }
 
 fn is_libwrap(path: &std::path::Path) -> bool {

@@ -179,6 +179,12 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd, HostError> {
     }
 }
 
+/// The threads that a process has now.
+pub fn threads(pid: u32) -> Vec<u32> {
+    let tasks = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.tasks().ok());
+    tasks.into_iter().flatten().filter_map(|task| u32::try_from(task.ok()?.tid).ok()).collect()
+}
+
 /// A thread's state as ps shows it (`R`, `S`, `D`, `T`, …); None where it is gone.
 pub fn thread_state(pid: u32, tid: u32) -> Option<char> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;

@@ -59,7 +59,9 @@ pub struct Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HookKind {
-    /// A tracepoint of the kernel.
+    /// A raw tracepoint of the kernel: the first choice.
+    RawTracepoint,
+    /// A tracepoint of the kernel through perf: the second.
     Tracepoint,
     /// A function of libwrap in one server.
     Uprobe,

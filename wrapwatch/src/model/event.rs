@@ -96,6 +96,8 @@ pub enum DegradationKind {
     NotWrapped,
     /// What happened before the trace.
     BeganMidway,
+    /// No raw tracepoints: tracepoints through perf instead.
+    NoRawTracepoints,
     /// The kernel side cannot be loaded at all.
     NoEbpf,
     /// tracefs is not there.

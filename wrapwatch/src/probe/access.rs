@@ -3,7 +3,11 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
-use super::{OBJECT, capabilities, hooks, uprobes};
+use super::{
+    OBJECT, capabilities,
+    hooks::{perf, raw},
+    uprobes,
+};
 use crate::{
     host::kernel,
     model::doctor::{Access, Use},
@@ -14,7 +18,7 @@ const INSTRUCTION: usize = 8;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// Helpers by number (`include/uapi/linux/bpf.h`), those that a tracing program could want.
-const HELPERS: [(u32, &str); 24] = [
+const HELPERS: [(u32, &str); 25] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
@@ -22,6 +26,7 @@ const HELPERS: [(u32, &str); 24] = [
     (5, "ktime_get_ns"),
     (6, "trace_printk"),
     (8, "get_smp_processor_id"),
+    (12, "tail_call"),
     (14, "get_current_pid_tgid"),
     (15, "get_current_uid_gid"),
     (16, "get_current_comm"),
@@ -43,8 +48,8 @@ const HELPERS: [(u32, &str); 24] = [
 
 /// Files looked at, and what for. `PID` is a target.
 const FILES: [(&str, &str); 18] = [
-    ("/sys/kernel/tracing/events/*/*/id, format", "numbers and layouts of the tracepoints"),
-    (kernel::BTF, "where the kernel keeps a socket's network namespace"),
+    ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
+    (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
     (kernel::PERF_EVENT_PARANOID, "whether tracepoints are open to this user"),
     (kernel::UNPRIVILEGED_BPF, "whether BPF is open to this user"),
@@ -63,14 +68,18 @@ const FILES: [(&str, &str); 18] = [
     ("/proc/PID/root/var/run/nscd, run/systemd/resolve", "whether the sockets are there; nothing is sent"),
 ];
 
-const CALLS: [(&str, &str); 8] = [
+const CALLS: [(&str, &str); 9] = [
     ("bpf (BPF_ENABLE_STATS)", "counting the programs' run time, for 0.2 s every five seconds"),
     ("bpf, perf_event_open", "the programs, maps and hooks; nothing is pinned, all goes with the process"),
     ("setns (network), in a thread that ends with it", "asking for the target's sockets"),
     ("socket (NETLINK_SOCK_DIAG)", "listeners, their queues, open connections of the target"),
     ("openat2 (RESOLVE_IN_ROOT)", "opening the target's files without being led out of its root"),
     ("pidfd_open", "noticing the target's end"),
-    ("unshare, mount (tracefs, private)", "only where tracefs is not mounted, and seen by wrapwatch alone"),
+    ("pidfd_getfd", "asking listeners for their queues where the other way is closed; let go at once"),
+    (
+        "unshare, mount (tracefs, private)",
+        "only where raw tracepoints cannot be had and tracefs is not mounted; seen by wrapwatch alone",
+    ),
     ("socket (UDP port 53)", "doctor only: one PTR query to each nameserver; not with --no-queries"),
 ];
 
@@ -88,7 +97,10 @@ pub fn access() -> Access {
     let (helpers, maps) = contents(OBJECT);
     let uprobes = uprobes::names().map(|name| format!("uprobe libwrap.so:{name}"));
     Access {
-        hooks: hooks::names().map(|(name, _)| format!("tracepoint {name}")).chain(uprobes).collect(),
+        hooks: raw::programs()
+            .chain(perf::names().map(|(name, _)| format!("tracepoint {name} (where raw ones cannot be had)")))
+            .chain(uprobes)
+            .collect(),
         helpers,
         maps,
         files: uses(&FILES),
@@ -159,7 +171,9 @@ mod tests {
                 let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
                 section.is_some_and(|section| {
                     section.name().is_ok_and(|name| {
-                        ["tracepoint", "uprobe", "uretprobe"].iter().any(|kind| name.starts_with(kind))
+                        ["tracepoint", "raw_tp", "uprobe", "uretprobe"]
+                            .iter()
+                            .any(|kind| name.starts_with(kind))
                     })
                 })
             })

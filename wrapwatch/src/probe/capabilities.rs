@@ -6,8 +6,8 @@ use super::ProbeError;
 
 /// Fails with a sentence that names what is missing and what is there.
 ///
-/// CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON (capabilities(7)). Tracepoints through perf_event_open(2) and entering a target's network
-/// namespace take CAP_SYS_ADMIN itself on most systems; where they do not, the kernel has the last word.
+/// CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON (capabilities(7)). These with CAP_SYS_PTRACE are enough on raw tracepoints; what takes CAP_SYS_ADMIN itself
+/// (entering a target's network namespace, uprobes, on most systems tracepoints through perf) can be done without, and it is said what is lost.
 pub fn check() -> Result<(), ProbeError> {
     let have = caps::read(None, CapSet::Effective).unwrap_or_default();
     let missing = lacking(&have);
@@ -26,13 +26,19 @@ pub(super) fn check_bpf() -> Result<(), ProbeError> {
 pub fn wanted() -> [(Capability, &'static str); 5] {
     [
         (Capability::CAP_BPF, "loading the BPF programs and maps"),
-        (Capability::CAP_PERFMON, "attaching them to tracepoints, reading the target's memory from them"),
+        (
+            Capability::CAP_PERFMON,
+            "attaching them to raw tracepoints, reading the target's memory and the kernel's from them",
+        ),
         (Capability::CAP_SYS_PTRACE, "/proc/PID/maps, root, fd and ns of the target"),
         (
             Capability::CAP_SYS_ADMIN,
-            "entering the target's network namespace to read its sockets, uprobes, mounting tracefs for itself alone; one thread keeps it, to turn bpf_stats on and off",
+            "not needed, but for: reading the sockets of a target in another network namespace, uprobes, tracepoints where raw ones cannot be had, turning bpf_stats on and off (one thread keeps it for that)",
         ),
-        (Capability::CAP_DAC_READ_SEARCH, "tracefs and the target's tables where only root may read them"),
+        (
+            Capability::CAP_DAC_READ_SEARCH,
+            "not needed, but for: the target's tables, and tracefs, where only root may read them",
+        ),
     ]
 }
 

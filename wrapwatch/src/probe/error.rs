@@ -63,6 +63,14 @@ pub enum ProbeError {
         "this kernel has no tracepoint {0}; it needs CONFIG_FTRACE_SYSCALLS (wrapwatch doctor shows what is there)"
     )]
     NoTracepoint(String),
+    /// Neither rung of the ladder is to be had.
+    #[error("no hook on system calls is to be had: raw tracepoints: {raw}; tracepoints: {tracepoint}")]
+    NoHooks {
+        /// Why not the first.
+        raw: String,
+        /// Why not the second.
+        tracepoint: String,
+    },
     /// A map could not be read or written.
     #[error("eBPF map {map}: {source}")]
     Map {
@@ -80,6 +88,11 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
+    /// Whether it is about the hooks tried, so that others may still be had.
+    pub(super) const fn is_about_hooks(&self) -> bool {
+        matches!(self, Self::Attach { .. } | Self::NoTracefs(_) | Self::NoTracepoint(_))
+    }
+
     pub(crate) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| Self::Map { map, source: Box::new(source) }
     }

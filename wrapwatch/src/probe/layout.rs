@@ -1,58 +1,50 @@
-//! Where this kernel keeps a socket's network namespace and a thread's wait for a CPU, from its own description of its types (BTF).
+//! Where this kernel keeps what no stable interface shows, from its own description of its types (BTF): a socket's ends and network namespace, a
+//! thread's wait for a CPU.
 //!
 //! `sock:inet_sock_set_state` names addresses and ports, but no namespace; two servers in two containers can have the same of both. Without
 //! BTF such connections stay ambiguous, and the output says so.
 
 use std::fs;
 
-use btfparse::{ErrorKind, Offset, Readable, TypeInformation};
 use wrapwatch_common::maps::Layout;
 
-use crate::model::{Degradation, DegradationKind};
+use super::btf::Btf;
+use crate::{
+    host::kernel,
+    model::{Degradation, DegradationKind},
+};
 
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
-struct Bytes(Vec<u8>);
-
-impl Readable for Bytes {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let to = from.saturating_add(buffer.len());
-        let bytes = self
-            .0
-            .get(from..to)
-            .ok_or_else(|| btfparse::Error::new(ErrorKind::IOError, "read past the end"))?;
-        buffer.copy_from_slice(bytes);
-        Ok(())
-    }
-}
+/// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
+type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
+const MEMBERS: [Member; 12] = [
+    ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
+    ("net", "ns.inum", |layout| &mut layout.net_inum, false),
+    ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
+    ("sock_common", "skc_family", |layout| &mut layout.sock_family, false),
+    ("sock_common", "skc_num", |layout| &mut layout.sock_num, false),
+    ("sock_common", "skc_dport", |layout| &mut layout.sock_dport, false),
+    ("sock_common", "skc_rcv_saddr", |layout| &mut layout.sock_rcv_saddr, false),
+    ("sock_common", "skc_daddr", |layout| &mut layout.sock_daddr, false),
+    ("sock_common", "skc_v6_rcv_saddr", |layout| &mut layout.sock_v6_rcv_saddr, true),
+    ("sock_common", "skc_v6_daddr", |layout| &mut layout.sock_v6_daddr, true),
+    ("sock", "sk_protocol", |layout| &mut layout.sock_protocol, false),
+    ("sock", "sk_err", |layout| &mut layout.sock_err, false),
+];
 
 /// The offsets, or why not.
 pub(super) fn read() -> Result<Layout, String> {
-    let layout = parse();
-    // The type tree took some fifty megabytes; a tool next to a database gives them back.
-    // SAFETY: malloc_trim only returns free memory to the system.
-    unsafe { libc::malloc_trim(0) };
-    layout
-}
-
-fn parse() -> Result<Layout, String> {
-    let bytes = fs::read(VMLINUX).map_err(|e| format!("{VMLINUX}: {e}"))?;
-    let types = TypeInformation::new(&Bytes(bytes)).map_err(|e| format!("{VMLINUX}: {e:?}"))?;
-    Ok(Layout {
-        sock_net: offset(&types, "sock_common", "skc_net.net")?,
-        net_inum: offset(&types, "net", "ns.inum")?,
-        // Without CONFIG_SCHED_INFO there is no such thing; only the scheduler's share of a wait is then not told apart.
-        task_run_delay: offset(&types, "task_struct", "sched_info.run_delay").unwrap_or(0),
-    })
-}
-
-fn offset(types: &TypeInformation, name: &str, member: &str) -> Result<u32, String> {
-    let id = types.id_of(name).ok_or_else(|| format!("no type {name}"))?;
-    match types.offset_of(id, member) {
-        Ok((_, Offset::ByteOffset(bytes))) => Ok(bytes),
-        _ => Err(format!("no member {member} in {name}")),
+    let named = |why: String| format!("{}: {why}", kernel::BTF);
+    let bytes = fs::read(kernel::BTF).map_err(|error| named(error.to_string()))?;
+    let btf = Btf::new(&bytes).map_err(named)?;
+    let mut layout = Layout::default();
+    for (structure, member, field, optional) in MEMBERS {
+        match btf.offset(structure, member) {
+            Ok(offset) => *field(&mut layout) = offset,
+            Err(why) if optional => log::debug!("{}: {why}", kernel::BTF),
+            Err(why) => return Err(named(why)),
+        }
     }
+    Ok(layout)
 }
 
 /// What it means to do without.
@@ -61,8 +53,14 @@ pub(super) fn degradation(why: &str) -> Degradation {
         kind: DegradationKind::NoNetns,
         pid: None,
         message: format!(
-            "the kernel does not describe its types ({why}; CONFIG_DEBUG_INFO_BTF): the wait in the queue is left out where two servers \
+            "where the kernel keeps a socket's network namespace is not known ({why}): the wait in the queue is left out where two servers \
              in two network namespaces have the same client address and port, and a server without CPU can look like a slow nameserver"
         ),
     }
+}
+
+/// Those asked for.
+#[cfg(test)]
+pub(super) fn members() -> impl Iterator<Item = (&'static str, &'static str)> {
+    MEMBERS.into_iter().map(|(structure, member, ..)| (structure, member))
 }

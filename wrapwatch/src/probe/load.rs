@@ -3,6 +3,9 @@
 use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError};
 use aya_log::EbpfLogger;
 
+use wrapwatch_common::maps::Layout;
+use zerocopy::IntoBytes as _;
+
 use super::{Options, ProbeError};
 
 /// Entries of the maps keyed by descriptor or connection, whatever the target's limits say: only connections that are not greeted yet are
@@ -11,13 +14,16 @@ const ENTRIES: std::ops::RangeInclusive<u64> = 4_096..=65_536;
 
 type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
 
-pub(super) fn load(object: &[u8], options: &Options) -> Result<Loaded, ProbeError> {
+/// Loads the object with these offsets; all 0 where nothing of the kernel's may be read.
+pub(super) fn load(object: &[u8], options: &Options, layout: &Layout) -> Result<Loaded, ProbeError> {
     check_kernel()?;
     let fds = clamp(options.max_fds);
     let threads = clamp(options.threads.saturating_mul(4));
     // Rust's log levels as aya-log numbers them: 0 writes nothing.
     let level: u8 = if options.kernel_log { 0xff } else { 0 };
     let wake = options.ring_bytes / 4;
+    let mut offsets = [0; size_of::<Layout>()];
+    offsets.copy_from_slice(layout.as_bytes());
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("WATCH", fds)
         .map_max_entries("CONNS", fds)
@@ -25,6 +31,7 @@ pub(super) fn load(object: &[u8], options: &Options) -> Result<Loaded, ProbeErro
         .map_max_entries("INFLIGHT", threads)
         .map_max_entries("EVENTS", options.ring_bytes)
         .override_global("WAKE_BYTES", &wake, true)
+        .override_global("LAYOUT", &offsets, true)
         .override_global(aya_log::LEVEL, &level, false)
         .load(object)
         .map_err(explain)?;

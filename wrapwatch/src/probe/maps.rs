@@ -1,14 +1,14 @@
 //! The maps that user space writes and reads.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Layout, Target, Thread, Watch, thread_key, watch_key},
+    maps::{Conn, Inflight, Target, Thread, Watch, call, thread_key, watch_key},
     records::Class,
 };
 use zerocopy::IntoBytes as _;
@@ -72,7 +72,7 @@ macro_rules! as_array {
         }
     )*};
 }
-as_array!(Target, Watch, Thread, Conn, Layout);
+as_array!(Target, Watch, Thread, Conn, Inflight);
 
 fn table<'a, K: aya::Pod, V: aya::Pod>(
     ebpf: &'a mut Ebpf,
@@ -82,11 +82,39 @@ fn table<'a, K: aya::Pod, V: aya::Pod>(
     HashMap::try_from(map).map_err(ProbeError::map(name))
 }
 
-pub(super) fn set_layout(ebpf: &mut Ebpf, layout: Layout) -> Result<(), ProbeError> {
-    let map = ebpf.map_mut("LAYOUT").ok_or_else(|| ProbeError::Missing("map LAYOUT".into()))?;
-    let mut array = Array::<_, Bytes<Layout>>::try_from(map).map_err(ProbeError::map("LAYOUT"))?;
-    array.set(0, layout.array(), 0).map_err(ProbeError::map("LAYOUT"))
+/// Tells the kernel side whom to compare with.
+pub(super) fn set_only_target(ebpf: &mut Ebpf, targets: &BTreeSet<u32>) -> Result<(), ProbeError> {
+    let mut pids = targets.iter().copied();
+    let only = match (pids.next(), pids.next()) {
+        (None, _) => NOBODY,
+        (Some(pid), None) => pid,
+        (Some(_), Some(_)) => SEVERAL,
+    };
+    let map = ebpf.map_mut("ONLY_TARGET").ok_or_else(|| ProbeError::Missing("map ONLY_TARGET".into()))?;
+    let mut array = Array::<_, u32>::try_from(map).map_err(ProbeError::map("ONLY_TARGET"))?;
+    array.set(0, only, 0).map_err(ProbeError::map("ONLY_TARGET"))
 }
+
+/// In `ONLY_TARGET`: no process has this number.
+const NOBODY: u32 = u32::MAX;
+/// In `ONLY_TARGET`: ask `TARGETS`.
+const SEVERAL: u32 = 0;
+
+/// Enters threads that may be in a call which began before the probes were there. One that has made another call since has an entry of its own.
+pub(super) fn seed_threads(ebpf: &mut Ebpf, pid: u32, threads: &[u32]) -> Result<(), ProbeError> {
+    let mut inflight = table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?;
+    let midway = Inflight { call: call::MIDWAY, fd: -1, ..Inflight::default() }.array();
+    for &tid in threads {
+        match inflight.insert(thread_key(pid, tid), midway, BPF_NOEXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {}
+            other => other.map_err(ProbeError::map("INFLIGHT"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Flag of an insertion: only where there is none (bpf(2)).
+const BPF_NOEXIST: u64 = 1;
 
 pub(super) fn add_target(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {
     let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
@@ -131,16 +159,10 @@ fn forget_threads(ebpf: &mut Ebpf, name: &'static str, pid: u32) -> Result<(), P
     if name == "THREADS" {
         drop_keys(HashMap::<_, u64, Bytes<Thread>>::try_from(map).map_err(ProbeError::map(name))?, pid);
     } else {
-        drop_keys(
-            HashMap::<_, u64, [u8; INFLIGHT_BYTES]>::try_from(map).map_err(ProbeError::map(name))?,
-            pid,
-        );
+        drop_keys(HashMap::<_, u64, Bytes<Inflight>>::try_from(map).map_err(ProbeError::map(name))?, pid);
     }
     Ok(())
 }
-
-/// Size of the kernel side's `Inflight`, which user space never reads.
-const INFLIGHT_BYTES: usize = 40;
 
 fn drop_keys<V: aya::Pod>(mut map: HashMap<&mut MapData, u64, V>, pid: u32) {
     let keys: Vec<u64> =

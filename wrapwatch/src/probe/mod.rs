@@ -4,6 +4,7 @@
 //! trace. Dropping [`Probe`] detaches everything; nothing is ever pinned.
 
 mod access;
+mod btf;
 mod capabilities;
 mod error;
 mod hooks;
@@ -17,7 +18,7 @@ mod tracefs;
 pub mod trial;
 mod uprobes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use access::access;
 use aya::Ebpf;
@@ -25,14 +26,18 @@ pub use capabilities::{
     check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
 };
 pub use error::ProbeError;
-pub use hooks::lost_without;
+pub use hooks::{Rung, lost_without};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
 pub use run_time::{RunTime, Switch};
-pub use tracefs::{ensure as ensure_tracefs, mounted as tracefs_mounted};
+pub use tracefs::mounted as tracefs_mounted;
+use wrapwatch_common::maps::Layout;
 
 use crate::{
-    host::{libwrap::Libwrap, process::ProcessInfo},
+    host::{
+        libwrap::Libwrap,
+        process::{self, ProcessInfo},
+    },
     model::Degradation,
 };
 
@@ -50,11 +55,13 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Let the kernel side log what it does.
     pub kernel_log: bool,
+    /// Which hooks; the best that this kernel allows where that is left open.
+    pub hooks: Option<Rung>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 4 << 20, kernel_log: false }
+        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 4 << 20, kernel_log: false, hooks: None }
     }
 }
 
@@ -63,22 +70,66 @@ pub struct Probe {
     ebpf: Ebpf,
     degradations: Vec<Degradation>,
     hooks: Vec<String>,
+    rung: Rung,
+    targets: BTreeSet<u32>,
     uprobes: BTreeMap<u32, uprobes::Attached>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Probe {
-    /// Loads and attaches everything that needs no target.
+    /// Loads and attaches everything that needs no target. Must be called on the only thread there is, or on that which will trace: see
+    /// `tracefs::ensure`.
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
-        // Reading the kernel's types takes as long as loading the programs: side by side.
-        let layout = std::thread::spawn(layout::read);
-        let (mut ebpf, logger) = load::load(OBJECT, options)?;
-        let (hooks, mut degradations) = hooks::attach(&mut ebpf)?;
-        match layout.join().unwrap_or_else(|_| Err("its types could not be read".to_owned())) {
-            Ok(layout) => maps::set_layout(&mut ebpf, layout)?,
-            Err(why) => degradations.push(layout::degradation(&why)),
+        let layout = layout::read();
+        let mut first_refusal = None;
+        for rung in [Rung::Raw, Rung::Tracepoint] {
+            if options.hooks.is_some_and(|wanted| wanted != rung) {
+                continue;
+            }
+            match Self::on(rung, options, &layout) {
+                Ok(mut probe) => {
+                    probe.degradations.extend(first_refusal.as_ref().map(hooks::second_rung));
+                    log::info!("hooks: {rung}");
+                    return Ok(probe);
+                }
+                Err(error) if !error.is_about_hooks() => return Err(error),
+                Err(error) => match first_refusal.take() {
+                    None => first_refusal = Some(error),
+                    Some(raw) => {
+                        let (raw, tracepoint) = (raw.to_string(), error.to_string());
+                        return Err(ProbeError::NoHooks { raw, tracepoint });
+                    }
+                },
+            }
         }
-        Ok(Self { ebpf, degradations, hooks, uprobes: BTreeMap::new(), logger })
+        Err(first_refusal.unwrap_or_else(|| ProbeError::Missing("hooks".to_owned())))
+    }
+
+    /// One rung of the ladder. Where the kernel lets nobody read its memory it may refuse the programs with a layout and take them without one.
+    fn on(rung: Rung, options: &Options, layout: &Result<Layout, String>) -> Result<Self, ProbeError> {
+        match layout {
+            Ok(layout) => match Self::with(rung, options, Some(layout)) {
+                Err(refused @ ProbeError::Attach { .. }) if rung == Rung::Tracepoint => {
+                    let mut probe = Self::with(rung, options, None).map_err(|_| refused)?;
+                    probe.degradations.push(layout::degradation("the kernel lets nobody read its memory"));
+                    Ok(probe)
+                }
+                other => other,
+            },
+            Err(why) => {
+                let mut probe = Self::with(rung, options, None)?;
+                probe.degradations.push(layout::degradation(why));
+                Ok(probe)
+            }
+        }
+    }
+
+    fn with(rung: Rung, options: &Options, layout: Option<&Layout>) -> Result<Self, ProbeError> {
+        let (mut ebpf, logger) = load::load(OBJECT, options, &layout.copied().unwrap_or_default())?;
+        maps::set_only_target(&mut ebpf, &BTreeSet::new())?;
+        let hooks::Attached { hooks, degradations } = hooks::attach(&mut ebpf, rung, layout)?;
+        let (targets, uprobes) = (BTreeSet::new(), BTreeMap::new());
+        Ok(Self { ebpf, degradations, hooks, rung, targets, uprobes, logger })
     }
 
     /// What cannot be seen on this kernel.
@@ -89,6 +140,11 @@ impl Probe {
     /// The hooks attached, `category:event`.
     pub fn hooks(&self) -> &[String] {
         &self.hooks
+    }
+
+    /// Which hooks they are.
+    pub const fn rung(&self) -> Rung {
+        self.rung
     }
 
     /// The ring; it can be taken once.
@@ -105,7 +161,14 @@ impl Probe {
     ) -> Result<(), ProbeError> {
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
         maps::add_ports(&mut self.ebpf, ports)?;
-        maps::add_target(&mut self.ebpf, process.pid, context)
+        self.targets.insert(process.pid);
+        // First so that the look-up is made where there is a second target, and then what it finds.
+        maps::set_only_target(&mut self.ebpf, &self.targets)?;
+        maps::add_target(&mut self.ebpf, process.pid, context)?;
+        if self.rung == Rung::Raw {
+            maps::seed_threads(&mut self.ebpf, process.pid, &process::threads(process.pid))?;
+        }
+        Ok(())
     }
 
     /// Puts uprobes on libwrap's functions in one target.
@@ -120,7 +183,9 @@ impl Probe {
         if let Some(attached) = self.uprobes.remove(&pid) {
             uprobes::detach(&mut self.ebpf, attached);
         }
-        maps::remove_target(&mut self.ebpf, pid)
+        maps::remove_target(&mut self.ebpf, pid)?;
+        self.targets.remove(&pid);
+        maps::set_only_target(&mut self.ebpf, &self.targets)
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].

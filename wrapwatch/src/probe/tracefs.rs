@@ -24,12 +24,14 @@ pub fn mounted() -> Option<&'static str> {
     PLACES.into_iter().find(|place| Path::new(place).join("events/sched").is_dir())
 }
 
-/// Makes sure that tracefs can be seen. Must be called before any other thread is started: a mount namespace is a thread's.
-pub fn ensure() -> Result<(), ProbeError> {
-    if events().is_some() {
-        return Ok(());
+/// Makes sure that tracefs can be seen, and says where its events are. Where it has to be mounted, only the calling thread sees it: a mount namespace
+/// is a thread's.
+pub(super) fn ensure() -> Result<PathBuf, ProbeError> {
+    if let Some(events) = events() {
+        return Ok(events);
     }
-    mount_privately().map_err(|errno| ProbeError::NoTracefs(errno.into()))
+    mount_privately().map_err(|errno| ProbeError::NoTracefs(errno.into()))?;
+    events().ok_or_else(|| ProbeError::NoTracefs(std::io::ErrorKind::NotFound.into()))
 }
 
 fn mount_privately() -> nix::Result<()> {

@@ -17,7 +17,13 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Options, capabilities, hooks, layout, load, tracefs, uprobes};
+use wrapwatch_common::maps::Layout;
+
+use super::{
+    Options, ProbeError, capabilities,
+    hooks::{perf, raw},
+    layout, load, tracefs, uprobes,
+};
 use crate::{
     host::libwrap::Libwrap,
     model::doctor::{Hook, HookKind, HookState},
@@ -39,6 +45,8 @@ pub struct Found {
     pub no_layout: Option<String>,
     /// tracefs had to be mounted for the trial alone.
     pub tracefs_mounted: bool,
+    /// Why tracefs is of no use.
+    pub no_tracefs: Option<String>,
 }
 
 /// A trial under way. Must be [finished](Self::finish), or the child stays as a zombie until this process ends.
@@ -106,48 +114,69 @@ impl Trial {
 }
 
 /// All of it; what must be kept for the hooks to stay until the answer is out.
-fn attempt(targets: &[(u32, Libwrap)]) -> (Found, Option<aya::Ebpf>) {
-    let mut found = Found { no_layout: layout::read().err(), ..Found::default() };
+fn attempt(targets: &[(u32, Libwrap)]) -> (Found, Vec<aya::Ebpf>) {
+    let layout = layout::read();
+    let mut found = Found { no_layout: layout.as_ref().err().cloned(), ..Found::default() };
     if let Err(error) = capabilities::check_bpf() {
         found.refused = Some(error.to_string());
         found.hooks = untried(targets);
-        return (found, None);
+        return (found, Vec::new());
     }
-    if tracefs::events().is_none() {
-        match tracefs::ensure() {
-            Ok(()) => found.tracefs_mounted = true,
-            Err(error) => {
-                found.refused = Some(error.to_string());
-                found.hooks = untried(targets);
-                return (found, None);
-            }
-        }
+    let mut kept = Vec::new();
+    if let Err(error) = rungs(&mut found, &mut kept, layout.ok(), targets) {
+        found.refused = Some(error.to_string());
+        found.hooks = untried(targets);
     }
+    (found, kept)
+}
+
+/// Both rungs, and the uprobes.
+fn rungs(
+    found: &mut Found,
+    kept: &mut Vec<aya::Ebpf>,
+    layout: Option<Layout>,
+    targets: &[(u32, Libwrap)],
+) -> Result<(), ProbeError> {
     // The loader warns of nothing that the trial does not tell better.
-    match load::load(super::OBJECT, &Options::default()) {
-        Ok((mut ebpf, _)) => {
-            found.ring_buffer = true;
-            found.hooks = hooks::try_each(&mut ebpf);
-            for (pid, libwrap) in targets {
-                found.hooks.extend(uprobes::try_each(&mut ebpf, *pid, libwrap));
-            }
-            (found, Some(ebpf))
-        }
+    let (mut ebpf, _) = load::load(super::OBJECT, &Options::default(), &layout.unwrap_or_default())?;
+    found.ring_buffer = true;
+    found.hooks = raw::try_each(&mut ebpf, layout.is_some());
+    if found.hooks.iter().any(|hook| hook.state == HookState::Refused) {
+        // Perhaps the kernel lets nobody read its memory: the second rung does without.
+        kept.push(ebpf);
+        (ebpf, _) = load::load(super::OBJECT, &Options::default(), &Layout::default())?;
+    }
+    found.tracefs_mounted = tracefs::events().is_none();
+    match tracefs::ensure() {
+        Ok(events) => found.hooks.extend(perf::try_each(&mut ebpf, &events)),
         Err(error) => {
-            found.refused = Some(error.to_string());
-            found.hooks = untried(targets);
-            (found, None)
+            found.tracefs_mounted = false;
+            found.no_tracefs = Some(error.to_string());
+            found.hooks.extend(untried_tracepoints());
         }
     }
+    for (pid, libwrap) in targets {
+        found.hooks.extend(uprobes::try_each(&mut ebpf, *pid, libwrap));
+    }
+    kept.push(ebpf);
+    Ok(())
+}
+
+fn untried_tracepoints() -> impl Iterator<Item = Hook> {
+    perf::names()
+        .map(|(name, required)| hook(name, HookKind::Tracepoint, None, required, (HookState::NotTried, None)))
 }
 
 /// Every hook, not tried.
 pub fn untried(targets: &[(u32, Libwrap)]) -> Vec<Hook> {
-    let mut all: Vec<Hook> = hooks::names()
-        .map(|(name, required)| hook(name, None, required, HookState::NotTried, None))
+    let not_tried = || (HookState::NotTried, None);
+    let mut all: Vec<Hook> = raw::names()
+        .map(|(name, required)| hook(name, HookKind::RawTracepoint, None, required, not_tried()))
+        .chain(untried_tracepoints())
         .collect();
     for (pid, _) in targets {
-        all.extend(uprobes::names().map(|name| hook(name, Some(*pid), false, HookState::NotTried, None)));
+        let uprobes = uprobes::names();
+        all.extend(uprobes.map(|name| hook(name, HookKind::Uprobe, Some(*pid), false, not_tried())));
     }
     all
 }
@@ -155,11 +184,10 @@ pub fn untried(targets: &[(u32, Libwrap)]) -> Vec<Hook> {
 /// One hook's line.
 pub(super) fn hook(
     name: String,
+    kind: HookKind,
     pid: Option<u32>,
     required: bool,
-    state: HookState,
-    error: Option<String>,
+    (state, error): (HookState, Option<String>),
 ) -> Hook {
-    let kind = if pid.is_some() { HookKind::Uprobe } else { HookKind::Tracepoint };
     Hook { name, kind, pid, required, state, error }
 }

@@ -14,7 +14,7 @@ use aya::{
 use super::{ProbeError, error, trial};
 use crate::{
     host::{libwrap::Libwrap, symbols},
-    model::doctor::{Hook, HookState},
+    model::doctor::{Hook, HookKind, HookState},
 };
 
 /// Program and function; a program ending in `_ret` goes on the return.
@@ -85,7 +85,7 @@ pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook
             } else {
                 (HookState::Absent, None)
             };
-            trial::hook(name(program, function), Some(pid), false, state, error)
+            trial::hook(name(program, function), HookKind::Uprobe, Some(pid), false, (state, error))
         })
         .collect()
 }

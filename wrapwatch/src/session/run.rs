@@ -194,7 +194,9 @@ impl<'a> Session<'a> {
             self.degraded(Degradation {
                 kind: DegradationKind::NoUprobes,
                 pid: Some(pid),
-                message: format!("{error}: the check's end is taken from the last table's close"),
+                message: format!(
+                    "{error} (uprobes take CAP_SYS_ADMIN): the check's end is taken from the last table's close"
+                ),
             });
         }
         self.correlator.add_target(pid, tracee.correlator_info());

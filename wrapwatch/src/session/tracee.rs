@@ -53,7 +53,8 @@ pub struct Tracee {
     pub listeners: Vec<Listener>,
     /// Its network namespace.
     pub namespace: netstat::Namespace,
-    diag: SockDiag,
+    /// None where its network namespace or its descriptors are closed to us.
+    diag: Option<SockDiag>,
     /// What the files looked like; None where they could not be read.
     marks: BTreeMap<&'static str, Option<Mark>>,
 }
@@ -62,8 +63,12 @@ impl Tracee {
     /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
     pub fn open(pid: u32) -> Result<Self, HostError> {
         let info = ProcessInfo::read(pid)?;
-        let mut diag = SockDiag::open(pid)?;
-        let listeners = listeners::read(pid, &mut diag)?;
+        let asked =
+            SockDiag::open(pid).and_then(|mut diag| Ok((listeners::read(pid, &mut diag)?, Some(diag))));
+        let (listeners, diag) = match asked {
+            Err(error) if error.is_refusal() => (listeners::read_by_descriptor(pid)?, None),
+            asked => asked?,
+        };
         if listeners.is_empty() {
             return Err(HostError::NotFound(format!(
                 "pid {pid} ({}) has no listening TCP socket: it accepts no connections to show",
@@ -87,17 +92,25 @@ impl Tracee {
     pub fn degradations(&self) -> Vec<Degradation> {
         let about =
             |kind, message: &str| Degradation { kind, pid: Some(self.info.pid), message: message.to_owned() };
+        let mut lost = Vec::new();
+        if self.diag.is_none() {
+            lost.push(about(
+                DegradationKind::BeganMidway,
+                "its sockets cannot be listed (that takes CAP_SYS_ADMIN for another network namespace, CAP_DAC_READ_SEARCH for another user): a check that began before is not seen until its next step",
+            ));
+        }
         match &self.libwrap {
-            None => vec![about(
+            None => lost.push(about(
                 DegradationKind::NotWrapped,
                 "this server does not use libwrap (it is not mapped): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",
-            )],
-            Some(libwrap) if libwrap.tcpd_context.is_none() => vec![about(
+            )),
+            Some(libwrap) if libwrap.tcpd_context.is_none() => lost.push(about(
                 DegradationKind::NoRuleContext,
                 "this libwrap does not export tcpd_context: the rule that asked cannot be observed",
-            )],
-            Some(_) => Vec::new(),
+            )),
+            Some(_) => {}
         }
+        lost
     }
 
     /// For the correlator.
@@ -141,7 +154,11 @@ impl Tracee {
 
     /// Connections waiting in the fullest accept queue of its listeners, and that queue's limit; None where they cannot be read now.
     pub fn queue(&mut self) -> Option<(u32, u32)> {
-        listeners::refresh(&mut self.diag, &mut self.listeners).ok()?;
+        match &mut self.diag {
+            Some(diag) => listeners::refresh(diag, &mut self.listeners),
+            None => listeners::refresh_by_descriptor(self.info.pid, &mut self.listeners),
+        }
+        .ok()?;
         self.listeners.iter().map(|l| (l.queued, l.limit)).max_by_key(|(queued, _)| *queued)
     }
 
@@ -149,7 +166,8 @@ impl Tracee {
     pub fn in_progress(&mut self) -> Result<Option<InProgress>, HostError> {
         let tables: Vec<String> = TABLES.iter().map(|&path| path.to_owned()).collect();
         let ports = self.ports();
-        thread::in_progress(self.info.pid, &mut self.diag, &tables, &ports)
+        let Some(diag) = &mut self.diag else { return Ok(None) };
+        thread::in_progress(self.info.pid, diag, &tables, &ports)
     }
 
     /// Whether a thread of it is stopped (SIGSTOP, a debugger).

@@ -14,6 +14,8 @@ pub struct Trial {
     pub no_layout: Option<String>,
     /// tracefs was mounted for the trial alone.
     pub tracefs_mounted: bool,
+    /// Why tracefs is of no use.
+    pub no_tracefs: Option<String>,
     /// What each hook that may be missing would have shown.
     pub lost: Vec<(String, Kind, String)>,
 }
@@ -22,7 +24,7 @@ pub struct Trial {
 pub fn missing(kernel: &Kernel, trial: &Trial, hooks: &[Hook], targets: &[Target]) -> Vec<Missing> {
     let mut out = Vec::new();
     general(kernel, trial, &mut out);
-    tracepoints(trial, hooks, &mut out);
+    rungs(trial, hooks, &mut out);
     for target in targets {
         of_target(target, hooks, &mut out);
     }
@@ -43,11 +45,6 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
         };
         let message = format!("live and record cannot trace anything: {why}");
         out.push(about(Kind::NoEbpf, None, message, change));
-    }
-    if trial.tracefs_mounted {
-        let message =
-            "tracefs is not mounted: each run mounts it for itself alone, which takes CAP_SYS_ADMIN";
-        out.push(about(Kind::NoTracefs, None, message, "mount -t tracefs none /sys/kernel/tracing"));
     }
     if let Some(why) = trial.no_layout.as_ref().filter(|_| trial.refused.is_none()) {
         let message = format!(
@@ -70,29 +67,75 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
     }
 }
 
-fn tracepoints(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
-    for hook in hooks.iter().filter(|hook| hook.kind == HookKind::Tracepoint) {
-        let lost = trial.lost.iter().find(|(name, _, _)| *name == hook.name);
-        let why = match (hook.state, &hook.error) {
-            (HookState::Works | HookState::NotTried, _) => continue,
-            (HookState::Absent, _) => "this kernel has no such tracepoint".to_owned(),
-            (HookState::Refused, error) => {
-                format!("the kernel refuses: {}", error.as_deref().unwrap_or("no reason given"))
+/// The ladder: raw tracepoints, or tracepoints through perf, of which all must be there.
+fn rungs(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
+    let of_kind = |kind| hooks.iter().filter(move |hook| hook.kind == kind);
+    let broken =
+        of_kind(HookKind::RawTracepoint).find(|hook| hook.required && hook.state != HookState::Works);
+    match broken {
+        None => {
+            let works = |event: &str| {
+                hooks.iter().any(|hook| hook.state == HookState::Works && event_of(hook) == event)
+            };
+            // A socket's hook may be taken from the other rung.
+            for hook in of_kind(HookKind::RawTracepoint).filter(|hook| !works(event_of(hook))) {
+                lost(trial, hook, out);
             }
-        };
-        match lost {
-            Some((_, kind, message)) => {
-                out.push(about(*kind, None, format!("{message} ({why})"), "a newer kernel"));
-            }
-            None if hook.required => {
-                let message =
-                    format!("live and record cannot trace anything: {} is not to be had ({why})", hook.name);
-                out.push(about(Kind::NoEbpf, None, message, "a kernel with CONFIG_FTRACE_SYSCALLS"));
-            }
-            // An architecture without the call has nothing to see.
-            None if hook.state == HookState::Absent => {}
-            None => out.push(about(Kind::NoHook, None, format!("{} is not seen ({why})", hook.name), "")),
         }
+        // Nothing was tried at all: that has been said.
+        Some(hook) if hook.state == HookState::NotTried => {}
+        Some(hook) => {
+            let message = format!(
+                "raw tracepoints cannot be had ({}): with tracepoints through perf each hooked call costs the server more, detaching takes seconds, \
+                 and now and then the kernel leaves out a handshake",
+                why(hook)
+            );
+            out.push(about(Kind::NoRawTracepoints, None, message, "no lockdown=confidentiality"));
+            if trial.tracefs_mounted {
+                let message =
+                    "tracefs is not mounted: each run mounts it for itself alone, which takes CAP_SYS_ADMIN";
+                out.push(about(Kind::NoTracefs, None, message, "mount -t tracefs none /sys/kernel/tracing"));
+            }
+            if let Some(error) = &trial.no_tracefs {
+                let message = format!("live and record cannot trace anything: {error}");
+                out.push(about(Kind::NoEbpf, None, message, "mount -t tracefs none /sys/kernel/tracing"));
+            }
+            for hook in of_kind(HookKind::Tracepoint) {
+                lost(trial, hook, out);
+            }
+        }
+    }
+}
+
+fn event_of(hook: &Hook) -> &str {
+    hook.name.rsplit(':').next().unwrap_or_default()
+}
+
+fn why(hook: &Hook) -> String {
+    match hook.state {
+        HookState::Absent => "this kernel has no such tracepoint".to_owned(),
+        _ => format!("the kernel refuses: {}", hook.error.as_deref().unwrap_or("no reason given")),
+    }
+}
+
+/// What is lost without a hook.
+fn lost(trial: &Trial, hook: &Hook, out: &mut Vec<Missing>) {
+    if matches!(hook.state, HookState::Works | HookState::NotTried) {
+        return;
+    }
+    let why = why(hook);
+    match trial.lost.iter().find(|(name, _, _)| *name == hook.name) {
+        Some((_, kind, message)) => {
+            out.push(about(*kind, None, format!("{message} ({why})"), "a newer kernel"));
+        }
+        None if hook.required => {
+            let message =
+                format!("live and record cannot trace anything: {} is not to be had ({why})", hook.name);
+            out.push(about(Kind::NoEbpf, None, message, "a kernel with CONFIG_FTRACE_SYSCALLS"));
+        }
+        // An architecture without the call has nothing to see.
+        None if hook.state == HookState::Absent => {}
+        None => out.push(about(Kind::NoHook, None, format!("{} is not seen ({why})", hook.name), "")),
     }
 }
 

@@ -84,7 +84,11 @@ impl Text {
         let kernel = &doctor.kernel;
         let system = format!("What can be seen here: Linux {} ({})", kernel.release, kernel.machine);
         self.section(text, &self.outside(&system, usize::MAX));
-        for (label, kind) in [("hooks", HookKind::Tracepoint), ("uprobes", HookKind::Uprobe)] {
+        for (label, kind) in [
+            ("raw hooks", HookKind::RawTracepoint),
+            ("perf hooks", HookKind::Tracepoint),
+            ("uprobes", HookKind::Uprobe),
+        ] {
             let hooks: Vec<_> = doctor.hooks.iter().filter(|hook| hook.kind == kind).collect();
             if hooks.is_empty() {
                 continue;

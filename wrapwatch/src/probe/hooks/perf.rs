@@ -1,13 +1,19 @@
-//! The hooks that need no target: which program goes where, and what is lost without it.
+//! The second rung: tracepoints through perf_event_open(2).
 
 use std::path::Path;
 
-use aya::{Ebpf, programs::TracePoint};
+use aya::{
+    Ebpf,
+    programs::{ProgramError, TracePoint},
+};
 
-use super::{ProbeError, error, tracefs, trial};
-use crate::model::{
-    Degradation, DegradationKind,
-    doctor::{Hook as Tried, HookState},
+use super::{Attached, NO_ERRORS, NO_STATES};
+use crate::{
+    model::{
+        DegradationKind,
+        doctor::{Hook as Tried, HookKind, HookState},
+    },
+    probe::{ProbeError, error, tracefs, trial},
 };
 
 /// What it means that a tracepoint does not exist here.
@@ -18,7 +24,7 @@ enum Need {
     /// Architectures and kernels without the call have nothing to see.
     IfThere,
     /// Something is lost.
-    Else(DegradationKind, &'static str),
+    Else((DegradationKind, &'static str)),
 }
 
 struct Hook {
@@ -80,68 +86,55 @@ const HOOKS: &[Hook] = &[
     syscall("sys_exit_wait4"),
     Hook { category: "sched", event: "sched_process_exit", need: Need::Required },
     Hook { category: "sched", event: "sched_process_exec", need: Need::Required },
-    Hook {
-        category: "sock",
-        event: "inet_sock_set_state",
-        need: Need::Else(
-            DegradationKind::NoQueueTime,
-            "no tracepoint sock:inet_sock_set_state: the wait in the accept queue and clients that leave are not seen",
-        ),
-    },
-    Hook {
-        category: "sock",
-        event: "inet_sk_error_report",
-        need: Need::Else(
-            DegradationKind::NoHook,
-            "no tracepoint sock:inet_sk_error_report (Linux 5.14): an unreachable nameserver is told from a silent one by time alone",
-        ),
-    },
+    Hook { category: "sock", event: "inet_sock_set_state", need: Need::Else(NO_STATES) },
+    Hook { category: "sock", event: "inet_sk_error_report", need: Need::Else(NO_ERRORS) },
 ];
 
-/// Loads and attaches them; says what was attached and what is lost.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<String>, Vec<Degradation>), ProbeError> {
-    let events = tracefs::events()
-        .ok_or_else(|| ProbeError::NoTracefs(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
-    let mut attached = Vec::new();
-    let mut degradations = Vec::new();
+/// Loads and attaches them.
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
+    let events = tracefs::ensure()?;
+    let mut attached = Attached::default();
     for hook in HOOKS {
         let name = name(hook);
         if exists(&events, hook) {
             attach_one(ebpf, hook).map_err(|source| ProbeError::Attach { hook: name.clone(), source })?;
-            attached.push(name);
+            attached.hooks.push(name);
         } else {
             match hook.need {
                 Need::Required => return Err(ProbeError::NoTracepoint(name)),
                 Need::IfThere => log::debug!("no tracepoint {name} here"),
-                Need::Else(kind, message) => {
-                    degradations.push(Degradation { kind, pid: None, message: message.to_owned() });
-                }
+                Need::Else(lost) => attached.lost(lost, "this kernel has none"),
             }
         }
     }
-    Ok((attached, degradations))
+    Ok(attached)
+}
+
+/// Loads and attaches the one on this event; says its name.
+pub(super) fn attach_event(ebpf: &mut Ebpf, event: &str) -> Result<String, ProbeError> {
+    let hook = HOOKS.iter().find(|hook| hook.event == event);
+    let hook = hook.ok_or_else(|| ProbeError::Missing(format!("a program for {event}")))?;
+    let name = name(hook);
+    if !exists(&tracefs::ensure()?, hook) {
+        return Err(ProbeError::NoTracepoint(name));
+    }
+    match attach_one(ebpf, hook) {
+        Ok(()) => Ok(name),
+        Err(source) => Err(ProbeError::Attach { hook: name, source }),
+    }
 }
 
 /// Every hook by name, and whether nothing works without it.
-pub(super) fn names() -> impl Iterator<Item = (String, bool)> {
+pub(in crate::probe) fn names() -> impl Iterator<Item = (String, bool)> {
     HOOKS.iter().map(|hook| (name(hook), matches!(hook.need, Need::Required)))
 }
 
-/// What is lost without a hook; None where nothing works without it, or nothing is lost.
-pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
-    HOOKS.iter().find(|hook| name(hook) == wanted).and_then(|hook| match hook.need {
-        Need::Else(kind, message) => Some((kind, message)),
-        Need::Required | Need::IfThere => None,
-    })
-}
-
 /// Loads and attaches each, whatever became of the others.
-pub(super) fn try_each(ebpf: &mut Ebpf) -> Vec<Tried> {
-    let Some(events) = tracefs::events() else { return trial::untried(&[]) };
+pub(in crate::probe) fn try_each(ebpf: &mut Ebpf, events: &Path) -> Vec<Tried> {
     HOOKS
         .iter()
         .map(|hook| {
-            let (state, error) = if exists(&events, hook) {
+            let (state, error) = if exists(events, hook) {
                 match attach_one(ebpf, hook) {
                     Ok(()) => (HookState::Works, None),
                     Err(error) => (HookState::Refused, Some(error::chain(&*error))),
@@ -149,7 +142,8 @@ pub(super) fn try_each(ebpf: &mut Ebpf) -> Vec<Tried> {
             } else {
                 (HookState::Absent, None)
             };
-            trial::hook(name(hook), None, matches!(hook.need, Need::Required), state, error)
+            let required = matches!(hook.need, Need::Required);
+            trial::hook(name(hook), HookKind::Tracepoint, None, required, (state, error))
         })
         .collect()
 }
@@ -162,13 +156,16 @@ fn exists(events: &Path, hook: &Hook) -> bool {
     events.join(hook.category).join(hook.event).is_dir()
 }
 
-fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), Box<aya::programs::ProgramError>> {
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), Box<ProgramError>> {
     let program: &mut TracePoint = ebpf
         .program_mut(hook.event)
-        .ok_or(aya::programs::ProgramError::NotLoaded)
-        .and_then(TryInto::try_into)
+        .ok_or_else(|| Box::new(ProgramError::NotLoaded))?
+        .try_into()
         .map_err(Box::new)?;
-    program.load().map_err(Box::new)?;
+    match program.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(Box::new(error)),
+    }
     program.attach(hook.category, hook.event).map_err(Box::new)?;
     Ok(())
 }

@@ -1,0 +1,92 @@
+//! Reading the kernel's own structures, at the offsets that the loader found.
+//!
+//! They are constants by the time the verifier looks: where one is 0 the code behind it is not there, nor the helper that it calls. So a
+//! kernel which allows nobody to read its memory (lockdown) takes the programs all the same.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use wrapwatch_common::maps::Layout;
+
+use crate::{
+    probes::state::Socket,
+    sockaddr::{self, AF_INET},
+};
+
+/// See [`Layout`].
+#[unsafe(no_mangle)]
+pub static LAYOUT: Layout = Layout {
+    sock_net: 0,
+    net_inum: 0,
+    task_run_delay: 0,
+    sock_family: 0,
+    sock_num: 0,
+    sock_dport: 0,
+    sock_rcv_saddr: 0,
+    sock_daddr: 0,
+    sock_v6_rcv_saddr: 0,
+    sock_v6_daddr: 0,
+    sock_protocol: 0,
+    sock_err: 0,
+};
+
+/// One of the offsets.
+macro_rules! offset {
+    ($member:ident) => {
+        // SAFETY: a static's member can be read. Volatile, since the compiler would take what stands there now for the value.
+        unsafe { core::ptr::addr_of!($crate::kernel::LAYOUT.$member).read_volatile() }
+    };
+}
+pub(crate) use offset;
+
+/// A `struct sock`.
+pub struct Sock(pub u64);
+
+impl Sock {
+    #[inline(always)]
+    fn member<T: Default>(&self, offset: u32) -> T {
+        // SAFETY: the helper checks the address; T is plain data for every caller (integers, arrays of them).
+        unsafe { bpf_probe_read_kernel((self.0 + u64::from(offset)) as *const T) }.unwrap_or_default()
+    }
+
+    /// The error queued on it, positive.
+    #[inline(always)]
+    pub fn error(&self) -> i32 {
+        self.member(offset!(sock_err))
+    }
+
+    #[inline(always)]
+    fn ip(&self, family: u16, v4: u32, v6: u32) -> [u8; 16] {
+        if family == AF_INET { sockaddr::v4_mapped(self.member(v4)) } else { self.member(v6) }
+    }
+}
+
+impl Socket for Sock {
+    #[inline(always)]
+    fn protocol(&self) -> u16 {
+        self.member(offset!(sock_protocol))
+    }
+
+    #[inline(always)]
+    fn family(&self) -> u16 {
+        self.member(offset!(sock_family))
+    }
+
+    #[inline(always)]
+    fn local_port(&self) -> u16 {
+        self.member(offset!(sock_num))
+    }
+
+    #[inline(always)]
+    fn peer_port(&self) -> u16 {
+        u16::from_be(self.member(offset!(sock_dport)))
+    }
+
+    #[inline(always)]
+    fn local_ip(&self, family: u16) -> [u8; 16] {
+        self.ip(family, offset!(sock_rcv_saddr), offset!(sock_v6_rcv_saddr))
+    }
+
+    #[inline(always)]
+    fn peer_ip(&self, family: u16) -> [u8; 16] {
+        self.ip(family, offset!(sock_daddr), offset!(sock_v6_daddr))
+    }
+}
