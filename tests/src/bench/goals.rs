@@ -97,7 +97,7 @@ fn of_own(own: &Own, goals: &mut Vec<Goal>) {
 
 fn at_most(goal: &str, measured: f64, limit: f64, unit: &str) -> Goal {
     let show = |value: f64| {
-        let digits = if value == value.trunc() { 0 } else { 2 };
+        let digits = if value.fract().abs() < 1e-9 { 0 } else { 2 };
         format!("{value:.digits$} {unit}").trim_end().to_owned()
     };
     Goal {

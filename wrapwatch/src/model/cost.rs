@@ -67,9 +67,9 @@ mod tests {
         for (part, whole) in [(1, 3), (2, 7), (999_999_999, 1_000_000_007), (5, 0)] {
             let value = quotient(part, whole);
             let text = serde_json::to_string(&value).unwrap();
-            assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), value, "{text}");
+            assert_eq!(serde_json::from_str::<f64>(&text).ok(), Some(value), "{text}");
         }
-        assert_eq!(per_second(30_000, 2_000_000_000), 15_000.0);
-        assert_eq!(per_second(0, 0), 0.0);
+        assert_eq!(Some(per_second(30_000, 2_000_000_000)), Some(15_000.0));
+        assert_eq!(Some(per_second(0, 0)), Some(0.0));
     }
 }
