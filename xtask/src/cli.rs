@@ -11,7 +11,7 @@ Examples:
   cargo xtask test --fast      before a commit: under a minute, no root
   cargo xtask test             everything that CI runs
   cargo xtask test stall       only the tests whose names contain \"stall\"
-  cargo xtask bench --quick    what does tracing cost? (without --quick: 20 minutes, on a quiet machine)
+  cargo xtask bench --quick    what does tracing cost a server?
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
 
 {usage-heading} {usage}
