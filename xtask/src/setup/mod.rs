@@ -32,7 +32,7 @@ pub(crate) enum Purpose {
 }
 
 /// All that the tests need.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab, Purpose::Count];
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {

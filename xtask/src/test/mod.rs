@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli, counts, demo, lint, mutants,
+    cli, demo, lint, mutants,
     process::{cargo, root_prefix},
     readme,
     setup::{self, Purpose},
@@ -66,9 +66,6 @@ impl Run {
         if options.fast {
             self.step("unit tests of the lab", |tally| unit_tests_of_the_lab(tally, options));
             return;
-        }
-        if options.filters.is_empty() {
-            self.step("instruction counts", |_| counts::run(&cli::Counts::default()));
         }
         self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
         if options.filters.is_empty() {
