@@ -11,7 +11,7 @@ use crate::{
 
 /// The command. Like the demo it does not come back when all goes well.
 pub(crate) fn run(options: &cli::Bench) -> Result<()> {
-    setup::ensure(&[Purpose::Build, Purpose::Lab, Purpose::Bench])?;
+    setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab, Purpose::Bench])?;
     eprintln!("building …");
     demo::build(&["--release", "--quiet"])?;
     let mut args = Vec::new();

@@ -15,7 +15,7 @@ use crate::{
 
 /// The command. Does not come back when all goes well: the demo takes this process's place, and its exit status is ours.
 pub(crate) fn run(options: &cli::Demo) -> Result<()> {
-    setup::ensure(&[Purpose::Build, Purpose::Lab])?;
+    setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab])?;
     eprintln!("building …");
     build(&["--release", "--quiet"])?;
     let json = options.json.then(|| "--json".to_owned());

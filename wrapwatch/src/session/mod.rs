@@ -8,7 +8,7 @@ mod error;
 mod meter;
 mod run;
 mod seed;
-mod signals;
+pub(crate) mod signals;
 mod tracee;
 
 use std::time::Duration;

@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Build,
     /// Formatting and clippy, of both sides.
     Lint,
+    /// The real libwrap, which wrapwatch's reading of the tables is compared with.
+    Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
     /// Counting instructions.
@@ -32,7 +34,7 @@ pub(crate) enum Purpose {
 }
 
 /// All that the tests need.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {

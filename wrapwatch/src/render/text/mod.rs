@@ -19,6 +19,7 @@ mod escape;
 pub(in crate::render) mod fit;
 mod lint;
 mod other;
+mod ping;
 mod summary;
 
 use anstyle::{AnsiColor, Style};
@@ -27,6 +28,7 @@ use crate::model::{Line, WallTime};
 
 pub use cost::cost;
 pub use escape::escape;
+pub(in crate::render) use escape::is_plain;
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
