@@ -17,6 +17,7 @@ pub struct RunTime {
 
 impl RunTime {
     /// What came since an earlier look.
+    #[must_use]
     pub const fn since(self, before: Self) -> Self {
         Self { ns: self.ns.saturating_sub(before.ns), runs: self.runs.saturating_sub(before.runs) }
     }

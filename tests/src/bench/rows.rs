@@ -57,6 +57,7 @@ impl Size {
     pub const QUICK: Self = Self { storm: 3_000, oltp_s: 1, calls: 200_000 };
 
     /// Beside a tool under which everything takes ten times as long.
+    #[must_use]
     pub const fn small(self) -> Self {
         Self { storm: self.storm / 8, oltp_s: self.oltp_s, calls: self.calls }
     }

@@ -100,7 +100,6 @@ impl Meter {
                 switch.turn(true);
                 self.state = State::Asked;
             }
-            State::Between(_) | State::Blind => {}
             State::Asked => match switch.answer() {
                 Some(Ok(true)) => self.state = State::Open(now, probe.run_time()),
                 Some(Err(error)) => {
@@ -128,7 +127,7 @@ impl Meter {
                     runs: window.runs,
                 });
             }
-            State::Open(..) => {}
+            State::Between(_) | State::Blind | State::Open(..) => {}
         }
         Turn::Nothing
     }
