@@ -13,6 +13,7 @@ Examples:
   cargo xtask test stall       only the tests whose names contain \"stall\"
   cargo xtask bench --quick    what does tracing cost a server?
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
+  cargo xtask fuzz --time 10m  look for inputs that break a reader
 
 {usage-heading} {usage}
 
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Count the instructions that wrapwatch takes for a record
     Counts(Counts),
+    /// Look for inputs that break what reads traces, logs, tables and messages
+    Fuzz(Fuzz),
     /// Renew the generated parts of README.md
     Readme(Readme),
     /// Licences, sources and duplicates of dependencies; spelling
@@ -117,6 +120,33 @@ pub(crate) struct Mutants {
     /// Only those whose names contain one of these
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+/// Options of `fuzz`.
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// Only this target (record, dns, trace, strace, rules); may be given several times
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// How long for each target: 30s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = seconds)]
+    pub(crate) time: u64,
+    /// Commit to the corpus, in as few files as do, what reaches new code
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A time in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        _ => 0,
+    };
+    let time = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    time.filter(|time| *time > 0).ok_or_else(|| "write 30s, 10m, 1h".to_owned())
 }
 
 /// Options of `readme`.

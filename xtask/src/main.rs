@@ -12,6 +12,7 @@ mod bench;
 mod cli;
 mod counts;
 mod demo;
+mod fuzz;
 mod lint;
 mod mutants;
 mod process;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

@@ -1,6 +1,22 @@
 //! The flight recorder: what came before is in the trace that something made it save.
 
-use wrapwatch_tests::{clients::ClientsSpec, nameserver::Rule, wait::wait_for, watch::Watch};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch::trace::{Item, Reader};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Files, Lab, LabConfig, ServerConfig, Signal as ToServer},
+    nameserver::Rule,
+    wait::wait_for,
+    watch::Watch,
+};
 
 use crate::support::{lab, replay, wrapwatch};
 
@@ -64,4 +80,71 @@ fn a_killed_one_leaves_its_ring() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // A second of a hundred connections may be missing.
     assert!(replay(&file).connections().len() >= 30);
+}
+
+/// What the traces saved so far were saved for; those that are being written have no end yet.
+fn saved_for(dir: &Path) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for entry in
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+    {
+        let mut reader = Reader::new(std::fs::File::open(entry).unwrap());
+        while let Ok(Some(item)) = reader.next_item() {
+            if let Item::End(end) = item {
+                reasons.push(end.reason);
+            }
+        }
+    }
+    reasons
+}
+
+#[test]
+fn each_condition_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerConfig { options: vec!["--back-log=4".to_owned()], ..ServerConfig::default() };
+    let lab = Lab::start(LabConfig { server, ..LabConfig::default() }).unwrap();
+    let conditions = ["refused", "queue>60%", "queued>900ms", "stall>1200ms", "dns>500ms", "lost"];
+    let args =
+        [&["--last", "10m", "--after", "1ms", "--cooldown", "1ms", "--when"][..], &conditions].concat();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
+    let watcher = Pid::from_raw(i32::try_from(recorder.id()).unwrap());
+    let saves = |condition: &str| {
+        wait_for(condition, || Ok(saved_for(dir.path()).iter().any(|reason| reason == condition))).unwrap();
+    };
+    let delay_once = |ms| lab.rules([Rule { times: Some(1), ..Rule::delay(ms) }]).unwrap();
+
+    delay_once(700);
+    lab.client().unwrap();
+    saves("dns>500ms");
+    delay_once(2_500);
+    lab.client().unwrap();
+    saves("stall>1200ms");
+
+    lab.signal(ToServer::Stop).unwrap();
+    let stopped = Instant::now();
+    let clients = lab.begin_clients(ClientsSpec::at_once(4)).unwrap();
+    saves("queue>60%");
+    // How long it lasts is what is tested.
+    std::thread::sleep(Duration::from_millis(1_500).saturating_sub(stopped.elapsed()));
+    lab.signal(ToServer::Cont).unwrap();
+    clients.wait().unwrap();
+    saves("queued>900ms");
+
+    lab.files(Files::tables("", "ALL: ALL\n")).unwrap();
+    lab.client().unwrap();
+    saves("refused");
+    lab.files(Files::tables("ALL: .lab.example\n", "")).unwrap();
+    kill(watcher, Signal::SIGSTOP).unwrap();
+    // More than the ring holds.
+    let many = lab.clients(ClientsSpec { count: 6_000, concurrency: 20, ..ClientsSpec::default() });
+    kill(watcher, Signal::SIGCONT).unwrap();
+    many.unwrap();
+    saves("lost");
+
+    let told = recorder.stop().unwrap();
+    assert_eq!(told.status, Some(0), "{}", told.stderr);
+    // Each can be read alone.
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        assert_eq!(replay(&entry.unwrap().path()).stderr, "");
+    }
 }

@@ -4,8 +4,11 @@
 
 mod crash;
 mod flight;
+mod page;
+mod printed;
 mod refused;
 mod rotation;
 mod same;
+mod shared;
 mod strace;
 mod support;

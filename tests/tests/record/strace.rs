@@ -59,6 +59,11 @@ fn strace_sees_the_same() {
         assert_eq!(connection.outcome, other.outcome, "{other:#?}");
         assert_eq!(asked(connection), asked(other));
         assert_eq!(other.queued_ns, None, "strace cannot see the queue");
+        // The same calls: what differs is strace's own cost, which is nothing beside a time-out.
+        let dns = [connection.parts.dns_ns, other.parts.dns_ns];
+        if dns[0] > 1_000_000_000 {
+            assert!(dns[0].abs_diff(dns[1]) < dns[0] / 5, "{dns:?}");
+        }
         timeouts += asked(connection).iter().filter(|query| query.contains("Timeout")).count();
     }
     assert!(timeouts >= 1, "the silent nameserver was asked");

@@ -9,10 +9,9 @@ use std::net::SocketAddr;
 
 use wrapwatch_common::records as abi;
 
+use super::map::HashMap;
 use crate::decode::addr::socket_addr;
 use crate::model::{KtimeNs, LeaveKind};
-
-use super::Map;
 
 /// States of include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
@@ -80,9 +79,9 @@ pub(super) const fn step(old: u8, new: u8) -> Step {
 /// All that wait to be accepted.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    by_sk: Map<u64, (u64, Handshake)>,
+    by_sk: HashMap<u64, (u64, Handshake)>,
     /// Sockets of one client address and port, oldest first.
-    by_peer: Map<SocketAddr, Vec<u64>>,
+    by_peer: HashMap<SocketAddr, Vec<u64>>,
     /// In the order they came, for the bound.
     by_age: BTreeMap<u64, u64>,
     next: u64,
@@ -93,8 +92,8 @@ pub(super) struct Handshakes {
 impl Handshakes {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            by_sk: Map::default(),
-            by_peer: Map::default(),
+            by_sk: HashMap::default(),
+            by_peer: HashMap::default(),
             by_age: BTreeMap::new(),
             next: 0,
             limit: limit.max(1),

@@ -22,6 +22,7 @@ mod events;
 mod handshakes;
 mod infer;
 mod lookups;
+pub(crate) mod map;
 mod parts;
 mod queue;
 mod resolver;
@@ -34,7 +35,7 @@ mod story;
 mod take;
 mod tell;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wrapwatch_common::counters::Counter;
@@ -48,20 +49,20 @@ pub use stall::OpenCheck;
 
 use cpu::RunDelays;
 use handshakes::Handshakes;
+use map::HashMap;
 use parts::Span;
 use queue::{Held, History};
 use servers::Servers;
 use shared::Shared;
 use story::{Birth, Story};
 
-/// Looked up several times for each event: the standard library's hash, made to withstand chosen keys, was a quarter of an event's cost. This one is seeded
-/// anew for each map too.
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
-
 /// How much later an event of another thread may arrive than one that happened after it.
 pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
+
+/// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
+const TWIST_NS: u64 = 500_000_000;
 
 /// Why it may not be known who a connection waited behind.
 const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
@@ -114,13 +115,13 @@ pub struct Stats {
 pub struct Correlator {
     config: Config,
     shared: Shared,
-    open: Map<u64, Box<Story>>,
-    threads: Map<u64, AcceptThread>,
+    open: HashMap<u64, Box<Story>>,
+    threads: HashMap<u64, AcceptThread>,
     handshakes: Handshakes,
     /// Sockets of open connections.
-    socks: Map<u64, u64>,
+    socks: HashMap<u64, u64>,
     /// Accepted descriptors of open connections.
-    fds: Map<u64, u64>,
+    fds: HashMap<u64, u64>,
     /// Connections that have ended, by when they are told.
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Connection>,
@@ -136,11 +137,11 @@ impl Correlator {
     pub fn new(config: Config) -> Self {
         Self {
             shared: Shared::new(config.limits),
-            open: Map::default(),
-            threads: Map::default(),
+            open: HashMap::default(),
+            threads: HashMap::default(),
             handshakes: Handshakes::new(config.limits.handshakes),
-            socks: Map::default(),
-            fds: Map::default(),
+            socks: HashMap::default(),
+            fds: HashMap::default(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
             now: KtimeNs(0),
@@ -318,6 +319,8 @@ impl Correlator {
         let ended = story.ended().unwrap_or(story.accepted);
         let due = if story.next_accept.is_some() {
             ended.plus(REORDER_NS)
+        } else if story.may_be_twisted() {
+            ended.plus(TWIST_NS)
         } else {
             ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
         };

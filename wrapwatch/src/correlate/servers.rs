@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Map;
+use super::map::HashMap;
 
 /// A server's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ enum Place {
 /// The numbers given so far.
 #[derive(Debug)]
 pub(super) struct Servers {
-    by_place: Map<Place, ServerId>,
+    by_place: HashMap<Place, ServerId>,
     known: Vec<Arc<str>>,
     limit: usize,
 }
@@ -32,7 +32,7 @@ impl Servers {
 
     pub(super) fn new(limit: usize) -> Self {
         let known = vec!["unknown".into(), "more servers than are told apart".into()];
-        Self { by_place: Map::default(), known, limit: limit.min(usize::from(u16::MAX)) }
+        Self { by_place: HashMap::default(), known, limit: limit.min(usize::from(u16::MAX)) }
     }
 
     pub(super) fn ip(&mut self, addr: SocketAddr) -> ServerId {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
+use wrapwatch_common::records as abi;
 
 use crate::model::KtimeNs;
 
-use super::Map;
 use super::check::PathKind;
 use super::config::{Limits, TableText, TargetInfo};
+use super::map::HashMap;
 use super::servers::Servers;
 
 /// A traced process, its tables' texts and when it was stopped.
@@ -54,7 +55,7 @@ pub(super) struct Shared {
     pub servers: Servers,
     pub unix: UnixPaths,
     pub paths: Paths,
-    pub targets: Map<u32, Target>,
+    pub targets: HashMap<u32, Target>,
     pub limits: Limits,
 }
 
@@ -64,7 +65,7 @@ impl Shared {
             servers: Servers::new(limits.servers),
             unix: UnixPaths::default(),
             paths: Paths::default(),
-            targets: Map::default(),
+            targets: HashMap::default(),
             limits,
         }
     }
@@ -84,6 +85,16 @@ impl Shared {
             PathKind::Else
         };
         (shared, kind)
+    }
+
+    /// The table that a rule's record names, which may have no more than the path's beginning.
+    pub(super) fn table(&mut self, tgid: u32, name: &[u8]) -> Arc<str> {
+        let tables = self.targets.get(&tgid).map(|target| &target.info.tables);
+        let mut known = tables.into_iter().flat_map(|tables| [&tables.allow, &tables.deny]);
+        match known.find(|path| abi::is_rule_file(name, path.as_bytes())) {
+            Some(path) => path.clone(),
+            None => self.paths.share(name),
+        }
     }
 
     /// Text of a rule by the table's copy in force.
@@ -114,7 +125,7 @@ impl Paths {
 
 /// Paths of connected unix sockets, by process and descriptor: syslog's is opened once and used by later connections.
 #[derive(Debug, Default)]
-pub(super) struct UnixPaths(Map<u64, Box<[u8]>>);
+pub(super) struct UnixPaths(HashMap<u64, Box<[u8]>>);
 
 impl UnixPaths {
     pub(super) fn insert(&mut self, tgid: u32, fd: i32, path: &[u8], limit: usize) {

@@ -277,6 +277,7 @@ pub enum View {
 
 /// One server process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DoctorTarget")]
 pub struct Target {
     /// Process.
     pub pid: u32,
