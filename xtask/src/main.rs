@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod audit;
+mod bench;
 mod cli;
+mod counts;
 mod demo;
 mod fuzz;
 mod dist;
@@ -26,6 +28,8 @@ mod workspace;
 fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Setup(options) => setup::run(&options),
+        cli::Command::Bench(options) => bench::run(&options),
+        cli::Command::Counts(options) => counts::run(&options),
         cli::Command::Demo(options) => demo::run(&options),
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
