@@ -1,7 +1,6 @@
 //! Reading the kernel's own structures, at the offsets that the loader found.
 //!
-//! They are constants by the time the verifier looks: where one is 0 the code behind it is not there, nor the helper that it calls. So a
-//! kernel which allows nobody to read its memory (lockdown) takes the programs all the same.
+//! They are constants by the time the verifier looks: where one is 0 the code behind it is not there, nor the helper that it calls.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use wrapwatch_common::maps::Layout;

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod host;
 pub mod import;
 pub mod model;
+pub mod ping;
 pub mod probe;
 pub mod record;
 pub mod render;

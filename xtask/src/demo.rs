@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn run(options: &cli::Demo) -> Result<()> {
     let prefix =
         root_prefix().context("the demo needs root (it makes network namespaces), and there is no sudo")?;
-    setup::ensure(&[Purpose::Build, Purpose::Lab])?;
+    setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab])?;
     eprintln!("building …");
     build(&["--release", "--quiet"])?;
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::common::Color;
 use super::report::{FilterArgs, read, text};
 use crate::diagnose;
+use crate::render::json;
 
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let diff = diagnose::diff((&before.report, &before.facts), (&after.report, &after.facts));
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &diff)?;
+        out.write_all(json::pretty(&diff)?.as_bytes())?;
         writeln!(out)?;
     } else {
         out.write_all(text(args.color).diff(&diff).as_bytes())?;

@@ -19,7 +19,7 @@ use crate::{
     doctor::{Settings, examine},
     host::process::{self, Wanted},
     probe,
-    render::text::Text,
+    render::{json, text::Text},
     wrappers::problems::Severity,
 };
 
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = Text { width: width(), color: args.color.on(), unicode: unicode(), slow_ns: 0 };
     if args.print_access {
         let access = probe::access();
-        let shown = if args.json { json(&access)? } else { text.access(&access) };
+        let shown = if args.json { line(&access)? } else { text.access(&access) };
         return print(&shown).map(|()| ExitCode::SUCCESS);
     }
     let settings = Settings {
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let examination = examine(&settings)?;
     let report = &examination.report;
-    let shown = if args.json { json(report)? } else { text.doctor(report) };
+    let shown = if args.json { line(report)? } else { text.doctor(report) };
     let worst = report.problems.iter().map(|problem| problem.severity).max();
     let printed = print(&shown);
     // What was found is on the screen by now; the hooks that were tried are not yet all off.
@@ -114,8 +114,8 @@ fn targets(args: &TargetArgs) -> anyhow::Result<Vec<u32>> {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string(value).context("cannot write JSON")? + "\n")
+fn line(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(json::one_line(value)? + "\n")
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -13,10 +13,10 @@ use similar::TextDiff;
 
 use super::common::Color;
 use super::output::text_for_stdout;
-use crate::decode::{Event, addr::socket_addr, decode};
 use crate::host::local::{self, Found};
-use crate::render::text::escape;
-use crate::trace::{Item, Reader, SnapshotRole};
+use crate::render::{json, text::escape};
+use crate::story::{FileCopy, Seen};
+use crate::trace::SnapshotRole;
 use crate::wrappers::lint::{Client, Input, Report, lint, named_files};
 use crate::wrappers::problems::Severity;
 use crate::wrappers::rewrite::rewrite;
@@ -33,6 +33,8 @@ Examples:
 
 No name is looked up. Exit status: 0 done, 1 failed, 2 wrong use, 3 --fail-on found as much.";
 
+/// The daemon's name where nobody says another.
+const DAEMON: &str = "mysqld";
 /// More clients than this of a trace are not looked at.
 const MAX_CLIENTS: usize = 1000;
 
@@ -55,16 +57,16 @@ pub struct Args {
     /// nsswitch.conf
     #[arg(long, value_name = "FILE", default_value = "/etc/nsswitch.conf")]
     nsswitch: PathBuf,
-    /// The daemon's name: the base name of what the server was started as
-    #[arg(long, value_name = "NAME", default_value = "mysqld")]
-    daemon: String,
+    /// The daemon's name: the base name of what the server was started as [default: the trace's, or mysqld]
+    #[arg(long, value_name = "NAME")]
+    daemon: Option<String>,
     /// The server's own address and port, for rules that name them
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:3306")]
     server: SocketAddr,
     /// A client, with the name DNS gives it where that is known; may be given several times
     #[arg(long = "client", value_name = "ADDR[=NAME]", value_parser = client)]
     clients: Vec<Client>,
-    /// The clients seen in a trace, and its copies of the files not given by an option
+    /// The clients seen in a trace with their names, and its copies of the files not given by an option
     #[arg(long, value_name = "FILE.wwt")]
     trace: Option<PathBuf>,
     /// Print JSON, one object
@@ -122,22 +124,11 @@ struct Files {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let recorded = args.trace.as_deref().map(read_trace).transpose()?.unwrap_or_default();
     let mut clients = args.clients.clone();
-    let recorded = match &args.trace {
-        Some(path) => {
-            let recorded = read_trace(path)?;
-            let known: HashSet<IpAddr> = clients.iter().map(|client| client.address.to_canonical()).collect();
-            clients.extend(
-                recorded
-                    .clients
-                    .iter()
-                    .filter(|address| !known.contains(*address))
-                    .map(|&address| Client { address, name: None }),
-            );
-            recorded
-        }
-        None => Recorded::default(),
-    };
+    let given: HashSet<IpAddr> = clients.iter().map(|client| client.address.to_canonical()).collect();
+    let seen = recorded.clients.iter().filter(|(address, _)| !given.contains(address));
+    clients.extend(seen.map(|(address, name)| Client { address: *address, name: name.clone() }));
     let files = Files::read(args, &recorded)?;
     let hosts = HostsFile::parse(&files.hosts.1);
     let services = nsswitch::hosts(&files.nsswitch.1);
@@ -147,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         texts: [&files.texts[0], &files.texts[1]],
         paths: [&files.paths[0], &files.paths[1]],
         files: &files.named,
-        daemon: &args.daemon,
+        daemon: args.daemon.as_deref().or(recorded.daemon.as_deref()).unwrap_or(DAEMON),
         server: Endpoint::new(args.server.ip(), args.server.port()),
         conf: &files.resolv.1,
         resolv_path: &files.resolv.0,
@@ -175,8 +166,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn print(args: &Args, report: &Report) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer(&mut out, report)?;
-        writeln!(out)?;
+        writeln!(out, "{}", json::one_line(report)?)?;
     } else {
         out.write_all(text_for_stdout(args.color).lint(report).as_bytes())?;
     }
@@ -232,8 +222,8 @@ fn diff(path: &str, old: &[u8], new: &[u8]) -> anyhow::Result<String> {
 }
 
 impl Files {
-    fn read(args: &Args, recorded: &Recorded) -> anyhow::Result<Self> {
-        let read = |path: &Path, default: &str, role| recorded.or_read(path, default, role);
+    fn read(args: &Args, recorded: &Seen) -> anyhow::Result<Self> {
+        let read = |path: &Path, default: &str, role| copy_or_file(recorded, path, default, role);
         let mut tables = Tables::default();
         let mut texts = [Vec::new(), Vec::new()];
         let mut paths = [String::new(), String::new()];
@@ -275,7 +265,7 @@ impl Files {
 }
 
 /// Files that rules name, and files that those name.
-fn read_named(tables: &Tables, recorded: &Recorded) -> BTreeMap<String, FileText> {
+fn read_named(tables: &Tables, recorded: &Seen) -> BTreeMap<String, FileText> {
     // libwrap goes deeper, but nobody does.
     const AT_MOST: usize = 200;
     let mut named = BTreeMap::new();
@@ -285,7 +275,7 @@ fn read_named(tables: &Tables, recorded: &Recorded) -> BTreeMap<String, FileText
             return named;
         }
         for path in paths {
-            let copy = recorded.others.get(&path).cloned();
+            let copy = recorded.named.get(&path).cloned();
             let found = match copy.map_or_else(|| local::read(Path::new(&path)), |text| Ok(Found::Text(text)))
             {
                 Ok(Found::Text(text)) => FileText::Text(text),
@@ -298,60 +288,28 @@ fn read_named(tables: &Tables, recorded: &Recorded) -> BTreeMap<String, FileText
     }
 }
 
-/// What a trace has for lint.
-#[derive(Default)]
-struct Recorded {
-    clients: Vec<IpAddr>,
-    /// The last copy of each file; none where it could not be read.
-    copies: BTreeMap<u8, Found>,
-    others: BTreeMap<String, Vec<u8>>,
+/// The copy in the trace, unless the path was given by an option.
+fn copy_or_file(recorded: &Seen, path: &Path, default: &str, role: SnapshotRole) -> anyhow::Result<Found> {
+    Ok(match recorded.file(role).filter(|_| path == Path::new(default)) {
+        Some(FileCopy::Text(text)) => Found::Text(text.clone()),
+        Some(FileCopy::Missing) => Found::Missing,
+        Some(FileCopy::Unreadable(why)) => Found::Unusable(why.clone()),
+        None => local::read(path)?,
+    })
 }
 
-impl Recorded {
-    /// The copy in the trace, unless the path was given by an option.
-    fn or_read(&self, path: &Path, default: &str, role: SnapshotRole) -> anyhow::Result<Found> {
-        match self.copies.get(&(role as u8)).filter(|_| path == Path::new(default)) {
-            Some(copy) => Ok(copy.clone()),
-            None => Ok(local::read(path)?),
-        }
-    }
-}
-
-fn read_trace(path: &Path) -> anyhow::Result<Recorded> {
+fn read_trace(path: &Path) -> anyhow::Result<Seen> {
     let name = || escape(&path.to_string_lossy());
     let file = File::open(path).with_context(|| format!("cannot open {}", name()))?;
-    let mut reader = Reader::new(file);
-    let mut recorded = Recorded::default();
-    let mut seen = HashSet::new();
-    let mut left_out = false;
-    while let Some(item) = reader.next_item().with_context(|| format!("cannot read {}", name()))? {
-        match item {
-            Item::Record(record) => {
-                let Ok(Event::Accept(accept)) = decode(record) else { continue };
-                let Some(peer) = socket_addr(&accept.peer) else { continue };
-                if recorded.clients.len() == MAX_CLIENTS {
-                    left_out |= !seen.contains(&peer.ip());
-                } else if seen.insert(peer.ip()) {
-                    recorded.clients.push(peer.ip());
-                }
-            }
-            Item::Snapshot(snapshot) => {
-                let found = match snapshot.meta.error {
-                    None => Found::Text(snapshot.bytes),
-                    Some(error) if error == "ENOENT" => Found::Missing,
-                    Some(error) => Found::Unusable(error),
-                };
-                if snapshot.meta.role != SnapshotRole::Other {
-                    recorded.copies.insert(snapshot.meta.role as u8, found);
-                } else if let Found::Text(text) = found {
-                    recorded.others.insert(snapshot.meta.path, text);
-                }
-            }
-            _ => {}
-        }
-    }
-    if left_out {
+    let seen = Seen::read(file, MAX_CLIENTS).with_context(|| format!("cannot read {}", name()))?;
+    if seen.left_out {
         eprintln!("wrapwatch: {} has more than {MAX_CLIENTS} clients: the first ones are looked at", name());
     }
-    Ok(recorded)
+    if seen.several_servers {
+        eprintln!("wrapwatch: {} has several servers: the first one's files are looked at", name());
+    }
+    if seen.file(SnapshotRole::HostsAllow).is_none() && seen.file(SnapshotRole::HostsDeny).is_none() {
+        eprintln!("wrapwatch: {} has no copy of the tables: this machine's are looked at", name());
+    }
+    Ok(seen)
 }

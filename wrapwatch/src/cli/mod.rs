@@ -10,6 +10,7 @@ mod import;
 mod lint;
 mod live;
 mod output;
+mod ping;
 mod progress;
 mod record;
 mod replay;
@@ -35,6 +36,7 @@ Examples:
   wrapwatch replay a.wwt                 what live would have shown
   wrapwatch doctor                       is it wrapped, do its nameservers answer?
   wrapwatch lint --client 10.0.2.14      what the tables cost this client
+  wrapwatch ping db1:3306                how long its clients wait for the greeting
 
 Exit status: 0 done, 1 failed, 2 wrong use, 3 when --fail-on found as much.";
 
@@ -68,6 +70,8 @@ enum Command {
     Schema(schema::Args),
     /// Say what the tables cost and where they mislead
     Lint(lint::Args),
+    /// Time connections to a server from here, as its clients see it
+    Ping(ping::Args),
 }
 
 /// Runs the command; every error is one line on stderr.
@@ -83,6 +87,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Ping(args) => ping::run(&args),
     };
     match result {
         Ok(code) => code,

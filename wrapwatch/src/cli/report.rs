@@ -15,6 +15,7 @@ use super::common::{Color, duration};
 use super::output;
 use crate::diagnose;
 use crate::model::{Outcome, Severity};
+use crate::render::json;
 use crate::render::report::Page;
 use crate::render::text::Text;
 use crate::story::{Filter, Moment, Peer, Progress, Wanted, Whole};
@@ -147,7 +148,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, report)?;
+        out.write_all(json::pretty(report)?.as_bytes())?;
         writeln!(out)?;
     } else if args.html.is_none() {
         out.write_all(text(args.color).report(report).as_bytes())?;

@@ -7,6 +7,7 @@ pub mod doctor;
 mod findings;
 mod headline;
 mod load;
+pub mod ping;
 mod report;
 mod summary;
 mod verdict;

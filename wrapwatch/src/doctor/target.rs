@@ -32,7 +32,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let inside = files::can_look(pid) && netns::within(pid, || Ok(())).is_ok();
     let (view, viewer) = if inside { (View::Target, pid) } else { (View::Here, std::process::id()) };
     let resolver = resolver::examine(viewer, queries);
-    let (tables, texts) = tables(viewer, &resolver.texts);
+    let (tables, texts) = tables(pid, viewer, &resolver.texts);
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
     let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
     let target = Target {
@@ -178,11 +178,20 @@ fn numbers(pid: u32, view: View) -> Network {
 }
 
 /// Both tables, and everything with them taken apart.
-fn tables(viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
-    let read = paths::TABLES.map(|path| files::read(viewer, path));
+fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
+    let read = paths::TABLES.map(|path| {
+        let copy = files::read(viewer, path)?;
+        // What root can read, the server's own user perhaps cannot.
+        let meta = files::metadata(viewer, path)?;
+        match meta.and_then(|meta| process::may_read(pid, &meta)) {
+            Some(false) => Err(HostError::io(path, std::io::ErrorKind::PermissionDenied.into())),
+            _ => Ok(copy),
+        }
+    });
     let texts = read.each_ref().map(|read| match read {
         Ok(copy) if copy.exists => Ok(Some(copy.bytes.clone())),
-        Ok(_) => Ok(None),
+        // What is no file is opened, and has nothing to read (or blocks, which no rule can help).
+        Ok(_) | Err(HostError::Unusable { .. }) => Ok(None),
         Err(error) => Err(error.to_string()),
     });
     let [conf, nsswitch, hosts] = resolver;
@@ -223,6 +232,9 @@ pub(super) fn file_state(
             state.exists = Some(true);
             state.size = Some(copy.mark.size);
             state.entries = Some(count(&copy.bytes));
+            if copy.mark.size > files::MAX_BYTES {
+                state.error = Some("larger than 1 MiB, only its beginning was looked at".to_owned());
+            }
         }
         Ok(_) => state.exists = Some(false),
         Err(error) => state.error = Some(error.to_string()),

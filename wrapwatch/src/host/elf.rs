@@ -93,6 +93,10 @@ pub fn replaced(pid: u32) -> Option<(bool, PathBuf)> {
     let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let link = link.to_str()?;
     let path = link.strip_suffix(" (deleted)").unwrap_or(link);
+    // After a chroot(2) the link says where the file is as seen from here.
+    let root = std::fs::read_link(format!("/proc/{pid}/root")).ok();
+    let root = root.as_deref().and_then(Path::to_str).filter(|root| *root != "/").unwrap_or_default();
+    let path = path.strip_prefix(root).filter(|inside| inside.starts_with('/')).unwrap_or(path);
     let running = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
     // The file that stands there now. Opened as the target sees it; its descriptor's path is good as long as it is open.
     let now = super::files::open(pid, path).ok()?;

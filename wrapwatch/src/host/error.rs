@@ -46,11 +46,13 @@ impl HostError {
         Self::Io { what: what.into(), source }
     }
 
-    /// The kernel refused for want of privilege.
+    /// The kernel refused for want of privilege, or has no such thing (a module that is not to be had): another way may still lead there.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Permission { .. } => true,
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound)
+            }
             _ => false,
         }
     }

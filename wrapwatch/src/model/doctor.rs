@@ -156,7 +156,7 @@ pub struct FileState {
     pub size: Option<u64>,
     /// For a table, its rules; for /etc/hosts, its lines with an address.
     pub entries: Option<u64>,
-    /// Why it cannot be read.
+    /// Why it, or the rest of it, cannot be read.
     pub error: Option<String>,
 }
 

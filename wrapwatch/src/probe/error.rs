@@ -51,7 +51,7 @@ pub enum ProbeError {
     #[error("the kernel refused the eBPF object: {0}")]
     Load(Box<EbpfError>),
     /// The verifier refused a program, or it could not be attached.
-    #[error("cannot attach {hook}: {source}")]
+    #[error("cannot attach {hook}: {}", chain(&**source))]
     Attach {
         /// `category:event` or the function.
         hook: String,
@@ -63,6 +63,11 @@ pub enum ProbeError {
         "this kernel has no tracepoint {0}; it needs CONFIG_FTRACE_SYSCALLS (wrapwatch doctor shows what is there)"
     )]
     NoTracepoint(String),
+    /// The kernel lets nobody trace.
+    #[error(
+        "this kernel is locked down to confidentiality and lets nobody trace (kernel_lockdown(7)); boot it with lockdown=integrity, or record with strace, and use: wrapwatch import strace LOG -o FILE.wwt"
+    )]
+    LockedDown,
     /// Neither rung of the ladder is to be had.
     #[error("no hook on system calls is to be had: raw tracepoints: {raw}; tracepoints: {tracepoint}")]
     NoHooks {
@@ -88,6 +93,14 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
+    /// Both rungs are refused.
+    pub(super) fn neither(raw: &Self, tracepoint: &Self, lockdown: Option<&str>) -> Self {
+        if lockdown == Some("confidentiality") {
+            return Self::LockedDown;
+        }
+        Self::NoHooks { raw: raw.to_string(), tracepoint: tracepoint.to_string() }
+    }
+
     /// Whether it is about the hooks tried, so that others may still be had.
     pub(super) const fn is_about_hooks(&self) -> bool {
         matches!(self, Self::Attach { .. } | Self::NoTracefs(_) | Self::NoTracepoint(_))
@@ -112,4 +125,27 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_rungs_refused_is_one_line_that_says_why() {
+        let refused = |hook: &str| ProbeError::NoTracepoint(hook.to_owned());
+        let (raw, perf) = (refused("sys_enter"), refused("syscalls:sys_enter_read"));
+        let said = ProbeError::neither(&raw, &perf, Some("integrity")).to_string();
+        assert!(said.contains("sys_enter;") && said.contains("sys_enter_read"), "{said}");
+        // With lockdown=confidentiality Linux has neither kernel memory for programs nor tracefs.
+        let said = ProbeError::neither(&raw, &perf, Some("confidentiality")).to_string();
+        assert!(said.contains("locked down") && said.contains("import strace"), "{said}");
+    }
+
+    #[test]
+    fn what_the_verifier_said_does_not_spoil_the_line() {
+        let source = Box::new(ProgramError::IOError(io::Error::other("refused\n0: R1=ctx()\n1: (79) r3")));
+        let said = ProbeError::Attach { hook: "sys_enter".to_owned(), source }.to_string();
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

@@ -33,6 +33,7 @@ use wrapwatch_common::maps::Layout;
 
 use crate::{
     host::{
+        kernel,
         libwrap::Libwrap,
         process::{self, ProcessInfo},
     },
@@ -94,8 +95,7 @@ impl Probe {
                 Err(error) => match first_refusal.take() {
                     None => first_refusal = Some(error),
                     Some(raw) => {
-                        let (raw, tracepoint) = (raw.to_string(), error.to_string());
-                        return Err(ProbeError::NoHooks { raw, tracepoint });
+                        return Err(ProbeError::neither(&raw, &error, kernel::lockdown().as_deref()));
                     }
                 },
             }
@@ -103,23 +103,13 @@ impl Probe {
         Err(first_refusal.unwrap_or_else(|| ProbeError::Missing("hooks".to_owned())))
     }
 
-    /// One rung of the ladder. Where the kernel lets nobody read its memory it may refuse the programs with a layout and take them without one.
+    /// One rung of the ladder.
     fn on(rung: Rung, options: &Options, layout: &Result<Layout, String>) -> Result<Self, ProbeError> {
-        match layout {
-            Ok(layout) => match Self::with(rung, options, Some(layout)) {
-                Err(refused @ ProbeError::Attach { .. }) if rung == Rung::Tracepoint => {
-                    let mut probe = Self::with(rung, options, None).map_err(|_| refused)?;
-                    probe.degradations.push(layout::degradation("the kernel lets nobody read its memory"));
-                    Ok(probe)
-                }
-                other => other,
-            },
-            Err(why) => {
-                let mut probe = Self::with(rung, options, None)?;
-                probe.degradations.push(layout::degradation(why));
-                Ok(probe)
-            }
+        let mut probe = Self::with(rung, options, layout.as_ref().ok())?;
+        if let Err(why) = layout {
+            probe.degradations.push(layout::degradation(why));
         }
+        Ok(probe)
     }
 
     fn with(rung: Rung, options: &Options, layout: Option<&Layout>) -> Result<Self, ProbeError> {
@@ -208,8 +198,11 @@ impl Probe {
 
     /// Passes on what the kernel side logged, if it was asked to.
     pub fn flush_kernel_log(&mut self) {
-        if let Some(logger) = &mut self.logger {
-            logger.flush();
+        let Some(logger) = &mut self.logger else { return };
+        // Its reader panics at a log record that it cannot read. That is no reason to end a trace.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| logger.flush())).is_err() {
+            log::warn!("what the kernel side logs cannot be read: it is not shown from here on");
+            self.logger = None;
         }
     }
 }

@@ -1,14 +1,67 @@
-//! One JSON object a line, as `live --json` and `export --to jsonl` print them.
+//! JSON that can be shown on a terminal: what a terminal could act upon, or what shows nothing, is written as `\u009b`, which is the same JSON.
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
+use super::text::is_plain;
 use crate::model::Line;
 
-/// Writes a line, newline included.
+/// Writes a line, newline included, as `live --json` and `export --to jsonl` print them.
 ///
 /// # Errors
 /// What the writer says.
 pub fn write_line(mut out: impl Write, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut out, line)?;
-    out.write_all(b"\n")
+    out.write_all((one_line(line)? + "\n").as_bytes())
+}
+
+/// In one line.
+///
+/// # Errors
+/// Where a value has no form in JSON.
+pub fn one_line(value: &impl Serialize) -> io::Result<String> {
+    Ok(safe(serde_json::to_string(value)?))
+}
+
+/// In lines, indented.
+///
+/// # Errors
+/// Where a value has no form in JSON.
+pub fn pretty(value: &impl Serialize) -> io::Result<String> {
+    Ok(safe(serde_json::to_string_pretty(value)?))
+}
+
+/// Outside of its strings JSON is ASCII, and in them any character may be given by its number (RFC 8259, 7).
+fn safe(json: String) -> String {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || is_plain(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_value_without_what_a_terminal_acts_upon() {
+        let value = ["a\x1b[2J\x7f", "\u{9b}31m", "\u{202e}moc", "müller.例え", "\u{e0041}", "\"\\\n\t"];
+        for json in [one_line(&value).unwrap(), pretty(&value).unwrap()] {
+            assert!(json.chars().all(|c| c == '\n' || is_plain(c)), "{json}");
+            assert!(json.contains("müller.例え"));
+            let back: [String; 6] = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, value);
+        }
+        assert_eq!(one_line(&value).unwrap().lines().count(), 1);
+    }
 }

@@ -7,7 +7,7 @@ mod asides;
 mod error;
 mod run;
 mod seed;
-mod signals;
+pub(crate) mod signals;
 mod tracee;
 
 use std::time::Duration;

@@ -133,7 +133,7 @@ impl Tracee {
         if self.diag.is_none() {
             lost.push(about(
                 DegradationKind::BeganMidway,
-                "its sockets cannot be listed (that takes CAP_SYS_ADMIN for another network namespace, CAP_DAC_READ_SEARCH for another user): a check that began before is not seen until its next step",
+                "its sockets cannot be listed (that takes CAP_SYS_ADMIN for another network namespace, CAP_DAC_READ_SEARCH for another user, and the kernel module tcp_diag): a check that began before is not seen until its next step",
             ));
         }
         match &self.libwrap {

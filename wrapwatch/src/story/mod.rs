@@ -13,6 +13,7 @@ mod facts;
 mod filter;
 mod infer;
 mod resolv;
+mod seen;
 mod targets;
 mod whole;
 
@@ -31,6 +32,7 @@ pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
 pub use infer::names_of;
 pub use resolv::ResolvConf;
+pub use seen::{FileCopy, Seen};
 pub use whole::{Wanted, Whole};
 
 /// How often a stall is told, as `live` does.

@@ -73,7 +73,7 @@ pub struct Input<'a> {
 pub enum NameSource {
     /// /etc/hosts.
     Hosts,
-    /// The command line.
+    /// DNS, as the command line says, or the trace.
     Given,
 }
 

@@ -30,7 +30,11 @@ pub(crate) fn run(options: &cli::Mutants) -> Result<()> {
         }
         return Ok(());
     }
-    setup::ensure(if options.no_lab { &[Purpose::Build] } else { &[Purpose::Build, Purpose::Lab] })?;
+    setup::ensure(if options.no_lab {
+        &[Purpose::Build]
+    } else {
+        &[Purpose::Build, Purpose::Compare, Purpose::Lab]
+    })?;
     survey(&options.names, !options.no_lab)
 }
 

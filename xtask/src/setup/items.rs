@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Lab, Lint};
+    use Purpose::{Build, Compare, Lab, Lint};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -118,8 +118,10 @@ pub(crate) fn all() -> Vec<Item> {
             look: Look::With(bpf_linker),
             remedy: Remedy::Run(install_bpf_linker),
         },
-        package(&["libwrap0-dev"], Lab, "libwrap", Look::File("/usr/include/tcpd.h")),
+        package(&["libwrap0-dev"], Compare, "libwrap", Look::File("/usr/include/tcpd.h")),
         package(&["mariadb-server-core"], Lab, "mariadbd", Look::Program("mariadbd")),
+        package(&["mariadb-client-core"], Lab, "mariadb", Look::Program("mariadb")),
+        package(&["tcpd"], Lab, "tcpdmatch", Look::Program("tcpdmatch")),
         package(&["iproute2"], Lab, "ip", Look::Program("ip")),
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),

@@ -23,12 +23,14 @@ pub(crate) enum Purpose {
     Build,
     /// Formatting and clippy, of both sides.
     Lint,
+    /// The real libwrap, which wrapwatch's reading of the tables is compared with.
+    Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
 }
 
 /// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Lab];
+pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {

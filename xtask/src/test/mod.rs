@@ -31,6 +31,9 @@ pub(crate) fn run(options: &cli::Test) -> ExitCode {
     run.finish(options)
 }
 
+/// The package that compares.
+const DIFFERENTIAL: &str = "wrapwatch-differential";
+
 /// A step that is over.
 struct Done {
     name: &'static str,
@@ -46,7 +49,8 @@ struct Run {
 
 impl Run {
     fn all(&mut self, options: &cli::Test) {
-        let purposes = if options.fast { &[Purpose::Build, Purpose::Lint] } else { setup::EVERYTHING };
+        let fast: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare];
+        let purposes = if options.fast { fast } else { setup::EVERYTHING };
         let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
         if !self.step("set-up", prepare) {
             return;
@@ -129,25 +133,45 @@ impl Run {
     }
 }
 
+/// What compares wrapwatch with the real libwrap needs no root, what compares it with programs in namespaces does.
+const COMPARISONS: [&str; 5] = ["--lib", "--bins", "--test=table", "--test=generated", "--test=fix"];
+const COMPARISONS_AS_ROOT: [&str; 2] = ["--test=waiting", "--test=tcpdmatch"];
+
 fn unit_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
-    let mut command =
-        cargo(&["test", "--workspace", "--exclude", "wrapwatch-tests", "--locked", "--no-fail-fast"])?;
-    command.env(skips::VARIABLE, skips::file()?);
-    tally.run(command.arg("--").args(&options.filters))
+    let others = ["--workspace", "--exclude", "wrapwatch-tests", "--exclude", DIFFERENTIAL];
+    let own = tests(tally, options, &others, None);
+    let comparisons = tests(tally, options, &[&["--package", DIFFERENTIAL][..], &COMPARISONS].concat(), None);
+    own.and(comparisons)
 }
 
 fn unit_tests_of_the_lab(tally: &mut Tally, options: &cli::Test) -> Result<()> {
-    let mut command =
-        cargo(&["test", "--package", "wrapwatch-tests", "--lib", "--bins", "--locked", "--no-fail-fast"])?;
-    command.env(skips::VARIABLE, skips::file()?);
-    tally.run(command.arg("--").args(&options.filters))
+    tests(tally, options, &["--package", "wrapwatch-tests", "--lib", "--bins"], None)
 }
 
 fn end_to_end_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
-    let mut command = cargo(&["test", "--package", "wrapwatch-tests", "--locked", "--no-fail-fast"])?;
-    let mut environment: Vec<_> = workspace::artefacts(&workspace::target_dir()?.join("debug")).into();
-    environment.push((skips::VARIABLE, skips::file()?));
-    run_tests_as_root(&mut command, &environment)?;
+    let environment = workspace::artefacts(&workspace::target_dir()?.join("debug"));
+    let comparisons = [&["--package", DIFFERENTIAL][..], &COMPARISONS_AS_ROOT].concat();
+    let comparisons = tests(tally, options, &comparisons, Some(&environment));
+    tests(tally, options, &["--package", "wrapwatch-tests"], Some(&environment)).and(comparisons)
+}
+
+/// `cargo test` of these, as root with this environment where there is one.
+fn tests(
+    tally: &mut Tally,
+    options: &cli::Test,
+    which: &[&str],
+    as_root: Option<&[(&str, PathBuf)]>,
+) -> Result<()> {
+    let mut command = cargo(&[&["test", "--locked", "--no-fail-fast"], which].concat())?;
+    let skips = (skips::VARIABLE, skips::file()?);
+    match as_root {
+        Some(environment) => {
+            let mut environment = environment.to_vec();
+            environment.push(skips);
+            run_tests_as_root(&mut command, &environment)?;
+        }
+        None => drop(command.env(skips.0, skips.1)),
+    }
     tally.run(command.arg("--").args(&options.filters))
 }
 

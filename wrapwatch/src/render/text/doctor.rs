@@ -32,18 +32,18 @@ impl Text {
         text
     }
 
-    fn section(&self, text: &mut String, heading: &str) {
+    pub(super) fn section(&self, text: &mut String, heading: &str) {
         for line in fit::wrap(heading, self.width(), 2, self.mark()).lines() {
             put!(text, "{}\n", self.paint(BOLD, line));
         }
     }
 
     /// `  label         what is said of it, wrapped`
-    fn say(&self, text: &mut String, label: &str, said: &str) {
+    pub(super) fn say(&self, text: &mut String, label: &str, said: &str) {
         self.say_in(text, Style::new(), label, said);
     }
 
-    fn say_in(&self, text: &mut String, style: Style, label: &str, said: &str) {
+    pub(super) fn say_in(&self, text: &mut String, style: Style, label: &str, said: &str) {
         let label = fit::left(label, LABEL, self.mark());
         for (i, line) in
             fit::wrap(&self.own(said), self.width() - LABEL - 2, 0, self.mark()).lines().enumerate()
@@ -177,18 +177,19 @@ impl Text {
 
     /// `path: 3 rules`, or why not.
     fn file(&self, file: &FileState, entry: &str, if_missing: &str) -> String {
-        let said = match (file.exists, &file.error, file.entries) {
-            (_, Some(error), _) => self.outside(error, usize::MAX),
+        let entries = file.entries.map(|n| format!("{n} {entry}{}", if n == 1 { "" } else { "s" }));
+        let said = match (file.exists, &file.error, entries) {
+            (_, Some(error), Some(entries)) => {
+                format!("{entries} ({})", self.outside(error, usize::MAX))
+            }
+            // An error that names the file says everything.
+            (_, Some(error), None) if error.contains(&file.path) => return self.outside(error, usize::MAX),
+            (_, Some(error), None) => self.outside(error, usize::MAX),
             (Some(false), ..) => format!("not there, {if_missing}"),
-            (_, _, Some(1)) => format!("1 {entry}"),
-            (_, _, Some(entries)) => format!("{entries} {entry}s"),
+            (_, None, Some(entries)) => entries,
             _ => "not known".to_owned(),
         };
-        if said.starts_with(&file.path) {
-            format!("cannot read {said}")
-        } else {
-            format!("{}: {said}", self.outside(&file.path, 60))
-        }
+        format!("{}: {said}", self.outside(&file.path, 60))
     }
 
     fn sockets(&self, text: &mut String, target: &Target) {
@@ -208,7 +209,15 @@ impl Text {
         let connections =
             target.connections.map_or_else(String::new, |n| format!("{n} established to its listeners; "));
         let state = if target.state == "T" { ", stopped" } else { "" };
-        self.say(text, "connections", &format!("{connections}{} threads{state}", target.threads));
+        self.say(
+            text,
+            "connections",
+            &format!(
+                "{connections}{} thread{}{state}",
+                target.threads,
+                if target.threads == 1 { "" } else { "s" }
+            ),
+        );
     }
 
     fn network(&self, text: &mut String, network: &Network) {

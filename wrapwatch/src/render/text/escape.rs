@@ -22,7 +22,7 @@ pub fn escape(text: &str) -> String {
 
 /// Printable, and as wide as it looks: no control or format character, no bidirectional override, nothing of no width (combining
 /// marks included: a thousand on one letter is a defacement), no private use.
-fn is_plain(c: char) -> bool {
+pub(in crate::render) fn is_plain(c: char) -> bool {
     let private = matches!(u32::from(c), 0xe000..=0xf8ff | 0xf_0000..);
     !c.is_control()
         && !private

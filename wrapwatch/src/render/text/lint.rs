@@ -34,7 +34,7 @@ impl Text {
         let mut out = self.paint(BOLD, &self.outside(&client.client, 45));
         let from = match client.name_from {
             Some(NameSource::Hosts) => " in /etc/hosts",
-            Some(NameSource::Given) => " as given",
+            Some(NameSource::Given) => " by DNS",
             None => "",
         };
         if let Some(name) = &client.name {

@@ -18,6 +18,7 @@ mod escape;
 pub(in crate::render) mod fit;
 mod lint;
 mod other;
+mod ping;
 mod summary;
 
 use anstyle::{AnsiColor, Style};
@@ -25,6 +26,7 @@ use anstyle::{AnsiColor, Style};
 use crate::model::{Line, WallTime};
 
 pub use escape::escape;
+pub(in crate::render) use escape::is_plain;
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,103 @@
+//! What `lint --fix` proposes, put to the real libwrap: the named clients get the verdicts that they had, and nobody's name is looked up any more.
+
+#![expect(clippy::expect_used, reason = "a test fails where it is surprised")]
+
+#[expect(dead_code, reason = "shared with the other tests")]
+mod common;
+#[path = "common/plain.rs"]
+mod plain;
+#[expect(dead_code, reason = "shared with the other tests")]
+#[path = "common/rng.rs"]
+mod rng;
+
+use std::collections::BTreeMap;
+
+use common::{case, named, oracle};
+use plain::{PATTERNS, table};
+use rng::Rng;
+use wrapwatch::wrappers::lint::{Client, Input};
+use wrapwatch::wrappers::rewrite::rewrite;
+use wrapwatch::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, Tables, nsswitch};
+use wrapwatch_differential::{Answer, Case, Oracle, TableText, What};
+
+/// The named clients.
+const CLIENTS: [(&str, &str); 4] = [
+    ("10.0.2.14", "db1.example.com"),
+    ("10.0.2.15", "web"),
+    ("10.9.9.9", "x.bad"),
+    ("2001:db8::7", "six.example.com"),
+];
+const LIST: &str = "10.0.2.15 x.bad\n[2001:db8:1::]/48\n";
+
+/// New tables, and the clients for whom nothing could be done.
+fn fixed(allow: &str, deny: &str) -> ([String; 2], Vec<String>) {
+    let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
+    let clients: Vec<Client> = CLIENTS
+        .iter()
+        .map(|(address, name)| Client {
+            address: address.parse().expect("an address"),
+            name: Some((*name).to_owned()),
+        })
+        .collect();
+    let files = BTreeMap::from([("/list".to_owned(), FileText::Text(LIST.into()))]);
+    let fix = rewrite(&Input {
+        tables: &tables,
+        texts: [allow.as_bytes(), deny.as_bytes()],
+        paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
+        files: &files,
+        daemon: "mysqld",
+        server: Endpoint::new("10.0.9.9".parse().expect("an address"), 3306),
+        conf: &ResolvConf::default(),
+        resolv_path: "/etc/resolv.conf",
+        services: &nsswitch::hosts(b""),
+        nsswitch_path: "/etc/nsswitch.conf",
+        hosts: &HostsFile::parse(b""),
+        hosts_path: "/etc/hosts",
+        own_domain: None,
+        clients: &clients,
+    });
+    let tables = fix.tables.map(|table| String::from_utf8(table).expect("text"));
+    (tables, fix.left_alone.into_iter().map(|(client, _)| client).collect())
+}
+
+/// libwrap's word on one client.
+fn ask(oracle: &mut Oracle, allow: &str, deny: &str, (address, name): (&str, &str)) -> Answer {
+    let mut case: Case = named(case(allow, deny, address), name);
+    case.files.push(("/list".to_owned(), LIST.into()));
+    (case.allow, case.deny) = (TableText::Text(allow.into()), TableText::Text(deny.into()));
+    oracle.ask(&case).expect("libwrap answers")
+}
+
+fn looks_up(answer: &Answer) -> bool {
+    let lookup = |what| matches!(what, What::Reverse | What::Forward | What::Ident | What::Netgroup);
+    answer.events.iter().any(|event| lookup(event.what))
+}
+
+#[test]
+fn the_same_verdicts_without_lookups() {
+    let mut rng = Rng(5);
+    let mut pairs: Vec<(String, String)> =
+        PATTERNS.iter().map(|pattern| (format!("mysqld: {pattern}\n"), "ALL: ALL\n".to_owned())).collect();
+    pairs.extend(PATTERNS.iter().map(|pattern| (String::new(), format!("ALL: {pattern}\n"))));
+    pairs.extend((0..300).map(|_| (table(&mut rng, "/list"), table(&mut rng, "/list"))));
+    let mut oracle = oracle();
+    let (mut checked, mut relieved, mut alone) = (0, 0, 0);
+    for (allow, deny) in &pairs {
+        let ([new_allow, new_deny], left_alone) = fixed(allow, deny);
+        for client in CLIENTS {
+            let before = ask(&mut oracle, allow, deny, client);
+            let after = ask(&mut oracle, &new_allow, &new_deny, client);
+            let both = format!("{client:?}\n{allow}--\n{deny}\nbecomes\n{new_allow}--\n{new_deny}");
+            assert_eq!(after.allowed, before.allowed, "another verdict for {both}");
+            checked += 1;
+            if left_alone.iter().any(|address| address == client.0) {
+                alone += 1;
+            } else {
+                assert!(!looks_up(&after), "still a lookup for {both}: {after:?}");
+                relieved += usize::from(looks_up(&before));
+            }
+        }
+    }
+    // Nothing but names stands in the way here, so next to nobody is left alone.
+    assert!(relieved > 300 && alone * 20 < checked, "{relieved} relieved, {alone} left alone of {checked}");
+}

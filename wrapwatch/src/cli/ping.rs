@@ -1,0 +1,201 @@
+//! `wrapwatch ping`: time connections to a server from here, as its clients see it.
+
+use std::{
+    io::{self, Write as _, stdout},
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    common::{Color, duration},
+    output::text_for_stdout,
+};
+use crate::{
+    diagnose::ping as judge,
+    model::{
+        Nanos,
+        ping::{Ping, PingOutcome},
+    },
+    ping::{self, Done, News, Settings},
+    render::{
+        json,
+        text::{Text, escape},
+    },
+    session::signals::Signals,
+};
+
+const ABOUT: &str = "\
+Makes connections and times each from its first SYN to the server's first packet; nobody logs in. The server
+counts each as interrupted: Aborted_connects rises, and this host comes nearer to max_connect_errors (error 1129)
+until the next login from it. So five are made unless told otherwise, and never as many as would get a host
+blocked, unless forced.
+
+Examples:
+  wrapwatch ping db1:3306                  five, one after another
+  wrapwatch ping db1:3306 -n 20 -c 20      what twenty clients at once wait
+  wrapwatch ping db1:3306 -n 60 --interval 1s --timeout 60s
+  wrapwatch ping [fd00::1]:3306 --json
+
+Exit status: 0 greeted at least once, 1 never greeted, 2 wrong use.";
+
+/// MySQL's own.
+const PORT: u16 = 3306;
+
+/// Arguments of `ping`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    /// The server; the port is 3306 where none is given
+    #[arg(value_name = "HOST:PORT")]
+    target: String,
+    /// Connections in all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Connections at once
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    concurrency: u32,
+    /// From the beginning of one connection to that of the next, for each of those at once
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    interval: Duration,
+    /// Give a connection up that is not greeted within this
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+    /// Make all of them, even if the server then blocks this host
+    #[arg(long)]
+    force: bool,
+    /// Print JSON, one object at the end
+    #[arg(long)]
+    json: bool,
+    /// Say less: no line for each connection
+    #[arg(short, long)]
+    quiet: bool,
+    /// Use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (host, port) = split(&args.target)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let text = text_for_stdout(args.color);
+    let ping = runtime.block_on(measure(args, &text, host, port));
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    let ping = ping?;
+    let shown = if args.json { json::one_line(&ping)? + "\n" } else { text.ping(&ping) };
+    print(&shown)?;
+    let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
+    Ok(ExitCode::from(u8::from(!greeted)))
+}
+
+async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Result<Ping> {
+    let mut signals = Signals::new().context("cannot wait for Ctrl-C")?;
+    let (address, resolve_ns) = tokio::select! {
+        found = find(host, port) => found?,
+        () = signals.any() => bail!("interrupted while looking {} up", escape(host)),
+    };
+    let settings = Settings {
+        address,
+        count: usize::try_from(args.count)?,
+        at_once: usize::try_from(args.concurrency)?,
+        interval: args.interval,
+        timeout: args.timeout,
+        force: args.force,
+    };
+    let mut unprinted = None;
+    let news = |news: News<'_>| match news {
+        News::Attempt(attempt, _) if !args.json && !args.quiet => {
+            unprinted = unprinted.take().or(print(&text.ping_attempt(attempt)).err());
+        }
+        News::Attempt(..) => {}
+        News::Limited { allowed, limit, version } => {
+            eprintln!("wrapwatch: {}", text.ping_limited(settings.count, allowed, limit, version));
+        }
+    };
+    let Done { attempts, version, stopped } = ping::run(&settings, news, signals.any()).await;
+    if let Some(error) = unprinted {
+        return Err(error);
+    }
+    Ok(Ping {
+        target: args.target.clone(),
+        address: address.to_string(),
+        resolve_ns,
+        version,
+        wanted: u64::from(args.count),
+        stopped,
+        outcomes: judge::outcomes(&attempts),
+        connect: judge::times(&attempts, |attempt| attempt.connect_ns),
+        greeting: judge::times(&attempts, |attempt| attempt.greeting_ns),
+        total: judge::times(&attempts, judge::waited),
+        histogram: judge::histogram(&attempts),
+        problems: judge::problems(&attempts, resolve_ns),
+        attempts,
+    })
+}
+
+/// Host and port of `host:port`, `[v6]:port`, `host`, `v6`.
+fn split(target: &str) -> anyhow::Result<(&str, u16)> {
+    let bad = || format!("{} is not HOST:PORT", escape(target));
+    if target.parse::<IpAddr>().is_ok() {
+        return Ok((target, PORT));
+    }
+    let (host, port) = match target.rsplit_once(':') {
+        Some((host, port)) if !target.ends_with(']') => (host, port.parse().with_context(bad)?),
+        _ => (target, PORT),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let well = !host.is_empty() && port != 0 && (!host.contains(':') || host.parse::<IpAddr>().is_ok());
+    anyhow::ensure!(well, bad());
+    Ok((host, port))
+}
+
+/// The first address, and how long finding it took.
+async fn find(host: &str, port: u16) -> anyhow::Result<(SocketAddr, Option<u64>)> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok((SocketAddr::new(address, port), None));
+    }
+    let began = Instant::now();
+    let found = tokio::net::lookup_host((host, port)).await;
+    let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let mut found = found.with_context(|| format!("cannot find {} (tried {})", escape(host), Nanos(took)))?;
+    let first = found.next().with_context(|| format!("{} has no address", escape(host)))?;
+    Ok((first, Some(took)))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_people_write_them() {
+        for (target, host, port) in [
+            ("db1:3307", "db1", 3307),
+            ("db1", "db1", 3306),
+            ("10.0.0.1:33", "10.0.0.1", 33),
+            ("[fd00::1]:33", "fd00::1", 33),
+            ("[fd00::1]", "fd00::1", 3306),
+            ("fd00::1", "fd00::1", 3306),
+        ] {
+            assert_eq!(split(target).unwrap(), (host, port), "{target}");
+        }
+        for bad in ["", ":3306", "db1:", "db1:x", "db1:0", "db1:99999", "a:b:c:3306", "[]:1"] {
+            assert!(split(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One connection, from its first SYN to its end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    decode::first_packet::{FirstPacket, HEAD, parse, payload_len},
+    model::{
+        WallTime,
+        ping::{PingAttempt, PingOutcome},
+    },
+};
+
+/// After its greeting and our end of the connection, the server gets this long to close its own.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Makes a connection, waits for the first packet, closes. The server's version where it was greeted.
+pub async fn attempt(number: u64, address: SocketAddr, patience: Duration) -> (PingAttempt, Option<String>) {
+    let mut attempt = PingAttempt {
+        number,
+        started: WallTime(jiff::Timestamp::now()),
+        local: None,
+        outcome: PingOutcome::Failed,
+        syn_retries: 0,
+        connect_ns: None,
+        greeting_ns: None,
+        total_ns: 0,
+        error_code: None,
+        error: None,
+    };
+    let began = Instant::now();
+    let mut version = None;
+    match connect(&mut attempt, address, began, patience).await {
+        Ok(mut stream) => {
+            let connected = began + Duration::from_nanos(attempt.connect_ns.unwrap_or(0));
+            match timeout_at(began + patience, first_packet(&mut stream, &mut attempt, connected)).await {
+                Ok(Ok(packet)) => version = judge(&mut attempt, packet.as_deref()),
+                Ok(Err(error)) => fail(&mut attempt, &error),
+                Err(_) => attempt.outcome = PingOutcome::Silent,
+            }
+            attempt.total_ns = match (attempt.connect_ns, attempt.greeting_ns) {
+                (Some(connect), Some(greeting)) => connect.saturating_add(greeting),
+                _ => nanos(began.elapsed()),
+            };
+            close(stream).await;
+        }
+        Err(()) => attempt.total_ns = nanos(began.elapsed()),
+    }
+    (attempt, version)
+}
+
+/// Connects; what became of it otherwise is in the attempt.
+async fn connect(
+    attempt: &mut PingAttempt,
+    address: SocketAddr,
+    began: Instant,
+    patience: Duration,
+) -> Result<TcpStream, ()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    // A second descriptor, for what the socket can tell when connecting has consumed the first.
+    let both = socket.and_then(|socket| Ok((socket.as_fd().try_clone_to_owned()?, socket)));
+    let (second, socket) = both.map_err(|error| fail(attempt, &error))?;
+    let connected = timeout_at(began + patience, socket.connect(address)).await;
+    let took = nanos(began.elapsed());
+    attempt.syn_retries = retransmits(&second).unwrap_or(0);
+    match connected {
+        Ok(Ok(stream)) => {
+            attempt.connect_ns = Some(took);
+            attempt.local = stream.local_addr().ok().map(|local| local.to_string());
+            Ok(stream)
+        }
+        Ok(Err(error)) => {
+            fail(attempt, &error);
+            Err(())
+        }
+        Err(_) => {
+            attempt.outcome = PingOutcome::NoAnswer;
+            Err(())
+        }
+    }
+}
+
+/// The first packet's payload; None where it is none of a MySQL server. An end before its first byte is an error of kind `UnexpectedEof`.
+async fn first_packet(
+    stream: &mut TcpStream,
+    attempt: &mut PingAttempt,
+    connected: Instant,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; HEAD];
+    let read = stream.read(&mut head).await?;
+    if read == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    attempt.greeting_ns = Some(nanos(connected.elapsed()));
+    let rest = head.get_mut(read..).unwrap_or_default();
+    let Some(len) = stream.read_exact(rest).await.ok().and_then(|_| payload_len(head)) else {
+        return Ok(None);
+    };
+    let mut payload = vec![0; len];
+    Ok(stream.read_exact(&mut payload).await.ok().map(|_| payload))
+}
+
+fn judge(attempt: &mut PingAttempt, payload: Option<&[u8]>) -> Option<String> {
+    match payload.map_or(FirstPacket::Unknown, parse) {
+        FirstPacket::Greeting { version } => {
+            attempt.outcome = PingOutcome::Greeted;
+            Some(version)
+        }
+        FirstPacket::Error { code, message } => {
+            attempt.outcome = PingOutcome::ServerError;
+            attempt.error_code = Some(code);
+            attempt.error = Some(message);
+            None
+        }
+        FirstPacket::Unknown => {
+            attempt.outcome = PingOutcome::NotMysql;
+            attempt.greeting_ns = None;
+            None
+        }
+    }
+}
+
+/// By the error that ended it (tcp(7), ip(7)).
+fn fail(attempt: &mut PingAttempt, error: &io::Error) {
+    let connected = attempt.connect_ns.is_some();
+    attempt.outcome = match (error.raw_os_error(), connected) {
+        (Some(libc::ECONNREFUSED), false) => PingOutcome::Refused,
+        (Some(libc::ECONNRESET | libc::EPIPE), _) => PingOutcome::Reset,
+        (Some(libc::ETIMEDOUT), false) => PingOutcome::NoAnswer,
+        (Some(libc::ETIMEDOUT), true) => PingOutcome::Silent,
+        (Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN), _) => {
+            PingOutcome::Unreachable
+        }
+        _ if connected && error.kind() == io::ErrorKind::UnexpectedEof => PingOutcome::Closed,
+        _ => PingOutcome::Failed,
+    };
+    if matches!(attempt.outcome, PingOutcome::Unreachable | PingOutcome::Failed) {
+        attempt.error = Some(error.to_string());
+    }
+}
+
+/// Closes in order: the server sees the end of the stream, not a reset, and is given the time to close first, so that it has one connection less
+/// before the next one comes.
+async fn close(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 512];
+    let drained = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
+    // A server that keeps its end open is left so.
+    let _ = timeout(CLOSING, drained).await;
+}
+
+/// Segments this socket has sent again, its SYN included (tcp(7), `TCP_INFO`).
+fn retransmits(socket: &OwnedFd) -> Option<u32> {
+    // SAFETY: tcp_info is a structure of integers; all zeroes is a value of it.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    // SAFETY: the descriptor is open, and the buffer is as long as `len` says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0).then_some(info.tcpi_total_retrans)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
