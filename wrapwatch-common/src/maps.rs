@@ -52,6 +52,10 @@ pub struct Conn {
     pub rule_line: i32,
     /// Address of the path of the last [`crate::records::Rule`] written, as a mark of change.
     pub rule_file: u64,
+    /// Descriptors of the accepted socket beside the first one.
+    pub duplicates: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// A call between its enter and its exit.
@@ -103,8 +107,10 @@ pub mod call {
     /// Entered by user space for each thread that was there before the probes, where exits bear no name (raw tracepoints): its first exit may
     /// be accept's.
     pub const MIDWAY: u8 = 11;
+    /// dup, dup2, dup3, fcntl
+    pub const DUP: u8 = 12;
     /// Number of slots of a table by call.
-    pub const KINDS: u32 = 12;
+    pub const KINDS: u32 = 13;
 }
 
 /// What a system call is to a raw tracepoint, by its number.
@@ -132,8 +138,9 @@ pub struct Layout {
     pub task_run_delay: u32,
     /// `skc_family` in `struct sock_common`.
     pub sock_family: u32,
-    /// `skc_num` there: this side's port, host byte order.
-    pub sock_num: u32,
+    /// `inet_sport` in `struct inet_sock`, which begins with a `struct sock`: this side's port, network byte order. Not `skc_num`: a reset
+    /// clears that before it tells of the new state (`inet_put_port` in `tcp_set_state`).
+    pub sock_sport: u32,
     /// `skc_dport` there: the other side's, network byte order.
     pub sock_dport: u32,
     /// `skc_rcv_saddr` there.
@@ -155,6 +162,6 @@ const _: () = {
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);
-    assert!(size_of::<Conn>() == 16);
+    assert!(size_of::<Conn>() == 24);
     assert!(size_of::<Inflight>() == 40);
 };

@@ -51,7 +51,13 @@ pub fn watched(fd: i32) -> Option<Watch> {
 /// Watches a descriptor of the current process.
 #[inline(always)]
 pub fn watch(fd: i32, conn: u64, class: Class, sock_type: u8) {
-    let value = Watch { conn, class: class as u8, sock_type, pad: [0; 6] };
+    watch_as(fd, conn, class as u8, sock_type);
+}
+
+/// As [`watch`], by the class's number.
+#[inline(always)]
+pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
+    let value = Watch { conn, class, sock_type, pad: [0; 6] };
     if WATCH.insert(watch_key(process(), fd), value, 0).is_err() {
         count(Counter::FullWatch);
     }
@@ -117,6 +123,20 @@ pub fn open_conn() -> Option<u64> {
     }
     count(Counter::FullConns);
     None
+}
+
+/// Whether the accepted socket of a connection has other descriptors than the one that goes now, which is then no longer counted.
+#[inline(always)]
+pub fn is_left_open(conn: u64) -> bool {
+    let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
+    // SAFETY: a live map value; see `dup::exit`.
+    unsafe {
+        if (*state).duplicates == 0 {
+            return false;
+        }
+        (*state).duplicates -= 1;
+    }
+    true
 }
 
 /// A connection's story is told: its threads and descriptors no longer count.

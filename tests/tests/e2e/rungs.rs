@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::fd::OwnedFd,
 };
 
 use wrapwatch::model::{Connection, DegradationKind, Outcome};
@@ -93,6 +94,45 @@ fn three_capabilities_and_no_tracefs_are_enough() {
         seen.degradations()
     );
     assert!(seen.degradations().iter().all(|lost| lost.message.contains("CAP_SYS_ADMIN")));
+}
+
+/// What is written to a duplicate of a client's socket is its first packet, and only the close of the last one is its close.
+#[test]
+fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
+    for rung in ["raw", "tracepoint"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut watch = on(rung, std::process::id());
+        let serve = |answer: &dyn Fn(OwnedFd)| {
+            let client = TcpStream::connect(at).unwrap();
+            answer(listener.accept().unwrap().0.into());
+            client.local_addr().unwrap().to_string()
+        };
+        let greet = |socket: OwnedFd| nix::unistd::write(&socket, b"\x0a\0\0\0\x0ahello").unwrap();
+        // fcntl(F_DUPFD_CLOEXEC); the original goes first.
+        let through_duplicate = serve(&|socket| {
+            let duplicate = socket.try_clone().unwrap();
+            drop(socket);
+            greet(duplicate);
+        });
+        // dup2 over another descriptor, as inetd's children do; the duplicate goes first.
+        let through_original = serve(&|socket| {
+            let mut other = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+            nix::unistd::dup2(&socket, &mut other).unwrap();
+            drop(other);
+            greet(socket);
+        });
+        let through_none = serve(&|socket| drop((nix::unistd::dup(&socket).unwrap(), socket)));
+        watch.wait_connections(3).unwrap();
+        let seen = watch.stop().unwrap();
+        for (peer, outcome) in [
+            (through_duplicate, Outcome::Greeted),
+            (through_original, Outcome::Greeted),
+            (through_none, Outcome::Unfinished),
+        ] {
+            assert_eq!(seen.of(&peer).unwrap().outcome, outcome, "{rung}: {:#?}", seen.connections());
+        }
+    }
 }
 
 /// A server that is already waiting in `accept` when the probes come: there is no enter to be seen.

@@ -89,7 +89,7 @@ fn forms(address: Ipv4Addr) -> Vec<Vec<u8>> {
 
 /// What a report says, without the names: they are others, and stand in texts.
 fn story(file: &Path) -> Value {
-    let output = wrapwatch(["report", "--json", "--quiet", "-n", "100", file.to_str().unwrap()]);
+    let output = wrapwatch(["report", "--json", "--quiet", "--slowest", "100", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let each = |value: &Value, tell: fn(&Value) -> Value| -> Vec<Value> {

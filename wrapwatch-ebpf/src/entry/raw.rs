@@ -62,7 +62,9 @@ tails! {
     enter_sendmmsg => send::sendmmsg,
     enter_close => close::close,
     enter_shutdown => close::shutdown,
-    enter_dup2 => dup::replaced,
+    enter_dup => dup::dup,
+    enter_dup2 => dup::dup2,
+    enter_fcntl => dup::fcntl,
     enter_close_range => dup::close_range,
     enter_getpeername => peer::enter,
     enter_wait4 => wait::enter,
@@ -76,6 +78,7 @@ tails! {
     exit_write => send::exit,
     exit_getpeername => peer::exit,
     exit_wait4 => wait::exit,
+    exit_dup => dup::exit,
 }
 
 /// The first exit of a thread that was there before the probes: it may have been waiting in `accept`.

@@ -32,6 +32,9 @@ pub fn shutdown(ctx: &impl Call) {
 pub fn closed(fd: i32, watched: &Watch) {
     watch::unwatch(fd);
     let Some(conn) = watch::owner(watched) else { return };
+    if watched.class == Class::Accepted as u8 && watch::is_left_open(conn) {
+        return;
+    }
     if watched.class == Class::File as u8 {
         rule::note(conn);
     }

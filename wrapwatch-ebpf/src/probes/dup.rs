@@ -1,11 +1,20 @@
-//! `dup2`, `dup3`, `close_range`: they close descriptors without `close`. A descriptor must never stay watched when something else took
-//! its number: what is written to it next may be anything.
+//! `dup`, `dup2`, `dup3`, `fcntl`: a descriptor gets a second number, which is watched as the first is. `dup2`, `dup3` and `close_range` also close without
+//! `close`: a descriptor must never stay watched when something else took its number, for what is written to it next may be anything.
+
+use wrapwatch_common::{
+    maps::{Watch, call},
+    records::Class,
+};
 
 use super::close::closed;
-use crate::{args::Call, watch};
+use crate::{args::Call, maps::CONNS, watch};
 
 /// Descriptors of one `close_range` that are looked at; a target that closes more at once is on its way to `exec`, which ends watching anyway.
 const RANGE_MAX: u64 = 64;
+/// `F_DUPFD` (fcntl(2)).
+const F_DUPFD: u64 = 0;
+/// `F_DUPFD_CLOEXEC`
+const F_DUPFD_CLOEXEC: u64 = 1030;
 
 #[inline(always)]
 pub fn close_range(ctx: &impl Call) {
@@ -23,11 +32,57 @@ pub fn close_range(ctx: &impl Call) {
 }
 
 #[inline(always)]
-pub fn replaced(ctx: &impl Call) {
-    let fd = ctx.arg::<1>() as i32;
-    if fd != ctx.fd()
-        && let Some(watched) = watch::watched(fd)
-    {
-        closed(fd, &watched);
+pub fn dup(ctx: &impl Call) {
+    let fd = ctx.fd();
+    if let Some(watched) = watch::watched(fd) {
+        begun(fd, &watched);
     }
+}
+
+#[inline(always)]
+pub fn fcntl(ctx: &impl Call) {
+    let fd = ctx.fd();
+    let Some(watched) = watch::watched(fd) else { return };
+    let command = ctx.arg::<1>() & 0xffff_ffff;
+    if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
+        begun(fd, &watched);
+    }
+}
+
+/// dup2, dup3
+#[inline(always)]
+pub fn dup2(ctx: &impl Call) {
+    let (from, to) = (ctx.fd(), ctx.arg::<1>() as i32);
+    if from == to {
+        return;
+    }
+    if let Some(replaced) = watch::watched(to) {
+        closed(to, &replaced);
+    }
+    if let Some(watched) = watch::watched(from) {
+        begun(from, &watched);
+    }
+}
+
+/// A story that has been told is not begun again by a duplicate of its socket.
+#[inline(always)]
+fn begun(fd: i32, watched: &Watch) {
+    if watch::open(watched.conn) {
+        watch::remember(call::DUP, fd, watched.conn, 0, 0, *watched);
+    }
+}
+
+#[inline(always)]
+pub fn exit(ctx: &impl Call) {
+    let Some(call) = watch::recall(call::DUP) else { return };
+    let ret = ctx.ret() as i32;
+    if ret < 0 || ret == call.fd {
+        return;
+    }
+    if call.class == Class::Accepted as u8 {
+        let Some(state) = CONNS.get_ptr_mut(call.conn) else { return };
+        // SAFETY: a live map value; threads that duplicate one client's socket at the same time are not known of any server.
+        unsafe { (*state).duplicates += 1 };
+    }
+    watch::watch_as(ret, call.conn, call.class, call.sock_type);
 }

@@ -61,6 +61,9 @@ pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
 
+/// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
+const TWIST_NS: u64 = 500_000_000;
+
 /// Why it may not be known who a connection waited behind.
 const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
 
@@ -316,6 +319,8 @@ impl Correlator {
         let ended = story.ended().unwrap_or(story.accepted);
         let due = if story.next_accept.is_some() {
             ended.plus(REORDER_NS)
+        } else if story.may_be_twisted() {
+            ended.plus(TWIST_NS)
         } else {
             ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
         };

@@ -184,6 +184,15 @@ impl<'a> Session<'a> {
                 ),
             });
         }
+        if !self.settings.uprobes && tracee.libwrap.is_some() {
+            self.degraded(Degradation {
+                kind: DegradationKind::NoUprobes,
+                pid: Some(pid),
+                message:
+                    "as asked, no uprobes on libwrap: the check's end is taken from the last table's close"
+                        .into(),
+            });
+        }
         self.correlator.add_target(pid, tracee.correlator_info());
         let files = tracee.changed_files();
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
@@ -206,7 +215,7 @@ impl<'a> Session<'a> {
         match (file.role, &file.content) {
             (SnapshotRole::HostsAllow | SnapshotRole::HostsDeny, Ok(copy)) => {
                 let text = TableText::new(&String::from_utf8_lossy(&copy.bytes));
-                self.correlator.set_table_text(pid, file.path, text);
+                self.correlator.set_table_text(pid, &file.path, text);
             }
             (SnapshotRole::ResolvConf, Ok(_)) => {
                 if let Some(tracee) = self.targets.get(&pid) {
@@ -261,6 +270,7 @@ impl<'a> Session<'a> {
     fn drain(&mut self) {
         loop {
             let mut replaced = None;
+            let mut moved = None;
             let more = self.ring.drain(|record| {
                 if let Err(error) = self.sink.record(record) {
                     self.failed.get_or_insert(error);
@@ -269,6 +279,11 @@ impl<'a> Session<'a> {
                     Ok(event) => {
                         if let Event::Exec(exec) = &event {
                             replaced = Some(exec.hdr.tgid);
+                        }
+                        if let Event::Rule(rule, file) = &event
+                            && self.targets.get(&rule.hdr.tgid).is_some_and(|t| t.is_unknown_table(file))
+                        {
+                            moved = Some(rule.hdr.tgid);
                         }
                         self.correlator.push(&event);
                     }
@@ -284,11 +299,28 @@ impl<'a> Session<'a> {
             if let Some(tracee) = replaced.and_then(|pid| self.targets.get(&pid)) {
                 self.sink.notice(&Notice::Replaced(&tracee.info));
             }
+            if let Some(pid) = moved {
+                self.look_for_tables(pid);
+            }
             if !more || self.failed.is_some() {
                 return;
             }
             // With a full ring this goes on for long: what is written to must not wait for its end.
             self.aside(&Aside::Time(clock::now()));
+        }
+    }
+
+    /// Where a target's libwrap looks for its tables now.
+    fn look_for_tables(&mut self, pid: u32) {
+        let Some(tracee) = self.targets.get_mut(&pid) else { return };
+        if !tracee.tables_moved() {
+            return;
+        }
+        self.correlator.add_target(pid, tracee.correlator_info());
+        let files = tracee.changed_files();
+        self.changed_target_aside(pid);
+        for file in &files {
+            self.file_changed(pid, file);
         }
     }
 
@@ -317,8 +349,10 @@ impl<'a> Session<'a> {
         self.tell(&Line::Degradation(degradation));
     }
 
-    /// Ten times a second: is a server stopped, was anything lost, has time passed without events.
+    /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self) -> Result<(), SessionError> {
+        // Before the events that quote from them.
+        self.look_at_files();
         self.drain();
         let now = clock::now();
         let mut stopped = Vec::new();
@@ -366,7 +400,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Once a second: stalls, changed tables, the clocks.
+    /// Once a second: stalls, the clocks.
     fn each_second(&mut self) {
         let now = clock::now();
         let clock = clock::pair();
@@ -381,10 +415,13 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
-        self.look_at_files();
     }
 
+    /// Tables and resolver files that have changed, or are elsewhere now.
     fn look_at_files(&mut self) {
+        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+            self.look_for_tables(pid);
+        }
         let mut changed = Vec::new();
         for (&pid, tracee) in &mut self.targets {
             changed.extend(tracee.changed_files().into_iter().map(|file| (pid, file)));

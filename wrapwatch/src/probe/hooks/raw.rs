@@ -38,7 +38,7 @@ macro_rules! calls {
 }
 
 /// Programs that `sys_enter` passes a call on to, and for which calls. Architectures without a call have nothing to see.
-const ENTERS: [(&str, &[Syscall]); 20] = [
+const ENTERS: [(&str, &[Syscall]); 22] = [
     ("enter_accept", calls![SYS_accept "accept", SYS_accept4 "accept4"]),
     ("enter_open", calls![#[cfg(target_arch = "x86_64")] SYS_open "open"]),
     ("enter_openat", calls![SYS_openat "openat", SYS_openat2 "openat2"]),
@@ -55,14 +55,16 @@ const ENTERS: [(&str, &[Syscall]); 20] = [
     ("enter_sendmmsg", calls![SYS_sendmmsg "sendmmsg"]),
     ("enter_close", calls![SYS_close "close"]),
     ("enter_shutdown", calls![SYS_shutdown "shutdown"]),
+    ("enter_dup", calls![SYS_dup "dup"]),
     ("enter_dup2", calls![#[cfg(target_arch = "x86_64")] SYS_dup2 "dup2", SYS_dup3 "dup3"]),
+    ("enter_fcntl", calls![SYS_fcntl "fcntl"]),
     ("enter_close_range", calls![SYS_close_range "close_range"]),
     ("enter_getpeername", calls![SYS_getpeername "getpeername"]),
     ("enter_wait4", calls![SYS_wait4 "wait4"]),
 ];
 
 /// Programs that `sys_exit` passes a call on to, by what its enter left.
-const EXITS: [(&str, u8); 11] = [
+const EXITS: [(&str, u8); 12] = [
     ("exit_accept", call::ACCEPT),
     ("exit_open", call::OPEN),
     ("exit_socket", call::SOCKET),
@@ -73,6 +75,7 @@ const EXITS: [(&str, u8); 11] = [
     ("exit_write", call::WRITE),
     ("exit_getpeername", call::PEER),
     ("exit_wait4", call::WAIT),
+    ("exit_dup", call::DUP),
     ("exit_midway", call::MIDWAY),
 ];
 
