@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod audit;
+mod bench;
 mod cli;
+mod counts;
 mod demo;
+mod dist;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -19,16 +22,21 @@ mod setup;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 mod workspace;
 
 fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Setup(options) => setup::run(&options),
+        cli::Command::Bench(options) => bench::run(&options),
+        cli::Command::Counts(options) => counts::run(&options),
         cli::Command::Demo(options) => demo::run(&options),
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
+        cli::Command::Dist => dist::run(),
+        cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

@@ -69,7 +69,8 @@ const FILES: [(&str, &str); 19] = [
     ("/proc/PID/root/var/run/nscd, run/systemd/resolve", "whether the sockets are there; nothing is sent"),
 ];
 
-const CALLS: [(&str, &str); 8] = [
+const CALLS: [(&str, &str); 9] = [
+    ("bpf (BPF_ENABLE_STATS)", "counting the programs' run time, for 0.2 s every five seconds"),
     ("bpf, perf_event_open", "the programs, maps and hooks; nothing is pinned, all goes with the process"),
     ("setns (network), in a thread that ends with it", "asking for the target's sockets"),
     ("socket (NETLINK_SOCK_DIAG)", "listeners, their queues, open connections of the target"),

@@ -124,7 +124,8 @@ impl Session<'_> {
         }
         let own_pid = std::process::id();
         let own = ProcessSample { cpu_ns: Some(clock::own_cpu_ns()), ..process(own_pid) };
-        let mut sample = Sample { at, own, counters: named(&self.counted), ..Sample::default() };
+        let programs = self.window.take();
+        let mut sample = Sample { at, own, counters: named(&self.counted), programs, ..Sample::default() };
         for (&pid, tracee) in &mut self.targets {
             sample.targets.push(process(pid));
             let netns = u64::from(tracee.info.netns);

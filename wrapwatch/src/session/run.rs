@@ -11,8 +11,9 @@ use tokio::{
 use wrapwatch_common::counters::Counter;
 
 use super::{
-    Aside, End, Ended, Notice, SessionError, Settings, Sink, Tracee,
+    Aside, End, Ended, Measure, Notice, SessionError, Settings, Sink, Tracee,
     asides::{self, Beginning},
+    meter::{Meter, Turn},
     seed,
     signals::Signals,
     tracee::Changed,
@@ -22,7 +23,7 @@ use crate::{
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
-    model::{Degradation, DegradationKind, KtimeNs, Line, Lost},
+    model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace::{self, SnapshotRole},
 };
@@ -50,6 +51,11 @@ pub struct Session<'a> {
     signals: Signals,
     pub(super) counted: probe::Counts,
     failed: Option<std::io::Error>,
+    meter: Meter,
+    /// A window of the programs' run time that no sample has told of.
+    pub(super) window: Option<trace::ProgramsSample>,
+    /// The programs took a larger share of one core than they may.
+    above: Option<f64>,
     /// Everything that cannot be seen.
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the sink was told that the trace has begun.
@@ -98,6 +104,9 @@ impl<'a> Session<'a> {
             signals,
             counted,
             failed: None,
+            meter: Meter::new(settings.measure),
+            window: None,
+            above: None,
             degradations: Vec::new(),
             beginning: Some(Beginning::default()),
         };
@@ -131,6 +140,12 @@ impl<'a> Session<'a> {
                     _ => Err(SessionError::Output(error)),
                 };
             }
+            if let Some(ended) = self.too_expensive() {
+                return Ok(ended);
+            }
+            // Once for all lines of a turn: for each it would cost a system call, and whoever reads a wake-up.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             let idle = self.targets.is_empty();
             tokio::select! {
                 () = self.signals.any() => return Ok(Ended::Asked),
@@ -306,6 +321,8 @@ impl<'a> Session<'a> {
                 return;
             }
             // With a full ring this goes on for long: what is written to must not wait for its end.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
         }
     }
@@ -370,9 +387,44 @@ impl<'a> Session<'a> {
         self.losses()?;
         self.correlator.advance(now);
         self.flush();
+        self.measure(now);
         self.probe.flush_kernel_log();
         self.aside(&Aside::Time(now));
         Ok(())
+    }
+
+    /// One more step of measuring what the programs take from the server.
+    fn measure(&mut self, now: KtimeNs) {
+        match self.meter.turn(now, &self.probe) {
+            Turn::Nothing => {}
+            Turn::Window(window) => self.window = Some(window),
+            Turn::Above(share) => self.above = Some(share),
+            Turn::Blind(why) => self.degraded(Degradation {
+                kind: DegradationKind::NoRunTime,
+                pid: None,
+                message: format!(
+                    "what the programs cost the server is not measured ({why}): it takes CAP_SYS_ADMIN and Linux 5.8"
+                ),
+            }),
+        }
+    }
+
+    /// Ends the trace where the programs take more than they may, and tells why.
+    fn too_expensive(&mut self) -> Option<Ended> {
+        let (share, Measure::Limit(limit)) = (self.above?, self.settings.measure) else { return None };
+        let ended = Ended::TooExpensive { share, limit };
+        self.degraded(Degradation {
+            kind: DegradationKind::TooExpensive,
+            pid: None,
+            message: ended.reason(),
+        });
+        Some(ended)
+    }
+
+    /// What the trace has cost so far.
+    fn cost(&mut self, now: KtimeNs) -> Cost {
+        self.meter.look();
+        self.meter.cost(now, self.counted.get(Counter::Records), self.counted.lost())
     }
 
     /// Tells what was lost since the last time.
@@ -407,6 +459,11 @@ impl<'a> Session<'a> {
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
         self.sample_aside(now);
+        let cost = self.cost(now);
+        // The first time is at the very beginning.
+        if cost.events > 0 || cost.server.is_some() {
+            self.sink.notice(&Notice::Cost(&cost));
+        }
         for check in self.correlator.stalls(now, self.settings.slow_ns) {
             let Some(tracee) = self.targets.get_mut(&check.tgid) else { continue };
             let queue = tracee.queue();
@@ -441,10 +498,12 @@ impl<'a> Session<'a> {
         self.drain();
         self.losses()?;
         let at = clock::now();
+        let cost = self.cost(at);
         self.aside(&Aside::Ended(&trace::End {
             at,
-            reason: why.reason().to_owned(),
+            reason: why.reason(),
             counters: asides::named(&self.counted),
+            cost: Some(cost),
             ..trace::End::default()
         }));
         self.correlator.finish(at);
@@ -455,10 +514,12 @@ impl<'a> Session<'a> {
             lost_accepts: self.counted.get(Counter::LostAccept),
             began_before: self.correlator.stats().seeded,
         };
-        let summary = self.summary.build(counts);
+        let summary = Summary { cost: Some(cost), ..self.summary.build(counts) };
         if why != Ended::OutputClosed {
             self.tell(&Line::Summary(Box::new(summary.clone())));
         }
+        let flushed = self.sink.flush();
+        self.keep_error(flushed);
         match self.failed.take() {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
             _ => Ok(End { why, summary }),

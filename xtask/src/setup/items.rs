@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Compare, Lab, Lint};
+    use Purpose::{Bench, Build, Compare, Count, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -126,6 +126,10 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
+        package(&["valgrind"], Count, "valgrind", Look::Program("valgrind")),
+        package(&["sysbench"], Bench, "sysbench", Look::Program("sysbench")),
+        package(&["bpftrace"], Bench, "bpftrace", Look::Program("bpftrace")),
+        package(&["linux-perf"], Bench, "perf", Look::Program("perf")),
         Item {
             name: "nscd and nss-resolve, unpacked",
             purpose: Lab,
@@ -139,6 +143,15 @@ pub(crate) fn all() -> Vec<Item> {
             "a font",
             Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
         ),
+        package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
+        package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
+        package(
+            &["debian-archive-keyring"],
+            Vm,
+            "Debian's keys",
+            Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ),
+        package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
     ]
 }
 

@@ -27,10 +27,17 @@ pub(crate) enum Purpose {
     Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
+    /// Virtual machines.
+    Vm,
+    /// Counting instructions.
+    Count,
+    /// `cargo xtask bench`, which brings what it needs by itself.
+    Bench,
 }
 
-/// All of them.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab];
+/// All that the tests need.
+pub(crate) const EVERYTHING: &[Purpose] =
+    &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab, Purpose::Vm];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {
