@@ -184,7 +184,7 @@ fn json_lines_are_what_replay_prints() {
     let lines = dir.path().join("a.jsonl");
     let (file, to) = (file.to_str().unwrap(), lines.to_str().unwrap());
     let replayed = wrapwatch(["replay", "--json", file]).stdout;
-    assert_eq!(replayed.split(|byte| *byte == b'\n').count() - 1, 16 + 1 + stalls(&replayed));
+    assert_eq!(std::str::from_utf8(&replayed).unwrap().lines().count(), 16 + 1 + stalls(&replayed));
     assert_eq!(wrapwatch(["export", "--to", "jsonl", file]).stdout, replayed);
     assert!(wrapwatch(["export", "--to", "jsonl", file, "-o", to]).status.success());
     assert_eq!(fs::read(&lines).unwrap(), replayed);
