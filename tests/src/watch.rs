@@ -38,6 +38,8 @@ pub struct Watch {
     lines: mpsc::Receiver<String>,
     readers: Vec<JoinHandle<String>>,
     seen: Vec<Line>,
+    /// Lines of stderr as they come.
+    said: mpsc::Receiver<String>,
     /// Connections told of so far.
     told: usize,
 }
@@ -102,21 +104,42 @@ impl Watch {
     }
 
     /// Starts a command that becomes a wrapwatch which prints JSON, and waits until it has attached.
-    pub fn run(mut command: Command) -> Result<Self> {
+    pub fn run(command: Command) -> Result<Self> {
+        let mut watch = Self::starting(command)?;
+        if watch.wait_said(READY).is_err() {
+            bail!("wrapwatch did not attach: {}", watch.stop()?.stderr.trim());
+        }
+        Ok(watch)
+    }
+
+    /// Waits until it has said a line that contains this, from what it has said since the last time on.
+    pub fn wait_said(&mut self, what: &str) -> Result<()> {
+        let deadline = Instant::now() + limit();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self
+                .said
+                .recv_timeout(left)
+                .with_context(|| format!("it did not say {what:?}"))?
+                .contains(what)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts a command that becomes a wrapwatch which prints JSON.
+    pub fn starting(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
-        let (ready, attached) = mpsc::channel();
+        let (saying, said) = mpsc::channel();
         let out = child.stdout.take().context("no stdout")?;
         let err = child.stderr.take().context("no stderr")?;
         let readers = vec![
             std::thread::spawn(move || read_lines(out, &sender)),
-            std::thread::spawn(move || read_stderr(err, &ready)),
+            std::thread::spawn(move || read_stderr(err, &saying)),
         ];
-        let watch = Self { child, lines, readers, seen: Vec::new(), told: 0 };
-        if attached.recv_timeout(limit()).is_err() {
-            bail!("wrapwatch did not attach: {}", watch.stop()?.stderr.trim());
-        }
-        Ok(watch)
+        Ok(Self { child, lines, readers, seen: Vec::new(), said, told: 0 })
     }
 
     /// Of one process.
@@ -142,6 +165,14 @@ impl Watch {
             if let Some(found) = found {
                 return Ok(found);
             }
+        }
+    }
+
+    /// The first line that `wanted` accepts, of those that came before too, which are kept; else waits for it.
+    pub fn find<T>(&mut self, mut wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
+        match self.seen.iter().find_map(&mut wanted) {
+            Some(found) => Ok(found),
+            None => self.wait_for(wanted),
         }
     }
 
@@ -217,14 +248,12 @@ fn read_lines(out: ChildStdout, lines: &mpsc::Sender<String>) -> String {
     String::new()
 }
 
-fn read_stderr(err: ChildStderr, ready: &mpsc::Sender<()>) -> String {
+fn read_stderr(err: ChildStderr, said: &mpsc::Sender<String>) -> String {
     let mut reader = BufReader::new(err);
     let mut all = String::new();
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|n| n > 0) {
-        if line.contains(READY) {
-            let _ = ready.send(());
-        }
+        let _ = said.send(line.clone());
         all.push_str(&line);
         line.clear();
     }

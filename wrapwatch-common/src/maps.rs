@@ -138,8 +138,9 @@ pub struct Layout {
     pub task_run_delay: u32,
     /// `skc_family` in `struct sock_common`.
     pub sock_family: u32,
-    /// `skc_num` there: this side's port, host byte order.
-    pub sock_num: u32,
+    /// `inet_sport` in `struct inet_sock`, which begins with a `struct sock`: this side's port, network byte order. Not `skc_num`: a reset
+    /// clears that before it tells of the new state (`inet_put_port` in `tcp_set_state`).
+    pub sock_sport: u32,
     /// `skc_dport` there: the other side's, network byte order.
     pub sock_dport: u32,
     /// `skc_rcv_saddr` there.

@@ -14,6 +14,11 @@ pub const PAYLOAD_MAX: usize = 512;
 pub const PATH_MAX: usize = 255;
 /// Most bytes of the table's path in a [`Rule`].
 pub const RULE_FILE_MAX: usize = 63;
+/// Whether a [`Rule`]'s tail names this path: it has no more than its first [`RULE_FILE_MAX`] bytes.
+pub fn is_rule_file(tail: &[u8], path: &[u8]) -> bool {
+    tail == path || (tail.len() == RULE_FILE_MAX && path.starts_with(tail))
+}
+
 /// Bytes of the first packet on an accepted socket that a record carries: the packet header (3 bytes of length,
 /// 1 of sequence), the protocol version or 0xff, and an error's code.
 pub const FIRST_PACKET_MAX: usize = 7;

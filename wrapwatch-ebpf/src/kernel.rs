@@ -17,7 +17,7 @@ pub static LAYOUT: Layout = Layout {
     net_inum: 0,
     task_run_delay: 0,
     sock_family: 0,
-    sock_num: 0,
+    sock_sport: 0,
     sock_dport: 0,
     sock_rcv_saddr: 0,
     sock_daddr: 0,
@@ -71,7 +71,7 @@ impl Socket for Sock {
 
     #[inline(always)]
     fn local_port(&self) -> u16 {
-        self.member(offset!(sock_num))
+        u16::from_be(self.member(offset!(sock_sport)))
     }
 
     #[inline(always)]

@@ -11,7 +11,9 @@ Examples:
   cargo xtask test --fast      before a commit: under a minute, no root
   cargo xtask test             everything that CI runs
   cargo xtask test stall       only the tests whose names contain \"stall\"
+  cargo xtask bench --quick    what does tracing cost a server?
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
+  cargo xtask fuzz --time 10m  look for inputs that break a reader
   cargo xtask vm --kernel 6.1  does all of it work on this kernel of Debian's?
 
 {usage-heading} {usage}
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     Lint,
     /// Break the code on purpose and see that a test notices
     Mutants(Mutants),
+    /// Measure what wrapwatch costs, beside other tools
+    Bench(Bench),
+    /// Count the instructions that wrapwatch takes for a record
+    Counts(Counts),
+    /// Look for inputs that break what reads traces, logs, tables and messages
+    Fuzz(Fuzz),
     /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
     Dist,
     /// Boot Debian's kernels in virtual machines and run wrapwatch there
@@ -64,6 +72,31 @@ pub(crate) struct Demo {
     /// Print wrapwatch's JSON lines and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Few rounds and little work, for trying things out
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only this row: storm, storm_dns, oltp, other_hooked, other_unhooked
+    #[arg(long, value_name = "ROW")]
+    pub(crate) only: Vec<String>,
+    /// Only wrapwatch's own numbers, no ratios
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) own: bool,
+    /// Print one JSON object: `rows`, `own`, `goals`, `goals_met`
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `counts`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Counts {
+    /// Write what was counted into the committed figures
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 /// Options of `test`.
@@ -95,6 +128,33 @@ pub(crate) struct Mutants {
     /// Only those whose names contain one of these
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+/// Options of `fuzz`.
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// Only this target (record, dns, trace, strace, rules); may be given several times
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// How long for each target: 30s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = seconds)]
+    pub(crate) time: u64,
+    /// Commit to the corpus, in as few files as do, what reaches new code
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A time in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        _ => 0,
+    };
+    let time = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    time.filter(|time| *time > 0).ok_or_else(|| "write 30s, 10m, 1h".to_owned())
 }
 
 /// Options of `readme`.

@@ -15,12 +15,17 @@ use crate::{
 
 /// The command. Does not come back when all goes well: the demo takes this process's place, and its exit status is ours.
 pub(crate) fn run(options: &cli::Demo) -> Result<()> {
-    let prefix =
-        root_prefix().context("the demo needs root (it makes network namespaces), and there is no sudo")?;
     setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab])?;
     eprintln!("building …");
     build(&["--release", "--quiet"])?;
+    let json = options.json.then(|| "--json".to_owned());
+    become_root_program("wrapwatch-demo", json.as_slice())
+}
 
+/// Has a program of the tests' package, built for release, take this process's place, as root and told where everything is.
+pub(crate) fn become_root_program(name: &str, args: &[String]) -> Result<()> {
+    let prefix = root_prefix()
+        .with_context(|| format!("{name} needs root (it makes network namespaces), and there is no sudo"))?;
     let release = workspace::target_dir()?.join("release");
     let mut command = Command::new(prefix.first().unwrap_or(&"env"));
     if !prefix.is_empty() {
@@ -29,10 +34,7 @@ pub(crate) fn run(options: &cli::Demo) -> Result<()> {
     for (name, path) in workspace::artefacts(&release) {
         command.arg(format!("{name}={}", path.display()));
     }
-    command.arg(release.join("wrapwatch-demo"));
-    if options.json {
-        command.arg("--json");
-    }
+    command.arg(release.join(name)).args(args);
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", display(&command)))
 }

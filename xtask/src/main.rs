@@ -8,9 +8,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod audit;
+mod bench;
 mod cli;
+mod counts;
 mod demo;
 mod dist;
+mod fuzz;
 mod lint;
 mod mutants;
 mod process;
@@ -25,10 +28,13 @@ mod workspace;
 fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Setup(options) => setup::run(&options),
+        cli::Command::Bench(options) => bench::run(&options),
+        cli::Command::Counts(options) => counts::run(&options),
         cli::Command::Demo(options) => demo::run(&options),
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Dist => dist::run(),
         cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),

@@ -7,9 +7,11 @@
 //! refused connection looks like an interrupted call (`EINTR`), with which accept loops go on at once and silently.
 //!
 //! Assumes glibc and libwrap 7.6 with IPv6, as Debian builds it. Unix-socket clients are not checked.
-//! The daemon's name is `WRAP_DAEMON`, or else the base name of argv\[0\].
+//! The daemon's name is `WRAP_DAEMON`, or else the base name of argv\[0\]. What other servers do differently can be had with
+//! further variables, see [`quirks`].
 
 mod libwrap;
+mod quirks;
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::OnceLock;
@@ -55,6 +57,15 @@ pub unsafe extern "C" fn accept4(
         unsafe { std::mem::transmute::<*mut c_void, Option<Accept4>>(found) }
     });
     let Some(real) = real else { return fail(libc::ENOSYS) };
+    if quirks::plain_accept() {
+        // SAFETY: the caller's arguments, passed on unchanged.
+        let fd = unsafe { accept(listener, addr, len) };
+        if fd >= 0 && flags & libc::SOCK_CLOEXEC != 0 {
+            // SAFETY: the descriptor is the one that accept has just given.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        return fd;
+    }
     // SAFETY: the caller's arguments, passed on unchanged.
     let fd = unsafe { real(listener, addr, len, flags) };
     checked(fd, addr)

@@ -53,6 +53,8 @@ unsafe extern "C" {
     fn sock_host(request: *mut RequestInfo);
     fn hosts_access(request: *mut RequestInfo) -> c_int;
     fn eval_client(request: *mut RequestInfo) -> *mut c_char;
+    static mut hosts_allow_table: *const c_char;
+    static mut hosts_deny_table: *const c_char;
 }
 
 /// Programs that use libwrap define this; libwrap logs admitted connections of some options with it.
@@ -72,6 +74,10 @@ pub(crate) fn allows(fd: c_int, daemon: &CStr) -> bool {
     // waiting for a spawned command works. libwrap keeps no pointer into the request after hosts_access has returned.
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        if let Some((allow, deny)) = crate::quirks::tables() {
+            hosts_allow_table = allow;
+            hosts_deny_table = deny;
+        }
         request_init(request, RQ_DAEMON, daemon.as_ptr(), RQ_FILE, fd, 0 as c_int);
         sock_host(request);
         if hosts_access(request) != 0 {

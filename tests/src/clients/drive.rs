@@ -85,7 +85,10 @@ pub fn drive(spec: &ClientsSpec, addresses: &Addresses) -> anyhow::Result<Vec<Cl
     let way = |index: usize| match sources.get(index) {
         Some(&from) => {
             let server = if from.is_ipv4() { addresses.server4.into() } else { addresses.server6.into() };
-            Way::Tcp { from: (from, 0).into(), to: SocketAddr::new(server, spec.port) }
+            Way::Tcp {
+                from: (from, spec.from_port.unwrap_or(0)).into(),
+                to: SocketAddr::new(server, spec.port),
+            }
         }
         None => Way::Unix(&addresses.socket),
     };

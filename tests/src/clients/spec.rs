@@ -75,6 +75,9 @@ pub struct ClientsSpec {
     pub timeout_ms: u64,
     /// Server's port.
     pub port: u16,
+    /// The clients' own port; else the kernel chooses one for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_port: Option<u16>,
 }
 
 impl Default for ClientsSpec {
@@ -87,6 +90,7 @@ impl Default for ClientsSpec {
             stagger_us: 0,
             timeout_ms: 30_000,
             port: 3306,
+            from_port: None,
         }
     }
 }

@@ -18,10 +18,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::cradle::say;
+use super::ident::IdentServer;
 use super::namespaces::Namespaces;
 use super::server::{self, Server};
 use super::syslog::Syslog;
-use super::{burn, capture, exec, files, network};
+use super::{burn, capture, exec, files, network, resolved};
 use crate::clients::{self, Addresses};
 use crate::lab::{Capture, Command, LabConfig, LabInfo, Link, Reply, Request, Signal, Welcome, parts};
 use crate::nameserver::Nameservers;
@@ -38,6 +39,7 @@ struct Lab {
     addresses: Arc<Addresses>,
     server: Server,
     syslog: Syslog,
+    ident: Option<IdentServer>,
     captures: BTreeMap<Link, capture::Running>,
     captured: u32,
 }
@@ -116,6 +118,7 @@ impl Lab {
             addresses: Arc::new(addresses),
             server,
             syslog,
+            ident: None,
             captures: BTreeMap::new(),
             captured: 0,
         })
@@ -176,6 +179,12 @@ impl Lab {
             Command::DnsLog { clear } => return value(self.nameservers.log(clear)),
             Command::Files(changes) => files::change(&changes)?,
             Command::Syslog { clear } => return value(self.syslog.messages(clear)),
+            Command::Ident { server } => {
+                // The old one's port has to be free first.
+                self.ident = None;
+                self.ident = server.map(IdentServer::start).transpose()?;
+            }
+            Command::Resolved { after_ms } => resolved::start(Duration::from_millis(after_ms))?,
             Command::SyslogFreeze { frozen } => self.syslog.freeze(frozen)?,
             Command::Signal { sig } => self.server.signal(match sig {
                 Signal::Stop => Sig::SIGSTOP,

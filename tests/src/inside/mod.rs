@@ -10,8 +10,10 @@ mod control;
 mod cradle;
 mod exec;
 mod files;
+mod ident;
 mod namespaces;
 mod network;
+mod resolved;
 mod server;
 mod syslog;
 

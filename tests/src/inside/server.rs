@@ -132,10 +132,12 @@ impl Server {
         let notify = Path::new(HOME).join("notify");
         let _ = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify)?;
-        let program = match self.config.program {
+        let usual = match self.config.program {
             Program::Mariadbd => "/usr/sbin/mariadbd",
             Program::Mysqld => "/usr/sbin/mysqld",
         };
+        let elsewhere = self.config.path.as_ref().map(|path| path.display().to_string());
+        let program = elsewhere.as_deref().unwrap_or(usual);
         let log = File::options().create(true).append(true).open(log_path())?;
         let mut command = namespaces.command(Namespace::Server, program);
         command
@@ -151,6 +153,7 @@ impl Server {
             let preload = self.preload.as_ref().context("no library to preload")?;
             command.env("LD_PRELOAD", preload);
         }
+        command.envs(&self.config.env);
         if let Some(daemon) = &self.config.daemon {
             command.env("WRAP_DAEMON", daemon);
         }

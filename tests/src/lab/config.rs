@@ -67,6 +67,9 @@ pub enum Engine {
 pub struct ServerConfig {
     /// Its name.
     pub program: Program,
+    /// Its program elsewhere, for a name of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// Whether it checks its clients with libwrap.
     pub wrapped: bool,
     /// libwrap's daemon name, where it shall not be the program's.
@@ -81,19 +84,38 @@ pub struct ServerConfig {
     pub grant_tables: bool,
     /// Where its tables are; with `grant_tables` always InnoDB.
     pub engine: Engine,
+    /// Further environment variables: those of the preloaded library, `LD_LIBRARY_PATH`, `RES_OPTIONS`, …
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             program: Program::default(),
+            path: None,
             wrapped: true,
             daemon: None,
             options: Vec::new(),
             skip_name_resolve: true,
             grant_tables: false,
             engine: Engine::default(),
+            env: BTreeMap::new(),
         }
+    }
+}
+
+impl ServerConfig {
+    /// With further options.
+    pub fn options<S: Into<String>>(options: impl IntoIterator<Item = S>) -> Self {
+        Self { options: options.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// With a further environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::config::{Files, LabConfig, ServerConfig};
 use super::parts;
 use super::protocol::{
-    Capture, Command, ExecResult, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome,
+    Capture, Command, ExecResult, Ident, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome,
 };
 use crate::clients::{ClientResult, ClientsSpec};
 use crate::nameserver::{LogEntry, Rule, Settings};
@@ -171,6 +171,16 @@ impl Lab {
     /// Lets whoever logs block, or not any more.
     pub fn freeze_syslog(&self, frozen: bool) -> Result<()> {
         self.obey(Command::SyslogFreeze { frozen })
+    }
+
+    /// Has something listen on the clients' port 113, or nothing again.
+    pub fn ident(&self, server: Option<Ident>) -> Result<()> {
+        self.obey(Command::Ident { server })
+    }
+
+    /// Has something listen on systemd-resolved's socket.
+    pub fn resolved(&self, after_ms: u64) -> Result<()> {
+        self.obey(Command::Resolved { after_ms })
     }
 
     /// Sends the server a signal.

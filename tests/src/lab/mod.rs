@@ -20,4 +20,6 @@ mod protocol;
 
 pub use config::{Engine, Files, LabConfig, Program, ServerConfig, Write};
 pub use handle::{Lab, Pending};
-pub use protocol::{Capture, Command, ExecResult, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome};
+pub use protocol::{
+    Capture, Command, ExecResult, Ident, LabInfo, Link, Namespace, Reply, Request, Signal, Welcome,
+};

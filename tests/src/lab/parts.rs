@@ -94,6 +94,13 @@ fn target_directory() -> Result<PathBuf> {
     Ok(if in_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
+/// A file of a Debian package that is only unpacked, never installed, because it would change the machine (nscd, libnss-resolve).
+pub fn unpacked(path: &str) -> Result<PathBuf> {
+    let file = target_directory()?.with_file_name("lab-parts").join(path);
+    ensure!(file.exists(), "{} is missing; run: cargo xtask setup", file.display());
+    Ok(file)
+}
+
 fn build(target: &Path, what: &[&str]) -> Result<()> {
     let profile = match target.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

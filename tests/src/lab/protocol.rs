@@ -116,8 +116,28 @@ pub enum Command {
         #[serde(default = "ten_seconds")]
         timeout_ms: u64,
     },
+    /// From now on something listens on port 113 of all clients (RFC 1413), or as before nothing does.
+    Ident {
+        /// How it answers.
+        server: Option<Ident>,
+    },
+    /// From now on something listens on systemd-resolved's socket (`io.systemd.Resolve`) and knows all clients' names.
+    Resolved {
+        /// It answers that much later.
+        after_ms: u64,
+    },
     /// Ends the lab.
     Quit,
+}
+
+/// An identification server (RFC 1413).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ident {
+    /// It answers, or closes, that much later.
+    pub after_ms: u64,
+    /// This user; none: it closes without an answer.
+    pub user: Option<String>,
 }
 
 const fn ten_seconds() -> u64 {

@@ -66,7 +66,7 @@ pub fn reverse_name(address: IpAddr) -> String {
 }
 
 /// The address whose name this is.
-fn address_of(name: &str) -> Option<IpAddr> {
+pub(crate) fn address_of(name: &str) -> Option<IpAddr> {
     let label = name.strip_suffix(DOMAIN)?.strip_suffix('.')?;
     if let Some(hex) = label.strip_prefix("c6-") {
         return u128::from_str_radix(hex, 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into());

@@ -5,6 +5,7 @@
 
 mod acquit;
 mod bad_input;
+mod cost;
 mod dns;
 mod many;
 mod midway;

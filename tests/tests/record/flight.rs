@@ -1,6 +1,19 @@
 //! The flight recorder: what came before is in the trace that something made it save.
 
-use wrapwatch_tests::{clients::ClientsSpec, nameserver::Rule, wait::wait_for, watch::Watch};
+use std::{path::Path, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch::trace::{Item, Reader};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Files, Lab, LabConfig, ServerConfig, Signal as ToServer},
+    nameserver::Rule,
+    wait::wait_for,
+    watch::Watch,
+};
 
 use crate::support::{lab, replay, wrapwatch};
 
@@ -19,7 +32,7 @@ fn it_saves_what_was_before_and_what_follows() {
     lab.clients(ClientsSpec::at_once(5)).unwrap();
     // Within --after: in the trace too.
     lab.clients(ClientsSpec::one_by_one(2)).unwrap();
-    wait_for("the trace is saved", || Ok(file.exists() && replay(&file).stderr.is_empty())).unwrap();
+    wait_for("the trace is saved", || Ok(!saved_for(dir.path()).is_empty())).unwrap();
     // Once more, while nothing is saved again.
     lab.rules([Rule::delay(500).name("15.0.2.10.in-addr.arpa")]).unwrap();
     lab.clients(ClientsSpec::at_once(3)).unwrap();
@@ -64,4 +77,76 @@ fn a_killed_one_leaves_its_ring() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // A second of a hundred connections may be missing.
     assert!(replay(&file).connections().len() >= 30);
+}
+
+/// What the traces saved so far were saved for; those that are being written have no end yet.
+fn saved_for(dir: &Path) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for entry in
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+    {
+        let mut reader = Reader::new(std::fs::File::open(entry).unwrap());
+        while let Ok(Some(item)) = reader.next_item() {
+            if let Item::End(end) = item {
+                reasons.push(end.reason);
+            }
+        }
+    }
+    reasons
+}
+
+#[test]
+fn each_condition_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerConfig { options: vec!["--back-log=4".to_owned()], ..ServerConfig::default() };
+    let lab = Lab::start(LabConfig { server, ..LabConfig::default() }).unwrap();
+    let conditions = ["refused", "queue>60%", "queued>900ms", "stall>1200ms", "dns>500ms", "lost"];
+    let args =
+        [&["--last", "10m", "--after", "1ms", "--cooldown", "1ms", "--when"][..], &conditions].concat();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
+    let watcher = Pid::from_raw(i32::try_from(recorder.id()).unwrap());
+    let saved = |condition: &str| saved_for(dir.path()).iter().any(|reason| reason == condition);
+    // What comes while a trace is about to be saved makes no further one: then it has to happen again.
+    let until_saved = |condition: &str, happens: &dyn Fn()| {
+        for _ in 0..4 {
+            happens();
+            if wait_for(condition, || Ok(saved(condition))).is_ok() {
+                return;
+            }
+        }
+        panic!("no trace saved for {condition}");
+    };
+    let delayed = |ms| {
+        lab.rules([Rule { times: Some(1), ..Rule::delay(ms) }]).unwrap();
+        lab.client().unwrap();
+    };
+    until_saved("dns>500ms", &|| delayed(700));
+    until_saved("stall>1200ms", &|| delayed(2_500));
+    let stopped = |ms| {
+        lab.signal(ToServer::Stop).unwrap();
+        let clients = lab.begin_clients(ClientsSpec::at_once(4)).unwrap();
+        // How long it lasts is what is tested.
+        std::thread::sleep(Duration::from_millis(ms));
+        lab.signal(ToServer::Cont).unwrap();
+        clients.wait().unwrap();
+    };
+    until_saved("queue>60%", &|| stopped(2_000));
+    until_saved("queued>900ms", &|| stopped(1_200));
+    lab.files(Files::tables("", "ALL: ALL\n")).unwrap();
+    until_saved("refused", &|| drop(lab.client().unwrap()));
+    lab.files(Files::tables("ALL: .lab.example\n", "")).unwrap();
+    until_saved("lost", &|| {
+        kill(watcher, Signal::SIGSTOP).unwrap();
+        // More than the ring holds.
+        let many = lab.clients(ClientsSpec { count: 6_000, concurrency: 20, ..ClientsSpec::default() });
+        kill(watcher, Signal::SIGCONT).unwrap();
+        many.unwrap();
+    });
+
+    let told = recorder.stop().unwrap();
+    assert_eq!(told.status, Some(0), "{}", told.stderr);
+    // Each can be read alone.
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        assert_eq!(replay(&entry.unwrap().path()).stderr, "");
+    }
 }

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::{
     host::process::Wanted,
     probe::{self, Rung},
+    session::Measure,
 };
 
 /// Which processes to look at.
@@ -106,6 +107,9 @@ pub struct Common {
     /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
     #[arg(long)]
     pub no_uprobes: bool,
+    /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub max_overhead: Option<f64>,
     /// How the kernel side is attached
     #[command(flatten)]
     pub probe: ProbeArgs,
@@ -182,6 +186,20 @@ pub fn bytes(text: &str) -> anyhow::Result<u64> {
     }
 }
 
+/// A share such as `1%` or `0.5 %`, of one core.
+pub fn percent(text: &str) -> anyhow::Result<f64> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
+    match number.filter(|number| number.is_finite() && *number >= 0.0) {
+        Some(number) => Ok(number / 100.0),
+        None => bail!("{text:?} is not a share; write 1%, 0.5%"),
+    }
+}
+
+/// How often to measure what the server pays.
+pub fn measure(max_overhead: Option<f64>) -> Measure {
+    max_overhead.map_or(Measure::Sometimes, Measure::Limit)
+}
+
 /// A time such as `60s`, `100ms`, `1h 30m`.
 pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let parsed: SignedDuration =
@@ -204,6 +222,15 @@ mod tests {
         }
         for bad in ["", "0", "M", "-1M", "1.5G", "1X", "99999999999T"] {
             assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_as_people_write_them() {
+        let shares = ["1%", "0.5 %", "100"].map(|text| percent(text).ok());
+        assert_eq!(shares, [Some(0.01), Some(0.005), Some(1.0)]);
+        for bad in ["", "%", "-1%", "much", "inf"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

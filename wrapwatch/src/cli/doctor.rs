@@ -18,13 +18,18 @@ use super::{
 use crate::{
     doctor::{Settings, examine},
     host::process::{self, Wanted},
+    model::{Cost, Line},
     probe,
     render::{json, text::Text},
+    session::{self, Measure, Session, Sink},
     wrappers::problems::Severity,
 };
 
 /// How often a server that is waited for is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long `--measure` measures.
+const MEASURE_FOR: Duration = Duration::from_secs(10);
 
 /// From which severity on the exit status is 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,6 +72,9 @@ pub struct Args {
     /// Ask the server for its variables and counters, logging in as this file says (see mariadb --defaults-file)
     #[arg(long, value_name = "FILE")]
     mysql_defaults_file: Option<PathBuf>,
+    /// Attach for ten seconds and say what that costs this server
+    #[arg(long)]
+    measure: bool,
     /// Say more on stderr
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -89,7 +97,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         queries: !args.no_queries,
         mysql_defaults: args.mysql_defaults_file.clone(),
     };
-    let examination = examine(&settings)?;
+    let mut examination = examine(&settings)?;
+    if args.measure {
+        examination.report.measured = Some(measure(&settings.pids)?);
+    }
     let report = &examination.report;
     let shown = if args.json { line(report)? } else { text.doctor(report) };
     let worst = report.problems.iter().map(|problem| problem.severity).max();
@@ -99,6 +110,37 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     printed?;
     let failed = args.fail_on.is_some_and(|limit| worst.is_some_and(|worst| worst >= limit.into()));
     Ok(ExitCode::from(if failed { 3 } else { 0 }))
+}
+
+/// Traces for [`MEASURE_FOR`] and throws away what it sees.
+fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
+    anyhow::ensure!(!pids.is_empty(), "--measure: no server runs here");
+    probe::check_capabilities()?;
+    eprintln!("wrapwatch: measuring for {} s", MEASURE_FOR.as_secs());
+    let settings = session::Settings {
+        wanted: Wanted::Pids(pids.to_vec()),
+        wait: false,
+        duration: Some(MEASURE_FOR),
+        slow_ns: u64::MAX,
+        uprobes: true,
+        measure: Measure::Always,
+        probe: probe::Options::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let end = runtime.block_on(Session::run(&settings, &mut Nobody))?;
+    end.summary.cost.context("nothing was measured")
+}
+
+/// Takes what a trace gives and keeps nothing.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn line(&mut self, _line: &Line) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The PIDs. That no server runs is a finding; that something asked for by name is not there is an error.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{Common, output::Output};
+use super::{Common, common::measure, output::Output};
 use crate::{
     probe,
     session::{Ended, Session, Settings},
@@ -28,6 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         duration: common.duration,
         slow_ns: common.slow_ns(),
         uprobes: !common.no_uprobes,
+        measure: measure(common.max_overhead),
         probe: common.probe.options(common.verbose),
     };
     let mut output = Output::new(common);
@@ -39,5 +40,5 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if end.why == Ended::TargetsGone {
         output.say("every target has exited");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(super::output::status(end.why))
 }

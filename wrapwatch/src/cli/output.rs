@@ -1,15 +1,18 @@
 //! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
 
-use std::io::{self, BufWriter, Stdout, Write as _, stdout};
+use std::{
+    io::{self, BufWriter, Stdout, Write as _, stdout},
+    process::ExitCode,
+};
 
 use super::{Color, Common};
 use crate::{
     model::Line,
     render::{
         json,
-        text::{Text, escape},
+        text::{self, Text, escape},
     },
-    session::{Notice, Sink, Tracee},
+    session::{Ended, Notice, Sink, Tracee},
 };
 
 /// Width where stdout is no terminal.
@@ -20,6 +23,7 @@ pub struct Output {
     out: BufWriter<Stdout>,
     json: bool,
     quiet: bool,
+    verbose: bool,
     text: Text,
     /// Whether the columns were explained.
     explained: bool,
@@ -28,14 +32,15 @@ pub struct Output {
 impl Output {
     /// As the options say.
     pub fn new(common: &Common) -> Self {
-        Self::with(common.json, common.quiet, common.color, common.slow_ns())
+        let output = Self::with(common.json, common.quiet, common.color, common.slow_ns());
+        Self { verbose: common.verbose > 0, ..output }
     }
 
     /// As these options say.
     pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
         let width = width();
         let text = Text { width, color: color.on(), unicode: unicode(), slow_ns };
-        Self { out: BufWriter::new(stdout()), json, quiet, text, explained: false }
+        Self { out: BufWriter::new(stdout()), json, quiet, verbose: false, text, explained: false }
     }
 
     /// Prints a line, now or with a later one.
@@ -51,11 +56,6 @@ impl Output {
         }
     }
 
-    /// Everything that was put is seen.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
     /// A line on the run itself.
     pub fn say(&self, message: &str) {
         if !self.quiet {
@@ -66,14 +66,27 @@ impl Output {
 
 impl Sink for Output {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        self.put(line)?;
-        // Whoever reads a pipe wants each line when it is there.
+        self.put(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
-        self.say(&said(notice));
+        if !matches!(notice, Notice::Cost(_)) || self.verbose {
+            self.say(&said(notice));
+        }
     }
+}
+
+/// The exit status; a trace that was too expensive has not done what was asked, and says so whatever else is quiet.
+pub(super) fn status(why: Ended) -> ExitCode {
+    if matches!(why, Ended::TooExpensive { .. }) {
+        eprintln!("wrapwatch: {}", why.reason());
+        return ExitCode::from(1);
+    }
+    ExitCode::SUCCESS
 }
 
 /// A notice in words.
@@ -88,6 +101,7 @@ pub(super) fn said(notice: &Notice<'_>) -> String {
             escape(&info.comm)
         ),
         Notice::Skipped(error) => error.to_string(),
+        Notice::Cost(cost) => format!("cost: {}", text::cost(cost)),
     }
 }
 

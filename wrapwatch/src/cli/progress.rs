@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-use crate::record::Progress;
+use crate::{
+    model::{Cost, Share},
+    record::Progress,
+};
 
 /// How often it is drawn.
 const EVERY_NS: u64 = 500_000_000;
@@ -14,6 +17,7 @@ const EVERY_NS: u64 = 500_000_000;
 pub struct Line {
     bar: ProgressBar,
     drawn: Progress,
+    cost: Cost,
 }
 
 impl Line {
@@ -23,16 +27,21 @@ impl Line {
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
-        Self { bar, drawn: Progress::default() }
+        Self { bar, drawn: Progress::default(), cost: Cost::default() }
     }
 
     /// Draws it, if it is time to.
     pub fn show(&mut self, progress: Progress) {
         let since_ns = progress.to.since(self.drawn.to.max(progress.from));
         if since_ns >= EVERY_NS && !self.bar.is_hidden() {
-            self.bar.set_message(text(&progress, &self.drawn, since_ns));
+            self.bar.set_message(text(&progress, &self.drawn, since_ns, &self.cost));
             self.drawn = progress;
         }
+    }
+
+    /// Shows this cost from now on.
+    pub fn cost(&mut self, cost: Cost) {
+        self.cost = cost;
     }
 
     /// Says something above it.
@@ -46,16 +55,18 @@ impl Line {
     }
 }
 
-fn text(now: &Progress, before: &Progress, since_ns: u64) -> String {
+fn text(now: &Progress, before: &Progress, since_ns: u64, cost: &Cost) -> String {
     let records = u128::from(now.records.saturating_sub(before.records));
     let per_s = u64::try_from(records * 1_000_000_000 / u128::from(since_ns.max(1))).unwrap_or(u64::MAX);
     format!(
-        "{}  {} connections  {} events/s  {} lost  {}",
+        "{}  {} connections  {} events/s  {} lost  {}  cpu {}{}",
         elapsed(Duration::from_nanos(now.to.since(now.from))),
         HumanCount(now.connections),
         HumanCount(per_s),
         HumanCount(now.lost),
-        HumanBytes(now.bytes)
+        HumanBytes(now.bytes),
+        Share(cost.cpu_share),
+        cost.server.map_or(String::new(), |server| format!("  server pays {}", Share(server.share_last)))
     )
 }
 
@@ -67,7 +78,7 @@ fn elapsed(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::KtimeNs;
+    use crate::model::{KtimeNs, ServerCost};
 
     #[test]
     fn it_says_how_far_it_has_come() {
@@ -81,9 +92,11 @@ mod tests {
             lost: 2,
             bytes: 3 << 20,
         };
+        let server = Some(ServerCost { share_last: 0.004, ..ServerCost::default() });
+        let cost = Cost { cpu_share: 0.012, server, ..Cost::default() };
         assert_eq!(
-            text(&now, &before, 2_000_000_000),
-            "01:01:07  12,345 connections  30,000 events/s  2 lost  3.00 MiB"
+            text(&now, &before, 2_000_000_000, &cost),
+            "01:01:07  12,345 connections  30,000 events/s  2 lost  3.00 MiB  cpu 1.2 %  server pays 0.4 %"
         );
     }
 }

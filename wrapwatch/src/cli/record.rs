@@ -7,7 +7,7 @@ use caps::Capability;
 
 use super::{
     Color,
-    common::{ProbeArgs, TargetArgs, bytes, duration, init_log},
+    common::{ProbeArgs, TargetArgs, bytes, duration, init_log, measure, percent},
     output::{self, Output},
     progress::Line as ProgressLine,
 };
@@ -15,6 +15,7 @@ use crate::{
     model::Line,
     probe,
     record::{Finished, FlightPlan, Plan, Recorder},
+    render::text,
     session::{Aside, Notice, Session, Settings, Sink},
     trace::{Condition, FlightOptions},
 };
@@ -43,6 +44,9 @@ pub struct Args {
     /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
     #[arg(long)]
     no_uprobes: bool,
+    /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    max_overhead: Option<f64>,
     #[command(flatten)]
     probe: ProbeArgs,
     /// Begin another file before one has so many bytes (100M, 1G); finished ones are named FILE.000001.wwt and so on
@@ -88,6 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         duration: args.duration,
         slow_ns: ns(args.slow),
         uprobes: !args.no_uprobes,
+        measure: measure(args.max_overhead),
         probe: args.probe.options(args.verbose),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,11 +106,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let finished = recording.recorder.finish();
     // Why the file could not be written comes first: the session ended because of it.
     let finished = finished?;
-    ended?;
+    let end = ended?;
     if !args.quiet {
         tell(args, &finished);
+        if let Some(cost) = &end.summary.cost {
+            eprintln!("wrapwatch: cost: {}", text::cost(cost));
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(output::status(end.why))
 }
 
 impl Args {
@@ -135,6 +143,9 @@ impl Args {
         }
         if let Some(last) = self.last {
             note("last_ns", ns(last).to_string());
+        }
+        if let Some(max_overhead) = self.max_overhead {
+            note("max_overhead_percent", (max_overhead * 100.0).to_string());
         }
         if !self.when.is_empty() {
             let when: Vec<String> = self.when.iter().map(ToString::to_string).collect();
@@ -221,7 +232,16 @@ impl Sink for Recording {
         shown.map_or(Ok(()), |shown| shown.line(line))
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        let shown = self.shown.as_mut().filter(|_| !self.recorder.is_closed());
+        shown.map_or(Ok(()), Output::flush)
+    }
+
     fn notice(&mut self, notice: &Notice<'_>) {
+        if let Notice::Cost(cost) = notice {
+            self.line.cost(**cost);
+            return;
+        }
         self.say(&output::said(notice));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Color, common::duration, output::Output, traces};
-use crate::model::KtimeNs;
+use crate::{model::KtimeNs, session::Sink as _};
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]

@@ -6,15 +6,48 @@ use anyhow::Context as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::model::Line;
+use clap::ValueEnum;
+
+use crate::{
+    diagnose::{Diff, Report},
+    model::{
+        Line,
+        doctor::{Access, Doctor},
+        ping::Ping,
+    },
+    wrappers::lint,
+};
 
 /// Arguments of `schema`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Of what only [default: everything]
+    #[arg(value_enum)]
+    what: Option<What>,
+}
+
+/// What is printed with `--json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// A line of live, record, replay and export --to jsonl
+    Live,
+    /// report
+    Report,
+    /// diff
+    Diff,
+    /// doctor
+    Doctor,
+    /// doctor --print-access
+    Access,
+    /// lint
+    Lint,
+    /// ping
+    Ping,
+}
 
 /// Runs it.
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    let mut text = serde_json::to_string_pretty(&schema()).context("cannot print the schema")?;
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut text = serde_json::to_string_pretty(&schema(args.what)).context("cannot print the schema")?;
     text.push('\n');
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -24,10 +57,11 @@ pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Every document that a subcommand prints with `--json`.
-pub fn schema() -> Value {
+/// One document that a subcommand prints with `--json`, or any of them.
+pub fn schema(what: Option<What>) -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let documents = [document::<Line>(&mut generator, "A line of live, replay and export --to jsonl")];
+    let all = What::value_variants().iter().filter(|known| what.is_none_or(|what| what == **known));
+    let documents: Vec<Value> = all.map(|what| what.document(&mut generator)).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "wrapwatch --json",
@@ -35,6 +69,20 @@ pub fn schema() -> Value {
         "anyOf": documents,
         "$defs": generator.definitions(),
     })
+}
+
+impl What {
+    fn document(self, generator: &mut SchemaGenerator) -> Value {
+        match self {
+            Self::Live => document::<Line>(generator, "A line of live, record, replay and export --to jsonl"),
+            Self::Report => document::<Report>(generator, "What report prints"),
+            Self::Diff => document::<Diff>(generator, "What diff prints"),
+            Self::Doctor => document::<Doctor>(generator, "What doctor prints"),
+            Self::Access => document::<Access>(generator, "What doctor --print-access prints"),
+            Self::Lint => document::<lint::Report>(generator, "What lint prints"),
+            Self::Ping => document::<Ping>(generator, "What ping prints"),
+        }
+    }
 }
 
 /// One kind of document, by reference to its definition.
@@ -52,8 +100,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_types_share_a_name() {
+        // A second one of a name gets a number, which would change with the order.
+        let schema = schema(None);
+        let names = schema["$defs"].as_object().unwrap().keys();
+        assert_eq!(
+            names.filter(|name| name.ends_with(|c: char| c.is_ascii_digit())).count(),
+            0,
+            "{schema:#}"
+        );
+    }
+
+    #[test]
     fn the_schema_is_what_it_was() {
         // Whoever changes it sees here what others have to change.
-        insta::assert_snapshot!(serde_json::to_string_pretty(&schema()).unwrap());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&schema(None)).unwrap());
     }
 }

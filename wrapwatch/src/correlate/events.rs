@@ -12,6 +12,9 @@ use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Client, Story};
 use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST};
 
+/// What an `execve` of the server means.
+const REPLACED: &str = "the server process was replaced by another program (twist?)";
+
 impl Correlator {
     /// Takes an event.
     pub fn push(&mut self, event: &Event<'_>) {
@@ -23,10 +26,8 @@ impl Correlator {
             Event::SockError(rec) => self.sock_error(rec),
             Event::Accept(rec) => self.accept(rec),
             Event::Exec(rec) => {
-                self.process_gone(
-                    rec.hdr.tgid,
-                    "the server process was replaced by another program (twist?)",
-                );
+                self.twisted(rec);
+                self.process_gone(rec.hdr.tgid, REPLACED);
             }
             Event::Exit(rec) if rec.leader != 0 => {
                 self.process_gone(rec.hdr.tgid, "the server process ended");
@@ -251,7 +252,7 @@ impl Correlator {
         }
         let key = thread_key(hdr.tgid, hdr.tid);
         let in_check = match event {
-            Event::Open(_, path) => path.ends_with(b"/hosts.allow") || path.ends_with(b"/hosts.deny"),
+            Event::Open(_, path) => self.shared.path(hdr.tgid, path).1.is_table(),
             Event::Check(_) => true,
             _ => false,
         };
@@ -285,6 +286,17 @@ impl Correlator {
             story.closed = Some((rec.hdr.tid, KtimeNs(rec.hdr.ts_ns)));
         }
         self.schedule(rec.hdr.conn);
+    }
+
+    /// The thread that calls `execve` in a check is libwrap's `twist`: it has moved the client's socket to descriptors 0 to 2 and closed it, which
+    /// looks like a refusal, but it is the other program that serves the client.
+    fn twisted(&mut self, rec: &abi::Exec) {
+        let thread = self.threads.get(&thread_key(rec.hdr.tgid, rec.hdr.tid));
+        let Some(story) = thread.and_then(|thread| self.open.get_mut(&thread.current?)) else { return };
+        if story.first_packet.is_none() && story.handover.is_none() {
+            story.twisted = true;
+            story.miss(REPLACED);
+        }
     }
 
     fn process_gone(&mut self, tgid: u32, why: &'static str) {

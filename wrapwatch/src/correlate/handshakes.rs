@@ -4,11 +4,12 @@
 //! connections nobody will ever accept come in too; they leave when their server closes them, and the oldest go when
 //! there are too many.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use wrapwatch_common::records as abi;
 
+use super::map::HashMap;
 use crate::decode::addr::socket_addr;
 use crate::model::{KtimeNs, LeaveKind};
 
@@ -91,8 +92,8 @@ pub(super) struct Handshakes {
 impl Handshakes {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            by_sk: HashMap::new(),
-            by_peer: HashMap::new(),
+            by_sk: HashMap::default(),
+            by_peer: HashMap::default(),
             by_age: BTreeMap::new(),
             next: 0,
             limit: limit.max(1),

@@ -22,6 +22,7 @@ mod events;
 mod handshakes;
 mod infer;
 mod lookups;
+pub(crate) mod map;
 mod parts;
 mod queue;
 mod resolver;
@@ -34,7 +35,7 @@ mod story;
 mod take;
 mod tell;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wrapwatch_common::counters::Counter;
@@ -48,6 +49,7 @@ pub use stall::OpenCheck;
 
 use cpu::RunDelays;
 use handshakes::Handshakes;
+use map::HashMap;
 use parts::Span;
 use queue::{Held, History};
 use servers::Servers;
@@ -58,6 +60,9 @@ use story::{Birth, Story};
 pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
+
+/// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
+const TWIST_NS: u64 = 500_000_000;
 
 /// Why it may not be known who a connection waited behind.
 const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
@@ -132,11 +137,11 @@ impl Correlator {
     pub fn new(config: Config) -> Self {
         Self {
             shared: Shared::new(config.limits),
-            open: HashMap::new(),
-            threads: HashMap::new(),
+            open: HashMap::default(),
+            threads: HashMap::default(),
             handshakes: Handshakes::new(config.limits.handshakes),
-            socks: HashMap::new(),
-            fds: HashMap::new(),
+            socks: HashMap::default(),
+            fds: HashMap::default(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
             now: KtimeNs(0),
@@ -314,6 +319,8 @@ impl Correlator {
         let ended = story.ended().unwrap_or(story.accepted);
         let due = if story.next_accept.is_some() {
             ended.plus(REORDER_NS)
+        } else if story.may_be_twisted() {
+            ended.plus(TWIST_NS)
         } else {
             ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
         };

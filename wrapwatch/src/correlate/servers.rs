@@ -1,8 +1,9 @@
 //! Addresses and socket paths that serve lookups, each known by a small number, so that nothing compares or copies texts while events come.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use super::map::HashMap;
 
 /// A server's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +32,7 @@ impl Servers {
 
     pub(super) fn new(limit: usize) -> Self {
         let known = vec!["unknown".into(), "more servers than are told apart".into()];
-        Self { by_place: HashMap::new(), known, limit: limit.min(usize::from(u16::MAX)) }
+        Self { by_place: HashMap::default(), known, limit: limit.min(usize::from(u16::MAX)) }
     }
 
     pub(super) fn ip(&mut self, addr: SocketAddr) -> ServerId {

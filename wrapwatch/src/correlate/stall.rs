@@ -86,6 +86,8 @@ fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
         (Some((cause, _)), None) => cause,
         // A file was opened, and its first read has not returned.
         (None, None) if story.check.opened_last => StallCause::File,
+        // Refused: all that is left to do before the close is to log it.
+        (None, None) if story.check.returned.is_some_and(|(_, ret)| ret == 0) => StallCause::Syslog,
         (None, None) => StallCause::Other,
     };
     let name = |asked: &Asked| asked.question.as_ref().map(|question| question.name.clone());

@@ -67,6 +67,8 @@ pub(super) struct Story {
     pub behind: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
     pub over: Option<(KtimeNs, Arc<[Span]>)>,
+    /// The server became another program in its check.
+    pub twisted: bool,
     /// What was not seen, and why.
     pub missing: Vec<&'static str>,
     /// Key in the list of what is due.
@@ -98,6 +100,7 @@ impl Story {
             last_step: accepted,
             behind: Behind::default(),
             over: None,
+            twisted: false,
             missing: Vec::new(),
             due: None,
         }
@@ -125,6 +128,15 @@ impl Story {
     pub(super) fn is_told(&self) -> bool {
         let by_shutdown = self.shutdown.is_some() && self.next_accept.is_some();
         self.first_packet.is_some() || self.closed.is_some() || by_shutdown
+    }
+
+    /// Whether it ended as `twist` begins: the accept thread closed the socket in the check, without the `shutdown` of a refusal.
+    pub(super) fn may_be_twisted(&self) -> bool {
+        let by_accept_thread = self.closed.is_some_and(|(tid, _)| tid == self.tid);
+        by_accept_thread
+            && self.shutdown.is_none()
+            && self.first_packet.is_none()
+            && self.check.returned.is_none()
     }
 
     /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.

@@ -228,7 +228,7 @@ impl Story {
     fn rule(&mut self, rec: &abi::Rule, file: &[u8], shared: &mut Shared) {
         let line = u32::try_from(rec.line).unwrap_or(0);
         let rule = (!file.is_empty() && line > 0).then(|| {
-            let (file, _) = shared.path(self.tgid, file);
+            let file = shared.table(self.tgid, file);
             let text = shared.rule_text(self.tgid, &file, line);
             RuleAt { file, line, text }
         });

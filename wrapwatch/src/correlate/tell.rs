@@ -86,7 +86,7 @@ fn outcome(story: &Story) -> (Outcome, Option<u16>) {
         .min_by_key(|(_, at)| *at)
         .is_some_and(|(tid, _)| tid == story.tid);
     let denied = story.check.returned.is_none_or(|(_, ret)| ret == 0);
-    if by_accept_thread && story.handover.is_none() && story.is_checked() && denied {
+    if by_accept_thread && !story.twisted && story.handover.is_none() && story.is_checked() && denied {
         (Outcome::Refused, None)
     } else {
         (Outcome::Unfinished, None)

@@ -69,7 +69,7 @@ fn one(sim: Sim) -> Connection {
     told.remove(0)
 }
 
-fn main_thread() -> Thread {
+pub(crate) fn main_thread() -> Thread {
     Thread { tid: TGID, conn: 0, t: 10 * SEC }
 }
 

@@ -1,9 +1,9 @@
 //! Do the clients wait for each other? Where each new connection comes right after an earlier one of the same client was served, arrivals follow
 //! the service, and what they would have been with a faster one cannot be told from them.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::correlate::map::HashMap;
 use crate::model::{Connection, KtimeNs};
 
 /// Clients kept in mind.

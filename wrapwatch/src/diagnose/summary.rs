@@ -298,6 +298,7 @@ impl SummaryBuilder {
             nameservers,
             lost: counts.lost,
             lost_accepts: counts.lost_accepts,
+            cost: None,
         }
     }
 }

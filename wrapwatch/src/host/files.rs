@@ -61,7 +61,8 @@ pub fn read(pid: u32, path: &str) -> Result<Copy, HostError> {
 
 /// The mark alone, to find out whether [`read`] would give something new.
 pub fn mark(pid: u32, path: &str) -> Result<Mark, HostError> {
-    open(pid, path)?.map_or(Ok(Mark::default()), |file| mark_of(&file, path))
+    // Only looked at, not opened: what opening waits for (a slow disk, a watcher) is not waited for once a second.
+    open_with(pid, path, libc::O_PATH)?.map_or(Ok(Mark::default()), |file| mark_of(&file, path))
 }
 
 fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DegradationKind, QueryOutcome, WallTime};
+use super::{Cost, DegradationKind, QueryOutcome, WallTime};
 use crate::wrappers::problems::{ProblemKind, Severity};
 
 /// Everything `doctor` found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Doctor {
     /// The kernel, and what it lets this user do.
     pub kernel: Kernel,
@@ -23,6 +23,9 @@ pub struct Doctor {
     pub targets: Vec<Target>,
     /// What will hurt, worst first.
     pub problems: Vec<DoctorProblem>,
+    /// What tracing these servers costs, where that was measured.
+    #[serde(default)]
+    pub measured: Option<Cost>,
 }
 
 /// The kernel and what it lets this user do.
@@ -274,6 +277,7 @@ pub enum View {
 
 /// One server process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DoctorTarget")]
 pub struct Target {
     /// Process.
     pub pid: u32,

@@ -114,6 +114,10 @@ pub enum DegradationKind {
     NoCounters,
     /// wrapwatch runs in a container.
     InContainer,
+    /// What the programs cost the server cannot be measured.
+    NoRunTime,
+    /// They cost more than `--max-overhead`: the trace ended here.
+    TooExpensive,
 }
 
 /// A loss of sight that is known in advance.

@@ -37,7 +37,7 @@ pub enum LookupOutcome {
     NotFound,
     /// No nameserver gave a usable answer.
     Failed,
-    /// It was answered; what the answer said cannot be seen (systemd-resolved).
+    /// It was answered; what the answer said cannot be seen (systemd-resolved, nscd in part).
     Answered,
     /// It was still going on when the trace ended, or its end was not seen.
     Unfinished,

@@ -4,6 +4,7 @@
 //! `_ns`; wall-clock times are RFC 3339 in UTC with nanoseconds. A value that was not seen is `null`, never a guess.
 
 mod connection;
+mod cost;
 pub mod doctor;
 mod event;
 mod finding;
@@ -15,6 +16,7 @@ mod summary;
 mod time;
 
 pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
+pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub use human::{Nanos, Share};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, WallTime};
+use super::{Cost, Outcome, WallTime};
 
 /// Percentiles of one duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -176,4 +176,7 @@ pub struct Summary {
     pub lost: u64,
     /// Accept records lost.
     pub lost_accepts: u64,
+    /// What the trace cost; null where it was not made here (imports) or did not end by itself.
+    #[serde(default)]
+    pub cost: Option<Cost>,
 }

@@ -47,7 +47,7 @@ const HELPERS: [(u32, &str); 25] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 19] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -62,13 +62,15 @@ const FILES: [(&str, &str); 18] = [
     ("/proc/PID/ns", "its network namespace, which one thread enters for its sockets"),
     ("/proc/PID/net/netstat, sockstat", "dropped handshakes, TIME_WAIT"),
     ("/proc/sys/net/core/somaxconn, ipv4/ip_local_port_range", "limits in the target's namespace"),
-    ("/proc/PID/root/etc/hosts.allow, hosts.deny", "the tables"),
+    ("/proc/PID/mem, two strings of libwrap's", "where the tables are (hosts_allow_table, hosts_deny_table)"),
+    ("/proc/PID/root/etc/hosts.allow, hosts.deny, or where libwrap looks", "the tables"),
     ("/proc/PID/root/etc/resolv.conf, nsswitch.conf, hosts, host.conf", "the resolver's settings"),
     ("/proc/PID/root/ files that rules name", "patterns of the form /file, banners"),
     ("/proc/PID/root/var/run/nscd, run/systemd/resolve", "whether the sockets are there; nothing is sent"),
 ];
 
-const CALLS: [(&str, &str); 8] = [
+const CALLS: [(&str, &str); 9] = [
+    ("bpf (BPF_ENABLE_STATS)", "counting the programs' run time, for 0.2 s every five seconds"),
     ("bpf, perf_event_open", "the programs, maps and hooks; nothing is pinned, all goes with the process"),
     ("setns (network), in a thread that ends with it", "asking for the target's sockets"),
     ("socket (NETLINK_SOCK_DIAG)", "listeners, their queues, open connections of the target"),

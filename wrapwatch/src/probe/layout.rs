@@ -21,7 +21,7 @@ const MEMBERS: [Member; 12] = [
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
     ("sock_common", "skc_family", |layout| &mut layout.sock_family, false),
-    ("sock_common", "skc_num", |layout| &mut layout.sock_num, false),
+    ("inet_sock", "inet_sport", |layout| &mut layout.sock_sport, false),
     ("sock_common", "skc_dport", |layout| &mut layout.sock_dport, false),
     ("sock_common", "skc_rcv_saddr", |layout| &mut layout.sock_rcv_saddr, false),
     ("sock_common", "skc_daddr", |layout| &mut layout.sock_daddr, false),

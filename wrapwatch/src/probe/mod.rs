@@ -13,6 +13,7 @@ mod load;
 mod maps;
 pub mod privileges;
 mod ring;
+mod run_time;
 mod tracefs;
 pub mod trial;
 mod uprobes;
@@ -28,6 +29,7 @@ pub use error::ProbeError;
 pub use hooks::{Rung, lost_without};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
+pub use run_time::{RunTime, Switch};
 pub use tracefs::mounted as tracefs_mounted;
 use wrapwatch_common::maps::Layout;
 
@@ -194,6 +196,11 @@ impl Probe {
     /// The kernel side's counters.
     pub fn counts(&self) -> Result<Counts, ProbeError> {
         maps::counts(&self.ebpf)
+    }
+
+    /// How long the programs have run, as far as the kernel counted: see [`Switch`].
+    pub fn run_time(&self) -> RunTime {
+        run_time::read(&self.ebpf)
     }
 
     /// Passes on what the kernel side logged, if it was asked to.

@@ -15,11 +15,20 @@ pub fn drop_all_but(extra: &[Capability]) {
     .into_iter()
     .chain(extra.iter().copied())
     .collect();
+    keep_of(&mut keep);
+}
+
+/// Keeps these of what the thread has, and nothing else.
+pub(super) fn keep_only(these: &[Capability]) {
+    keep_of(&mut these.iter().copied().collect());
+}
+
+fn keep_of(keep: &mut CapsHashSet) {
     let permitted = caps::read(None, CapSet::Permitted).unwrap_or_default();
     keep.retain(|capability| permitted.contains(capability));
     // The bounding set cannot be narrowed without CAP_SETPCAP, and needs not be: nothing is executed from here on.
     for set in [CapSet::Effective, CapSet::Permitted] {
-        if let Err(error) = caps::set(None, set, &keep) {
+        if let Err(error) = caps::set(None, set, keep) {
             log::info!("keeping capabilities that are no longer needed: {error}");
         }
     }

@@ -1,7 +1,8 @@
 //! Reading the ring.
 //!
 //! The kernel side does not wake the reader for each record: that costs the traced thread 12 to 20 µs. It does so when a quarter of the ring is
-//! full; below that the reader comes by itself, every [`TICK`].
+//! full; below that the reader comes by itself: every [`TICK`] while there is something to read, every [`IDLE_TICK`] while there is not. Nothing is lost by
+//! coming late, only told late.
 
 use std::{os::fd::AsFd as _, time::Duration};
 
@@ -11,13 +12,15 @@ use aya::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 use super::ProbeError;
 
-/// How often the reader looks by itself.
+/// How soon after a look that found something the reader looks again.
 const TICK: Duration = Duration::from_millis(20);
+/// How soon after one that found nothing.
+const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Records handled before others get a turn: a reader that can not keep up must still see Ctrl-C.
 const BATCH: usize = 16_384;
 
@@ -26,7 +29,8 @@ pub struct Ring {
     buffer: RingBuf<MapData>,
     /// A duplicate of the map's descriptor, for waiting: the buffer itself is borrowed while records are handed out.
     ready: AsyncFd<std::os::fd::OwnedFd>,
-    tick: Interval,
+    /// When to look without being woken.
+    next: Instant,
 }
 
 impl Ring {
@@ -37,27 +41,26 @@ impl Ring {
         // SAFETY: an OwnedFd returns the same open descriptor for as long as it lives, and AsyncFd owns it.
         let ready = unsafe { AsyncFd::register_with_interest(watched, Interest::READABLE) }
             .map_err(std::io::Error::from)?;
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { buffer, ready, tick })
+        Ok(Self { buffer, ready, next: Instant::now() })
     }
 
     /// Waits until there may be records: woken by the kernel side, or the tick. Cancelling it loses nothing.
     pub async fn wait(&mut self) -> Result<(), ProbeError> {
         tokio::select! {
             guard = self.ready.readable() => guard?.clear_ready(),
-            _ = self.tick.tick() => {}
+            () = sleep_until(self.next) => {}
         }
         Ok(())
     }
 
     /// Hands out the records that are there, a batch at most; true where there may be more.
     pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> bool {
-        for _ in 0..BATCH {
-            match self.buffer.next() {
-                Some(record) => take(&record),
-                None => return false,
-            }
+        for number in 0..BATCH {
+            let Some(record) = self.buffer.next() else {
+                self.next = Instant::now() + if number > 0 { TICK } else { IDLE_TICK };
+                return false;
+            };
+            take(&record);
         }
         true
     }

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use wrapwatch_common::counters::Counter;
 
-use super::{
-    Aside, Session, Tracee,
-    tracee::{Changed, TABLES},
-};
+use super::{Aside, Session, Tracee, tracee::Changed};
 use crate::{
     correlate::SeededCheck,
     host::{HostError, clock, usage},
@@ -57,7 +54,17 @@ impl Session<'_> {
 
     /// Tells of a process that is traced now.
     pub(super) fn target_aside(&mut self, tracee: &Tracee, seeded: Option<&SeededCheck>) {
-        let target = describe(tracee, seeded);
+        self.described(describe(tracee, seeded));
+    }
+
+    /// Tells of a traced process of which something is not as it was.
+    pub(super) fn changed_target_aside(&mut self, pid: u32) {
+        if let Some(target) = self.targets.get(&pid).map(|tracee| describe(tracee, None)) {
+            self.described(target);
+        }
+    }
+
+    fn described(&mut self, target: Target) {
         match &mut self.beginning {
             Some(beginning) => beginning.targets.push(target),
             None => self.aside(&Aside::Target(&target)),
@@ -70,7 +77,7 @@ impl Session<'_> {
             at: clock::now(),
             pid: Some(pid),
             role: file.role,
-            path: file.path.to_owned(),
+            path: file.path.to_string(),
             ..SnapshotMeta::default()
         };
         let bytes: &[u8] = match &file.content {
@@ -117,7 +124,8 @@ impl Session<'_> {
         }
         let own_pid = std::process::id();
         let own = ProcessSample { cpu_ns: Some(clock::own_cpu_ns()), ..process(own_pid) };
-        let mut sample = Sample { at, own, counters: named(&self.counted), ..Sample::default() };
+        let programs = self.window.take();
+        let mut sample = Sample { at, own, counters: named(&self.counted), programs, ..Sample::default() };
         for (&pid, tracee) in &mut self.targets {
             sample.targets.push(process(pid));
             let netns = u64::from(tracee.info.netns);
@@ -174,7 +182,8 @@ fn reason(error: &HostError) -> String {
 fn describe(tracee: &Tracee, seeded: Option<&SeededCheck>) -> Target {
     let info = &tracee.info;
     let daemon = info.cmdline.first().and_then(|program| program.rsplit('/').next());
-    let [allow, deny] = TABLES.map(|path| tracee.libwrap.is_some().then(|| path.to_owned()));
+    let table = |path: &str| tracee.libwrap.is_some().then(|| path.to_owned());
+    let (allow, deny) = (table(&tracee.tables.allow), table(&tracee.tables.deny));
     Target {
         pid: info.pid,
         comm: info.comm.clone(),

@@ -5,6 +5,7 @@
 
 mod asides;
 mod error;
+mod meter;
 mod run;
 mod seed;
 pub(crate) mod signals;
@@ -14,12 +15,13 @@ use std::time::Duration;
 
 use caps::Capability;
 pub use error::SessionError;
+pub use meter::Measure;
 pub use run::Session;
 pub use tracee::Tracee;
 
 use crate::{
     host::process::{ProcessInfo, Wanted},
-    model::{ClockPair, KtimeNs, Line, Summary},
+    model::{ClockPair, Cost, KtimeNs, Line, Summary},
     probe, trace,
 };
 
@@ -36,12 +38,14 @@ pub struct Settings {
     pub slow_ns: u64,
     /// Put uprobes on libwrap.
     pub uprobes: bool,
+    /// How often to measure what the server pays, and what it may pay.
+    pub measure: Measure,
     /// How to load the kernel side.
     pub probe: probe::Options,
 }
 
 /// Why a trace ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ended {
     /// Ctrl-C or SIGTERM.
     Asked,
@@ -51,16 +55,29 @@ pub enum Ended {
     TargetsGone,
     /// Whoever took the output does not want any more.
     OutputClosed,
+    /// The programs took more of one core than they may.
+    TooExpensive {
+        /// What they took.
+        share: f64,
+        /// What they may.
+        limit: f64,
+    },
 }
 
 impl Ended {
     /// In words.
-    pub const fn reason(self) -> &'static str {
+    pub fn reason(self) -> String {
         match self {
-            Self::Asked => "asked to end",
-            Self::Duration => "its time was up",
-            Self::TargetsGone => "every target has exited",
-            Self::OutputClosed => "the output was closed",
+            Self::Asked => "asked to end".to_owned(),
+            Self::Duration => "its time was up".to_owned(),
+            Self::TargetsGone => "every target has exited".to_owned(),
+            Self::OutputClosed => "the output was closed".to_owned(),
+            Self::TooExpensive { share, limit } => {
+                let (took, may) = (share * 100.0, limit * 100.0);
+                format!(
+                    "detached: the programs took {took:.4} % of one core, more than the {may} % of --max-overhead"
+                )
+            }
         }
     }
 }
@@ -84,6 +101,11 @@ pub trait Sink {
 
     /// Something to tell.
     fn line(&mut self, line: &Line) -> std::io::Result<()>;
+
+    /// What was told so far is to be seen: nothing more comes at once.
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 
     /// Capabilities that it needs while the trace goes on; all others are given up once everything is attached.
     fn capabilities(&self) -> &[Capability] {
@@ -131,6 +153,8 @@ pub enum Notice<'a> {
     Skipped(&'a SessionError),
     /// A target replaced its program: `twist`, or an upgrade in place.
     Replaced(&'a ProcessInfo),
+    /// What it has cost so far; once a second.
+    Cost(&'a Cost),
 }
 
 /// The end of a trace.

@@ -11,8 +11,9 @@ use tokio::{
 use wrapwatch_common::counters::Counter;
 
 use super::{
-    Aside, End, Ended, Notice, SessionError, Settings, Sink, Tracee,
+    Aside, End, Ended, Measure, Notice, SessionError, Settings, Sink, Tracee,
     asides::{self, Beginning},
+    meter::{Meter, Turn},
     seed,
     signals::Signals,
     tracee::Changed,
@@ -22,7 +23,7 @@ use crate::{
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
-    model::{Degradation, DegradationKind, KtimeNs, Line, Lost},
+    model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace::{self, SnapshotRole},
 };
@@ -50,6 +51,11 @@ pub struct Session<'a> {
     signals: Signals,
     pub(super) counted: probe::Counts,
     failed: Option<std::io::Error>,
+    meter: Meter,
+    /// A window of the programs' run time that no sample has told of.
+    pub(super) window: Option<trace::ProgramsSample>,
+    /// The programs took a larger share of one core than they may.
+    above: Option<f64>,
     /// Everything that cannot be seen.
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the sink was told that the trace has begun.
@@ -98,6 +104,9 @@ impl<'a> Session<'a> {
             signals,
             counted,
             failed: None,
+            meter: Meter::new(settings.measure),
+            window: None,
+            above: None,
             degradations: Vec::new(),
             beginning: Some(Beginning::default()),
         };
@@ -131,6 +140,12 @@ impl<'a> Session<'a> {
                     _ => Err(SessionError::Output(error)),
                 };
             }
+            if let Some(ended) = self.too_expensive() {
+                return Ok(ended);
+            }
+            // Once for all lines of a turn: for each it would cost a system call, and whoever reads a wake-up.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             let idle = self.targets.is_empty();
             tokio::select! {
                 () = self.signals.any() => return Ok(Ended::Asked),
@@ -184,6 +199,15 @@ impl<'a> Session<'a> {
                 ),
             });
         }
+        if !self.settings.uprobes && tracee.libwrap.is_some() {
+            self.degraded(Degradation {
+                kind: DegradationKind::NoUprobes,
+                pid: Some(pid),
+                message:
+                    "as asked, no uprobes on libwrap: the check's end is taken from the last table's close"
+                        .into(),
+            });
+        }
         self.correlator.add_target(pid, tracee.correlator_info());
         let files = tracee.changed_files();
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
@@ -206,7 +230,7 @@ impl<'a> Session<'a> {
         match (file.role, &file.content) {
             (SnapshotRole::HostsAllow | SnapshotRole::HostsDeny, Ok(copy)) => {
                 let text = TableText::new(&String::from_utf8_lossy(&copy.bytes));
-                self.correlator.set_table_text(pid, file.path, text);
+                self.correlator.set_table_text(pid, &file.path, text);
             }
             (SnapshotRole::ResolvConf, Ok(_)) => {
                 if let Some(tracee) = self.targets.get(&pid) {
@@ -261,6 +285,7 @@ impl<'a> Session<'a> {
     fn drain(&mut self) {
         loop {
             let mut replaced = None;
+            let mut moved = None;
             let more = self.ring.drain(|record| {
                 if let Err(error) = self.sink.record(record) {
                     self.failed.get_or_insert(error);
@@ -269,6 +294,11 @@ impl<'a> Session<'a> {
                     Ok(event) => {
                         if let Event::Exec(exec) = &event {
                             replaced = Some(exec.hdr.tgid);
+                        }
+                        if let Event::Rule(rule, file) = &event
+                            && self.targets.get(&rule.hdr.tgid).is_some_and(|t| t.is_unknown_table(file))
+                        {
+                            moved = Some(rule.hdr.tgid);
                         }
                         self.correlator.push(&event);
                     }
@@ -284,11 +314,30 @@ impl<'a> Session<'a> {
             if let Some(tracee) = replaced.and_then(|pid| self.targets.get(&pid)) {
                 self.sink.notice(&Notice::Replaced(&tracee.info));
             }
+            if let Some(pid) = moved {
+                self.look_for_tables(pid);
+            }
             if !more || self.failed.is_some() {
                 return;
             }
             // With a full ring this goes on for long: what is written to must not wait for its end.
+            let flushed = self.sink.flush();
+            self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
+        }
+    }
+
+    /// Where a target's libwrap looks for its tables now.
+    fn look_for_tables(&mut self, pid: u32) {
+        let Some(tracee) = self.targets.get_mut(&pid) else { return };
+        if !tracee.tables_moved() {
+            return;
+        }
+        self.correlator.add_target(pid, tracee.correlator_info());
+        let files = tracee.changed_files();
+        self.changed_target_aside(pid);
+        for file in &files {
+            self.file_changed(pid, file);
         }
     }
 
@@ -317,8 +366,10 @@ impl<'a> Session<'a> {
         self.tell(&Line::Degradation(degradation));
     }
 
-    /// Ten times a second: is a server stopped, was anything lost, has time passed without events.
+    /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self) -> Result<(), SessionError> {
+        // Before the events that quote from them.
+        self.look_at_files();
         self.drain();
         let now = clock::now();
         let mut stopped = Vec::new();
@@ -336,9 +387,44 @@ impl<'a> Session<'a> {
         self.losses()?;
         self.correlator.advance(now);
         self.flush();
+        self.measure(now);
         self.probe.flush_kernel_log();
         self.aside(&Aside::Time(now));
         Ok(())
+    }
+
+    /// One more step of measuring what the programs take from the server.
+    fn measure(&mut self, now: KtimeNs) {
+        match self.meter.turn(now, &self.probe) {
+            Turn::Nothing => {}
+            Turn::Window(window) => self.window = Some(window),
+            Turn::Above(share) => self.above = Some(share),
+            Turn::Blind(why) => self.degraded(Degradation {
+                kind: DegradationKind::NoRunTime,
+                pid: None,
+                message: format!(
+                    "what the programs cost the server is not measured ({why}): it takes CAP_SYS_ADMIN and Linux 5.8"
+                ),
+            }),
+        }
+    }
+
+    /// Ends the trace where the programs take more than they may, and tells why.
+    fn too_expensive(&mut self) -> Option<Ended> {
+        let (share, Measure::Limit(limit)) = (self.above?, self.settings.measure) else { return None };
+        let ended = Ended::TooExpensive { share, limit };
+        self.degraded(Degradation {
+            kind: DegradationKind::TooExpensive,
+            pid: None,
+            message: ended.reason(),
+        });
+        Some(ended)
+    }
+
+    /// What the trace has cost so far.
+    fn cost(&mut self, now: KtimeNs) -> Cost {
+        self.meter.look();
+        self.meter.cost(now, self.counted.get(Counter::Records), self.counted.lost())
     }
 
     /// Tells what was lost since the last time.
@@ -366,13 +452,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Once a second: stalls, changed tables, the clocks.
+    /// Once a second: stalls, the clocks.
     fn each_second(&mut self) {
         let now = clock::now();
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
         self.sample_aside(now);
+        let cost = self.cost(now);
+        // The first time is at the very beginning.
+        if cost.events > 0 || cost.server.is_some() {
+            self.sink.notice(&Notice::Cost(&cost));
+        }
         for check in self.correlator.stalls(now, self.settings.slow_ns) {
             let Some(tracee) = self.targets.get_mut(&check.tgid) else { continue };
             let queue = tracee.queue();
@@ -380,6 +471,13 @@ impl<'a> Session<'a> {
             if check.certain || queue.is_some_and(|(queued, _)| queued > 0) {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
+        }
+    }
+
+    /// Tables and resolver files that have changed, or are elsewhere now.
+    fn look_at_files(&mut self) {
+        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+            self.look_for_tables(pid);
         }
         let mut changed = Vec::new();
         for (&pid, tracee) in &mut self.targets {
@@ -395,13 +493,17 @@ impl<'a> Session<'a> {
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             self.probe.remove_target(pid)?;
         }
+        // Somebody may have edited them within the last second.
+        self.look_at_files();
         self.drain();
         self.losses()?;
         let at = clock::now();
+        let cost = self.cost(at);
         self.aside(&Aside::Ended(&trace::End {
             at,
-            reason: why.reason().to_owned(),
+            reason: why.reason(),
             counters: asides::named(&self.counted),
+            cost: Some(cost),
             ..trace::End::default()
         }));
         self.correlator.finish(at);
@@ -412,10 +514,12 @@ impl<'a> Session<'a> {
             lost_accepts: self.counted.get(Counter::LostAccept),
             began_before: self.correlator.stats().seeded,
         };
-        let summary = self.summary.build(counts);
+        let summary = Summary { cost: Some(cost), ..self.summary.build(counts) };
         if why != Ended::OutputClosed {
             self.tell(&Line::Summary(Box::new(summary.clone())));
         }
+        let flushed = self.sink.flush();
+        self.keep_error(flushed);
         match self.failed.take() {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
             _ => Ok(End { why, summary }),

@@ -1,6 +1,8 @@
 //! One traced process: what is known of it, and what is looked at again and again beside the events.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, sync::Arc};
+
+use wrapwatch_common::records as abi;
 
 use crate::{
     correlate,
@@ -18,15 +20,11 @@ use crate::{
     trace::SnapshotRole,
 };
 
-/// Where libwrap looks unless the program says otherwise (hosts_access(5)).
-pub(super) const TABLES: [&str; 2] = ["/etc/hosts.allow", "/etc/hosts.deny"];
 /// The resolver's settings.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Files that decide what a check costs.
-const FILES: [(SnapshotRole, &str); 5] = [
-    (SnapshotRole::HostsAllow, TABLES[0]),
-    (SnapshotRole::HostsDeny, TABLES[1]),
+/// Files besides the tables that decide what a check costs.
+const FILES: [(SnapshotRole, &str); 3] = [
     (SnapshotRole::ResolvConf, RESOLV_CONF),
     (SnapshotRole::NsswitchConf, "/etc/nsswitch.conf"),
     (SnapshotRole::Hosts, "/etc/hosts"),
@@ -38,7 +36,7 @@ pub struct Changed {
     /// What it is to the check.
     pub role: SnapshotRole,
     /// Its path in the target.
-    pub path: &'static str,
+    pub path: Arc<str>,
     /// As it is now, or why it cannot be read.
     pub content: Result<Copy, HostError>,
 }
@@ -53,10 +51,14 @@ pub struct Tracee {
     pub listeners: Vec<Listener>,
     /// Its network namespace.
     pub namespace: netstat::Namespace,
+    /// Paths of its tables, as it opens them.
+    pub tables: correlate::TablePaths,
+    /// What libwrap's variables say of them; None where they cannot be read.
+    table_paths: Option<libwrap::TablePaths>,
     /// None where its network namespace or its descriptors are closed to us.
     diag: Option<SockDiag>,
     /// What the files looked like; None where they could not be read.
-    marks: BTreeMap<&'static str, Option<Mark>>,
+    marks: HashMap<(SnapshotRole, Arc<str>), Option<Mark>>,
 }
 
 impl Tracee {
@@ -77,7 +79,42 @@ impl Tracee {
         }
         let libwrap = libwrap::find(pid)?;
         let namespace = netstat::Namespace::open(pid);
-        Ok(Self { info, libwrap, listeners, namespace, diag, marks: BTreeMap::new() })
+        let table_paths = libwrap.as_ref().and_then(|libwrap| {
+            let opened = libwrap::TablePaths::open(pid, libwrap);
+            opened.inspect_err(|error| log::info!("taking the tables to be the usual ones: {error}")).ok()
+        });
+        let mut tracee = Self {
+            info,
+            libwrap,
+            listeners,
+            namespace,
+            tables: correlate::TablePaths::default(),
+            table_paths,
+            diag,
+            marks: HashMap::new(),
+        };
+        tracee.tables_moved();
+        Ok(tracee)
+    }
+
+    /// Reads where libwrap looks for the tables; whether that is elsewhere than before.
+    pub fn tables_moved(&mut self) -> bool {
+        let Some(paths) = &self.table_paths else { return false };
+        let now = paths.read();
+        let mut moved = false;
+        for (known, now) in [&mut self.tables.allow, &mut self.tables.deny].into_iter().zip(now) {
+            if let Some(now) = now.filter(|now| **now != **known) {
+                *known = now.into();
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Whether a table by this name, as a record has it, is neither of those known.
+    pub fn is_unknown_table(&self, name: &[u8]) -> bool {
+        let known = [&self.tables.allow, &self.tables.deny];
+        !name.is_empty() && !known.iter().any(|table| abi::is_rule_file(name, table.as_bytes()))
     }
 
     /// Its ports.
@@ -119,9 +156,9 @@ impl Tracee {
         correlate::TargetInfo {
             netns: self.info.netns,
             listeners,
+            tables: self.tables.clone(),
             resolver_wait_ns: self.resolver_wait_ns(),
             daemon: self.info.cmdline.first().and_then(|arg| arg.rsplit('/').next()).map(str::to_owned),
-            ..correlate::TargetInfo::default()
         }
     }
 
@@ -134,21 +171,31 @@ impl Tracee {
 
     /// Files that changed since this was last asked (all of them, the first time).
     pub fn changed_files(&mut self) -> Vec<Changed> {
-        FILES.iter().filter_map(|&(role, path)| self.changed_file(role, path)).collect()
+        let tables = [
+            (SnapshotRole::HostsAllow, self.tables.allow.clone()),
+            (SnapshotRole::HostsDeny, self.tables.deny.clone()),
+        ];
+        // A table that is not read any more, and is one again later, counts as changed.
+        self.marks.retain(|key, _| !is_table(key.0) || tables.contains(key));
+        let others = FILES.map(|(role, path)| (role, path.into()));
+        let all = tables.into_iter().chain(others);
+        all.filter_map(|(role, path)| self.changed_file(role, path)).collect()
     }
 
-    fn changed_file(&mut self, role: SnapshotRole, path: &'static str) -> Option<Changed> {
-        let mark = files::mark(self.info.pid, path);
-        if self.marks.get(path) == Some(&mark.as_ref().ok().copied()) {
+    fn changed_file(&mut self, role: SnapshotRole, path: Arc<str>) -> Option<Changed> {
+        let mark = files::mark(self.info.pid, &path);
+        let key = (role, path);
+        if self.marks.get(&key) == Some(&mark.as_ref().ok().copied()) {
             return None;
         }
+        let path = key.1.clone();
         // Why it cannot be looked at is why it cannot be read.
-        let content = mark.and_then(|_| files::read(self.info.pid, path));
+        let content = mark.and_then(|_| files::read(self.info.pid, &path));
         if matches!(content, Err(HostError::Exited(_))) {
             return None;
         }
         // The mark of what was read: the file may have changed in between.
-        self.marks.insert(path, content.as_ref().ok().map(|copy| copy.mark));
+        self.marks.insert(key, content.as_ref().ok().map(|copy| copy.mark));
         Some(Changed { role, path, content })
     }
 
@@ -164,7 +211,7 @@ impl Tracee {
 
     /// A check that is going on right now, as its descriptors show it.
     pub fn in_progress(&mut self) -> Result<Option<InProgress>, HostError> {
-        let tables: Vec<String> = TABLES.iter().map(|&path| path.to_owned()).collect();
+        let tables = [&self.tables.allow, &self.tables.deny].map(ToString::to_string);
         let ports = self.ports();
         let Some(diag) = &mut self.diag else { return Ok(None) };
         thread::in_progress(self.info.pid, diag, &tables, &ports)
@@ -180,6 +227,10 @@ impl std::fmt::Debug for Tracee {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tracee").field("info", &self.info).finish_non_exhaustive()
     }
+}
+
+const fn is_table(role: SnapshotRole) -> bool {
+    matches!(role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
 }
 
 /// `timeout:` and the number of nameservers (resolv.conf(5); defaults 5 s, one server on the loopback).

@@ -13,7 +13,9 @@ use crate::wrappers::{Addresses, Endpoint, Environment, Place, Request, TableKin
 
 /// Adds the rules to a connection that was checked and has none.
 pub(super) fn rules(connection: &mut Connection, facts: &mut Facts) {
-    let checked = connection.files.iter().any(|file| file.path.contains("hosts.allow"));
+    let moved = facts.target_by_pid(connection.pid).and_then(|target| target.allow_table.clone());
+    let allow = |path: &str| path.contains("hosts.allow") || moved.as_deref() == Some(path);
+    let checked = connection.files.iter().any(|file| allow(&file.path));
     if !checked || (connection.rule.is_some() && connection.verdict_rule.is_some()) {
         return;
     }

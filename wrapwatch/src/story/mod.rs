@@ -391,12 +391,13 @@ impl Teller {
             .filter(|(name, _)| name.as_str() != "accepts" && name.as_str() != "records")
             .map(|(_, n)| *n)
             .sum();
-        self.summary.build(Counts {
+        let summary = self.summary.build(Counts {
             accepts: counted("accepts").unwrap_or(stats.accepts),
             lost: lost.max(self.lost),
             lost_accepts: counted("lost_accept").unwrap_or(0).max(self.lost_accepts),
             began_before: stats.seeded,
-        })
+        });
+        Summary { cost: self.facts.end.as_ref().and_then(|end| end.cost), ..summary }
     }
 }
 

@@ -207,34 +207,21 @@ const fn slot(conn: u64) -> usize {
 /// Appends the `items` records of a layout to `out`, one after the other. `None`, with `out` in any state, where the bytes
 /// are not such a layout. `out` grows by no more than `raw.len()`.
 pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
-    let headers_len = items.checked_mul(HEADER)?;
-    let headers = raw.get(..headers_len)?;
+    let (columns, rest) = raw.split_at_checked(items.checked_mul(HEADER)?)?;
+    let mut headers = rows::<HEADER>(columns, items);
     // Column `c` of the file is byte `(KIND_AT + c) % HEADER` of the header.
-    let column = |byte: usize, i: usize| headers[(byte + HEADER - KIND_AT) % HEADER * items + i];
-    let kind_len = |i: usize| {
-        let kind = u16::from_le_bytes([column(KIND_AT, i), column(KIND_AT + 1, i)]);
-        let len = u16::from_le_bytes([column(LEN_AT, i), column(LEN_AT + 1, i)]);
-        (kind, usize::from(len))
-    };
+    headers.iter_mut().for_each(|header| header.rotate_right(KIND_AT));
     let count = |has: fn(u16, usize) -> bool| {
-        let of_kind = |&i: &usize| {
-            let (kind, len) = kind_len(i);
-            has(kind, len)
-        };
-        (0..items).filter(of_kind).count()
+        headers.iter().map(kind_len).filter(|(kind, len)| has(*kind, *len)).count()
     };
-    let rest = raw.get(headers_len..)?;
-    let (mut enters, rest) = Words::split(rest, count(has_enter))?;
-    let (mut runs, mut bodies) = Words::split(rest, count(has_run))?;
+    let (enters, rest) = words(rest, count(has_enter))?;
+    let (runs, mut bodies) = words(rest, count(has_run))?;
+    let (mut enters, mut runs) = (enters.into_iter(), runs.into_iter());
     out.reserve(raw.len());
     let mut last = Last::new();
-    for i in 0..items {
-        let (kind, len) = kind_len(i);
+    for mut header in headers {
+        let (kind, len) = kind_len(&header);
         let mut rest = len.checked_sub(HEADER)?;
-        let mut header = [0; HEADER];
-        for (byte, value) in header.iter_mut().enumerate() {
-            *value = column(byte, i);
-        }
         let ts = integrate(&mut header, &mut last);
         out.extend_from_slice(&header);
         if has_enter(kind, len) {
@@ -254,28 +241,30 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     bodies.is_empty().then_some(())
 }
 
-/// Numbers of 8 bytes, laid out in columns.
-struct Words<'a> {
-    columns: &'a [u8],
-    n: usize,
-    at: usize,
+fn kind_len(header: &[u8; HEADER]) -> (u16, usize) {
+    let kind = u16::from_le_bytes([header[KIND_AT], header[KIND_AT + 1]]);
+    (kind, usize::from(u16::from_le_bytes([header[LEN_AT], header[LEN_AT + 1]])))
 }
 
-impl<'a> Words<'a> {
-    /// The `n` numbers that `raw` begins with, and what follows them.
-    fn split(raw: &'a [u8], n: usize) -> Option<(Self, &'a [u8])> {
-        let (columns, rest) = raw.split_at_checked(n.checked_mul(WORD)?)?;
-        Some((Self { columns, n, at: 0 }, rest))
-    }
+/// The numbers of 8 bytes, laid out in columns, that `raw` begins with, and what follows them.
+fn words(raw: &[u8], n: usize) -> Option<(Vec<u64>, &[u8])> {
+    let (columns, rest) = raw.split_at_checked(n.checked_mul(WORD)?)?;
+    Some((rows::<WORD>(columns, n).into_iter().map(u64::from_le_bytes).collect(), rest))
+}
 
-    fn next(&mut self) -> Option<u64> {
-        let mut word = [0; WORD];
-        for (byte, value) in word.iter_mut().enumerate() {
-            *value = *self.columns.get(byte * self.n + self.at)?;
+/// Columns of `n` bytes each → rows of `W`. A few rows at a time, so that they stay in the fastest cache until they are whole.
+fn rows<const W: usize>(columns: &[u8], n: usize) -> Vec<[u8; W]> {
+    const AT_ONCE: usize = 256;
+    let mut rows = vec![[0; W]; n];
+    for (tile, rows) in rows.chunks_mut(AT_ONCE).enumerate() {
+        for (at, column) in columns.chunks_exact(n).enumerate().take(W) {
+            let column = column.get(tile * AT_ONCE..).unwrap_or_default();
+            for (row, byte) in rows.iter_mut().zip(column) {
+                row[at] = *byte;
+            }
         }
-        self.at += 1;
-        Some(u64::from_le_bytes(word))
     }
+    rows
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wrapwatch_common::ABI_VERSION;
 
 use super::versions::FORMAT_VERSION;
-use crate::model::{ClockPair, Degradation, KtimeNs};
+use crate::model::{ClockPair, Cost, Degradation, KtimeNs};
 
 /// Where a trace's records come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -220,6 +220,18 @@ pub struct ProcessSample {
     pub stopped_since: Option<KtimeNs>,
 }
 
+/// Run time of the BPF programs in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProgramsSample {
+    /// How long the window was.
+    pub window_ns: u64,
+    /// How long the programs ran in it, on all CPUs together.
+    pub run_ns: u64,
+    /// How often.
+    pub runs: u64,
+}
+
 /// What is looked at from time to time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -237,6 +249,9 @@ pub struct Sample {
     pub own: ProcessSample,
     /// The kernel side's counters (`wrapwatch_common::counters::Counter::ALL`), since attach.
     pub counters: BTreeMap<String, u64>,
+    /// Run time of the programs, where a window of measuring it has closed since the last sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs: Option<ProgramsSample>,
 }
 
 /// What a file is to the check.
@@ -294,7 +309,7 @@ pub struct Snapshot {
 }
 
 /// The last block: the recorder ended by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct End {
     /// When.
@@ -308,6 +323,9 @@ pub struct End {
     pub dropped: u64,
     /// The kernel side's last counters.
     pub counters: BTreeMap<String, u64>,
+    /// What the trace cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ pub struct Place {
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LintLookup")]
 pub enum LookupKind {
     /// The name of an address.
     Reverse,

@@ -120,6 +120,7 @@ pub struct ClientReport {
 
 /// Everything found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Lint")]
 pub struct Report {
     /// The daemon.
     pub daemon: String,

@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Build, Compare, Lab, Lint, Vm};
+    use Purpose::{Bench, Build, Compare, Count, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -126,6 +126,23 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
+        package(&["valgrind"], Count, "valgrind", Look::Program("valgrind")),
+        package(&["sysbench"], Bench, "sysbench", Look::Program("sysbench")),
+        package(&["bpftrace"], Bench, "bpftrace", Look::Program("bpftrace")),
+        package(&["linux-perf"], Bench, "perf", Look::Program("perf")),
+        Item {
+            name: "nscd and nss-resolve, unpacked",
+            purpose: Lab,
+            look: Look::With(unpacked_parts),
+            remedy: Remedy::Run(unpack_parts),
+        },
+        package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
+        package(
+            &["fonts-dejavu-core"],
+            Lab,
+            "a font",
+            Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        ),
         package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
         package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
         package(
@@ -193,6 +210,29 @@ fn install_bpf_linker() -> Command {
         .args(["install", "--locked", "--force", "bpf-linker", "--version", BPF_LINKER])
         .args(["--no-default-features", "--features", "llvm-22"])
         .env("LLVM_PREFIX", LLVM_PREFIX);
+    command
+}
+
+/// Where packages are unpacked that must not be installed: they would start a daemon, or change how this machine looks names up.
+fn parts_directory() -> PathBuf {
+    workspace::target_dir().unwrap_or_else(|_| "target".into()).join("lab-parts")
+}
+
+fn unpacked_parts() -> State {
+    let parts = parts_directory();
+    let all = ["usr/sbin/nscd", "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2"];
+    match all.iter().find(|part| !parts.join(part).exists()) {
+        None => State::Present(parts.display().to_string()),
+        Some(missing) => State::Missing((*missing).to_owned()),
+    }
+}
+
+/// Of the same version as the C library, as apt has it.
+fn unpack_parts() -> Command {
+    let script = "set -e; mkdir -p \"$1\"; at=$(mktemp -d); cd \"$at\"; get() { apt-get download nscd libnss-resolve; }; get || { apt-get update; get; }; \
+                  for package in *.deb; do dpkg-deb -x \"$package\" \"$1\"; done; rm -r \"$at\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(parts_directory());
     command
 }
 

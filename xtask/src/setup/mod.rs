@@ -29,9 +29,13 @@ pub(crate) enum Purpose {
     Lab,
     /// Virtual machines.
     Vm,
+    /// Counting instructions.
+    Count,
+    /// `cargo xtask bench`, which brings what it needs by itself.
+    Bench,
 }
 
-/// All of them.
+/// All that the tests need.
 pub(crate) const EVERYTHING: &[Purpose] =
     &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab, Purpose::Vm];
 

@@ -316,6 +316,38 @@ fn twist_ends_the_process_and_says_so() {
 }
 
 #[test]
+fn twist_that_has_moved_the_clients_socket_is_no_refusal() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.rule(&mut th, ALLOW, 4);
+    // libwrap's twist: dup2 onto 0, 1 and 2, a line to syslog, close, exec.
+    sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 30_000);
+    sim.close(&mut th, 101, Class::Accepted);
+    th.t += MS;
+    sim.exec(&th);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.complete), (Outcome::Unfinished, false), "{told:#?}");
+    assert!(told.missing.iter().any(|why| why.contains("twist")), "{:?}", told.missing);
+}
+
+#[test]
+fn a_refusal_that_hangs_is_a_stall_of_syslog() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 0, 0);
+    sim.close(&mut th, 33, Class::File);
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 0);
+    let mut correlator = correlator();
+    for record in sim.records() {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    let stalls = correlator.stalls(KtimeNs(th.t + SEC), 100 * MS);
+    assert_eq!((stalls[0].cause, stalls[0].certain), (StallCause::Syslog, true));
+}
+
+#[test]
 fn a_process_that_ends_takes_its_connections_along() {
     let mut sim = Sim::default();
     let mut th = main_thread();

@@ -51,6 +51,9 @@ pub(super) trait Detector: std::fmt::Debug {
     fn tell(&self, case: &Case<'_>) -> Vec<Finding>;
 }
 
+#[cfg(test)]
+mod tests;
+
 /// One of each.
 pub(super) fn detectors() -> Vec<Box<dyn Detector>> {
     vec![

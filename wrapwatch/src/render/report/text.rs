@@ -34,7 +34,12 @@ impl Text {
             text += &self.paragraph(2, DIM, caveat);
         }
         text += &self.heading("Numbers");
-        text += &self.numbers(&report.summary);
+        let mut summary = report.summary.clone();
+        if !report.what_if.is_empty() {
+            // The table has it, with the hand-over counted in; two numbers for one thing confuse.
+            summary.accept_threads.iter_mut().for_each(|thread| thread.ceiling_per_s = None);
+        }
+        text += &self.numbers(&summary);
         if !report.connections.is_empty() {
             text += &self.heading("Slowest connections");
             for connection in &report.connections {

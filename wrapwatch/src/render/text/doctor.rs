@@ -2,10 +2,10 @@
 
 use anstyle::Style;
 
-use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, fit};
+use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, cost::percent, fit};
 use crate::{
     model::{
-        Nanos, QueryOutcome,
+        Cost, Nanos, QueryOutcome,
         doctor::{
             Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Missing, NameserverState,
             Network, ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
@@ -29,7 +29,34 @@ impl Text {
             self.target(&mut text, target);
         }
         self.problems(&mut text, doctor);
+        if let Some(cost) = &doctor.measured {
+            text.push('\n');
+            self.section(&mut text, "What tracing costs here, measured");
+            self.measured(&mut text, cost);
+        }
         text
+    }
+
+    fn measured(&self, text: &mut String, cost: &Cost) {
+        let over = format!("{} events in {}", cost.events, Nanos(cost.span_ns));
+        self.say(text, "seen", &format!("{over}, {:.0} a second, {} lost", cost.events_per_s, cost.lost));
+        let own =
+            format!("{} of a core, {} MB", percent(cost.cpu_share), cost.rss_max_bytes.div_ceil(1 << 20));
+        self.say(text, "wrapwatch", &own);
+        let server = cost.server.map_or_else(
+            || "not measured: it takes CAP_SYS_ADMIN".to_owned(),
+            |server| {
+                format!(
+                    "{} of a core in {:.0} runs of programs a second, {:.0} ns each; at most {} in any {} ms",
+                    percent(server.share),
+                    server.runs_per_s,
+                    server.ns_per_run,
+                    percent(server.share_max),
+                    200
+                )
+            },
+        );
+        self.say(text, "server pays", &server);
     }
 
     pub(super) fn section(&self, text: &mut String, heading: &str) {

@@ -12,6 +12,7 @@ macro_rules! put {
 }
 
 mod connection;
+mod cost;
 mod details;
 mod doctor;
 mod escape;
@@ -25,6 +26,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::model::{Line, WallTime};
 
+pub use cost::cost;
 pub use escape::escape;
 pub(in crate::render) use escape::is_plain;
 

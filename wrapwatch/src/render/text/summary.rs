@@ -31,6 +31,12 @@ impl Text {
             );
             put!(text, "{}\n", self.paint(YELLOW, &lost));
         }
+        if let Some(cost) = &summary.cost {
+            let said = self.own(&format!("wrapwatch took {}.", super::cost(cost)));
+            for line in fit::wrap(&said, self.width(), 2, self.mark()).lines() {
+                put!(text, "{}\n", self.paint(DIM, line));
+            }
+        }
         text
     }
 

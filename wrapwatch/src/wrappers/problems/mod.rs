@@ -23,6 +23,7 @@ use super::{FixedNames, Keyword, inet};
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ProblemSeverity")]
 pub enum Severity {
     /// Worth knowing.
     Info,

@@ -74,8 +74,9 @@ impl Page<'_> {
         for column in &waits.columns {
             if column.count > 0 {
                 svg += &format!(
-                    "<g><title>{} clients, median {}, longest {}</title>",
+                    "<g><title>{} {}, median {}, longest {}</title>",
                     column.count,
+                    if column.count == 1 { "client" } else { "clients" },
                     Nanos(column.p50_ns),
                     Nanos(column.max_ns)
                 );
@@ -160,10 +161,13 @@ impl Page<'_> {
                 ("check", dns_end, bar.check_end),
                 ("server", bar.check_end, bar.end),
             ];
+            let queued = match bar.accepted.since(bar.arrival) {
+                _ if !waterfall.queue_known => String::new(),
+                ns => format!("queued {}, ", Nanos(ns)),
+            };
             svg += &format!(
-                "<g><title>#{}: queued {}, check {}, DNS {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">#{}</text>",
+                "<g><title>#{}: {queued}check {}, DNS {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">#{}</text>",
                 bar.conn,
-                Nanos(bar.accepted.since(bar.arrival)),
                 Nanos(bar.check_end.since(bar.accepted)),
                 Nanos(bar.dns_ns),
                 LEFT - 6.0,

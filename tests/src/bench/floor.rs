@@ -1,0 +1,230 @@
+//! The floor: programs that do nothing, on the same hooks as wrapwatch's. What they cost, no tracer on these hooks can avoid.
+//!
+//! Two instructions each, loaded by bpf(2) itself: there is nothing to compile. Where wrapwatch's hooks are is read from a trace's head.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use wrapwatch::host::{libwrap, symbols};
+
+/// `r0 = 0; exit`
+const NOTHING: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+/// `_IO('$', 0)` and `_IOW('$', 8, u32)` (linux/perf_event.h).
+const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
+const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+
+/// Kinds of programs (`enum bpf_prog_type`).
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Uprobes.
+    Kprobe = 2,
+    Tracepoint = 5,
+    RawTracepoint = 17,
+}
+
+/// Where a hook is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// A tracepoint through perf_event_open(2): category and event.
+    Tracepoint(String, String),
+    /// A raw tracepoint.
+    Raw(String),
+}
+
+impl Hook {
+    /// As a trace's head names it: `category:event`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.split_once(':')? {
+            ("raw" | "raw_tracepoint", name) => Some(Self::Raw(name.to_owned())),
+            (category, event) => Some(Self::Tracepoint(category.to_owned(), event.to_owned())),
+        }
+    }
+}
+
+/// What of `union bpf_attr` loading a program takes.
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// What of it opening a raw tracepoint takes.
+#[repr(C)]
+struct RawOpen {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
+}
+
+/// What of `struct perf_event_attr` is used here (its first version's size).
+#[repr(C)]
+#[derive(Default)]
+struct PerfAttr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    bp_type: u32,
+    config1: u64,
+    config2: u64,
+}
+
+/// Attached programs; dropping it takes them off.
+pub struct Floor {
+    programs: Vec<OwnedFd>,
+    /// Held, not read: closing them detaches.
+    links: Vec<OwnedFd>,
+}
+
+impl Floor {
+    /// On these hooks, and on libwrap's functions in one process.
+    pub fn attach(hooks: &[Hook], pid: u32) -> Result<Self> {
+        let mut floor = Self { programs: Vec::new(), links: Vec::new() };
+        for hook in hooks {
+            floor.add(hook).with_context(|| format!("cannot attach an empty program to {hook:?}"))?;
+        }
+        floor.add_uprobes(pid)?;
+        Ok(floor)
+    }
+
+    /// The programs, for their run times.
+    pub fn programs(&self) -> &[OwnedFd] {
+        &self.programs
+    }
+
+    fn add(&mut self, hook: &Hook) -> Result<()> {
+        let link = match hook {
+            Hook::Tracepoint(category, event) => {
+                let id = format!("/sys/kernel/tracing/events/{category}/{event}/id");
+                let id: u64 = fs::read_to_string(&id).with_context(|| id.clone())?.trim().parse()?;
+                let attr = PerfAttr {
+                    kind: PERF_TYPE_TRACEPOINT,
+                    config: id,
+                    sample_period: 1,
+                    ..PerfAttr::default()
+                };
+                // Of any process, heard on CPU 0: a tracepoint's program runs whatever the CPU.
+                perf(self.program(Kind::Tracepoint)?, attr, -1, 0)?
+            }
+            Hook::Raw(name) => raw(self.program(Kind::RawTracepoint)?, name)?,
+        };
+        self.links.push(link);
+        Ok(())
+    }
+
+    fn add_uprobes(&mut self, pid: u32) -> Result<()> {
+        let Some(libwrap) = libwrap::find(pid)? else { return Ok(()) };
+        let kind = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")?.trim().parse()?;
+        let path = CString::new(libwrap.file.display().to_string())?;
+        for (_, address) in symbols::defined(&libwrap.file, &["hosts_access", "rfc931", "shell_cmd"])? {
+            let offset = file_offset(&libwrap.file, address)?;
+            // config:0 makes it a return probe (/sys/bus/event_source/devices/uprobe/format/retprobe).
+            for config in [0, 1] {
+                let attr = PerfAttr {
+                    kind,
+                    config,
+                    config1: path.as_ptr() as u64,
+                    config2: offset,
+                    ..PerfAttr::default()
+                };
+                let link = perf(self.program(Kind::Kprobe)?, attr, i32::try_from(pid)?, -1)?;
+                self.links.push(link);
+            }
+        }
+        Ok(())
+    }
+
+    fn program(&mut self, kind: Kind) -> io::Result<libc::c_int> {
+        let attr = ProgLoad {
+            prog_type: kind as u32,
+            insn_cnt: 2,
+            insns: NOTHING.as_ptr() as u64,
+            license: c"GPL".as_ptr() as u64,
+            ..ProgLoad::default()
+        };
+        let program = bpf(BPF_PROG_LOAD, &attr)?;
+        let fd = program.as_raw_fd();
+        self.programs.push(program);
+        Ok(fd)
+    }
+}
+
+fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute is a prefix of `union bpf_attr` as the command takes it, valid for the size given; what it points to outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    owned(fd)
+}
+
+fn raw(program: libc::c_int, name: &str) -> Result<OwnedFd> {
+    let name = CString::new(name)?;
+    let attr = RawOpen { name: name.as_ptr() as u64, prog_fd: u32::try_from(program)?, pad: 0 };
+    Ok(bpf(BPF_RAW_TRACEPOINT_OPEN, &attr)?)
+}
+
+fn perf(program: libc::c_int, mut attr: PerfAttr, pid: i32, cpu: i32) -> io::Result<OwnedFd> {
+    attr.size = u32::try_from(size_of::<PerfAttr>()).unwrap_or(0);
+    // SAFETY: the attribute is a whole `struct perf_event_attr` of the size it says; what it points to outlives the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            std::ptr::from_ref(&attr),
+            pid,
+            cpu,
+            -1,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    let event = owned(fd)?;
+    for (request, argument) in [(PERF_EVENT_IOC_SET_BPF, program), (PERF_EVENT_IOC_ENABLE, 0)] {
+        // SAFETY: both requests take an integer by value.
+        if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(event)
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    match libc::c_int::try_from(fd) {
+        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Where a symbol's value is in the file: through the loadable segment that holds it.
+fn file_offset(path: &Path, address: u64) -> Result<u64> {
+    use object::{Object as _, ObjectSegment as _};
+    let bytes = fs::read(path)?;
+    let file = object::File::parse(&*bytes)?;
+    let segment = file
+        .segments()
+        .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&address))
+        .context("a symbol outside all segments")?;
+    Ok(address - segment.address() + segment.file_range().0)
+}

@@ -1,0 +1,107 @@
+//! What wrapwatch costs, said by itself, and the limit to what the server pays.
+
+use std::{path::Path, process::Command};
+
+use wrapwatch::model::{Cost, DegradationKind, Line, doctor::Doctor};
+use wrapwatch_tests::{
+    clients::{ClientsSpec, Source},
+    lab::{Lab, LabConfig},
+    watch::{Watch, binary},
+};
+
+/// 200 connections a second, for ten seconds.
+fn load() -> ClientsSpec {
+    ClientsSpec {
+        count: 2_000,
+        concurrency: 4,
+        stagger_us: 5_000,
+        source: Source::Distinct(500),
+        ..ClientsSpec::default()
+    }
+}
+
+/// Figures that can be true: times of a program's run are tens to thousands of nanoseconds, shares are shares.
+fn plausible(cost: &Cost) {
+    assert!(cost.events > 0 && cost.events_per_s > 1.0, "{cost:?}");
+    assert!(cost.cpu_ns > 100_000 && cost.cpu_share > 0.0 && cost.cpu_share < 1.0, "{cost:?}");
+    assert!((1 << 20..1 << 28).contains(&cost.rss_bytes), "{cost:?}");
+    assert!(cost.rss_max_bytes >= cost.rss_bytes, "{cost:?}");
+    let server = cost.server.unwrap();
+    assert!(server.measured_ns >= 200_000_000 && server.measured_ns <= cost.span_ns, "{cost:?}");
+    assert!(server.ns_per_run > 5.0 && server.ns_per_run < 100_000.0, "{cost:?}");
+    assert!(server.runs_per_s > 10.0, "{cost:?}");
+    assert!(server.share > 0.0 && server.share <= server.share_max && server.share_max < 2.0, "{cost:?}");
+    // Both are the same measurement.
+    let share = server.runs_per_s * server.ns_per_run / 1e9;
+    assert!((share - server.share).abs() < 0.01 * share + 2e-6, "{share} {cost:?}");
+}
+
+#[test]
+fn above_its_limit_it_detaches_and_says_so_everywhere() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.wwt");
+    let pid = lab.server_pid().unwrap();
+    let recorder = Watch::record(pid, &file, ["--max-overhead", "0.00001%"]).unwrap();
+    let bearable = Watch::live(["-p", &pid.to_string(), "--max-overhead", "150%"]).unwrap();
+    let clients = lab.begin_clients(load()).unwrap();
+
+    let seen = recorder.wait().unwrap();
+    assert_eq!(seen.status, Some(1));
+    assert!(seen.stderr.contains("detached: the programs took"), "{}", seen.stderr);
+    assert!(seen.stderr.contains("--max-overhead"), "{}", seen.stderr);
+    let kinds = |lines: &[Line]| -> Vec<DegradationKind> {
+        let degradations = lines.iter().filter_map(|line| match line {
+            Line::Degradation(degradation) => Some(degradation.kind),
+            _ => None,
+        });
+        degradations.collect()
+    };
+    assert!(kinds(&seen.lines).contains(&DegradationKind::TooExpensive), "{:?}", seen.degradations());
+    let cost = seen.summary().unwrap().cost.unwrap();
+    plausible(&cost);
+
+    // The trace is whole, and says why it ended.
+    let end = end_reason(&file);
+    assert!(end.contains("more than the 0.00001 % of --max-overhead"), "{end}");
+
+    // The other one was told the same time and went on.
+    clients.wait().unwrap();
+    let seen = bearable.stop().unwrap();
+    assert_eq!(seen.status, Some(0), "{}", seen.stderr);
+    assert!(!kinds(&seen.lines).contains(&DegradationKind::TooExpensive));
+    plausible(&seen.summary().unwrap().cost.unwrap());
+}
+
+fn end_reason(file: &Path) -> String {
+    let source = std::fs::File::open(file).unwrap();
+    let mut story = wrapwatch::story::Story::new(source, wrapwatch::story::Options::default());
+    let mut kinds = Vec::new();
+    while let Some(line) = story.next_line().unwrap() {
+        if let Line::Degradation(degradation) = line {
+            kinds.push(degradation.kind);
+        }
+    }
+    assert!(kinds.contains(&DegradationKind::TooExpensive), "{kinds:?}");
+    story.facts().end.as_ref().unwrap().reason.clone()
+}
+
+#[test]
+fn doctor_measures_what_it_would_cost() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let pid = lab.server_pid().unwrap();
+    let clients = lab.begin_clients(load()).unwrap();
+    let output = Command::new(binary().unwrap())
+        .args(["doctor", "--json", "--no-queries", "--measure", "-p", &pid.to_string()])
+        .output()
+        .unwrap();
+    clients.wait().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let doctor: Doctor = serde_json::from_slice(&output.stdout).unwrap();
+    let cost = doctor.measured.unwrap();
+    plausible(&cost);
+    assert!(cost.span_ns > 9_000_000_000, "{cost:?}");
+    // All the time but for the beginning.
+    assert!(cost.server.unwrap().measured_ns > cost.span_ns / 2, "{cost:?}");
+}

@@ -1,0 +1,130 @@
+//! What became of a connection: refused by which rule, left by its client how and when, turned by a failed lookup.
+
+use serde_json::Value;
+use wrapwatch::model::{LeaveKind, LookupKind, LookupOutcome, Outcome};
+use wrapwatch_tests::{
+    clients::{self, ClientsSpec, LeaveBy, Mode},
+    lab::{Files, Lab, LabConfig},
+    nameserver::{Rcode, Reply, Rule},
+    watch::{Watch, binary},
+};
+
+use crate::stage::{lookup, usual};
+use crate::support::{MS, peer};
+
+#[test]
+fn refused_and_admitted_each_by_its_rule() {
+    let mut stage = usual();
+    let allow = "# nothing here\nALL: .nowhere.example\nALL: 10.2. : deny\n";
+    stage.files(Files::tables(allow, "ALL: ALL\n"));
+    let told = stage.until("the tables are read again", |c| {
+        c.verdict_rule.as_ref().is_some_and(|rule| rule.text.as_deref() == Some("ALL: 10.2. : deny"))
+    });
+    assert_eq!(told.outcome, Outcome::Refused);
+    let (forced, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
+    assert_eq!((forced.line, forced.text.as_deref()), (2, Some("ALL: .nowhere.example")));
+    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.allow", 3), "an allow table may deny");
+    stage.files(Files::tables("sshd: ALL\n", "sshd: ALL\nmysqld mariadbd: 10.2. , \\\n  10.3.\n"));
+    let told = stage.until("the tables are read again", |c| {
+        c.verdict_rule
+            .as_ref()
+            .is_some_and(|rule| rule.text.as_ref().is_some_and(|text| text.contains("10.3.")))
+    });
+    assert_eq!(told.outcome, Outcome::Refused);
+    assert_eq!(told.rule, None, "nothing was looked up");
+    let verdict = told.verdict_rule.unwrap();
+    assert_eq!(
+        (verdict.file.as_str(), verdict.line),
+        ("/etc/hosts.deny", 3),
+        "a rule's last line, as libwrap counts"
+    );
+}
+
+/// One client with a slow check, and one that leaves while it waits; what is told of both.
+fn leaving(by: LeaveBy, own_check: bool) -> (wrapwatch::model::Connection, clients::Outcome) {
+    let mut stage = usual();
+    stage.rules([Rule::delay(700).qtype("PTR")]);
+    stage.lab.take_dns_log().unwrap();
+    let first = (!own_check).then(|| stage.lab.begin_clients(ClientsSpec::default()).unwrap());
+    if first.is_some() {
+        wrapwatch_tests::wait_for("the first client's query", || Ok(!stage.lab.dns_log()?.is_empty()))
+            .unwrap();
+    }
+    let mode = Mode::GiveUp { after_ms: 150, by };
+    let left = stage.lab.clients(ClientsSpec { mode, ..ClientsSpec::default() }).unwrap();
+    if let Some(first) = first {
+        stage.told(first.wait().unwrap());
+    }
+    let (client, connection) = stage.told(left).remove(0);
+    (connection, client.outcome)
+}
+
+#[test]
+fn a_client_that_left_the_queue_by_fin_is_greeted_all_the_same() {
+    let (connection, client) = leaving(LeaveBy::Fin, false);
+    assert_eq!(client, clients::Outcome::GaveUp);
+    let left = connection.client_left.unwrap();
+    assert_eq!(left.how, LeaveKind::Fin);
+    assert!(left.after_ns.unwrap() < connection.queued_ns.unwrap(), "before accept: {connection:#?}");
+    assert_eq!(connection.outcome, Outcome::Greeted, "{connection:#?}");
+}
+
+#[test]
+fn a_client_that_left_the_queue_by_rst_is_refused_as_unknown() {
+    let (connection, _) = leaving(LeaveBy::Rst, false);
+    let left = connection.client_left.unwrap();
+    assert_eq!(left.how, LeaveKind::Rst);
+    assert!(left.after_ns.unwrap() < connection.queued_ns.unwrap(), "{connection:#?}");
+    assert_eq!(connection.outcome, Outcome::Refused, "{connection:#?}");
+}
+
+#[test]
+fn a_client_that_left_during_its_check_by_fin() {
+    let (connection, _) = leaving(LeaveBy::Fin, true);
+    let left = connection.client_left.unwrap();
+    assert_eq!((left.how, connection.outcome), (LeaveKind::Fin, Outcome::Greeted));
+    assert!(left.after_ns.unwrap() > connection.queued_ns.unwrap(), "after accept: {connection:#?}");
+}
+
+#[test]
+fn a_client_that_left_during_its_check_by_rst() {
+    let (connection, _) = leaving(LeaveBy::Rst, true);
+    let left = connection.client_left.unwrap();
+    assert_eq!(left.how, LeaveKind::Rst);
+    assert!(left.after_ns.unwrap() > connection.queued_ns.unwrap(), "{connection:#?}");
+    assert!(connection.wrapper_ns >= 700 * MS);
+}
+
+#[test]
+fn refused_because_a_lookup_failed_and_admitted_because_one_did() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flips.wwt");
+    let watch = Watch::record(lab.server_pid().unwrap(), &file, ["-q"; 0]).unwrap();
+    // Fails closed: an allow rule by name misses.
+    let fails = Rule::replies([Reply::rcode(Rcode::ServFail)]);
+    lab.rules([fails.clone()]).unwrap();
+    let closed = lab.client().unwrap();
+    // Fails open: a deny rule by name misses.
+    lab.files(Files::tables("", "ALL: .lab.example\n")).unwrap();
+    let open = lab.client().unwrap();
+    lab.rules([]).unwrap();
+    let denied = lab.client().unwrap();
+    let seen = watch.stop().unwrap();
+    let of = |client| seen.of(&peer(client)).unwrap();
+    assert_eq!(lookup(of(&closed), LookupKind::Reverse).outcome, LookupOutcome::Failed);
+    assert_eq!(of(&closed).outcome, Outcome::Refused);
+    assert_eq!(of(&closed).verdict_rule.as_ref().unwrap().file, "/etc/hosts.deny");
+    assert_eq!((of(&open).outcome, &of(&open).verdict_rule), (Outcome::Greeted, &None));
+    assert_eq!(of(&denied).outcome, Outcome::Refused, "the same client's rule, when its name is known");
+    let report =
+        std::process::Command::new(binary().unwrap()).args(["report", "--json"]).arg(&file).output().unwrap();
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let flipped = findings.iter().find(|finding| finding["id"] == "verdict-flipped").unwrap();
+    let text = flipped.to_string();
+    assert!(
+        text.contains(&of(&closed).conn.to_string()) && text.contains(&of(&open).conn.to_string()),
+        "{text}"
+    );
+}

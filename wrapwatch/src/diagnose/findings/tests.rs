@@ -1,0 +1,367 @@
+//! Every finding on a trace that shows it, with the change it asks for: a file is written, read and reported, as the commands do.
+
+use std::collections::BTreeSet;
+
+use wrapwatch_common::records::{Class, OP_READ, WHAT_HOSTS_ACCESS};
+
+use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve, turned_away};
+use crate::correlate::tests::sim::{
+    GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID, Thread, addr, answer, query,
+};
+use crate::correlate::tests::{ALLOW, NS1, NS2, clock, main_thread};
+use crate::decode::dns;
+use crate::diagnose::Report;
+use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
+use crate::story::{Wanted, Whole};
+use crate::trace::{
+    End, Head, Listener, ListenerSample, NetnsSample, Sample, SingleFile, SnapshotMeta, SnapshotRole, Target,
+    Writer, WriterOptions,
+};
+
+/// A trace in the making: the server's files, what happened, what was sampled.
+struct Scene {
+    allow: &'static str,
+    deny: &'static str,
+    resolv: &'static str,
+    records: Vec<Rec>,
+    samples: Vec<(ListenerSample, NetnsSample)>,
+    degradations: Vec<Degradation>,
+    lost: u64,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self {
+            allow: "# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n",
+            deny: "ALL: ALL\n",
+            resolv: "nameserver 10.77.53.1\nnameserver 10.77.53.2\noptions timeout:1 attempts:1\n",
+            records: Vec::new(),
+            samples: Vec::new(),
+            degradations: Vec::new(),
+            lost: 0,
+        }
+    }
+}
+
+impl Scene {
+    /// What the accept thread does, from its beginning.
+    fn played(script: impl FnOnce(&mut Sim, &mut Thread)) -> Self {
+        let (mut sim, mut th) = (Sim::default(), main_thread());
+        script(&mut sim, &mut th);
+        Self { records: sim.records(), ..Self::default() }
+    }
+
+    /// Three clients one after another; in each one's check this happens, and then it is let in.
+    fn checks(script: impl Fn(&mut Sim, &mut Thread, u64)) -> Self {
+        Self::played(|sim, th| {
+            for n in 1..=3 {
+                let at = th.t + 30 * MS;
+                arrive(sim, th, n, at);
+                script(sim, th, n);
+                admit(sim, th, GREETING);
+            }
+        })
+    }
+
+    fn trace(&self) -> Vec<u8> {
+        let listeners =
+            vec![Listener { fd: Some(LISTENER), address: "0.0.0.0:3306".to_owned(), ..Listener::default() }];
+        let target = Target {
+            pid: TGID,
+            comm: "mysqld".to_owned(),
+            daemon: Some("mysqld".to_owned()),
+            netns: Some(u64::from(NETNS)),
+            listeners,
+            ..Target::default()
+        };
+        let head = Head {
+            clock: clock(),
+            targets: vec![target],
+            degradations: self.degradations.clone(),
+            ..Head::default()
+        };
+        let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
+        let files = [
+            (SnapshotRole::HostsAllow, "/etc/hosts.allow", self.allow),
+            (SnapshotRole::HostsDeny, "/etc/hosts.deny", self.deny),
+            (SnapshotRole::ResolvConf, "/etc/resolv.conf", self.resolv),
+        ];
+        for (role, path, text) in files {
+            let meta =
+                SnapshotMeta { pid: Some(TGID), role, path: path.to_owned(), ..SnapshotMeta::default() };
+            writer.snapshot(&meta, text.as_bytes()).unwrap();
+        }
+        for (listener, netns) in &self.samples {
+            let sample =
+                Sample { listeners: vec![listener.clone()], netns: vec![netns.clone()], ..Sample::default() };
+            writer.sample(&sample).unwrap();
+        }
+        for record in &self.records {
+            writer.record(&record.bytes).unwrap();
+        }
+        if self.lost > 0 {
+            let by = vec![("lost_accept".to_owned(), self.lost)];
+            writer.lost(&Lost { events: self.lost, by }).unwrap();
+        }
+        let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
+        let (out, ended) = writer.finish(End { at: KtimeNs(at), ..End::default() });
+        ended.unwrap();
+        out.into_inner()
+    }
+
+    fn report(&self) -> Report {
+        let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
+        Whole::read(self.trace().as_slice(), &wanted, |_| ()).unwrap().report
+    }
+}
+
+/// A question to a server, and what comes of it: nothing for so long, or this answer.
+fn ask(
+    sim: &mut Sim,
+    th: &mut Thread,
+    server: &str,
+    question: (&str, u16),
+    outcome: Result<(u16, Option<&str>), u64>,
+) {
+    let asked = query(7, question.0, question.1);
+    sim.connect(th, 34, addr(server), Class::Dns, false, 0, 12_000);
+    sim.send(th, 34, &asked);
+    match outcome {
+        Ok((flags, data)) => {
+            th.t += MS;
+            sim.recv(th, 34, &answer(&asked, flags, data));
+        }
+        Err(silent_ns) => th.t += silent_ns,
+    }
+    sim.close(th, 34, Class::Dns);
+}
+
+fn ptr(n: u64) -> String {
+    format!("{n}.0.77.10.in-addr.arpa")
+}
+
+/// The reverse lookup, with its rule, at one server.
+fn ask_ptr(sim: &mut Sim, th: &mut Thread, server: &str, n: u64, outcome: Result<(u16, Option<&str>), u64>) {
+    sim.rule(th, ALLOW, 2);
+    ask(sim, th, server, (&ptr(n), dns::PTR), outcome);
+}
+
+/// The client of this number resets while it is queued: its address is gone when it is asked for.
+fn reset_in_the_queue(sim: &mut Sim, th: &mut Thread) {
+    let start = th.t;
+    arrive(sim, th, 1, start);
+    resolve(sim, th, 1, false, 300 * MS);
+    admit(sim, th, GREETING);
+    sim.state(start + 100 * MS, 0x1002, addr("10.77.0.2:36002"), (1, 7), NETNS);
+    arrive(sim, th, 2, start + 20 * MS);
+    refuse(sim, th);
+}
+
+/// mysqld asks for the name itself, in the connection thread.
+fn own_lookup(sim: &mut Sim, th: &mut Thread) {
+    let at = th.t;
+    arrive(sim, th, 1, at);
+    sim.rule(th, ALLOW, 4);
+    sim.close(th, 33, Class::File);
+    sim.check(th, WHAT_HOSTS_ACCESS, 1, 1);
+    let mut own = Thread { tid: 1001, conn: 1, t: th.t + 80_000 };
+    sim.peer(&mut own, 101, 0);
+    ask(sim, &mut own, NS1, (&ptr(1), dns::PTR), Err(0));
+    let asked = query(7, &ptr(1), dns::PTR);
+    sim.connect(&mut own, 35, addr(NS1), Class::Dns, false, 0, 12_000);
+    sim.send(&mut own, 35, &asked);
+    own.t += 400 * MS;
+    sim.recv(&mut own, 35, &answer(&asked, 0, Some("c1.lan.example")));
+    sim.close(&mut own, 35, Class::Dns);
+    sim.first_packet(&mut own, 101, GREETING);
+}
+
+/// Accepted and greeted, and nothing in between.
+fn unchecked(sim: &mut Sim, th: &mut Thread) {
+    let peer = addr("10.77.0.1:36001");
+    sim.established(th.t, 0x1001, peer);
+    th.t += 20_000;
+    sim.accept(th, 1, 31, Some(peer));
+    th.t += 40_000;
+    let mut own = Thread { tid: 1001, conn: 1, t: th.t };
+    sim.peer(&mut own, 31, 0);
+    sim.first_packet(&mut own, 31, GREETING);
+}
+
+fn sample(queued: u32, overflows: u64, time_wait: u64) -> (ListenerSample, NetnsSample) {
+    let netns = u64::from(NETNS);
+    let listener =
+        ListenerSample { address: "0.0.0.0:3306".to_owned(), netns: Some(netns), queued, queue_limit: 80 };
+    let counters = NetnsSample {
+        netns,
+        listen_overflows: Some(overflows),
+        listen_drops: Some(overflows),
+        time_wait: Some(time_wait),
+        port_range: Some((32_768, 60_999)),
+    };
+    (listener, counters)
+}
+
+fn fast(sim: &mut Sim, th: &mut Thread, n: u64) {
+    resolve(sim, th, n, false, 200_000);
+}
+
+/// Each finding, and a trace that shows it.
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn scenes() -> Vec<(FindingId, Scene)> {
+    use FindingId as Id;
+    let with = |scene: Scene, change: fn(&mut Scene)| {
+        let mut scene = scene;
+        change(&mut scene);
+        scene
+    };
+    let crowd = || {
+        Scene::played(|sim, th| {
+            let start = th.t;
+            for n in 1..=12 {
+                arrive(sim, th, n, start);
+                resolve(sim, th, n, false, 300 * MS);
+                admit(sim, th, GREETING);
+            }
+        })
+    };
+    vec![
+        (Id::AcceptThreadSaturated, crowd()),
+        (
+            Id::QueueOverflow,
+            with(Scene::checks(fast), |s| s.samples = vec![sample(0, 3, 0), sample(81, 10, 0)]),
+        ),
+        (Id::ClientsGaveUp, Scene { records: turned_away(), ..Scene::default() }),
+        (Id::FirstNameserverDead, Scene::checks(|sim, th, n| resolve(sim, th, n, true, 700_000))),
+        (
+            Id::NameserverSilent,
+            Scene {
+                resolv: "nameserver 10.77.53.1\n",
+                ..Scene::checks(|sim, th, n| ask_ptr(sim, th, NS1, n, Err(5 * SEC)))
+            },
+        ),
+        (Id::NameserverSlow, crowd()),
+        (Id::NameserverRefusing, Scene::checks(|sim, th, n| ask_ptr(sim, th, NS2, n, Ok((5, None))))),
+        (Id::DnsInAcceptPath, Scene::checks(fast)),
+        (Id::NamesBeforeAddresses, Scene::checks(fast)),
+        (Id::PtrMissing, Scene::checks(|sim, th, n| ask_ptr(sim, th, NS1, n, Ok((3, None))))),
+        (
+            Id::ForwardMismatch,
+            Scene::checks(|sim, th, n| {
+                ask_ptr(sim, th, NS1, n, Ok((0, Some("c1.lan.example"))));
+                ask(sim, th, NS1, ("c1.lan.example", dns::A), Ok((0, Some("10.99.9.9"))));
+            }),
+        ),
+        (
+            Id::VerdictFlipped,
+            Scene {
+                allow: "# rules\nmysqld: .corp.example\n",
+                ..Scene::played(|sim, th| {
+                    let at = th.t;
+                    arrive(sim, th, 1, at);
+                    ask_ptr(sim, th, NS1, 1, Err(SEC));
+                    ask(sim, th, NS2, (&ptr(1), dns::PTR), Err(SEC));
+                    refuse(sim, th);
+                })
+            },
+        ),
+        (Id::RefusedUnknown, Scene::played(reset_in_the_queue)),
+        (
+            Id::IdentRule,
+            Scene {
+                allow: "# rules\n\n\nmysqld: bob@10.77.\n",
+                ..Scene::checks(|sim, th, n| {
+                    let client = addr(&format!("10.77.0.{n}:113"));
+                    sim.connect(th, 34, client, Class::Ident, true, 0, MS);
+                    sim.io(th, 34, Class::Ident, OP_READ, 30, 1_500 * MS);
+                    sim.close(th, 34, Class::Ident);
+                })
+            },
+        ),
+        (
+            Id::BlockingSpawn,
+            Scene {
+                allow: "# rules\n\n\nmysqld: 10.77.: spawn /usr/bin/notify %a\n",
+                ..Scene::checks(|sim, th, _| sim.wait(th, 700 * MS))
+            },
+        ),
+        (
+            Id::Twist,
+            Scene {
+                allow: "mysqld: .corp.example: twist /bin/echo go away\n",
+                ..Scene::played(|sim, th| {
+                    let at = th.t;
+                    arrive(sim, th, 1, at);
+                    sim.exec(th);
+                })
+            },
+        ),
+        (
+            Id::SearchListQueries,
+            Scene {
+                resolv: "nameserver 10.77.53.1\nsearch corp.example\n",
+                ..Scene::checks(|sim, th, n| {
+                    ask_ptr(sim, th, NS1, n, Ok((0, Some("db1"))));
+                    let no_such_name = Ok((3, None));
+                    ask(sim, th, NS1, ("db1", dns::A), no_such_name);
+                    ask(sim, th, NS1, ("db1.corp.example", dns::A), no_such_name);
+                })
+            },
+        ),
+        (Id::ServerOwnLookups, Scene::played(own_lookup)),
+        (Id::TimeWaitNearPortRange, with(Scene::checks(fast), |s| s.samples = vec![sample(0, 0, 27_500)])),
+        (Id::WrappedButNoRules, Scene { allow: "# none\n", deny: "", ..Scene::checks(|_, _, _| ()) }),
+        (
+            Id::NotWrapped,
+            with(Scene::played(unchecked), |s| {
+                let message = "libwrap is not mapped".to_owned();
+                s.degradations =
+                    vec![Degradation { kind: DegradationKind::NotWrapped, pid: Some(TGID), message }];
+            }),
+        ),
+        (Id::EventsLost, Scene { lost: 5, ..Scene::checks(fast) }),
+    ]
+}
+
+fn shown(finding: &Finding) -> String {
+    let facts: String = finding.evidence.facts.iter().map(|fact| format!("  - {fact}\n")).collect();
+    let change = finding.change.as_deref().unwrap_or("nothing to change");
+    let (id, severity) = (finding.id.name(), finding.severity);
+    format!(
+        "{id} ({severity:?}): {}\n{facts}  connections {:?}\n  → {change}\n\n",
+        finding.message, finding.evidence.connections
+    )
+}
+
+#[test]
+fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
+    let (mut text, mut tried) = (String::new(), BTreeSet::new());
+    for (id, scene) in scenes() {
+        let report = scene.report();
+        let found = report.findings.iter().find(|finding| finding.id == id);
+        let found = found.unwrap_or_else(|| panic!("no {id:?}: {:#?}", report.findings));
+        text += &shown(found);
+        tried.insert(id.name());
+    }
+    let known = schemars::schema_for!(FindingId).to_value();
+    let known =
+        known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
+    assert_eq!(tried, known.collect(), "a finding without a trace");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_healthy_server_has_nothing_to_change() {
+    let quiet = Scene {
+        allow: "# rules\n\n\nmysqld: 10.77.\n",
+        samples: vec![sample(0, 3, 500), sample(2, 3, 800)],
+        ..Scene::checks(|_, _, _| ())
+    };
+    let report = quiet.report();
+    assert_eq!(
+        report.findings.iter().map(|finding| finding.id).collect::<Vec<_>>(),
+        [],
+        "{:#?}",
+        report.findings
+    );
+}

@@ -1,0 +1,117 @@
+//! `cargo xtask counts`: instructions that wrapwatch takes for a record, by callgrind, against the figures in `tests/instructions.toml`.
+//!
+//! Instructions, not times: they are the same on a crowded machine. Each figure is the difference between a few rounds and one, so that starting up does not
+//! count. The tolerance leaves room for another compiler or library; what goes beyond it was somebody's change.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::{
+    cli,
+    process::{cargo, run as run_command},
+    setup::{self, Purpose},
+    workspace,
+};
+
+/// The figures that stand.
+const FIGURES: &str = "tests/instructions.toml";
+/// Rounds beyond the first.
+const ROUNDS: u64 = 2;
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figures {
+    /// What a figure may differ by.
+    tolerance_percent: f64,
+    /// Instructions a record, by what `wrapwatch-count` does.
+    per_record: BTreeMap<String, u64>,
+}
+
+/// The command.
+pub(crate) fn run(options: &cli::Counts) -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Count])?;
+    let path = workspace::root()?.join(FIGURES);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let figures: Figures = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    run_command(
+        cargo(&[
+            "build",
+            "--locked",
+            "--release",
+            "--quiet",
+            "-p",
+            "wrapwatch-tests",
+            "--bin",
+            "wrapwatch-count",
+        ])?
+        .stdout(std::io::stderr()),
+    )?;
+    let program = workspace::target_dir()?.join("release/wrapwatch-count");
+    let mut off = Vec::new();
+    let mut now = text.clone();
+    for (what, &stands) in &figures.per_record {
+        let (few, records) = count(&program, what, 1 + ROUNDS)?;
+        let (one, _) = count(&program, what, 1)?;
+        let found = few.saturating_sub(one) / ROUNDS / records.max(1);
+        let change = percent(found, stands);
+        println!("{what:<12} {found:>8} instructions a record ({stands} stands, {change:+.1} %)");
+        now = now.replace(&format!("{what} = {stands}\n"), &format!("{what} = {found}\n"));
+        if change.abs() > figures.tolerance_percent {
+            off.push(format!("{what} {change:+.1} %"));
+        }
+    }
+    if options.update {
+        fs::write(&path, now)?;
+        return Ok(());
+    }
+    if !off.is_empty() {
+        bail!(
+            "more than {} % off the figures in {FIGURES}: {}; where that is meant: cargo xtask counts --update",
+            figures.tolerance_percent,
+            off.join(", ")
+        );
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn percent(found: u64, stands: u64) -> f64 {
+    (found as f64 / stands.max(1) as f64 - 1.0) * 100.0
+}
+
+/// Instructions of the whole run, and the number it prints.
+fn count(program: &PathBuf, what: &str, times: u64) -> Result<(u64, u64)> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([what, &times.to_string()])
+        .output()
+        .context("cannot run valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what} failed: {said}");
+    let instructions = collected(&said).with_context(|| format!("callgrind did not say how many: {said}"))?;
+    let records = String::from_utf8_lossy(&output.stdout).trim().parse().context("no number of records")?;
+    Ok((instructions, records))
+}
+
+/// Of callgrind's `==123== Collected : 5623470`.
+fn collected(said: &str) -> Option<u64> {
+    said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{collected, percent};
+
+    #[test]
+    fn callgrinds_sum_is_read() {
+        let said =
+            "==7== Events    : Ir\n==7== Collected : 5623470\n==7== \n==7== I   refs:      5,623,470\n";
+        assert_eq!(collected(said), Some(5_623_470));
+        assert_eq!(collected("==7== nothing"), None);
+        assert!((percent(110, 100) - 10.0).abs() < 1e-9);
+    }
+}
