@@ -97,10 +97,10 @@ pub(crate) fn tables(allow: &str, deny: &str) -> Result<()> {
     Ok(())
 }
 
-/// A resolv.conf that waits one second for each.
+/// A resolv.conf that waits three seconds for each: an emulated machine beside others may take one for an answer.
 fn resolv(servers: &[IpAddr]) -> String {
     let lines: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    lines + "options timeout:1 attempts:2\n"
+    lines + "options timeout:3 attempts:2\n"
 }
 
 fn stand_in() -> Result<Child> {

@@ -4,7 +4,7 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use caps::Capability::{
     self, CAP_BPF, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_RESOURCE,
 };
@@ -128,7 +128,10 @@ impl Rung {
             Err(error) => return nothing(&error.to_string()),
         };
         let clients = site.clients(&ClientsSpec::one_by_one(1))?;
-        watch.wait_connections(1)?;
+        if let Err(error) = watch.wait_connections(1) {
+            let seen = watch.stop()?;
+            bail!("{error:#}; it ended with {:?}: {}", seen.status, seen.stderr.trim());
+        }
         let seen = watch.stop()?;
         let source = clients.first().and_then(|client| client.source).context("no client")?;
         judge(&seen, &source.to_string())
