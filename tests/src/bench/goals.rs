@@ -22,7 +22,8 @@ const CONNECTION_DNS_BUDGET_NS: f64 = 40_000.0;
 #[derive(Clone, Debug, Serialize)]
 pub struct Goal {
     /// What it is about.
-    pub goal: String,
+    #[serde(rename = "goal")]
+    pub about: String,
     /// What is wanted: at least or at most.
     pub wanted: String,
     /// What was measured.
@@ -57,7 +58,7 @@ fn of_ratios(ratios: &Ratios, goals: &mut Vec<Goal>) {
     for (row, tool, over, at_least) in wanted {
         if let Some(ratio) = ratios.ratio(row, tool, over) {
             goals.push(Goal {
-                goal: format!("{}: {} to {}", row.title(), tool.name(), over.name()),
+                about: format!("{}: {} to {}", row.title(), tool.name(), over.name()),
                 wanted: format!("at least {at_least:.2}"),
                 measured: interval(&ratio),
                 met: ratio.low >= at_least - TOLERANCE,
@@ -95,13 +96,13 @@ fn of_own(own: &Own, goals: &mut Vec<Goal>) {
     goals.push(at_most("programs left after detaching", exact(own.programs_left as u64), 0.0, ""));
 }
 
-fn at_most(goal: &str, measured: f64, limit: f64, unit: &str) -> Goal {
+fn at_most(about: &str, measured: f64, limit: f64, unit: &str) -> Goal {
     let show = |value: f64| {
         let digits = if value.fract().abs() < 1e-9 { 0 } else { 2 };
         format!("{value:.digits$} {unit}").trim_end().to_owned()
     };
     Goal {
-        goal: goal.to_owned(),
+        about: about.to_owned(),
         wanted: format!("at most {}", show(limit)),
         measured: show(measured),
         met: measured <= limit,

@@ -245,7 +245,7 @@ fn run_time(running: &Running) -> Result<RunTime> {
 }
 
 fn loaded_programs() -> usize {
-    aya::programs::loaded_programs().filter(Result::is_ok).count()
+    aya::programs::loaded_programs().flatten().count()
 }
 
 fn rss(process: &Process) -> Result<u64> {

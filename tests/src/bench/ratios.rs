@@ -71,7 +71,7 @@ impl Ratios {
         let mut tools: Vec<Tool> = Tool::ALL
             .into_iter()
             .filter(|tool| *tool != Tool::None && !self.absent.contains_key(tool))
-            .filter(|tool| !tool.is_heavy() || number % HEAVY_EVERY == 0)
+            .filter(|tool| !tool.is_heavy() || number.is_multiple_of(HEAVY_EVERY))
             .collect();
         let shift = number % tools.len().max(1);
         tools.rotate_left(shift);

@@ -100,7 +100,7 @@ impl Results {
         let _ = writeln!(text, "| goal | wanted | measured | met |\n|---|---|---|---|");
         for goal in &self.goals {
             let met = if goal.met { "yes" } else { "**no**" };
-            let _ = writeln!(text, "| {} | {} | {} | {met} |", goal.goal, goal.wanted, goal.measured);
+            let _ = writeln!(text, "| {} | {} | {} | {met} |", goal.about, goal.wanted, goal.measured);
         }
         text
     }

@@ -135,7 +135,7 @@ pub fn lab() -> Result<Lab> {
         resolv: Some("nameserver 10.1.1.53\noptions timeout:1\n".to_owned()),
         ..Files::tables(ADDRESSES_ONLY, NOBODY_ELSE)
     };
-    Lab::start(LabConfig { server, files, ..LabConfig::default() })
+    Lab::start(LabConfig { files, server, ..LabConfig::default() })
 }
 
 /// Makes sysbench's table.

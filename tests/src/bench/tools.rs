@@ -17,7 +17,7 @@ use super::floor::{Floor, Hook};
 use crate::watch;
 
 /// A tool that is not ready, or not gone, by then never will be.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What an on-call person would write: the events that wrapwatch sees, printed.
 const SCRIPT: &str = include_str!("same-events.bt");
