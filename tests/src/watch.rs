@@ -22,8 +22,15 @@ use wrapwatch::model::{Connection, Degradation, Line, Stall, Summary};
 pub const BINARY_VARIABLE: &str = "WRAPWATCH_BIN";
 /// What it says on stderr once it sees everything.
 const READY: &str = "watching";
-/// Longest time for anything that should take a moment: only a hang gets there.
+/// Longest time for anything that should take a moment: only a hang gets there. Emulated machines are slow enough to need more.
 const LIMIT: Duration = Duration::from_mins(1);
+/// How many times that, where set.
+pub const PATIENCE_VARIABLE: &str = "WRAPWATCH_PATIENCE";
+
+fn limit() -> Duration {
+    let factor = env::var(PATIENCE_VARIABLE).ok().and_then(|factor| factor.parse().ok());
+    LIMIT * factor.unwrap_or(1)
+}
 
 /// A running `wrapwatch`.
 pub struct Watch {
@@ -107,7 +114,7 @@ impl Watch {
 
     /// Waits until it has said a line that contains this, from what it has said since the last time on.
     pub fn wait_said(&mut self, what: &str) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if self
@@ -147,7 +154,7 @@ impl Watch {
 
     /// Waits for a line that `wanted` accepts.
     pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let text = self.lines.recv_timeout(left).context("the line did not come")?;
@@ -201,7 +208,7 @@ impl Watch {
 
     /// Waits for it to end by itself.
     pub fn wait(mut self) -> Result<Seen> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit();
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;

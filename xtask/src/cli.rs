@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask`.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const TEMPLATE: &str = "\
 {about}
@@ -14,6 +14,7 @@ Examples:
   cargo xtask bench --quick    what does tracing cost a server?
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
   cargo xtask fuzz --time 10m  look for inputs that break a reader
+  cargo xtask vm --kernel 6.1  does all of it work on this kernel of Debian's?
 
 {usage-heading} {usage}
 
@@ -47,6 +48,10 @@ pub(crate) enum Command {
     Counts(Counts),
     /// Look for inputs that break what reads traces, logs, tables and messages
     Fuzz(Fuzz),
+    /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
+    Dist,
+    /// Boot Debian's kernels in virtual machines and run wrapwatch there
+    Vm(Vm),
     /// Renew the generated parts of README.md
     Readme(Readme),
     /// Licences, sources and duplicates of dependencies; spelling
@@ -103,6 +108,9 @@ pub(crate) struct Test {
     /// Also the mutants that the lab has to kill
     #[arg(long, conflicts_with = "fast")]
     pub(crate) mutants: bool,
+    /// Also in virtual machines, on each kernel of xtask/kernels.toml
+    #[arg(long, conflicts_with = "fast")]
+    pub(crate) vm: bool,
     /// Run only the tests whose names contain one of these; leaves out lints and mutants
     #[arg(value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
@@ -155,4 +163,68 @@ pub(crate) struct Readme {
     /// Change nothing; fail if something is stale
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// Options of `vm`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Vm {
+    /// Only this kernel (5.10, 6.1, …); may be given several times
+    #[arg(long = "kernel", value_name = "VERSION")]
+    pub(crate) kernels: Vec<String>,
+    /// Take a debug build of wrapwatch, not the file that users get
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Write down what the verifiers went through and what privileges gave, instead of comparing
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Pin the newest kernel of each suite in xtask/kernels.toml
+    #[arg(long, conflicts_with_all = ["update", "shell", "broken"])]
+    pub(crate) update_pins: bool,
+    /// A shell in a guest, on this terminal; of several kernels in the newest
+    #[arg(long, conflicts_with_all = ["update", "broken"])]
+    pub(crate) shell: bool,
+    /// Break something on purpose, to see that the run fails
+    #[arg(long = "break", value_enum, value_name = "WHAT", conflicts_with = "update")]
+    pub(crate) broken: Option<Broken>,
+}
+
+/// What can be broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Broken {
+    /// The guest's kernel crashes
+    Panic,
+    /// A test never ends
+    Loop,
+    /// A test's record is not sent
+    Record,
+    /// The guest ends without a verdict
+    Verdict,
+    /// Each of these, one after the other; here it is a success that the runs fail
+    All,
+}
+
+impl Broken {
+    /// Each that can be broken by itself.
+    pub(crate) const EACH: [Self; 4] = [Self::Panic, Self::Loop, Self::Record, Self::Verdict];
+
+    /// As the guest is told.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Loop => "loop",
+            Self::Record => "record",
+            Self::Verdict => "verdict",
+            Self::All => "all",
+        }
+    }
+
+    /// What the run has to say of it.
+    pub(crate) const fn finding(self) -> &'static str {
+        match self {
+            Self::Panic => "panic on the console",
+            Self::Loop => ", in the test endless on purpose",
+            Self::Record => "the verdict says 1 passed, 0 failed, 0 skipped, the records 0 passed",
+            Self::Verdict | Self::All => "no verdict",
+        }
+    }
 }

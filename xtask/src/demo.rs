@@ -39,9 +39,13 @@ pub(crate) fn become_root_program(name: &str, args: &[String]) -> Result<()> {
     Err(error).with_context(|| format!("cannot run {}", display(&command)))
 }
 
-/// Builds what the lab runs: wrapwatch, the lab's programs and the library that wraps the server.
+/// Builds what the lab and virtual machines run: wrapwatch, their programs and the library that wraps the server.
 pub(crate) fn build(options: &[&str]) -> Result<()> {
-    let mut command =
-        cargo(&["build", "--locked", "-p", "wrapwatch", "-p", "wrapwatch-tests", "-p", "wrapwatch-preload"])?;
+    // All of them in one go, whoever needs which: with other packages beside it, a dependency has other features and is compiled again.
+    let packages = ["wrapwatch", "wrapwatch-tests", "wrapwatch-preload", "wrapwatch-guest"];
+    let mut command = cargo(&["build", "--locked"])?;
+    for package in packages {
+        command.args(["-p", package]);
+    }
     run_command(command.args(options).stdout(std::io::stderr()))
 }

@@ -13,6 +13,7 @@ mod cli;
 mod counts;
 mod demo;
 mod fuzz;
+mod dist;
 mod lint;
 mod mutants;
 mod process;
@@ -21,6 +22,7 @@ mod setup;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 mod workspace;
 
 fn main() -> ExitCode {
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
+        cli::Command::Dist => dist::run(),
+        cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),
     };

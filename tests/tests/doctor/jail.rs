@@ -16,22 +16,23 @@ use wrapwatch_tests::{wait_for, watch::binary};
 
 use crate::support::doctor;
 
-/// The server, compiled once.
+/// The server, compiled once a run.
 fn program() -> &'static Path {
-    static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = PROGRAM.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mysqld");
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static-server");
+        // Another run may be using the last one.
+        let new = path.with_extension(std::process::id().to_string());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctor/server.c");
         let output = Command::new("cc")
             .args(["-O1", "-static", source, "-lwrap", "-lnsl", "-o"])
-            .arg(&path)
+            .arg(&new)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        (folder, path)
-    });
-    path
+        fs::rename(&new, &path).unwrap();
+        path
+    })
 }
 
 /// A running server in a root of its own.
@@ -83,7 +84,13 @@ impl Jail {
 
 impl Drop for Jail {
     fn drop(&mut self) {
-        // Its child goes with it.
+        // The server first: where it has changed its user, it no longer goes with its parent (PR_SET_PDEATHSIG).
+        if let Ok(pid) = i32::try_from(self.pid)
+            && pid > 0
+        {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
     }

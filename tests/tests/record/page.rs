@@ -44,10 +44,10 @@ fn chromium(profile: &Path, args: &[&str], page: &Path) -> (String, String) {
 fn page(dir: &Path) -> PathBuf {
     let (file, page) = (dir.join("a.wwt"), dir.join("a.html"));
     let lab = lab();
-    let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
-    lab.rules([Rule::delay(400).name("1.0.2.10.in-addr.arpa")]).unwrap();
     // A rule is somebody's text: here one that would be a picture in a careless page.
     lab.files(Files::tables("ALL: .lab.example <img src=x> 10.2.\n", "ALL: ALL\n")).unwrap();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
+    lab.rules([Rule::delay(400).name("1.0.2.10.in-addr.arpa")]).unwrap();
     lab.clients(ClientsSpec::at_once(8)).unwrap();
     assert_eq!(recorder.stop().unwrap().status, Some(0));
     let output = wrapwatch(["report", "--html", page.to_str().unwrap(), file.to_str().unwrap()]);

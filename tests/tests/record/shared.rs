@@ -171,7 +171,7 @@ fn a_redacted_copy_holds_no_name_and_tells_the_same() {
         there += usize::from(contains(&original, &secret));
         assert!(!contains(&redacted, &secret), "{}", String::from_utf8_lossy(&secret));
     }
-    assert!(there > 70, "only {there} of these are in the original: nothing was tested");
+    assert!(there > 45, "only {there} of these are in the original: nothing was tested");
     assert_eq!(story(&file), story(&copy));
     let said = String::from_utf8(wrapwatch(["report", copy.to_str().unwrap()]).stdout).unwrap();
     assert!(!said.contains(&IpAddr::to_string(&NS1)) && said.contains("resolv.conf"), "{said}");

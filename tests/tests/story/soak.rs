@@ -1,6 +1,6 @@
 //! Many connections, a few hosts, every fast fault there is: nothing lost, nothing on a wrong connection, memory flat.
 //!
-//! `WRAPWATCH_SOAK` says how many (5 000 in CI; 100 000 was measured by hand, see docs/soak.md), `WRAPWATCH_SOAK_DEAD` how many with a dead first server, and
+//! `WRAPWATCH_SOAK` says how many (5 000 where it is not set; 100 000 is a run by hand), `WRAPWATCH_SOAK_DEAD` how many with a dead first server, and
 //! `WRAPWATCH_SOAK_SERVERS` by how many servers side by side, since each of them costs its server's only accept thread two seconds.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};

@@ -59,7 +59,9 @@ impl Apt {
 
     /// The command that will be run, if any.
     pub(crate) fn install_command(&self) -> Option<Command> {
-        let args: Vec<&str> = INSTALL.iter().chain(&self.wanted).copied().collect();
+        let with_qemu = if self.wanted.contains(&QEMU) { beside_qemu() } else { Vec::new() };
+        let with_qemu = with_qemu.iter().map(String::as_str);
+        let args: Vec<&str> = INSTALL.iter().chain(&self.wanted).copied().chain(with_qemu).collect();
         // Where there is no way to become root, this is still what to say.
         (!self.wanted.is_empty()).then(|| as_root(&args).unwrap_or_else(|| apt_get(&[], &args)))
     }
@@ -78,6 +80,28 @@ impl Apt {
         self.updated = true;
         run_loud(as_root(&["update"]).context(NO_ROOT)?)?;
         run_loud(self.install_command().context("nothing to install")?)
+    }
+}
+
+const QEMU: &str = "qemu-system-x86";
+
+/// What has to be asked for beside qemu so that nothing needs to be removed: its utilities, where they are there from somewhere else in another version,
+/// exclude it.
+fn beside_qemu() -> Vec<String> {
+    let show = probe(Command::new("dpkg-query").args([
+        "--show",
+        "--showformat=${db:Status-Status} ${Version}",
+        "qemu-utils",
+    ]));
+    let policy = probe(Command::new("apt-cache").args(["policy", QEMU]).env("LC_ALL", "C"));
+    match (
+        show.as_deref().and_then(|show| show.strip_prefix("installed ")),
+        policy.as_deref().and_then(candidate),
+    ) {
+        (Some(there), Some(wanted)) if there != wanted => {
+            vec!["--allow-downgrades".to_owned(), format!("qemu-utils={wanted}")]
+        }
+        _ => Vec::new(),
     }
 }
 

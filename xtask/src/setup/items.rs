@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Bench, Build, Compare, Count, Lab, Lint};
+    use Purpose::{Bench, Build, Compare, Count, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -143,6 +143,15 @@ pub(crate) fn all() -> Vec<Item> {
             "a font",
             Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
         ),
+        package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
+        package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
+        package(
+            &["debian-archive-keyring"],
+            Vm,
+            "Debian's keys",
+            Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ),
+        package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
     ]
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Compare,
     /// The lab: end-to-end tests and the demo.
     Lab,
+    /// Virtual machines.
+    Vm,
     /// Counting instructions.
     Count,
     /// `cargo xtask bench`, which brings what it needs by itself.
@@ -34,7 +36,8 @@ pub(crate) enum Purpose {
 }
 
 /// All that the tests need.
-pub(crate) const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab];
+pub(crate) const EVERYTHING: &[Purpose] =
+    &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab, Purpose::Vm];
 
 /// The command.
 pub(crate) fn run(options: &cli::Setup) -> Result<()> {

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
     /// Tests that are `#[ignore]`d, with the reason given there.
     pub(crate) ignored: BTreeMap<String, String>,
+    /// Tests that a virtual machine skipped as was declared for its kernel.
+    pub(crate) skipped_in_guests: usize,
     /// Every test that was heard of.
     pub(crate) seen: BTreeSet<String>,
     /// Whether to keep to oneself what the tests print.

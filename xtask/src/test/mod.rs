@@ -17,7 +17,7 @@ use crate::{
     readme,
     setup::{self, Purpose},
     test::{libtest::Tally, skips::Skips},
-    workspace,
+    vm, workspace,
 };
 
 mod libtest;
@@ -49,8 +49,11 @@ struct Run {
 
 impl Run {
     fn all(&mut self, options: &cli::Test) {
-        let fast: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Compare];
-        let purposes = if options.fast { fast } else { setup::EVERYTHING };
+        let purposes = match (options.fast, options.vm) {
+            (true, _) => &[Purpose::Build, Purpose::Lint, Purpose::Compare][..],
+            (false, false) => &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab][..],
+            (false, true) => setup::EVERYTHING,
+        };
         let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
         if !self.step("set-up", prepare) {
             return;
@@ -72,6 +75,13 @@ impl Run {
             return;
         }
         self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
+        if options.vm && options.filters.is_empty() {
+            self.step("virtual machines", virtual_machines);
+            self.step("virtual machines, broken on purpose", |tally| {
+                tally.passed = tally.passed.saturating_add(vm::can_fail(false)?);
+                Ok(())
+            });
+        }
         if options.filters.is_empty() {
             self.step("mutants", |_| mutants::survey(&[], options.mutants));
         }
@@ -121,7 +131,7 @@ impl Run {
         for (name, reason) in &skips.happened {
             println!("skipped: {name}: {reason}");
         }
-        let skipped = skips.happened.len();
+        let skipped = skips.happened.len().saturating_add(self.tally.skipped_in_guests);
         // A test that skips itself returns, and its harness counts it as passed.
         let passed = self.tally.passed.saturating_sub(skips.by_themselves);
         let none_ran = passed == 0 && self.tally.failed == 0;
@@ -131,6 +141,16 @@ impl Run {
         println!("{passed} passed, {} failed, {skipped} skipped", self.tally.failed);
         if self.tally.failed > 0 || none_ran { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
+}
+
+/// Every kernel; its table has the reasons of what failed or was skipped.
+fn virtual_machines(tally: &mut Tally) -> Result<()> {
+    let sum = vm::boot_all(&cli::Vm::default())?;
+    tally.passed = tally.passed.saturating_add(sum.passed);
+    tally.failed = tally.failed.saturating_add(sum.failed);
+    tally.skipped_in_guests = tally.skipped_in_guests.saturating_add(sum.skipped);
+    anyhow::ensure!(sum.failed == 0, "{} tests failed in virtual machines", sum.failed);
+    Ok(())
 }
 
 /// What compares wrapwatch with the real libwrap needs no root, what compares it with programs in namespaces does.

@@ -1,0 +1,118 @@
+//! What the lab has in namespaces, on the loopback interface of the guest: nameservers, a server with its tables, clients.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use wrapwatch_tests::{
+    clients::{Addresses, ClientResult, ClientsSpec, Outcome, drive},
+    nameserver::{Nameservers, Rule, Settings},
+};
+
+/// The first nameserver.
+pub(crate) const NS1: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+/// The second.
+pub(crate) const NS2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54));
+/// Clients come from here: all of 127/8 is this machine.
+const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 2, 0, 0), 1 << 16);
+/// The tables as tests find them: a rule that asks for every client's name.
+pub(crate) const ALLOW: &str = "ALL: .lab.example\n";
+/// And nobody else.
+pub(crate) const DENY: &str = "ALL: ALL\n";
+/// Preloaded into the server.
+pub(crate) const PRELOAD: &str = "/lib/libwrapwatch_preload.so";
+
+/// Everything but wrapwatch.
+pub(crate) struct Site {
+    nameservers: Nameservers,
+    addresses: Addresses,
+    server: Child,
+}
+
+impl Site {
+    /// Starts it; when this returns, everything listens.
+    pub(crate) fn start() -> Result<Self> {
+        let nameservers = Nameservers::start(&[NS1, NS2], |_| Ok(()))?;
+        fs::write("/etc/nsswitch.conf", "hosts: files dns\npasswd: files\ngroup: files\n")?;
+        fs::write("/etc/hosts", "127.0.0.1 localhost\n")?;
+        fs::write("/etc/resolv.conf", resolv(&[NS1, NS2]))?;
+        tables(ALLOW, DENY)?;
+        let addresses = Addresses::new(
+            (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+            PathBuf::new(),
+            CLIENTS,
+            Ipv6Addr::LOCALHOST,
+        );
+        Ok(Self { nameservers, addresses, server: stand_in()? })
+    }
+
+    /// The server's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Whether a client is greeted, and refused where the tables say so: the site without wrapwatch.
+    pub(crate) fn works(&self) -> Result<()> {
+        let one = |wanted: Outcome| {
+            let clients = self.clients(&ClientsSpec::one_by_one(1))?;
+            let outcome = clients.first().map(|client| client.outcome);
+            ensure!(outcome == Some(wanted), "a client saw {outcome:?}, not {wanted:?}: {clients:?}");
+            anyhow::Ok(())
+        };
+        one(Outcome::Greeting)?;
+        let asked: Vec<String> = self.nameservers.log(true).into_iter().map(|query| query.qtype).collect();
+        ensure!(asked == ["PTR", "A"], "the nameservers were asked {asked:?}");
+        tables("", "ALL: ALL\n")?;
+        one(Outcome::Closed)?;
+        tables(ALLOW, DENY)
+    }
+
+    /// What the nameservers do from here on.
+    pub(crate) fn rules(&self, rules: impl IntoIterator<Item = Rule>) -> Result<()> {
+        self.nameservers.set(Settings { rules: Some(rules.into_iter().collect()), ..Settings::default() })
+    }
+
+    /// Drives clients, each from an address of its own, and waits for them.
+    pub(crate) fn clients(&self, spec: &ClientsSpec) -> Result<Vec<ClientResult>> {
+        drive(spec, &self.addresses)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Writes both tables.
+pub(crate) fn tables(allow: &str, deny: &str) -> Result<()> {
+    fs::write("/etc/hosts.allow", allow)?;
+    fs::write("/etc/hosts.deny", deny)?;
+    Ok(())
+}
+
+/// A resolv.conf that waits one second for each.
+fn resolv(servers: &[IpAddr]) -> String {
+    let lines: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    lines + "options timeout:1 attempts:2\n"
+}
+
+fn stand_in() -> Result<Child> {
+    let mut server = Command::new("/bin/wrapwatch-stand-in")
+        .env("LD_PRELOAD", PRELOAD)
+        .env("WRAP_DAEMON", "mysqld")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run the stand-in server")?;
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().context("no stdout")?).read_line(&mut said)?;
+    ensure!(said == "listening\n", "the stand-in server does not listen: {said:?}");
+    Ok(server)
+}

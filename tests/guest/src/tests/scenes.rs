@@ -1,0 +1,252 @@
+//! The lab's main scenarios against the stand-in server, all in one recording for each way of attaching: attaching takes most of the time.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wrapwatch::model::{Connection, DegradationKind, LookupKind, LookupOutcome, Outcome, QueryOutcome};
+use wrapwatch_tests::{
+    clients::{self, ClientResult, ClientsSpec},
+    nameserver::Rule,
+    watch::{Seen, Watch, binary},
+};
+
+use super::{given, programs};
+use crate::{
+    record::Record,
+    report::Report,
+    site::{self, NS1, NS2, Site},
+};
+
+const MS: u64 = 1_000_000;
+/// How much later the slow nameserver answers.
+const SLOW_MS: u64 = 150;
+/// Clients of the scene without any trouble.
+const FAST: usize = 20;
+
+/// A way of attaching.
+pub(super) struct Way {
+    /// In the tests' names.
+    name: &'static str,
+    /// Further arguments of `wrapwatch record`.
+    args: &'static [&'static str],
+}
+
+impl Way {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [
+        Self { name: "raw", args: &["--hooks", "raw"] },
+        Self { name: "tracepoint", args: &["--hooks", "tracepoint"] },
+        Self { name: "no-uprobes", args: &["--no-uprobes"] },
+    ];
+}
+
+/// Everything that one recording brought.
+struct Run {
+    /// What was told while it went on.
+    seen: Seen,
+    file: PathBuf,
+    fast: Vec<ClientResult>,
+    slow: Vec<ClientResult>,
+    dead: Vec<ClientResult>,
+    refused: Vec<ClientResult>,
+    /// What the verifier went through.
+    programs: Vec<Record>,
+}
+
+/// What judges a run.
+type Check = fn(&Run) -> Result<()>;
+
+/// The tests of each way, by what their names end with.
+const CHECKS: [(&str, Check); 7] = [
+    ("fast", fast),
+    ("slow", slow),
+    ("first server dead", first_server_dead),
+    ("refused", refused),
+    ("accepts add up", accepts_add_up),
+    ("degradations", degradations),
+    ("report", report_tells_the_same),
+];
+
+/// The tests.
+pub(super) fn run(report: &mut Report, site: &Site, ways: &[Way]) {
+    for way in ways {
+        let mut made = None;
+        report.test(&format!("{}: record", way.name), || {
+            let run = made.insert(record(site, way));
+            given(run).map(|_| ())
+        });
+        let Some(made) = made else { continue };
+        if let Ok(run) = &made {
+            run.programs.iter().for_each(|program| report.must_say(program));
+        }
+        for (name, check) in CHECKS {
+            let name = format!("{}: {name}", way.name);
+            report.begin(&name);
+            let began = Instant::now();
+            let result = match &made {
+                Ok(run) => check(run),
+                Err(_) => Err(anyhow::anyhow!("there is no recording")),
+            };
+            report.ended(&name, began, result);
+        }
+    }
+}
+
+/// Records all four scenes.
+fn record(site: &Site, way: &Way) -> Result<Run> {
+    let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
+    site::tables(site::ALLOW, site::DENY)?;
+    site.rules([])?;
+    let mut watch = Watch::record(site.pid(), &file, way.args)?;
+    let programs = programs::loaded(way.name)?;
+    let fast = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(FAST) })?;
+    site.rules([Rule::delay(SLOW_MS)])?;
+    let slow = site.clients(&ClientsSpec::at_once(3))?;
+    site.rules([Rule::silent().at(NS1)])?;
+    let dead = site.clients(&ClientsSpec::one_by_one(1))?;
+    site.rules([])?;
+    site::tables("ALL: 10.99.\n", "# nobody\nALL: ALL\n")?;
+    let refused = site.clients(&ClientsSpec::at_once(2))?;
+    watch.wait_connections(fast.len() + slow.len() + dead.len() + refused.len())?;
+    let seen = watch.stop()?;
+    site::tables(site::ALLOW, site::DENY)?;
+    ensure!(seen.status == Some(0), "wrapwatch ended with {:?}: {}", seen.status, seen.stderr.trim());
+    Ok(Run { seen, file, fast, slow, dead, refused, programs })
+}
+
+/// The connection of a client, with everything that holds in every scene.
+fn of<'a>(run: &'a Run, client: &ClientResult) -> Result<&'a Connection> {
+    let source = client.source.context("a client has no address")?;
+    let peers = || run.seen.connections().into_iter().map(|c| (c.conn, c.peer.clone())).collect::<Vec<_>>();
+    let connection = run.seen.of(&source.to_string()).with_context(|| format!("told of {:?}", peers()))?;
+    ensure!(connection.complete, "not all of {source} was seen: {:?}", connection.missing);
+    ensure!(connection.queued_ns.is_some(), "the wait of {source} in the accept queue was not seen");
+    let (parts, check) = (connection.parts.total(), connection.wrapper_ns);
+    ensure!(parts == check, "the check of {source} took {check} ns, its parts {parts} ns");
+    Ok(connection)
+}
+
+fn greeted<'a>(run: &'a Run, client: &ClientResult) -> Result<&'a Connection> {
+    ensure!(client.outcome == clients::Outcome::Greeting, "a client saw {:?}", client.outcome);
+    let connection = of(run, client)?;
+    ensure!(connection.outcome == Outcome::Greeted, "greeted, but told as {:?}", connection.outcome);
+    let rule = connection.rule.as_ref().context("no rule asked for the lookup")?;
+    ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
+    ensure!(rule.text.as_deref() == Some("ALL: .lab.example"), "the wrong text: {rule:?}");
+    Ok(connection)
+}
+
+/// Servers and outcomes of a lookup's queries.
+fn queries(connection: &Connection, kind: LookupKind) -> Result<Vec<(String, QueryOutcome)>> {
+    let lookup = connection.lookups.iter().find(|lookup| lookup.kind == kind);
+    let lookup = lookup.with_context(|| format!("no {kind:?} lookup: {:?}", connection.lookups))?;
+    ensure!(lookup.outcome == LookupOutcome::Found, "the {kind:?} lookup is {:?}", lookup.outcome);
+    Ok(lookup.queries.iter().map(|query| (query.server.clone(), query.outcome)).collect())
+}
+
+fn fast(run: &Run) -> Result<()> {
+    ensure!(run.fast.len() == FAST, "{} clients", run.fast.len());
+    for client in &run.fast {
+        let connection = greeted(run, client)?;
+        for kind in [LookupKind::Reverse, LookupKind::Forward] {
+            let asked = queries(connection, kind)?;
+            ensure!(asked == [(format!("{NS1}:53"), QueryOutcome::Answered)], "{kind:?}: {asked:?}");
+        }
+    }
+    Ok(())
+}
+
+fn slow(run: &Run) -> Result<()> {
+    let mut behind = 0;
+    for client in &run.slow {
+        let connection = greeted(run, client)?;
+        // Two lookups, each that much later; what the thread then waited for a processor is nobody's.
+        let (dns, check) = (connection.parts.dns_ns, connection.wrapper_ns);
+        ensure!(check >= 2 * SLOW_MS * MS, "a check of {check} ns");
+        ensure!(dns >= SLOW_MS * MS, "{dns} ns of DNS in {check} ns");
+        let rtts =
+            connection.lookups.iter().flat_map(|lookup| &lookup.queries).filter_map(|query| query.rtt_ns);
+        ensure!(rtts.clone().count() == 2, "not two answers: {:?}", connection.lookups);
+        for rtt in rtts {
+            ensure!(rtt >= SLOW_MS * MS, "a round trip of {rtt} ns");
+        }
+        behind += usize::from(connection.queued_behind_count > 0);
+    }
+    // They came together, and one thread accepts.
+    ensure!(behind == run.slow.len() - 1, "{behind} were queued behind another");
+    Ok(())
+}
+
+fn first_server_dead(run: &Run) -> Result<()> {
+    for client in &run.dead {
+        let connection = greeted(run, client)?;
+        for kind in [LookupKind::Reverse, LookupKind::Forward] {
+            let asked = queries(connection, kind)?;
+            let wanted =
+                [(format!("{NS1}:53"), QueryOutcome::Timeout), (format!("{NS2}:53"), QueryOutcome::Answered)];
+            ensure!(asked == wanted, "{kind:?}: {asked:?}");
+        }
+        // resolv.conf says one second, twice.
+        ensure!(connection.wrapper_ns >= 2000 * MS, "a check of {} ns", connection.wrapper_ns);
+    }
+    Ok(())
+}
+
+fn refused(run: &Run) -> Result<()> {
+    for client in &run.refused {
+        ensure!(client.outcome == clients::Outcome::Closed, "a refused client saw {:?}", client.outcome);
+        let connection = of(run, client)?;
+        ensure!(connection.outcome == Outcome::Refused, "refused, but told as {:?}", connection.outcome);
+        let rule = connection.verdict_rule.as_ref().context("no rule refused it")?;
+        ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.deny", 2), "the wrong rule: {rule:?}");
+    }
+    Ok(())
+}
+
+/// The kernel side counts accepts beside the ring: each is told of, or told lost.
+fn accepts_add_up(run: &Run) -> Result<()> {
+    let summary = run.seen.summary()?;
+    let clients = run.fast.len() + run.slow.len() + run.dead.len() + run.refused.len();
+    let told = run.seen.connections().len();
+    let made = summary.connections + summary.lost_accepts;
+    ensure!(summary.accepts == made, "{} accepts, but {made} told or lost", summary.accepts);
+    ensure!(summary.connections == told as u64, "{} in the summary, {told} told", summary.connections);
+    ensure!(summary.accepts == clients as u64, "{} accepts of {clients} clients", summary.accepts);
+    Ok(())
+}
+
+/// What cannot be seen is said, and nothing else is.
+fn degradations(run: &Run) -> Result<()> {
+    let kinds: Vec<DegradationKind> = run.seen.degradations().iter().map(|told| told.kind).collect();
+    // Some kernels have no tracepoint for errors of UDP sockets.
+    let old = !Path::new("/sys/kernel/tracing/events/sock/inet_sk_error_report").exists();
+    let wanted = if old { vec![DegradationKind::NoHook] } else { Vec::new() };
+    ensure!(kinds == wanted, "told {kinds:?}, not {wanted:?}");
+    Ok(())
+}
+
+/// The trace tells later what was told then.
+fn report_tells_the_same(run: &Run) -> Result<()> {
+    let output = Command::new(binary()?).args(["report", "--json"]).arg(&run.file).output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "report failed: {}", stderr.trim());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let summary = report.get("summary").context("no summary")?;
+    let told = run.seen.summary()?;
+    for (name, wanted) in
+        [("connections", told.connections), ("accepts", told.accepts), ("incomplete", told.incomplete)]
+    {
+        let found = summary.get(name).and_then(serde_json::Value::as_u64);
+        ensure!(found == Some(wanted), "{name}: {found:?}, told as {wanted}");
+    }
+    let findings = report.get("findings").and_then(serde_json::Value::as_array).context("no findings")?;
+    let ids: Vec<&str> = findings.iter().filter_map(|finding| finding.get("id")?.as_str()).collect();
+    if !ids.contains(&"dns-in-accept-path") {
+        bail!("dns-in-accept-path is not among the findings: {ids:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! `cargo xtask vm`: boots Debian's kernels in qemu and runs wrapwatch in them, for only booting a kernel tells what its verifier takes.
+//!
+//! The guest's files are put together here ([`guest`]); what runs in it is the crate in `tests/guest`. What it says on its second serial port is
+//! held against `tests/guest/tests.toml` ([`records`]), its console is searched for trouble ([`console`]).
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::{
+    archive::Index,
+    expected::Expected,
+    kernel::Ready,
+    machine::{Accelerator, Plan},
+    record::Outcome,
+    records::Judged,
+    table::Column,
+};
+use crate::{
+    cli,
+    setup::{self, Purpose},
+    workspace,
+};
+
+mod archive;
+mod console;
+mod expected;
+mod guest;
+mod initramfs;
+mod instructions;
+mod kernel;
+mod machine;
+mod pins;
+mod privileges;
+#[path = "../../../tests/guest/src/record.rs"]
+mod record;
+mod records;
+mod table;
+
+/// Memory of a guest.
+const MEMORY_MIB: u32 = 1024;
+/// Guests side by side take no more of the machine's free memory than one part in this many.
+const MEMORY_SHARE: u64 = 2;
+/// The longest time a guest may take: several times what it takes emulated on two cores that have other work, too.
+const LIMIT: Duration = Duration::from_mins(15);
+/// What is wrong with the guest comes out faster where it was broken on purpose.
+const BROKEN_LIMIT: Duration = Duration::from_mins(1);
+/// A test that is judged here.
+const INSTRUCTIONS: &str = "verified instructions";
+/// And this one.
+const PRIVILEGES: &str = "privileges as documented";
+
+/// What all boots together come to.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    /// Tests passed.
+    pub(crate) passed: usize,
+    /// Tests failed, and findings.
+    pub(crate) failed: usize,
+    /// Tests skipped, as declared.
+    pub(crate) skipped: usize,
+}
+
+/// The command.
+pub(crate) fn run(options: &cli::Vm) -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Lab, Purpose::Vm])?;
+    if options.update_pins {
+        return update_pins();
+    }
+    if options.shell {
+        return shell(options);
+    }
+    if options.broken == Some(cli::Broken::All) {
+        println!("{} passed, 0 failed, 0 skipped", can_fail(options.debug)?);
+        return Ok(());
+    }
+    let sum = boot_all(options)?;
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    if sum.failed > 0 || sum.passed == 0 {
+        bail!("consoles and records are in {}", results_dir()?.display());
+    }
+    Ok(())
+}
+
+/// Boots the kernels asked for, prints the table, and gives the sum.
+pub(crate) fn boot_all(options: &cli::Vm) -> Result<Sum> {
+    let expected = Expected::read()?;
+    let kernels = pins::chosen(&options.kernels)?;
+    let guest = guest::build(options.debug)?;
+    let dir = results_dir()?;
+    let ready: Vec<Ready> = kernels.iter().map(kernel::ready).collect::<Result<_>>()?;
+    for moved in ready.iter().filter_map(|kernel| kernel.moved.as_ref()) {
+        eprintln!("note: {moved}");
+    }
+    let initramfs: Vec<PathBuf> = ready
+        .iter()
+        .map(|kernel| guest.initramfs(kernel, expected.has("mariadb", &kernel.series), &dir))
+        .collect::<Result<_>>()?;
+    let (Some(first), Some(first_initramfs)) = (ready.first(), initramfs.first()) else {
+        bail!("no kernel to boot");
+    };
+    let accelerator = Accelerator::find(first, first_initramfs, &dir)?;
+    let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
+    let limit = if options.broken.is_some() { BROKEN_LIMIT } else { LIMIT };
+    let boots: Vec<(&Ready, &Path)> = ready.iter().zip(initramfs.iter().map(PathBuf::as_path)).collect();
+    let judged = side_by_side(&boots, |(kernel, initramfs)| {
+        let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir: &dir };
+        boot(&plan, accelerator, &expected)
+    })?;
+    let mut columns: Vec<Column> = ready
+        .iter()
+        .zip(judged)
+        .map(|(kernel, judged)| Column { head: kernel.series.clone(), judged })
+        .collect();
+    judge_instructions(&mut columns, options.update)?;
+    judge_privileges(&mut columns, options.update)?;
+    let tests: Vec<&str> = expected.all().chain([INSTRUCTIONS, PRIVILEGES]).collect();
+    println!("\n{}", table::table(&columns, &tests));
+    let count = |outcome| columns.iter().map(|column| column.judged.count(outcome)).sum();
+    Ok(Sum { passed: count(Outcome::Pass), failed: count(Outcome::Fail), skipped: count(Outcome::Skip) })
+}
+
+/// Breaks a guest in each of the ways there are, and fails unless the run does, with the right reason: a run that cannot fail shows nothing.
+pub(crate) fn can_fail(debug: bool) -> Result<usize> {
+    let expected = Expected::read()?;
+    let kernel = pins::read()?.pop().context("no kernel to boot")?;
+    let kernel = kernel::ready(&kernel)?;
+    let dir = results_dir()?.join("broken");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let initramfs = guest::build(debug)?.initramfs(&kernel, false, &dir)?;
+    let accelerator = Accelerator::find(&kernel, &initramfs, &results_dir()?)?;
+    side_by_side(&cli::Broken::EACH, |broken: cli::Broken| {
+        let dir = dir.join(broken.word());
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let words = format!("wrapwatch.break={}", broken.word());
+        let (initramfs, limit) = (initramfs.as_path(), BROKEN_LIMIT);
+        let plan =
+            Plan { kernel: &kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir: &dir };
+        let judged = records::judge(&plan.boot(accelerator)?, &expected, &kernel.series);
+        let found = judged.findings.iter().find(|finding| finding.contains(broken.finding()));
+        let found = found.with_context(|| {
+            format!("{} was broken on purpose, but the run says: {:?}", broken.word(), judged.findings)
+        })?;
+        eprintln!("broken on purpose: {}: {found}", broken.word());
+        Ok(())
+    })
+    .map(|all| all.len())
+}
+
+/// One boot, from start to judgement.
+fn boot(plan: &Plan<'_>, accelerator: Accelerator, expected: &Expected) -> Result<Judged> {
+    let kernel = plan.kernel;
+    eprintln!("booting {} ({}), {accelerator:?}", kernel.series, kernel.version);
+    let began = Instant::now();
+    let boot = plan.boot(accelerator)?;
+    let judged = records::judge(&boot, expected, &kernel.series);
+    let failed = judged.count(Outcome::Fail);
+    let word = if failed == 0 { "ok".to_owned() } else { format!("{failed} FAILED") };
+    eprintln!("{} is over after {:.0} s: {word}", kernel.series, began.elapsed().as_secs_f64());
+    if !judged.findings.is_empty() {
+        eprintln!("the console of {} ends:\n{}", kernel.series, console::tail(&boot.console, 25));
+    }
+    Ok(judged)
+}
+
+/// Does it for each, as many at once as there are processors and memory for; results in order.
+fn side_by_side<T: Copy + Send, R: Send>(all: &[T], work: impl Fn(T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let queue: Mutex<VecDeque<(usize, T)>> = Mutex::new(all.iter().copied().enumerate().collect());
+    let results = Mutex::new(Vec::new());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let worker = || {
+        while let Some((number, item)) = next() {
+            let result = work(item);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..at_once().min(all.len()) {
+            scope.spawn(worker);
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// How many guests at once.
+fn at_once() -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free_kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let guests = free_kib.unwrap_or(0) / 1024 / MEMORY_SHARE / u64::from(MEMORY_MIB);
+    processors.min(usize::try_from(guests).unwrap_or(1)).max(1)
+}
+
+/// Holds what the verifier went through against what is written down, or writes it down.
+fn judge_instructions(columns: &mut [Column], update: bool) -> Result<()> {
+    let mut written = instructions::read()?;
+    for column in columns.iter_mut().filter(|column| !column.judged.programs.is_empty()) {
+        let found = &column.judged.programs;
+        if update {
+            written.insert(column.head.clone(), found.clone());
+        }
+        let result = instructions::grown(&written, &column.head, found);
+        column.judge(INSTRUCTIONS, result);
+    }
+    if update { instructions::write(&written) } else { Ok(()) }
+}
+
+/// Holds what sets of privileges gave against what is documented, or documents it.
+fn judge_privileges(columns: &mut [Column], update: bool) -> Result<()> {
+    let mut written = privileges::Table::read()?;
+    for column in columns.iter_mut().filter(|column| !column.judged.privileges.is_empty()) {
+        let found = &column.judged.privileges;
+        if update {
+            written.put(&column.head, found);
+        }
+        let result = written.compare(&column.head, found);
+        column.judge(PRIVILEGES, result);
+    }
+    if update { written.write() } else { Ok(()) }
+}
+
+fn update_pins() -> Result<()> {
+    let old = pins::read()?;
+    let index = Index::fetch(&old)?;
+    let mut new = Vec::new();
+    for kernel in &old {
+        let newest = archive::newest(kernel, &index)?;
+        println!("{}: {} → {}", kernel.suite, kernel.version(), newest.version());
+        new.push(newest);
+    }
+    println!(
+        "{}",
+        if pins::write(&new)? {
+            "the pins have moved; now run: cargo xtask vm --update"
+        } else {
+            "nothing new"
+        }
+    );
+    Ok(())
+}
+
+/// A shell in a guest, on this terminal.
+fn shell(options: &cli::Vm) -> Result<()> {
+    let kernels = pins::chosen(&options.kernels)?;
+    // The one most likely to be asked for: the newest.
+    let kernel = kernel::ready(kernels.last().context("no kernel to boot")?)?;
+    let dir = results_dir()?;
+    let initramfs = guest::build(options.debug)?.initramfs(&kernel, true, &dir)?;
+    let accelerator = Accelerator::find(&kernel, &initramfs, &dir)?;
+    eprintln!("{} ({}); `exit` switches off, Ctrl-A X stops at once", kernel.series, kernel.version);
+    let plan = Plan {
+        kernel: &kernel,
+        initramfs: &initramfs,
+        words: "wrapwatch.shell",
+        memory_mib: MEMORY_MIB,
+        limit: LIMIT,
+        dir: &dir,
+    };
+    plan.shell(accelerator)
+}
+
+/// Where consoles and records are left.
+fn results_dir() -> Result<PathBuf> {
+    let dir = workspace::scratch_dir()?.join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
