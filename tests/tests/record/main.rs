@@ -1,6 +1,6 @@
 //! Recording, in the lab: a trace tells what was seen live, also of a recorder that was killed, had no space left or lost its directory.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 
 mod crash;
 mod flight;

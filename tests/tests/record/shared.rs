@@ -89,7 +89,7 @@ fn forms(address: Ipv4Addr) -> Vec<Vec<u8>> {
 
 /// What a report says, without the names: they are others, and stand in texts.
 fn story(file: &Path) -> Value {
-    let output = wrapwatch(["report", "--json", "--quiet", "-n", "100", file.to_str().unwrap()]);
+    let output = wrapwatch(["report", "--json", "--quiet", "--slowest", "100", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let each = |value: &Value, tell: fn(&Value) -> Value| -> Vec<Value> {
@@ -184,7 +184,7 @@ fn json_lines_are_what_replay_prints() {
     let lines = dir.path().join("a.jsonl");
     let (file, to) = (file.to_str().unwrap(), lines.to_str().unwrap());
     let replayed = wrapwatch(["replay", "--json", file]).stdout;
-    assert_eq!(replayed.iter().filter(|byte| **byte == b'\n').count(), 16 + 1 + stalls(&replayed));
+    assert_eq!(std::str::from_utf8(&replayed).unwrap().lines().count(), 16 + 1 + stalls(&replayed));
     assert_eq!(wrapwatch(["export", "--to", "jsonl", file]).stdout, replayed);
     assert!(wrapwatch(["export", "--to", "jsonl", file, "-o", to]).status.success());
     assert_eq!(fs::read(&lines).unwrap(), replayed);
