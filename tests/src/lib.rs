@@ -3,7 +3,7 @@
 //! - [`lab`]: what tests and the demo use: start a lab, change it while it runs, drive clients, ask what was seen.
 //! - [`inside`]: what runs within the lab's own namespaces, behind the binary `wrapwatch-lab`.
 //! - [`watch`]: wrapwatch itself beside a lab.
-//! - [`bench`]: what wrapwatch costs, beside other tools.
+//! - [`mod@bench`]: what wrapwatch costs, beside other tools.
 //! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
 
 pub mod bench;

@@ -22,7 +22,6 @@ const CONNECTION_DNS_BUDGET_NS: f64 = 40_000.0;
 #[derive(Clone, Debug, Serialize)]
 pub struct Goal {
     /// What it is about.
-    #[serde(rename = "goal")]
     pub about: String,
     /// What is wanted: at least or at most.
     pub wanted: String,
@@ -96,13 +95,13 @@ fn of_own(own: &Own, goals: &mut Vec<Goal>) {
     goals.push(at_most("programs left after detaching", exact(own.programs_left as u64), 0.0, ""));
 }
 
-fn at_most(about: &str, measured: f64, limit: f64, unit: &str) -> Goal {
+fn at_most(goal: &str, measured: f64, limit: f64, unit: &str) -> Goal {
     let show = |value: f64| {
         let digits = if value.fract().abs() < 1e-9 { 0 } else { 2 };
         format!("{value:.digits$} {unit}").trim_end().to_owned()
     };
     Goal {
-        about: about.to_owned(),
+        about: goal.to_owned(),
         wanted: format!("at most {}", show(limit)),
         measured: show(measured),
         met: measured <= limit,

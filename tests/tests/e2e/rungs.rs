@@ -89,7 +89,7 @@ fn three_capabilities_and_no_tracefs_are_enough() {
     let lost: Vec<_> = seen.degradations().iter().map(|lost| lost.kind).collect();
     assert_eq!(
         lost,
-        [DegradationKind::BeganMidway, DegradationKind::NoUprobes],
+        [DegradationKind::BeganMidway, DegradationKind::NoUprobes, DegradationKind::NoRunTime],
         "{:#?}",
         seen.degradations()
     );

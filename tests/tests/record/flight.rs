@@ -138,7 +138,7 @@ fn each_condition_saves() {
     until_saved("lost", &|| {
         kill(watcher, Signal::SIGSTOP).unwrap();
         // More than the ring holds.
-        let many = lab.clients(ClientsSpec { count: 6_000, concurrency: 20, ..ClientsSpec::default() });
+        let many = lab.clients(ClientsSpec { count: 2_500, concurrency: 20, ..ClientsSpec::default() });
         kill(watcher, Signal::SIGCONT).unwrap();
         many.unwrap();
     });

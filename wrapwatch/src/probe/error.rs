@@ -51,12 +51,12 @@ pub enum ProbeError {
     #[error("the kernel refused the eBPF object: {0}")]
     Load(Box<EbpfError>),
     /// The verifier refused a program, or it could not be attached.
-    #[error("cannot attach {hook}: {}", chain(&**source))]
+    #[error("cannot attach {hook}: {}", chain(&**why))]
     Attach {
         /// `category:event` or the function.
         hook: String,
-        /// Why not.
-        source: Box<ProgramError>,
+        /// Why not: of the verifier's many lines the first. Not called the source, for then they would be printed behind it.
+        why: Box<ProgramError>,
     },
     /// A tracepoint that nothing works without.
     #[error(
@@ -144,8 +144,10 @@ mod tests {
 
     #[test]
     fn what_the_verifier_said_does_not_spoil_the_line() {
-        let source = Box::new(ProgramError::IOError(io::Error::other("refused\n0: R1=ctx()\n1: (79) r3")));
-        let said = ProbeError::Attach { hook: "sys_enter".to_owned(), source }.to_string();
+        let why = Box::new(ProgramError::IOError(io::Error::other("refused\n0: R1=ctx()\n1: (79) r3")));
+        let said = ProbeError::Attach { hook: "sys_enter".to_owned(), why };
+        assert!(std::error::Error::source(&said).is_none());
+        let said = said.to_string();
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }

@@ -34,11 +34,10 @@ pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Att
     let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
     let mut links = Vec::new();
     for (program, function) in UPROBES {
-        let link =
-            attach_one(ebpf, program, function, libwrap, scope).map_err(|source| ProbeError::Attach {
-                hook: format!("uprobe {function} in {}", libwrap.path),
-                source: Box::new(source),
-            })?;
+        let link = attach_one(ebpf, program, function, libwrap, scope).map_err(|why| ProbeError::Attach {
+            hook: format!("uprobe {function} in {}", libwrap.path),
+            why: Box::new(why),
+        })?;
         links.push((program, link));
     }
     Ok(Attached(links))

@@ -103,7 +103,7 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
     for hook in HOOKS {
         let name = name(hook);
         if exists(&events, hook) {
-            attach_one(ebpf, hook).map_err(|source| ProbeError::Attach { hook: name.clone(), source })?;
+            attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
             attached.hooks.push(name);
         } else {
             match hook.need {
@@ -126,7 +126,7 @@ pub(super) fn attach_event(ebpf: &mut Ebpf, event: &str) -> Result<String, Probe
     }
     match attach_one(ebpf, hook) {
         Ok(()) => Ok(name),
-        Err(source) => Err(ProbeError::Attach { hook: name, source }),
+        Err(why) => Err(ProbeError::Attach { hook: name, why }),
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, layout: bool) -> Result<Attached, ProbeErr
     tables(ebpf)?;
     let mut attached = Attached::default();
     for hook in REQUIRED {
-        attach_one(ebpf, hook).map_err(|source| ProbeError::Attach { hook: name(hook), source })?;
+        attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name(hook), why })?;
         attached.hooks.push(name(hook));
     }
     for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
@@ -138,7 +138,7 @@ fn fill(ebpf: &mut Ebpf, name: &'static str, programs: &[(u32, ProgramFd)]) -> R
 }
 
 fn load(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, ProbeError> {
-    let refused = |source| ProbeError::Attach { hook: format!("raw tracepoint program {name}"), source };
+    let refused = |why| ProbeError::Attach { hook: format!("raw tracepoint program {name}"), why };
     let program = loaded(ebpf, name).map_err(refused)?;
     let fd = program.fd().map_err(|error| refused(Box::new(error)))?;
     Ok(fd.try_clone()?)
