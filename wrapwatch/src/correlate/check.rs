@@ -38,6 +38,8 @@ pub(super) struct RuleAt {
 pub(super) struct TableUse {
     pub kind: PathKind,
     pub path: Arc<str>,
+    /// When it was opened: its text is that of this moment, whatever is written to the path later.
+    pub from: KtimeNs,
     /// While it is open.
     pub fd: Option<i32>,
     /// Closed, or could not be opened.
@@ -161,7 +163,8 @@ impl Check {
         if kind.is_table() && self.tables.len() < limit {
             let done = (ret < 0).then_some(call.to);
             let fd = (ret >= 0).then_some(ret);
-            self.tables.push(TableUse { kind, path, fd, done, opened: ret >= 0, eof: false, rule: None });
+            let (from, opened) = (call.to, ret >= 0);
+            self.tables.push(TableUse { kind, path, from, fd, done, opened, eof: false, rule: None });
         }
         if ret >= 0 {
             self.use_fd(FdUse { fd: ret, what: FdKind::File(file, kind) }, limit);
@@ -245,6 +248,11 @@ impl Check {
             _ => {}
         }
         true
+    }
+
+    /// When the table of this path was last opened.
+    pub(super) fn opened(&self, path: &str) -> Option<KtimeNs> {
+        self.tables.iter().rfind(|table| table.opened && &*table.path == path).map(|table| table.from)
     }
 
     /// The table that is open.

@@ -55,7 +55,7 @@ fn tables(story: &Story, target: &Target) -> Option<Tables> {
     let table = |kind: PathKind| {
         let used = story.check.tables.iter().find(|table| table.kind == kind);
         match used {
-            Some(used) if used.opened => target.text(&used.path).map(|text| text.table().clone()),
+            Some(used) if used.opened => target.text(&used.path, used.from).map(|text| text.table().clone()),
             // Missing, or not asked because the first one decided.
             _ => Some(Table::missing()),
         }

@@ -157,9 +157,10 @@ impl Correlator {
         self.shared.targets.entry(tgid).or_default().info = info;
     }
 
-    /// Sets the text that rules of a table are quoted from, from now on. `path` as the target opens it.
-    pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText) {
-        self.shared.targets.entry(tgid).or_default().set_text(path, text);
+    /// Sets the text that rules of a table are quoted from, for checks that opened it at `from` or later. `path` as the target opens it. Events
+    /// of earlier checks may still be to come.
+    pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText, from: KtimeNs) {
+        self.shared.targets.entry(tgid).or_default().set_text(path, text, from);
     }
 
     /// A new pair of clocks, for connections told from now on.

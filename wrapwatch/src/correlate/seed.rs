@@ -63,6 +63,7 @@ impl Correlator {
             story.check.tables.push(TableUse {
                 kind,
                 path,
+                from: seed.at,
                 fd,
                 done: None,
                 opened: true,

@@ -1,5 +1,6 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -16,7 +17,7 @@ use super::servers::Servers;
 #[derive(Debug, Default)]
 pub(super) struct Target {
     pub info: TargetInfo,
-    pub texts: Vec<(Arc<str>, TableText)>,
+    pub texts: Vec<(Arc<str>, Versions)>,
     pub stops: Vec<(KtimeNs, KtimeNs)>,
 }
 
@@ -24,18 +25,35 @@ pub(super) struct Target {
 const STOPS_MAX: usize = 64;
 /// Most tables of a target whose text is remembered.
 const TEXTS_MAX: usize = 16;
+/// Most versions of a table that are remembered: records that come late are of a tenth of a second ago.
+const VERSIONS_MAX: usize = 8;
+
+/// A table's texts, each from its time on.
+type Versions = VecDeque<(KtimeNs, TableText)>;
 
 impl Target {
-    pub(super) fn set_text(&mut self, path: &str, text: TableText) {
-        if let Some((_, old)) = self.texts.iter_mut().find(|(known, _)| &**known == path) {
-            *old = text;
-        } else if self.texts.len() < TEXTS_MAX {
-            self.texts.push((path.into(), text));
+    pub(super) fn set_text(&mut self, path: &str, text: TableText, from: KtimeNs) {
+        let known = self.texts.iter().position(|(known, _)| &**known == path);
+        let index = known.unwrap_or_else(|| {
+            self.texts.push((path.into(), Versions::new()));
+            self.texts.len() - 1
+        });
+        if index >= TEXTS_MAX {
+            self.texts.truncate(TEXTS_MAX);
+            return;
+        }
+        let Some((_, versions)) = self.texts.get_mut(index) else { return };
+        versions.push_back((from, text));
+        if versions.len() > VERSIONS_MAX {
+            versions.pop_front();
         }
     }
 
-    pub(super) fn text(&self, path: &str) -> Option<&TableText> {
-        self.texts.iter().find(|(known, _)| &**known == path).map(|(_, text)| text)
+    /// A table's text as it was at `at`; before its first version, the first.
+    pub(super) fn text(&self, path: &str, at: KtimeNs) -> Option<&TableText> {
+        let (_, versions) = self.texts.iter().find(|(known, _)| &**known == path)?;
+        let version = versions.iter().rfind(|(from, _)| *from <= at).or_else(|| versions.front());
+        version.map(|(_, text)| text)
     }
 
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
@@ -97,9 +115,9 @@ impl Shared {
         }
     }
 
-    /// Text of a rule by the table's copy in force.
-    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32) -> Option<String> {
-        self.targets.get(&tgid)?.text(file)?.rule(line)
+    /// Text of a rule by the table's copy in force at `at`.
+    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<String> {
+        self.targets.get(&tgid)?.text(file, at)?.rule(line)
     }
 }
 

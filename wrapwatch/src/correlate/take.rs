@@ -229,7 +229,8 @@ impl Story {
         let line = u32::try_from(rec.line).unwrap_or(0);
         let rule = (!file.is_empty() && line > 0).then(|| {
             let file = shared.table(self.tgid, file);
-            let text = shared.rule_text(self.tgid, &file, line);
+            let read = self.check.opened(&file).unwrap_or(KtimeNs(rec.hdr.ts_ns));
+            let text = shared.rule_text(self.tgid, &file, line, read);
             RuleAt { file, line, text }
         });
         self.check.rule(rule);

@@ -38,8 +38,9 @@ pub(crate) fn correlator() -> Correlator {
         TGID,
         ALLOW,
         TableText::new("# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n"),
+        KtimeNs(0),
     );
-    correlator.set_table_text(TGID, DENY, TableText::new("ALL: ALL\n"));
+    correlator.set_table_text(TGID, DENY, TableText::new("ALL: ALL\n"), KtimeNs(0));
     correlator
 }
 

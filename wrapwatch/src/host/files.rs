@@ -30,22 +30,33 @@ pub struct Copy {
     pub mark: Mark,
 }
 
-/// Inode, size and modification time: what changes when a file does.
+/// Inode, size and times: what changes when a file does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     /// Inode; 0 for a missing file.
     pub inode: u64,
     /// Bytes.
     pub size: u64,
-    /// Seconds and nanoseconds.
+    /// Last modification, seconds and nanoseconds.
     pub mtime: (i64, i64),
+    /// Last change, seconds and nanoseconds: a rename changes it, and nobody can set it (inode(7)).
+    pub ctime: (i64, i64),
 }
 
 impl Mark {
     /// Last modification, wall clock, nanoseconds since 1970.
     pub const fn mtime_ns(&self) -> i64 {
-        self.mtime.0.saturating_mul(1_000_000_000).saturating_add(self.mtime.1)
+        ns(self.mtime)
     }
+
+    /// Last change, wall clock, nanoseconds since 1970.
+    pub const fn ctime_ns(&self) -> i64 {
+        ns(self.ctime)
+    }
+}
+
+const fn ns((seconds, ns): (i64, i64)) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(ns)
 }
 
 /// Reads `path` as process `pid` would see it.
@@ -70,7 +81,12 @@ fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {
     if !meta.is_file() {
         return Err(HostError::Unusable { what: path.to_owned(), why: "not a regular file".into() });
     }
-    Ok(Mark { inode: meta.ino(), size: meta.size(), mtime: (meta.mtime(), meta.mtime_nsec()) })
+    Ok(Mark {
+        inode: meta.ino(),
+        size: meta.size(),
+        mtime: (meta.mtime(), meta.mtime_nsec()),
+        ctime: (meta.ctime(), meta.ctime_nsec()),
+    })
 }
 
 /// Opens a file as process `pid` would see it; None where there is none.

@@ -70,6 +70,12 @@ impl ClockPair {
         let fallback = if ns < 0 { Timestamp::MIN } else { Timestamp::MAX };
         WallTime(Timestamp::from_nanosecond(ns).unwrap_or(fallback))
     }
+
+    /// The monotonic time of a wall-clock one (nanoseconds since 1970), by this pair; 0 where it is before the machine's start.
+    pub fn ktime(&self, wall_ns: i64) -> KtimeNs {
+        let ns = i128::from(self.ktime.0) + i128::from(wall_ns) - i128::from(self.wall_ns);
+        KtimeNs(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ impl Session<'_> {
     /// Tells of a file.
     pub(super) fn snapshot_aside(&mut self, pid: u32, file: &Changed) {
         let mut meta = SnapshotMeta {
-            at: clock::now(),
+            at: file.at,
+            since: file.since,
             pid: Some(pid),
             role: file.role,
             path: file.path.to_string(),

@@ -30,7 +30,9 @@ use crate::{
 
 /// How often what the events do not show is looked at: a stopped server, losses.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// How often a stall is told, tables are compared, and the clocks are.
+/// Files that were looked at less long ago are not looked at again: it costs some ten system calls a target.
+const LOOK_AT_FILES_NS: u64 = 10_000_000;
+/// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);
 /// How often a process to trace is looked for while there is none.
 const LOOK: Duration = Duration::from_millis(250);
@@ -162,6 +164,7 @@ impl<'a> Session<'a> {
                 }
                 result = self.ring.wait() => {
                     result?;
+                    self.look_at_files();
                     self.drain();
                 }
                 _ = sample.tick() => self.sample()?,
@@ -230,7 +233,7 @@ impl<'a> Session<'a> {
         match (file.role, &file.content) {
             (SnapshotRole::HostsAllow | SnapshotRole::HostsDeny, Ok(copy)) => {
                 let text = TableText::new(&String::from_utf8_lossy(&copy.bytes));
-                self.correlator.set_table_text(pid, &file.path, text);
+                self.correlator.set_table_text(pid, &file.path, text, file.from());
             }
             (SnapshotRole::ResolvConf, Ok(_)) => {
                 if let Some(tracee) = self.targets.get(&pid) {
@@ -368,7 +371,6 @@ impl<'a> Session<'a> {
 
     /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self) -> Result<(), SessionError> {
-        // Before the events that quote from them.
         self.look_at_files();
         self.drain();
         let now = clock::now();
@@ -474,13 +476,16 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tables and resolver files that have changed, or are elsewhere now.
+    /// Tables and resolver files that have changed, or are elsewhere now: before the events that quote from them, but not for each handful of
+    /// events again.
     fn look_at_files(&mut self) {
-        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+        let now = clock::now();
+        let due = |tracee: &Tracee| !tracee.looked_within(LOOK_AT_FILES_NS, now);
+        for pid in self.targets.iter().filter(|(_, t)| due(t)).map(|(pid, _)| *pid).collect::<Vec<_>>() {
             self.look_for_tables(pid);
         }
         let mut changed = Vec::new();
-        for (&pid, tracee) in &mut self.targets {
+        for (&pid, tracee) in self.targets.iter_mut().filter(|(_, tracee)| due(tracee)) {
             changed.extend(tracee.changed_files().into_iter().map(|file| (pid, file)));
         }
         for (pid, file) in &changed {

@@ -7,7 +7,7 @@ use wrapwatch_common::records as abi;
 use crate::{
     correlate,
     host::{
-        HostError,
+        HostError, clock,
         files::{self, Copy, Mark},
         libwrap::{self, Libwrap},
         listeners::{self, Listener},
@@ -16,7 +16,7 @@ use crate::{
         sockdiag::SockDiag,
         thread::{self, InProgress},
     },
-    model::{Degradation, DegradationKind},
+    model::{Degradation, DegradationKind, KtimeNs},
     trace::SnapshotRole,
 };
 
@@ -39,6 +39,17 @@ pub struct Changed {
     pub path: Arc<str>,
     /// As it is now, or why it cannot be read.
     pub content: Result<Copy, HostError>,
+    /// When it was looked at.
+    pub at: KtimeNs,
+    /// Since when it is so, by its change time; none where there is no file, or it was read for the first time.
+    pub since: Option<KtimeNs>,
+}
+
+impl Changed {
+    /// From when on checks that open it find it so.
+    pub fn from(&self) -> KtimeNs {
+        self.since.unwrap_or(self.at)
+    }
 }
 
 /// A traced process.
@@ -59,6 +70,8 @@ pub struct Tracee {
     diag: Option<SockDiag>,
     /// What the files looked like; None where they could not be read.
     marks: HashMap<(SnapshotRole, Arc<str>), Option<Mark>>,
+    /// When they were last looked at.
+    looked: Option<KtimeNs>,
 }
 
 impl Tracee {
@@ -92,6 +105,7 @@ impl Tracee {
             table_paths,
             diag,
             marks: HashMap::new(),
+            looked: None,
         };
         tracee.tables_moved();
         Ok(tracee)
@@ -169,6 +183,11 @@ impl Tracee {
         Some(correlate::longest_wait_ns(timeout, servers))
     }
 
+    /// Whether its files were looked at in the last `ns`.
+    pub fn looked_within(&self, ns: u64, now: KtimeNs) -> bool {
+        self.looked.is_some_and(|at| now.since(at) < ns)
+    }
+
     /// Files that changed since this was last asked (all of them, the first time).
     pub fn changed_files(&mut self) -> Vec<Changed> {
         let tables = [
@@ -179,10 +198,16 @@ impl Tracee {
         self.marks.retain(|key, _| !is_table(key.0) || tables.contains(key));
         let others = FILES.map(|(role, path)| (role, path.into()));
         let all = tables.into_iter().chain(others);
-        all.filter_map(|(role, path)| self.changed_file(role, path)).collect()
+        let before = self.looked.replace(clock::now());
+        all.filter_map(|(role, path)| self.changed_file(role, path, before)).collect()
     }
 
-    fn changed_file(&mut self, role: SnapshotRole, path: Arc<str>) -> Option<Changed> {
+    fn changed_file(
+        &mut self,
+        role: SnapshotRole,
+        path: Arc<str>,
+        before: Option<KtimeNs>,
+    ) -> Option<Changed> {
         let mark = files::mark(self.info.pid, &path);
         let key = (role, path);
         if self.marks.get(&key) == Some(&mark.as_ref().ok().copied()) {
@@ -194,9 +219,13 @@ impl Tracee {
         if matches!(content, Err(HostError::Exited(_))) {
             return None;
         }
+        let clock = clock::pair();
+        // Between this look and the last one, whatever the wall clock was turned to.
+        let since = content.as_ref().ok().filter(|copy| copy.exists).zip(before);
+        let since = since.map(|(copy, before)| clock.ktime(copy.mark.ctime_ns()).clamp(before, clock.ktime));
         // The mark of what was read: the file may have changed in between.
         self.marks.insert(key, content.as_ref().ok().map(|copy| copy.mark));
-        Some(Changed { role, path, content })
+        Some(Changed { role, path, content, at: clock.ktime, since })
     }
 
     /// Connections waiting in the fullest accept queue of its listeners, and that queue's limit; None where they cannot be read now.

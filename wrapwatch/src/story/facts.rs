@@ -15,7 +15,7 @@ const KEPT_MAX: usize = 256;
 /// Points kept of the queue's length over time; from there on, two become one.
 const POINTS_MAX: usize = 2048;
 
-/// A file of a target as it was from `meta.at` on.
+/// A file of a target as it was from `meta.from()` on.
 #[derive(Clone, Debug)]
 pub struct FileVersion {
     /// About it.
@@ -123,7 +123,7 @@ impl Facts {
             .iter()
             .filter(|file| file.meta.role == role && file.meta.pid.is_none_or(|of| of == pid));
         let first = versions.clone().next();
-        versions.rfind(|file| file.meta.at <= at).or(first)
+        versions.rfind(|file| file.meta.from() <= at).or(first)
     }
 
     /// The last version of a target's file.

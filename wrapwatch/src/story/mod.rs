@@ -267,7 +267,7 @@ impl Teller {
         let (meta, resolv) = (snapshot.meta.clone(), targets::is_resolv_conf(&snapshot.meta));
         if let Some(text) = targets::table_text(&snapshot) {
             for pid in self.facts.pids(meta.pid) {
-                self.correlator.set_table_text(pid, &meta.path, text.clone());
+                self.correlator.set_table_text(pid, &meta.path, text.clone(), meta.from());
             }
         }
         self.facts.snapshot(snapshot);

@@ -281,6 +281,10 @@ pub struct SnapshotMeta {
     /// When it was read.
     #[schemars(with = "u64")]
     pub at: KtimeNs,
+    /// Since when it is so, by its change time; null: not known.
+    #[schemars(with = "Option<u64>")]
+    #[serde(default)]
+    pub since: Option<KtimeNs>,
     /// Target whose file it is; null: the machine's.
     pub pid: Option<u32>,
     /// What it is.
@@ -297,6 +301,13 @@ pub struct SnapshotMeta {
     pub truncated: bool,
     /// Why it could not be read (`ENOENT`, …); the bytes are empty then.
     pub error: Option<String>,
+}
+
+impl SnapshotMeta {
+    /// From when on the file counts as being so.
+    pub fn from(&self) -> KtimeNs {
+        self.since.unwrap_or(self.at)
+    }
 }
 
 /// A file of the target and its bytes.

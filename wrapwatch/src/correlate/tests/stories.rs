@@ -277,8 +277,30 @@ fn unnamed_rules(allow: &str, name: Option<&str>, refuse: bool) -> Connection {
         greet(&mut sim, &mut th);
     }
     let mut correlator = correlator();
-    correlator.set_table_text(TGID, ALLOW, TableText::new(allow));
+    correlator.set_table_text(TGID, ALLOW, TableText::new(allow), KtimeNs(0));
     run_with(&mut correlator, &sim.records()).remove(0)
+}
+
+#[test]
+fn a_rule_is_quoted_as_it_was_when_its_table_was_opened() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    let opened = th.t;
+    // Edited while this check waits for the nameserver.
+    th.t += 50 * MS;
+    sim.rule(&mut th, ALLOW, 4);
+    admit(&mut sim, &mut th);
+    let records = sim.records();
+    let quoted = |from: u64| {
+        let mut correlator = correlator();
+        let edited = TableText::new("\n\n\nsshd: ALL\n");
+        // Known before the events are.
+        correlator.set_table_text(TGID, ALLOW, edited, KtimeNs(from));
+        run_with(&mut correlator, &records).remove(0).verdict_rule.and_then(|rule| rule.text)
+    };
+    assert_eq!(quoted(opened + MS).as_deref(), Some("mysqld: 10.77."));
+    assert_eq!(quoted(opened - 10 * MS).as_deref(), Some("sshd: ALL"));
 }
 
 #[test]
