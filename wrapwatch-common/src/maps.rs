@@ -82,6 +82,9 @@ pub struct Inflight {
     pub pad: u8,
 }
 
+/// As the only target: no process has this number.
+pub const NOBODY: u32 = u32::MAX;
+
 /// What [`Inflight::call`] says: an exit program takes only its own.
 pub mod call {
     /// accept, accept4
@@ -155,10 +158,14 @@ pub struct Layout {
     pub sock_protocol: u32,
     /// `sk_err` there.
     pub sock_err: u32,
+    /// `signal` in `struct task_struct`.
+    pub task_signal: u32,
+    /// `live` in `struct signal_struct`: threads that have not ended.
+    pub signal_live: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 48);
+    assert!(size_of::<Layout>() == 56);
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Inflight, Target, Thread, Watch, watch_key},
+    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, watch_key},
     records::Class,
 };
 
@@ -31,6 +31,21 @@ pub fn of_target() -> bool {
         Some(&only) if only != 0 => only == process(),
         // SAFETY: nothing of the value is read.
         _ => unsafe { TARGETS.get(process()) }.is_some(),
+    }
+}
+
+/// The current process ends: whoever gets its number next is no target. User space hears of the end later.
+#[inline(always)]
+pub fn let_go() {
+    let process = process();
+    let _ = TARGETS.remove(process);
+    if let Some(only) = ONLY_TARGET.get_ptr_mut(0) {
+        // SAFETY: a live map value. User space writes it too: what it writes is about another target, or comes to the same.
+        unsafe {
+            if *only == process {
+                *only = NOBODY;
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    emit,
+    emit, kernel,
     maps::{INFLIGHT, THREADS},
     watch,
 };
@@ -26,6 +26,9 @@ pub fn exit() {
     }
     let _ = THREADS.remove(key);
     let _ = INFLIGHT.remove(key);
+    if kernel::is_last_thread() {
+        watch::let_go();
+    }
 }
 
 /// `sched_process_exec`, in the thread that goes on as another program.

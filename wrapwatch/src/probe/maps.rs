@@ -8,7 +8,7 @@ use aya::{
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Inflight, Target, Thread, Watch, call, thread_key, watch_key},
+    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, call, thread_key, watch_key},
     records::Class,
 };
 use zerocopy::IntoBytes as _;
@@ -95,8 +95,6 @@ pub(super) fn set_only_target(ebpf: &mut Ebpf, targets: &BTreeSet<u32>) -> Resul
     array.set(0, only, 0).map_err(ProbeError::map("ONLY_TARGET"))
 }
 
-/// In `ONLY_TARGET`: no process has this number.
-const NOBODY: u32 = u32::MAX;
 /// In `ONLY_TARGET`: ask `TARGETS`.
 const SEVERAL: u32 = 0;
 
@@ -127,6 +125,43 @@ pub(super) fn add_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), ProbeError
         map.insert(port, 1, 0).map_err(ProbeError::map("PORTS"))?;
     }
     Ok(())
+}
+
+/// Forgets the connections up to this number that the descriptors and threads of a process name.
+pub(super) fn forget_conns(ebpf: &mut Ebpf, pid: u32, last: u64) -> Result<(), ProbeError> {
+    let mut gone = BTreeSet::new();
+    let mine = |key: &u64| (key >> 32) == u64::from(pid);
+    let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
+    gone.extend(drop_conns(&mut watch, mine, last));
+    let mut threads = table::<u64, Bytes<Thread>>(ebpf, "THREADS")?;
+    gone.extend(drop_conns(&mut threads, mine, last));
+    let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
+    for conn in gone {
+        let _ = open.remove(&conn);
+    }
+    Ok(())
+}
+
+/// Removes entries whose value begins with the number of such a connection, which it gives.
+fn drop_conns<const N: usize>(
+    map: &mut HashMap<&mut MapData, u64, [u8; N]>,
+    mine: impl Fn(&u64) -> bool,
+    last: u64,
+) -> Vec<u64>
+where
+    [u8; N]: aya::Pod,
+{
+    let keys: Vec<u64> = map.keys().filter_map(Result::ok).filter(mine).collect();
+    let mut gone = Vec::new();
+    for key in keys {
+        let Ok(value) = map.get(&key, 0) else { continue };
+        let conn = u64::from_ne_bytes(first_eight(&value));
+        if conn <= last {
+            gone.push(conn);
+            let _ = map.remove(&key);
+        }
+    }
+    gone
 }
 
 /// Ports stay: another target may listen on them, and an event too many does no harm.

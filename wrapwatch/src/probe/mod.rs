@@ -161,11 +161,18 @@ impl Probe {
         Ok(())
     }
 
-    /// Puts uprobes on libwrap's functions in one target.
+    /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
     pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap) -> Result<(), ProbeError> {
         let attached = uprobes::attach(&mut self.ebpf, pid, libwrap)?;
-        self.uprobes.insert(pid, attached);
+        if let Some(before) = self.uprobes.insert(pid, attached) {
+            uprobes::detach(&mut self.ebpf, before);
+        }
         Ok(())
+    }
+
+    /// Whether there are any in this target.
+    pub fn has_uprobes(&self, pid: u32) -> bool {
+        self.uprobes.contains_key(&pid)
     }
 
     /// Ends the trace of a process and forgets what was kept for it.
@@ -176,6 +183,23 @@ impl Probe {
         maps::remove_target(&mut self.ebpf, pid)?;
         self.targets.remove(&pid);
         maps::set_only_target(&mut self.ebpf, &self.targets)
+    }
+
+    /// A target is another program now: what was kept of connections up to this number, which its descriptors and threads named, goes.
+    pub fn replaced(&mut self, pid: u32, last_conn: u64) -> Result<(), ProbeError> {
+        maps::forget_conns(&mut self.ebpf, pid, last_conn)?;
+        maps::add_target(&mut self.ebpf, pid, 0)
+    }
+
+    /// What that program is: where its libwrap is, and on which ports it listens.
+    pub fn look_anew(
+        &mut self,
+        pid: u32,
+        libwrap: Option<&Libwrap>,
+        ports: &[u16],
+    ) -> Result<(), ProbeError> {
+        maps::add_ports(&mut self.ebpf, ports)?;
+        maps::add_target(&mut self.ebpf, pid, libwrap.and_then(|found| found.tcpd_context).unwrap_or(0))
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
