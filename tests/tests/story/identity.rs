@@ -62,21 +62,26 @@ impl Place {
 }
 
 /// A process that goes when this does.
-struct Server(Pid);
+struct Server {
+    pid: Pid,
+    /// Where it was started the usual way.
+    _child: Option<Child>,
+}
 
 impl Server {
-    fn of(child: &Child) -> Self {
-        Self(Pid::from_raw(child.id().cast_signed()))
+    fn start(program: &Path, arguments: &[String]) -> Self {
+        let child = Command::new(program).args(arguments).spawn().unwrap();
+        Self { pid: Pid::from_raw(child.id().cast_signed()), _child: Some(child) }
     }
 
     fn pid(&self) -> u32 {
-        self.0.as_raw().cast_unsigned()
+        self.pid.as_raw().cast_unsigned()
     }
 
     /// Kills it; when this returns, its number is free.
     fn end(&self) {
-        let _ = kill(self.0, Signal::SIGKILL);
-        while waitpid(self.0, None) == Err(Errno::EINTR) {}
+        let _ = kill(self.pid, Signal::SIGKILL);
+        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
     }
 }
 
@@ -135,8 +140,7 @@ fn a_server_that_replaces_its_program_is_looked_at_anew() {
     let ports = [port(), port()];
     let arguments =
         [&*ports[0].to_string(), "40", &first, &ports[1].to_string(), "60", &second].map(str::to_owned);
-    let child = Command::new(&place.program).args(arguments).spawn().unwrap();
-    let server = Server::of(&child);
+    let server = Server::start(&place.program, &arguments);
     client(ports[0]);
     let trace = place.folder.path().join("exec.wwt");
     let mut watch = Watch::record(server.pid(), &trace, ["-q"; 0]).unwrap();
@@ -148,7 +152,7 @@ fn a_server_that_replaces_its_program_is_looked_at_anew() {
     };
     let at = library(server.pid());
 
-    kill(server.0, Signal::SIGUSR1).unwrap();
+    kill(server.pid, Signal::SIGUSR1).unwrap();
     watch.wait_said("replaced").unwrap();
     watch.wait_said("watching").unwrap();
     assert_ne!(library(server.pid()), at, "its libwrap is elsewhere");
@@ -207,7 +211,7 @@ fn start_as(pid: Pid, program: &Path, arguments: &[String]) -> Option<Server> {
     match Errno::result(child) {
         Ok(child) => {
             assert_eq!(child, i64::from(pid.as_raw()));
-            Some(Server(pid))
+            Some(Server { pid, _child: None })
         }
         Err(Errno::EEXIST) => None,
         Err(error) => panic!("clone3: {error}"),
@@ -219,8 +223,7 @@ fn reused(rung: &str) {
     let table = place.table("allow", "ALL: 127.0.0.1\n");
     let ports = [port(), port()];
     let arguments = |port: u16| [port.to_string(), "40".to_owned(), table.clone()];
-    let first = Command::new(&place.program).args(arguments(ports[0])).spawn().unwrap();
-    let first = Server::of(&first);
+    let first = Server::start(&place.program, &arguments(ports[0]));
     let mut watch = Watch::live(["--hooks", rung, "--wait", "--comm", &place.name()]).unwrap();
     // The accept that was waiting at the attach is told by the second rung without its client.
     client(ports[0]);
@@ -234,13 +237,13 @@ fn reused(rung: &str) {
         waitpid(watcher, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)),
         Ok(WaitStatus::Stopped(..))
     ));
-    let pid = first.0;
+    let pid = first.pid;
     first.end();
     std::mem::forget(first);
     let second = start_as(pid, &place.program, &arguments(ports[1]));
     let unseen: Vec<String> = second.iter().flat_map(|_| [(); 3]).map(|()| client(ports[1])).collect();
     kill(watcher, Signal::SIGCONT).unwrap();
-    let second = second.expect("nobody else was given the number");
+    let second = second.unwrap_or_else(|| panic!("somebody else was given the number"));
     watch.wait_said("exited").unwrap();
     watch.wait_said("watching").unwrap();
     client(ports[1]);
