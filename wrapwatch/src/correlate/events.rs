@@ -302,6 +302,13 @@ impl Correlator {
         }
     }
 
+    /// Records were lost of the kind that an `execve` is: what looks like a refusal may have been a `twist`.
+    pub(super) fn execs_lost(&mut self) {
+        for story in self.open.values_mut().filter(|story| story.may_be_twisted()) {
+            story.miss("whether it was refused or the server became another program (twist) was not seen");
+        }
+    }
+
     pub(super) fn process_gone(&mut self, tgid: u32, why: &'static str) {
         let mut gone: Vec<(KtimeNs, u64)> = self
             .open

@@ -219,6 +219,10 @@ impl Correlator {
                     self.states_lost_at = Some(self.now);
                     STATES_LOST
                 }
+                Counter::LostOther => {
+                    self.execs_lost();
+                    continue;
+                }
                 _ => continue,
             };
             for story in self.open.values_mut() {

@@ -26,6 +26,7 @@ pub use capabilities::{
     check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
 };
 pub use error::ProbeError;
+pub(crate) use error::chain;
 pub use hooks::{Rung, lost_without};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
