@@ -17,7 +17,6 @@ use crate::render::{json, text::escape};
 use crate::story::{FileCopy, Seen};
 use crate::trace::SnapshotRole;
 use crate::wrappers::lint::{Client, Input, Report, lint, named_files};
-use crate::wrappers::problems::Severity;
 use crate::wrappers::rewrite::rewrite;
 use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables, nsswitch};
 

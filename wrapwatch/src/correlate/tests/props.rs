@@ -208,7 +208,6 @@ fn server(plans: &[Plan]) -> Vec<Rec> {
     let mut th = main_thread();
     let mut arrives = th.t;
     let mut busy_until = 0;
-    sim.connect_unix(&mut th, 12, "/dev/log", 0, 5 * US);
     for (n, plan) in (1..).zip(plans) {
         arrives += plan.arrives_after * US;
         let peer = addr(&format!("10.78.{}.{}:40000", n / 250, n % 250 + 1));
@@ -283,6 +282,13 @@ fn shuffled(mut records: Vec<Rec>, picks: &[prop::sample::Index]) -> Vec<Rec> {
         }
     }
     records
+}
+
+/// One that knows the socket to syslog, which was open before.
+fn correlator() -> Correlator {
+    let mut correlator = super::correlator();
+    correlator.seed_unix_socket(TGID, 12, "/dev/log");
+    correlator
 }
 
 fn told_by_conn(records: &[Rec]) -> BTreeMap<u64, Connection> {
