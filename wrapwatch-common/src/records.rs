@@ -434,7 +434,7 @@ record! {
 record! {
     /// The process replaced itself by another program (`execve`; libwrap's `twist` does).
     Exec {
-        /// Header.
+        /// Header. `tid` is the thread that called; it goes on with the leader's number.
         hdr: Header,
     }
 }

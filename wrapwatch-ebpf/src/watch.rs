@@ -176,8 +176,14 @@ pub fn open(conn: u64) -> bool {
 /// The open connection that the current thread works for.
 #[inline(always)]
 pub fn working_for() -> Option<u64> {
+    worked_for(thread())
+}
+
+/// The same of any thread.
+#[inline(always)]
+pub fn worked_for(thread: u64) -> Option<u64> {
     // SAFETY: as in `watched`.
-    let conn = unsafe { THREADS.get(thread()) }?.conn;
+    let conn = unsafe { THREADS.get(thread) }?.conn;
     if open(conn) { Some(conn) } else { None }
 }
 

@@ -42,7 +42,7 @@ impl Place {
         let program = folder.path().join(format!("id{unique}"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/story/server.c");
         let output = Command::new("cc")
-            .args(["-O1", "-D_GNU_SOURCE", source, "-lwrap", "-lnsl", "-o"])
+            .args(["-O1", "-D_GNU_SOURCE", source, "-pthread", "-lwrap", "-lnsl", "-o"])
             .arg(&program)
             .output()
             .unwrap();
@@ -70,7 +70,11 @@ struct Server {
 
 impl Server {
     fn start(program: &Path, arguments: &[String]) -> Self {
-        let child = Command::new(program).args(arguments).spawn().unwrap();
+        Self::begin(Command::new(program).args(arguments))
+    }
+
+    fn begin(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap();
         Self { pid: Pid::from_raw(child.id().cast_signed()), _child: Some(child) }
     }
 
@@ -129,6 +133,28 @@ fn is_whole(connection: &Connection, port: u16, table: &str, line: u32, text: &s
     assert_eq!(
         (rule.file.as_str(), rule.line, rule.text.as_deref(), rule.how),
         (table, line, Some(text), How::Observed)
+    );
+}
+
+#[test]
+fn twist_in_another_thread_than_the_leader_is_no_refusal() {
+    let place = Place::new();
+    let table = place.table("table", "ALL: 127.0.0.1: twist /bin/echo go away\n");
+    let port = port();
+    let server = Server::begin(
+        Command::new(&place.program).args([port.to_string(), "40".into(), table]).env("IN_A_THREAD", "1"),
+    );
+    wait_for("the server to listen", || Ok(listens(server.pid()))).unwrap();
+    let watch = Watch::pid(server.pid()).unwrap();
+    let client = client(port);
+    let seen = watch.wait().unwrap();
+    assert_eq!(seen.status, Some(0));
+    let connection = seen.of(&client).unwrap();
+    assert_ne!(connection.tid, connection.pid);
+    assert_eq!((connection.outcome, connection.complete), (Outcome::Unfinished, false), "{connection:#?}");
+    assert!(
+        connection.missing.iter().any(|why| why.contains("replaced by another program")),
+        "{connection:#?}"
     );
 }
 

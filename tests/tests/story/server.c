@@ -2,10 +2,11 @@
  * else. Accepts, checks, greets, one client after another, as mysqld does.
  *
  * server PORT FD TABLE [PORT FD TABLE]...: listens on PORT of the loopback at descriptor FD, with TABLE as its hosts.allow; at a SIGUSR1
- * it goes on with the next three arguments. */
+ * it goes on with the next three arguments. With IN_A_THREAD in the environment another thread than the main one does all that. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static void nothing(int signal)
 	(void) signal;
 }
 
-int main(int argc, char **argv)
+static int serve(int argc, char **argv)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sigaction interrupts = { .sa_handler = nothing };
@@ -60,4 +61,26 @@ int main(int argc, char **argv)
 			return 6;
 		close(client);
 	}
+}
+
+static int count;
+static char **arguments;
+
+static void *in_a_thread(void *unused)
+{
+	(void) unused;
+	exit(serve(count, arguments));
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t thread;
+
+	if (!getenv("IN_A_THREAD"))
+		return serve(argc, argv);
+	count = argc;
+	arguments = argv;
+	if (pthread_create(&thread, NULL, in_a_thread, NULL))
+		return 7;
+	pthread_join(thread, NULL);
 }

@@ -84,8 +84,9 @@ pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
 }
 
 #[tracepoint]
-pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
-    life::exec();
+pub fn sched_process_exec(ctx: TracePointContext) -> u32 {
+    // `old_pid`, the same on 5.10 to 7.2: behind the name's place and `pid`.
+    life::exec(field(&ctx, 16));
     0
 }
 

@@ -106,8 +106,8 @@ pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
 }
 
 #[raw_tracepoint]
-pub fn process_exec(_ctx: RawTracePointContext) -> i32 {
-    life::exec();
+pub fn process_exec(ctx: RawTracePointContext) -> i32 {
+    life::exec(ctx.arg::<u64>(1) as u32);
     0
 }
 

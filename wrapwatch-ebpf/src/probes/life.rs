@@ -2,7 +2,8 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    records::{Exec, Exit, Kind},
+    maps::thread_key,
+    records::{Exec, Exit, Header, Kind},
 };
 
 use crate::{emit, kernel, maps::THREADS, watch};
@@ -27,12 +28,16 @@ pub fn exit() {
     }
 }
 
-/// `sched_process_exec`, in the thread that goes on as another program.
+/// `sched_process_exec`, in the thread that goes on as another program. By now the other threads are gone and it has the leader's number;
+/// `caller` is the one that it had before, by which it is known.
 #[inline(always)]
-pub fn exec() {
-    if watch::of_target() {
-        let conn = watch::working_for().unwrap_or(0);
-        let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
-        emit::fixed(&Exec { hdr }, Counter::LostOther);
+pub fn exec(caller: u32) {
+    if !watch::of_target() {
+        return;
     }
+    let key = thread_key(watch::process(), caller);
+    let conn = watch::worked_for(key).unwrap_or(0);
+    let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
+    emit::fixed(&Exec { hdr: Header { tid: caller, ..hdr } }, Counter::LostOther);
+    let _ = THREADS.remove(key);
 }

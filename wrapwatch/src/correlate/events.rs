@@ -32,9 +32,7 @@ impl Correlator {
                 self.twisted(rec);
                 self.process_gone(rec.hdr.tgid, REPLACED);
             }
-            Event::Exit(rec) if rec.leader != 0 => {
-                self.process_gone(rec.hdr.tgid, ENDED);
-            }
+            Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),
             Event::Exit(rec) => self.thread_gone(rec),
             _ => self.connection_event(event),
         }
@@ -279,6 +277,12 @@ impl Correlator {
         true
     }
 
+    /// The process ends, or one of its other threads has called `execve`, which ends all but that one first: what may be a `twist` of another thread
+    /// waits for the `execve`, as it always does.
+    fn leader_gone(&mut self, rec: &abi::Exit) {
+        self.process_gone_but(rec.hdr.tgid, ENDED, |story| story.tid != rec.hdr.tid && story.may_be_twisted());
+    }
+
     fn thread_gone(&mut self, rec: &abi::Exit) {
         let Some(story) = self.open.get_mut(&rec.hdr.conn).filter(|story| story.tid != rec.hdr.tid) else {
             return;
@@ -310,10 +314,15 @@ impl Correlator {
     }
 
     pub(super) fn process_gone(&mut self, tgid: u32, why: &'static str) {
+        self.process_gone_but(tgid, why, |_| false);
+    }
+
+    /// The same, but for the stories that are `kept` and their accept threads.
+    fn process_gone_but(&mut self, tgid: u32, why: &'static str, kept: impl Fn(&Story) -> bool) {
         let mut gone: Vec<(KtimeNs, u64)> = self
             .open
             .values()
-            .filter(|story| story.tgid == tgid)
+            .filter(|story| story.tgid == tgid && !kept(story))
             .map(|story| (story.accepted, story.conn))
             .collect();
         gone.sort_unstable();
@@ -325,7 +334,11 @@ impl Correlator {
             }
             self.conclude(conn, true);
         }
-        self.threads.retain(|key, _| key >> 32 != u64::from(tgid));
+        // Of this process, only what was kept is open still.
+        let open = &self.open;
+        self.threads.retain(|key, thread| {
+            key >> 32 != u64::from(tgid) || thread.current.is_some_and(|conn| open.contains_key(&conn))
+        });
         self.shared.unix.forget(tgid);
     }
 

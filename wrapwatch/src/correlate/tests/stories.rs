@@ -354,6 +354,39 @@ fn twist_that_has_moved_the_clients_socket_is_no_refusal() {
 }
 
 #[test]
+fn twist_of_a_thread_that_is_not_the_leader_is_no_refusal_either() {
+    let mut sim = Sim::default();
+    let leader = main_thread();
+    let mut th = Thread { tid: TGID + 7, ..main_thread() };
+    begin(&mut sim, &mut th, 1);
+    sim.rule(&mut th, ALLOW, 4);
+    sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 30_000);
+    sim.close(&mut th, 101, Class::Accepted);
+    // Within `execve` the kernel ends the others first, the leader too.
+    sim.exit(&Thread { t: th.t + MS, ..leader }, 1);
+    th.t += 2 * MS;
+    sim.exec(&th);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.complete), (Outcome::Unfinished, false), "{told:#?}");
+    assert!(told.missing.iter().any(|why| why.contains("twist")), "{:?}", told.missing);
+}
+
+#[test]
+fn what_looks_like_a_twist_is_a_refusal_where_the_process_ends() {
+    let mut sim = Sim::default();
+    let mut th = Thread { tid: TGID + 7, ..main_thread() };
+    begin(&mut sim, &mut th, 1);
+    sim.close(&mut th, 33, Class::File);
+    sim.open(&mut th, DENY, 33);
+    sim.read(&mut th, 33, 9);
+    sim.close(&mut th, 33, Class::File);
+    sim.close(&mut th, 31, Class::Accepted);
+    sim.exit(&Thread { t: th.t + MS, ..main_thread() }, 1);
+    let told = one(sim);
+    assert_eq!(told.outcome, Outcome::Refused, "{told:#?}");
+}
+
+#[test]
 fn a_refusal_that_hangs_is_a_stall_of_syslog() {
     let mut sim = Sim::default();
     let mut th = main_thread();
