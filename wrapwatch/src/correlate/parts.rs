@@ -48,14 +48,16 @@ pub(super) fn paint(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
     let mut order: Vec<Span> = spans.iter().filter_map(|span| span.within(from, to)).collect();
     order.sort_by_key(|span| (rank(span.cause), span.from, span.to, span.server));
     let mut painted: Vec<Span> = Vec::with_capacity(order.len() + 1);
+    let mut bare = Vec::new();
     for span in order {
-        for (from, to) in gaps(&painted, span.from, span.to) {
+        gaps(&painted, span.from, span.to, &mut bare);
+        for (from, to) in bare.drain(..) {
             // Nearly always the end: of one rank they come in order.
             let at = painted.partition_point(|earlier| earlier.from < from);
             painted.insert(at, Span { from, to, ..span });
         }
     }
-    let bare = gaps(&painted, from, to);
+    gaps(&painted, from, to, &mut bare);
     painted.extend(bare.into_iter().map(|(from, to)| Span {
         from,
         to,
@@ -66,9 +68,8 @@ pub(super) fn paint(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
     painted
 }
 
-/// What of `from..to` no span of `painted` (in order, disjoint) covers.
-fn gaps(painted: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<(KtimeNs, KtimeNs)> {
-    let mut bare = Vec::new();
+/// Adds to `bare` what of `from..to` no span of `painted` (in order, disjoint) covers.
+fn gaps(painted: &[Span], from: KtimeNs, to: KtimeNs, bare: &mut Vec<(KtimeNs, KtimeNs)>) {
     let mut at = from;
     let first = painted.partition_point(|span| span.to <= from);
     for span in painted.iter().skip(first).take_while(|span| span.from < to) {
@@ -80,7 +81,6 @@ fn gaps(painted: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<(KtimeNs, KtimeNs)>
     if at < to {
         bare.push((at, to));
     }
-    bare
 }
 
 /// What they come to. A thread off the CPU is `other`: nothing the check did.

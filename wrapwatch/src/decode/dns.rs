@@ -77,6 +77,13 @@ pub fn name_text(name: &Name) -> String {
         if !text.is_empty() {
             text.push('.');
         }
+        // Nearly all are plain.
+        if let Ok(plain) = std::str::from_utf8(label)
+            && plain.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'.' && byte != b'\\')
+        {
+            text.push_str(plain);
+            continue;
+        }
         for &byte in label {
             match byte {
                 b'.' | b'\\' => {

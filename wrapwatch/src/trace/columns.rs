@@ -208,20 +208,26 @@ const fn slot(conn: u64) -> usize {
 /// are not such a layout. `out` grows by no more than `raw.len()`.
 pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     let (columns, rest) = raw.split_at_checked(items.checked_mul(HEADER)?)?;
-    let mut headers = rows::<HEADER>(columns, items);
-    // Column `c` of the file is byte `(KIND_AT + c) % HEADER` of the header.
-    headers.iter_mut().for_each(|header| header.rotate_right(KIND_AT));
+    // Byte `b` of the header is column `(b - KIND_AT) mod HEADER` of the file.
+    let byte = |b: usize| columns.get((b + HEADER - KIND_AT) % HEADER * items..).unwrap_or_default();
+    let headers: [_; HEADER / WORD] =
+        std::array::from_fn(|word| rows(std::array::from_fn(|b| byte(word * WORD + b)), items));
     let count = |has: fn(u16, usize) -> bool| {
-        headers.iter().map(kind_len).filter(|(kind, len)| has(*kind, *len)).count()
+        headers[KIND_AT / WORD].iter().map(kind_len).filter(|(kind, len)| has(*kind, *len)).count()
     };
     let (enters, rest) = words(rest, count(has_enter))?;
     let (runs, mut bodies) = words(rest, count(has_run))?;
     let (mut enters, mut runs) = (enters.into_iter(), runs.into_iter());
     out.reserve(raw.len());
     let mut last = Last::new();
-    for mut header in headers {
-        let (kind, len) = kind_len(&header);
+    for record in 0..items {
+        let words = headers.each_ref().map(|words| words[record]);
+        let (kind, len) = kind_len(&words[KIND_AT / WORD]);
         let mut rest = len.checked_sub(HEADER)?;
+        let mut header = [0; HEADER];
+        for (bytes, word) in header.chunks_exact_mut(WORD).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
         let ts = integrate(&mut header, &mut last);
         out.extend_from_slice(&header);
         if has_enter(kind, len) {
@@ -241,27 +247,38 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     bodies.is_empty().then_some(())
 }
 
-fn kind_len(header: &[u8; HEADER]) -> (u16, usize) {
-    let kind = u16::from_le_bytes([header[KIND_AT], header[KIND_AT + 1]]);
-    (kind, usize::from(u16::from_le_bytes([header[LEN_AT], header[LEN_AT + 1]])))
+/// Kind and length, from the header's last 8 bytes.
+const fn kind_len(word: &u64) -> (u16, usize) {
+    let [_, _, _, _, kind @ .., len_low, len_high] = word.to_le_bytes();
+    (u16::from_le_bytes(kind), u16::from_le_bytes([len_low, len_high]) as usize)
 }
 
 /// The numbers of 8 bytes, laid out in columns, that `raw` begins with, and what follows them.
 fn words(raw: &[u8], n: usize) -> Option<(Vec<u64>, &[u8])> {
     let (columns, rest) = raw.split_at_checked(n.checked_mul(WORD)?)?;
-    Some((rows::<WORD>(columns, n).into_iter().map(u64::from_le_bytes).collect(), rest))
+    Some((rows(std::array::from_fn(|byte| columns.get(byte * n..).unwrap_or_default()), n), rest))
 }
 
-/// Columns of `n` bytes each → rows of `W`. A few rows at a time, so that they stay in the fastest cache until they are whole.
-fn rows<const W: usize>(columns: &[u8], n: usize) -> Vec<[u8; W]> {
-    const AT_ONCE: usize = 256;
-    let mut rows = vec![[0; W]; n];
-    for (tile, rows) in rows.chunks_mut(AT_ONCE).enumerate() {
-        for (at, column) in columns.chunks_exact(n).enumerate().take(W) {
-            let column = column.get(tile * AT_ONCE..).unwrap_or_default();
-            for (row, byte) in rows.iter_mut().zip(column) {
-                row[at] = *byte;
-            }
+/// Eight columns of at least `n` bytes each → `n` rows of 8 bytes, as numbers.
+fn rows(columns: [&[u8]; WORD], n: usize) -> Vec<u64> {
+    let mut rows = Vec::with_capacity(n);
+    let whole = n - n % WORD;
+    for at in (0..whole).step_by(WORD) {
+        rows.extend(transposed(columns.map(|column| u64_at(column, at).unwrap_or(0))));
+    }
+    let byte = |column: &[u8], at: usize| column.get(at).copied().unwrap_or(0);
+    rows.extend((whole..n).map(|at| u64::from_le_bytes(columns.map(|column| byte(column, at)))));
+    rows
+}
+
+/// Byte `c` of number `r` becomes byte `r` of number `c`: by halves, quarters, single bytes.
+fn transposed(mut rows: [u64; WORD]) -> [u64; WORD] {
+    for (distance, low) in [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)] {
+        for upper in (0..WORD).filter(|row| row & distance == 0) {
+            let lower = upper + distance;
+            let swapped = ((rows[upper] >> (8 * distance)) ^ rows[lower]) & low;
+            rows[lower] ^= swapped;
+            rows[upper] ^= swapped << (8 * distance);
         }
     }
     rows

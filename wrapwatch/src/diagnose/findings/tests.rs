@@ -393,3 +393,24 @@ fn a_server_without_rules_is_one_whose_own_tables_have_none() {
     let neighbour = Scene { neighbour: true, ..Scene::checks(|_, _, _| ()) };
     assert_eq!(of(neighbour), None, "what another server's tables lack");
 }
+
+#[test]
+fn a_check_too_short_for_the_clock_is_a_check() {
+    // As in a log of `strace -t`, which tells whole seconds.
+    let tables = ["/srv/db/clients.allow", "/srv/db/clients.deny"];
+    let played = Scene::played(|sim, th| {
+        let (peer, accepted) = (addr("10.77.0.1:36001"), th.t);
+        sim.established(accepted, 0x1001, peer);
+        sim.accept(th, 1, 31, Some(peer));
+        th.t -= 5_000;
+        sim.open(th, tables[0], 33);
+        th.t = accepted;
+        sim.close(th, 33, Class::File);
+        let mut own = Thread { tid: 1001, conn: 1, t: th.t };
+        sim.first_packet(&mut own, 31, GREETING);
+    });
+    let report = Scene { tables, allow: "", deny: "", ..played }.report();
+    assert_eq!(report.slowest[0].wrapper_ns, 0);
+    let found: Vec<_> = report.findings.iter().map(|finding| finding.id).collect();
+    assert_eq!(found, [FindingId::WrappedButNoRules]);
+}
