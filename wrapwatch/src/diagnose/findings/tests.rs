@@ -410,7 +410,7 @@ fn a_check_too_short_for_the_clock_is_a_check() {
         sim.first_packet(&mut own, 31, GREETING);
     });
     let report = Scene { tables, allow: "", deny: "", ..played }.report();
-    assert_eq!(report.slowest[0].wrapper_ns, 0);
+    assert_eq!(report.connections[0].wrapper_ns, 0);
     let found: Vec<_> = report.findings.iter().map(|finding| finding.id).collect();
     assert_eq!(found, [FindingId::WrappedButNoRules]);
 }
