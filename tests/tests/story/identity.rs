@@ -146,7 +146,8 @@ fn twist_in_another_thread_than_the_leader_is_no_refusal() {
     );
     // A client would be the only one.
     let listening = format!("0100007F:{port:04X} 00000000:0000 0A");
-    wait_for("the server to listen", || Ok(fs::read_to_string("/proc/net/tcp")?.contains(&listening))).unwrap();
+    wait_for("the server to listen", || Ok(fs::read_to_string("/proc/net/tcp")?.contains(&listening)))
+        .unwrap();
     let watch = Watch::pid(server.pid()).unwrap();
     let client = client(port);
     let seen = watch.wait().unwrap();

@@ -280,7 +280,9 @@ impl Correlator {
     /// The process ends, or one of its other threads has called `execve`, which ends all but that one first: what may be a `twist` of another thread
     /// waits for the `execve`, as it always does.
     fn leader_gone(&mut self, rec: &abi::Exit) {
-        self.process_gone_but(rec.hdr.tgid, ENDED, |story| story.tid != rec.hdr.tid && story.may_be_twisted());
+        self.process_gone_but(rec.hdr.tgid, ENDED, |story| {
+            story.tid != rec.hdr.tid && story.may_be_twisted()
+        });
     }
 
     fn thread_gone(&mut self, rec: &abi::Exit) {

@@ -273,7 +273,9 @@ fn rows(columns: [&[u8]; WORD], n: usize) -> Vec<u64> {
 
 /// Byte `c` of number `r` becomes byte `r` of number `c`: by halves, quarters, single bytes.
 fn transposed(mut rows: [u64; WORD]) -> [u64; WORD] {
-    for (distance, low) in [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)] {
+    for (distance, low) in
+        [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)]
+    {
         for upper in (0..WORD).filter(|row| row & distance == 0) {
             let lower = upper + distance;
             let swapped = ((rows[upper] >> (8 * distance)) ^ rows[lower]) & low;

@@ -137,7 +137,7 @@ pub struct Head {
     /// What cannot be seen; later ones follow in blocks of their own.
     #[serde(deserialize_with = "known")]
     pub degradations: Vec<Degradation>,
-    /// Options of the recording that a reader may want to know (`slow`, `when`, …).
+    /// Options of the recording that a reader may want to know (`slow_ns`, `when`, …).
     pub options: BTreeMap<String, String>,
 }
 
@@ -339,7 +339,7 @@ pub struct End {
     /// When.
     #[schemars(with = "u64")]
     pub at: KtimeNs,
-    /// Why it ended, for a person ("Ctrl-C", "target exited", "rotated").
+    /// Why it ended, for a person ("asked to end", "every target has exited", "continued in the next file").
     pub reason: String,
     /// Records offered to the writer since the recording began. Filled in by the writer.
     pub records: u64,
@@ -355,6 +355,44 @@ pub struct End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Lost;
+
+    #[test]
+    fn every_field_is_described_in_the_docs_and_no_other() {
+        use schemars::schema_for;
+        let schemas = [
+            schema_for!(Head),
+            schema_for!(Sample),
+            schema_for!(SnapshotMeta),
+            schema_for!(End),
+            schema_for!(Lost),
+        ];
+        let mut known =
+            BTreeMap::from([("ClockPair".to_owned(), vec!["ktime".to_owned(), "wall_ns".to_owned()])]);
+        let fields = |schema: &serde_json::Value| {
+            let fields = schema.get("properties")?.as_object()?;
+            Some(fields.keys().cloned().collect::<Vec<_>>())
+        };
+        for schema in schemas.iter().map(schemars::Schema::as_value) {
+            let others = schema["$defs"].as_object().into_iter().flatten();
+            let all = others.map(|(name, schema)| (name.as_str(), schema));
+            for (name, schema) in all.chain([(schema["title"].as_str().unwrap(), schema)]) {
+                known.extend(fields(schema).map(|fields| (name.to_owned(), fields)));
+            }
+        }
+        let docs = include_str!("../../../docs/trace-format.md");
+        let mut described = BTreeMap::new();
+        for section in docs.split("\n### ").skip(1) {
+            let names = section.lines().filter_map(|line| {
+                line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned())
+            });
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            described.insert(section.lines().next().unwrap().to_owned(), names);
+        }
+        known.values_mut().for_each(|fields| fields.sort());
+        assert_eq!(described, known);
+    }
 
     #[test]
     fn a_head_of_a_later_version_is_read_without_what_it_has_more() {
