@@ -10,7 +10,7 @@ use crate::model::KtimeNs;
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Client, Story};
-use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST};
+use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST, TWIST_NS};
 
 /// What an `execve` of the server means.
 const REPLACED: &str = "the server process was replaced by another program (twist?)";
@@ -277,12 +277,21 @@ impl Correlator {
         true
     }
 
-    /// The process ends, or one of its other threads has called `execve`, which ends all but that one first: what may be a `twist` of another thread
-    /// waits for the `execve`, as it always does.
+    /// The process ends, or another thread has called `execve`, which ends all but that one first. What may be a `twist` of another thread waits for
+    /// the `execve`.
     fn leader_gone(&mut self, rec: &abi::Exit) {
-        self.process_gone_but(rec.hdr.tgid, ENDED, |story| {
-            story.tid != rec.hdr.tid && story.may_be_twisted()
-        });
+        let hdr = &rec.hdr;
+        let waits =
+            |story: &Story| story.tid != hdr.tid && story.first_packet.is_none() && story.handover.is_none();
+        self.process_gone_but(hdr.tgid, ENDED, waits);
+        let due = KtimeNs(hdr.ts_ns).plus(TWIST_NS);
+        for story in self.open.values_mut().filter(|story| story.tgid == hdr.tgid && !story.is_told()) {
+            story.leader_gone = true;
+            if let Some(old) = story.due.replace(due) {
+                self.due.remove(&(old, story.conn));
+            }
+            self.due.insert((due, story.conn));
+        }
     }
 
     fn thread_gone(&mut self, rec: &abi::Exit) {
@@ -332,6 +341,7 @@ impl Correlator {
             if let Some(story) = self.open.get_mut(&conn)
                 && !story.is_told()
             {
+                story.leader_gone = false;
                 story.miss(why);
             }
             self.conclude(conn, true);

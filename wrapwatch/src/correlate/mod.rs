@@ -256,6 +256,7 @@ impl Correlator {
         for (_, conn) in rest {
             if let Some(story) = self.open.get_mut(&conn)
                 && !story.is_told()
+                && !story.leader_gone
             {
                 let checking = story.in_check() == Some(true);
                 story.miss(if checking {
@@ -319,6 +320,9 @@ impl Correlator {
         if story.birth == Birth::Orphan {
             self.stats.orphans += 1;
             return;
+        }
+        if story.leader_gone {
+            story.miss(events::ENDED);
         }
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);

@@ -69,6 +69,8 @@ pub(super) struct Story {
     pub over: Option<(KtimeNs, Arc<[Span]>)>,
     /// The server became another program in its check.
     pub twisted: bool,
+    /// Its process' leader has ended, and it had not: unless this is an `execve`, it has ended with it.
+    pub leader_gone: bool,
     /// What was not seen, and why.
     pub missing: Vec<&'static str>,
     /// Key in the list of what is due.
@@ -101,6 +103,7 @@ impl Story {
             behind: Behind::default(),
             over: None,
             twisted: false,
+            leader_gone: false,
             missing: Vec::new(),
             due: None,
         }

@@ -354,21 +354,28 @@ fn twist_that_has_moved_the_clients_socket_is_no_refusal() {
 }
 
 #[test]
-fn twist_of_a_thread_that_is_not_the_leader_is_no_refusal_either() {
-    let mut sim = Sim::default();
-    let leader = main_thread();
-    let mut th = Thread { tid: TGID + 7, ..main_thread() };
-    begin(&mut sim, &mut th, 1);
-    sim.rule(&mut th, ALLOW, 4);
-    sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 30_000);
-    sim.close(&mut th, 101, Class::Accepted);
-    // Within `execve` the kernel ends the others first, the leader too.
-    sim.exit(&Thread { t: th.t + MS, ..leader }, 1);
-    th.t += 2 * MS;
-    sim.exec(&th);
-    let told = one(sim);
-    assert_eq!((told.outcome, told.complete), (Outcome::Unfinished, false), "{told:#?}");
-    assert!(told.missing.iter().any(|why| why.contains("twist")), "{:?}", told.missing);
+fn twist_of_a_thread_that_is_not_the_leader_is_one_too() {
+    for (closes, execs) in [(true, true), (false, true), (false, false)] {
+        let mut sim = Sim::default();
+        let mut th = Thread { tid: TGID + 7, ..main_thread() };
+        begin(&mut sim, &mut th, 1);
+        sim.rule(&mut th, ALLOW, 4);
+        sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 30_000);
+        if closes {
+            sim.close(&mut th, 101, Class::Accepted);
+        }
+        // Within `execve` the kernel ends the others first, the leader too.
+        th.t += MS;
+        sim.exit(&Thread { tid: TGID, ..th }, 1);
+        th.t += MS;
+        let why = if execs { "replaced by another program (twist?)" } else { "process ended" };
+        if execs {
+            sim.exec(&th);
+        }
+        let told = one(sim);
+        assert_eq!((told.outcome, told.complete), (Outcome::Unfinished, false), "{told:#?}");
+        assert!(told.missing.len() == 1 && told.missing[0].ends_with(why), "{:?}", told.missing);
+    }
 }
 
 #[test]
