@@ -216,6 +216,8 @@ enum Match {
 
 /// `/file` patterns inside files inside files: libwrap goes on until it has no descriptors left.
 const FILE_DEPTH: u32 = 32;
+/// Files that one check reads: two that name each other twice would be read 2^32 times, for which libwrap takes as long as it does.
+const FILES_MAX: u32 = 1_000;
 
 /// A check under way.
 pub(super) struct Check<'a> {
@@ -232,6 +234,8 @@ pub(super) struct Check<'a> {
     lookups: Vec<Lookup>,
     warnings: Vec<Warning>,
     read_to: [Option<u32>; 2],
+    /// Files of `/file` patterns read so far.
+    files: u32,
 }
 
 impl<'a> Check<'a> {
@@ -250,6 +254,7 @@ impl<'a> Check<'a> {
             lookups: Vec::new(),
             warnings: Vec::new(),
             read_to: [None; 2],
+            files: 0,
         }
     }
 
@@ -444,6 +449,13 @@ impl<'a> Check<'a> {
         let path = lossy(path);
         if depth >= FILE_DEPTH {
             self.warn(format!("open {path}: Too many open files"));
+            return false;
+        }
+        self.files += 1;
+        if self.files > FILES_MAX {
+            if self.files == FILES_MAX + 1 {
+                self.warn(format!("open {path}: files that name each other: no more than {FILES_MAX} are read"));
+            }
             return false;
         }
         match self.env.file(&path) {

@@ -71,6 +71,13 @@ proptest! {
 }
 
 #[test]
+fn files_that_name_themselves_are_read_in_a_moment() {
+    // `/f` is the second text.
+    let texts = ["ALL: /f\n", "/f /f: ALL EXCEPT /f\n", "", "", ""].map(|text| text.as_bytes().to_vec());
+    everything(&texts, "10.0.2.14".parse().unwrap());
+}
+
+#[test]
 fn a_long_line_and_many_lines_are_read_in_a_moment() {
     let client = "10.0.2.14".parse().unwrap();
     let start = std::time::Instant::now();

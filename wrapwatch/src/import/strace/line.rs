@@ -127,7 +127,9 @@ fn take_stamp(rest: &str) -> Option<(Option<Stamp>, &str)> {
         let mut parts = token.splitn(3, ':');
         let (h, m) = (digits(parts.next()?)?, digits(parts.next()?)?);
         let s = seconds(parts.next()?)?;
-        return (h < 24 && m < 60).then_some((Some(Stamp::Daytime((h * 3600 + m * 60) * S + s)), after));
+        // With a leap second.
+        let is_time = h < 24 && m < 60 && s < 61 * S;
+        return is_time.then(|| (Some(Stamp::Daytime((h * 3600 + m * 60) * S + s)), after));
     }
     let ns = seconds(token)?;
     let stamp = if ns >= EPOCH_FROM_S * S {
@@ -242,6 +244,15 @@ mod tests {
             Body::Whole { name, args, finish } => (parsed.tid, parsed.stamp, name, args, finish),
             other => panic!("{line}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn numbers_with_colons_that_are_no_time_of_day() {
+        for stamp in ["24516023:59:60.000000", "23:59:18446744073.0", "23:59:61", "24:00:00", "23:60:00"] {
+            assert_eq!(parse(&format!("{stamp} close(33) = 0")).stamp, None, "{stamp}");
+        }
+        let leap = Stamp::Daytime(86_400 * S);
+        assert_eq!(parse("23:59:60 close(33) = 0").stamp, Some(leap));
     }
 
     #[test]
