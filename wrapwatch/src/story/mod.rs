@@ -39,8 +39,8 @@ pub use whole::{Wanted, Whole};
 const TICK_NS: u64 = 10_000_000;
 /// How often a stall is told, as `live` does.
 const SECOND_NS: u64 = 1_000_000_000;
-/// Most seconds without an event that are gone through one by one.
-const IDLE_SECONDS_MAX: u64 = 3600;
+/// Most seconds of a trace in which nothing happens, not even a sample, that are gone through one by one: a small file can have many hours of them.
+const IDLE_SECONDS_MAX: u64 = 4 * 3600;
 /// A sample older than this says nothing of the queue now.
 const SAMPLE_FRESH_NS: u64 = 3 * SECOND_NS;
 
@@ -93,6 +93,8 @@ struct Teller {
     infer: bool,
     now: KtimeNs,
     next_second: KtimeNs,
+    /// How many seconds may still be gone through in which nothing happens.
+    idle_seconds: u64,
     events: u64,
     undecodable: u64,
     told: u64,
@@ -116,6 +118,7 @@ impl<R: Read> Story<R> {
             infer: false,
             now: KtimeNs(0),
             next_second: KtimeNs(0),
+            idle_seconds: IDLE_SECONDS_MAX,
             events: 0,
             undecodable: 0,
             told: 0,
@@ -345,10 +348,9 @@ impl Teller {
         if !self.options.stalls || second.0 == 0 {
             return;
         }
-        for _ in 0..IDLE_SECONDS_MAX {
-            if second > at {
-                break;
-            }
+        let idle = at.since(second) / SECOND_NS;
+        for behind in 0..=idle.min(self.idle_seconds) {
+            self.idle_seconds -= u64::from(behind > 0);
             self.correlator.advance(second);
             self.now = self.now.max(second);
             self.connections();

@@ -65,3 +65,21 @@ fn a_cut_trace_is_told_up_to_the_cut() {
     assert_eq!(story.facts().damage_count, 1);
     assert!(story.facts().end.is_none());
 }
+
+#[test]
+fn of_hours_without_an_event_not_every_second_is_told() {
+    let head = Head { clock: ClockPair { ktime: KtimeNs(1_000), wall_ns: 0 }, ..Head::default() };
+    let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
+    let mut records = Vec::new();
+    Synth::new(7, SECOND_NS, 100).connection(&mut |record| records.push(record.to_vec()));
+    // Its check has begun, and does not end.
+    records.iter().take(6).for_each(|record| writer.record(record).unwrap());
+    for hour in 1..=50 {
+        writer.sample(&Sample { at: KtimeNs(hour * 3600 * SECOND_NS), ..Sample::default() }).unwrap();
+    }
+    let (out, ended) = writer.finish(End { at: KtimeNs(51 * 3600 * SECOND_NS), ..End::default() });
+    ended.unwrap();
+    let lines = lines(&out.into_inner(), Filter::default());
+    let stalls = lines.iter().filter(|line| matches!(line, Line::Stall(_))).count();
+    assert!((3 * 3600..5 * 3600).contains(&stalls), "{stalls}");
+}
