@@ -213,7 +213,11 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     let headers: [_; HEADER / WORD] =
         std::array::from_fn(|word| rows(std::array::from_fn(|b| byte(word * WORD + b)), items));
     let count = |has: fn(u16, usize) -> bool| {
-        headers[KIND_AT / WORD].iter().map(kind_len).filter(|(kind, len)| has(*kind, *len)).count()
+        headers[KIND_AT / WORD]
+            .iter()
+            .map(|word| kind_len(*word))
+            .filter(|(kind, len)| has(*kind, *len))
+            .count()
     };
     let (enters, rest) = words(rest, count(has_enter))?;
     let (runs, mut bodies) = words(rest, count(has_run))?;
@@ -222,7 +226,7 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     let mut last = Last::new();
     for record in 0..items {
         let words = headers.each_ref().map(|words| words[record]);
-        let (kind, len) = kind_len(&words[KIND_AT / WORD]);
+        let (kind, len) = kind_len(words[KIND_AT / WORD]);
         let mut rest = len.checked_sub(HEADER)?;
         let mut header = [0; HEADER];
         for (bytes, word) in header.chunks_exact_mut(WORD).zip(words) {
@@ -248,7 +252,7 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Kind and length, from the header's last 8 bytes.
-const fn kind_len(word: &u64) -> (u16, usize) {
+const fn kind_len(word: u64) -> (u16, usize) {
     let [_, _, _, _, kind @ .., len_low, len_high] = word.to_le_bytes();
     (u16::from_le_bytes(kind), u16::from_le_bytes([len_low, len_high]) as usize)
 }

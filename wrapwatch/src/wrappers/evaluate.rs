@@ -454,7 +454,9 @@ impl<'a> Check<'a> {
         self.files += 1;
         if self.files > FILES_MAX {
             if self.files == FILES_MAX + 1 {
-                self.warn(format!("open {path}: files that name each other: no more than {FILES_MAX} are read"));
+                self.warn(format!(
+                    "open {path}: files that name each other: no more than {FILES_MAX} are read"
+                ));
             }
             return false;
         }
