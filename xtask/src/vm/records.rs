@@ -46,6 +46,14 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// Everything that is wrong, in words.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let failed = self.cells.iter().filter(|(_, cell)| cell.outcome == Outcome::Fail);
+        let failed =
+            failed.map(|(test, cell)| format!("{test}: {}", cell.reason.as_deref().unwrap_or_default()));
+        self.findings.iter().cloned().chain(failed).collect()
+    }
+
     /// How many tests ended so; findings are failures.
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
         let cells = self.cells.values().filter(|cell| cell.outcome == outcome).count();

@@ -28,6 +28,7 @@ const SLOW_MS: u64 = 150;
 const FAST: usize = 20;
 
 /// A way of attaching.
+#[derive(Clone, Copy)]
 pub(super) struct Way {
     /// In the tests' names.
     name: &'static str,
@@ -42,10 +43,14 @@ impl Way {
         Self { name: "tracepoint", args: &["--hooks", "tracepoint"] },
         Self { name: "no-uprobes", args: &["--no-uprobes"] },
     ];
+
+    /// The first.
+    pub(super) const RAW: &'static [Self] = &[Self::ALL[0]];
 }
 
 /// Everything that one recording brought.
 struct Run {
+    way: Way,
     /// What was told while it went on.
     seen: Seen,
     file: PathBuf,
@@ -98,9 +103,17 @@ pub(super) fn run(report: &mut Report, site: &Site, ways: &[Way]) {
 
 /// Records all four scenes.
 fn record(site: &Site, way: &Way) -> Result<Run> {
-    let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
     site::tables(site::ALLOW, site::DENY)?;
     site.rules([])?;
+    let run = recorded(site, way);
+    // Whatever became of it, the tests to come find the site as they expect it.
+    site.rules([])?;
+    site::tables(site::ALLOW, site::DENY)?;
+    run
+}
+
+fn recorded(site: &Site, way: &Way) -> Result<Run> {
+    let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
     let mut watch = Watch::record(site.pid(), &file, way.args)?;
     let programs = programs::loaded(way.name)?;
     let fast = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(FAST) })?;
@@ -111,11 +124,15 @@ fn record(site: &Site, way: &Way) -> Result<Run> {
     site.rules([])?;
     site::tables("ALL: 10.99.\n", "# nobody\nALL: ALL\n")?;
     let refused = site.clients(&ClientsSpec::at_once(2))?;
-    watch.wait_connections(fast.len() + slow.len() + dead.len() + refused.len())?;
+    let all = fast.len() + slow.len() + dead.len() + refused.len();
+    if let Err(error) = watch.wait_connections(all) {
+        let seen = watch.stop()?;
+        let told = seen.connections().len();
+        bail!("{error:#}: told of {told} of {all}: {:?}: {}", seen.summary(), seen.stderr.trim());
+    }
     let seen = watch.stop()?;
-    site::tables(site::ALLOW, site::DENY)?;
     ensure!(seen.status == Some(0), "wrapwatch ended with {:?}: {}", seen.status, seen.stderr.trim());
-    Ok(Run { seen, file, fast, slow, dead, refused, programs })
+    Ok(Run { way: *way, seen, file, fast, slow, dead, refused, programs })
 }
 
 /// The connection of a client, with everything that holds in every scene.
@@ -224,7 +241,8 @@ fn degradations(run: &Run) -> Result<()> {
     let kinds: Vec<DegradationKind> = run.seen.degradations().iter().map(|told| told.kind).collect();
     // Some kernels have no tracepoint for errors of UDP sockets.
     let old = !Path::new("/sys/kernel/tracing/events/sock/inet_sk_error_report").exists();
-    let wanted = if old { vec![DegradationKind::NoHook] } else { Vec::new() };
+    let mut wanted = if old { vec![DegradationKind::NoHook] } else { Vec::new() };
+    wanted.extend(run.way.args.contains(&"--no-uprobes").then_some(DegradationKind::NoUprobes));
     ensure!(kinds == wanted, "told {kinds:?}, not {wanted:?}");
     Ok(())
 }
