@@ -92,7 +92,7 @@ pub mod call {
     pub const SOCKET: u8 = 3;
     /// connect
     pub const CONNECT: u8 = 4;
-    /// read, recvfrom: the buffer is the argument
+    /// read, readv, recvfrom: the buffer is the argument
     pub const READ: u8 = 5;
     /// recvmsg
     pub const RECVMSG: u8 = 6;

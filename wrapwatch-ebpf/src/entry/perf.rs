@@ -42,6 +42,8 @@ syscalls! {
     sys_exit_connect => connect::exit,
     sys_enter_read => recv::read,
     sys_exit_read => recv::exit_buffer,
+    sys_enter_readv => recv::readv,
+    sys_exit_readv => recv::exit_buffer,
     sys_enter_recvfrom => recv::recvfrom,
     sys_exit_recvfrom => recv::exit_buffer,
     sys_enter_recvmsg => recv::recvmsg,

@@ -52,6 +52,7 @@ tails! {
     enter_socket => socket::enter,
     enter_connect => connect::enter,
     enter_read => recv::read,
+    enter_readv => recv::readv,
     enter_recvfrom => recv::recvfrom,
     enter_recvmsg => recv::recvmsg,
     enter_recvmmsg => recv::recvmmsg,

@@ -1,4 +1,4 @@
-//! `read`, `recvfrom`, `recvmsg`, `recvmmsg` on watched descriptors: DNS answers, and how long a call on anything else took. What is read
+//! `read`, `readv`, `recvfrom`, `recvmsg`, `recvmmsg` on watched descriptors: DNS answers, and how long a call on anything else took. What is read
 //! from an accepted socket is never looked at.
 
 use wrapwatch_common::{
@@ -15,22 +15,29 @@ const EAGAIN: i64 = 11;
 
 #[inline(always)]
 pub fn read(ctx: &impl Call) {
-    enter(ctx, call::READ, || 0);
+    enter(ctx, call::READ, || ctx.arg::<1>(), || 0);
+}
+
+/// nscd's clients read the name of a host they asked for by it. Of several buffers nothing is copied: no resolver reads DNS messages so.
+#[inline(always)]
+pub fn readv(ctx: &impl Call) {
+    let only = || if ctx.arg::<2>() == 1 { user::read::<u64>(ctx.arg::<1>()).unwrap_or(0) } else { 0 };
+    enter(ctx, call::READ, only, || 0);
 }
 
 #[inline(always)]
 pub fn recvfrom(ctx: &impl Call) {
-    enter(ctx, call::READ, || ctx.arg::<4>());
+    enter(ctx, call::READ, || ctx.arg::<1>(), || ctx.arg::<4>());
 }
 
 #[inline(always)]
 pub fn recvmsg(ctx: &impl Call) {
-    enter(ctx, call::RECVMSG, || 0);
+    enter(ctx, call::RECVMSG, || ctx.arg::<1>(), || 0);
 }
 
 #[inline(always)]
 pub fn recvmmsg(ctx: &impl Call) {
-    enter(ctx, call::RECVMMSG, || 0);
+    enter(ctx, call::RECVMMSG, || ctx.arg::<1>(), || 0);
 }
 
 #[inline(always)]
@@ -64,14 +71,14 @@ pub fn exit_recvmmsg(ctx: &impl Call) {
 }
 
 #[inline(always)]
-fn enter(ctx: &impl Call, sort: u8, name: impl FnOnce() -> u64) {
+fn enter(ctx: &impl Call, sort: u8, buffer: impl FnOnce() -> u64, name: impl FnOnce() -> u64) {
     let fd = ctx.fd();
     let Some(watched) = watch::watched(fd) else { return };
     if watched.class == Class::Accepted as u8 {
         return;
     }
     if let Some(conn) = watch::owner(&watched) {
-        watch::remember(sort, fd, conn, ctx.arg::<1>(), name(), watched);
+        watch::remember(sort, fd, conn, buffer(), name(), watched);
     }
 }
 

@@ -67,6 +67,9 @@ const TWIST_NS: u64 = 500_000_000;
 /// Why it may not be known who a connection waited behind.
 const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
 
+/// Why a check's end is not known.
+const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it took may be more";
+
 /// Why a handshake or a client's leaving may be missing.
 const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
 
@@ -80,6 +83,8 @@ struct AcceptThread {
     /// An accept of this thread was lost since the last that was seen.
     lost_accept: bool,
     delays: RunDelays,
+    /// When it was last seen otherwise than by its records, and was not at its listener.
+    seen_busy: KtimeNs,
 }
 
 /// How much there was, and what did not fit.
@@ -126,9 +131,10 @@ pub struct Correlator {
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Connection>,
     now: KtimeNs,
-    /// When accept records and socket states were last known to be lost.
+    /// When accept records, socket states, and any that say how a check goes on were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
     states_lost_at: Option<KtimeNs>,
+    steps_lost_at: Option<KtimeNs>,
     stats: Stats,
 }
 
@@ -147,6 +153,7 @@ impl Correlator {
             now: KtimeNs(0),
             accepts_lost_at: None,
             states_lost_at: None,
+            steps_lost_at: None,
             stats: Stats::default(),
             config,
         }
@@ -195,6 +202,9 @@ impl Correlator {
     /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
     pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
+            if counter != Counter::LostSockState {
+                self.steps_lost_at = Some(self.now);
+            }
             let why = match counter {
                 Counter::LostAccept => {
                     self.accepts_lost_at = Some(self.now);

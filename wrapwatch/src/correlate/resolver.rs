@@ -450,7 +450,7 @@ impl Resolver {
         self.end_query(query, End::Answered { at });
         if let Some(looking) = lookup.and_then(|lookup| self.lookups.get_mut(lookup)) {
             looking.found = match service {
-                // A known one's names come behind the header, by the same call or by another that may not be seen (`readv`).
+                // A known one's names come behind the header, by the same call or by another (`readv`).
                 Service::Nscd => (bytes > NSCD_HEADER_BYTES).then_some(true),
                 Service::Ident => Some(true),
                 Service::Dns | Service::Resolved => None,

@@ -1,11 +1,13 @@
 //! Accept threads that have been in one check for long: what they hang on right now.
 
+use wrapwatch_common::maps::thread_key;
+
 use crate::model::{ClockPair, KtimeNs, LookupKind, RuleRef, Stall, StallCause};
 
 use super::asked::Asked;
 use super::story::{Birth, Client, Story};
 use super::tell::rule_ref;
-use super::{Correlator, Servers};
+use super::{AcceptThread, Correlator, END_UNSEEN, Servers};
 
 /// A check that is going on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,15 +65,48 @@ impl OpenCheck {
 }
 
 impl Correlator {
-    /// Checks that have lasted `slow_ns` at `now`, one an accept thread at most, by thread.
+    /// Checks that have lasted `slow_ns` at `now`, one an accept thread at most, by thread. Those in [`Self::doubted`] are none.
     pub fn stalls(&self, now: KtimeNs, slow_ns: u64) -> Vec<OpenCheck> {
-        let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
-        let mut open: Vec<OpenCheck> = current
-            .filter(|story| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
-            .map(|story| open_check(story, &self.shared.servers))
-            .collect();
+        let sure = self.long(now, slow_ns).filter(|(thread, story)| !self.is_doubted(thread, story));
+        let mut open: Vec<OpenCheck> =
+            sure.map(|(_, story)| open_check(story, &self.shared.servers)).collect();
         open.sort_unstable_by_key(|check| (check.tgid, check.tid));
         open
+    }
+
+    /// Process and thread of the checks that have lasted as long, but may have ended: events were lost since the last that was seen of them. To be
+    /// looked at, see [`Self::note_accept_thread`].
+    pub fn doubted(&self, now: KtimeNs, slow_ns: u64) -> Vec<(u32, u32)> {
+        let doubted = self.long(now, slow_ns).filter(|(thread, story)| self.is_doubted(thread, story));
+        let mut doubted: Vec<_> = doubted.map(|(_, story)| (story.tgid, story.tid)).collect();
+        doubted.sort_unstable();
+        doubted
+    }
+
+    /// An accept thread was seen otherwise than by its records, at `at`: waiting for the next client, so that its check is over, or not. After the events
+    /// that came before are pushed.
+    pub fn note_accept_thread(&mut self, tgid: u32, tid: u32, at: KtimeNs, at_listener: bool) {
+        let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) else { return };
+        if !at_listener {
+            thread.seen_busy = thread.seen_busy.max(at);
+            return;
+        }
+        let Some(conn) = thread.current else { return };
+        if let Some(story) = self.open.get_mut(&conn).filter(|story| story.in_check() != Some(false)) {
+            story.miss(END_UNSEEN);
+            self.close_check(conn, false);
+        }
+    }
+
+    fn long(&self, now: KtimeNs, slow_ns: u64) -> impl Iterator<Item = (&AcceptThread, &Story)> {
+        let current =
+            self.threads.values().filter_map(|thread| Some((thread, &**self.open.get(&thread.current?)?)));
+        current
+            .filter(move |(_, story)| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
+    }
+
+    fn is_doubted(&self, thread: &AcceptThread, story: &Story) -> bool {
+        self.steps_lost_at.is_some_and(|lost_at| lost_at >= story.last_step && lost_at > thread.seen_busy)
     }
 }
 

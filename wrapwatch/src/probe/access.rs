@@ -47,7 +47,7 @@ const HELPERS: [(u32, &str); 25] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 19] = [
+const FILES: [(&str, &str); 20] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -58,6 +58,7 @@ const FILES: [(&str, &str); 19] = [
     ("/proc/PID/status, limits, cmdline, cgroup, task/*/stat", "what the target is, whether it is stopped"),
     ("/proc/PID/exe", "whether the program is linked with libwrap"),
     ("/proc/PID/maps, map_files", "whether libwrap is mapped, and where"),
+    ("/proc/PID/task/*/syscall, mem", "after a loss of events: whether a thread is at its listener again"),
     ("/proc/PID/fd", "which sockets and open tables are the target's"),
     ("/proc/PID/ns", "its network namespace, which one thread enters for its sockets"),
     ("/proc/PID/net/netstat, sockstat", "dropped handshakes, TIME_WAIT"),

@@ -11,7 +11,7 @@ use crate::{
     model::KtimeNs,
     probe,
     trace::{
-        Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
+        self, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
         SnapshotMeta, Target,
     },
 };
@@ -118,6 +118,19 @@ impl Session<'_> {
         self.aside(&Aside::Sample(&Sample { at, targets, ..Sample::default() }));
     }
 
+    /// Tells where accept threads are, in whose light what comes next is to be seen.
+    pub(super) fn accept_threads_aside(&mut self, at: KtimeNs, seen: Vec<(u32, trace::AcceptThread)>) {
+        if seen.is_empty() {
+            return;
+        }
+        let targets = seen.into_iter().map(|(pid, thread)| ProcessSample {
+            pid,
+            accept_threads: vec![thread],
+            ..ProcessSample::default()
+        });
+        self.aside(&Aside::Sample(&Sample { at, targets: targets.collect(), ..Sample::default() }));
+    }
+
     /// Looks at everything that events do not show.
     pub(super) fn sample_aside(&mut self, at: KtimeNs) {
         if !self.sink.wants_asides() {
@@ -166,7 +179,7 @@ fn process(pid: u32) -> ProcessSample {
         threads: usage.map(|usage| usage.threads),
         cpu_ns: usage.map(|usage| usage.cpu_ns),
         rss_bytes: usage.map(|usage| usage.rss_bytes),
-        stopped_since: None,
+        ..ProcessSample::default()
     }
 }
 

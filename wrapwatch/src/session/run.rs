@@ -462,6 +462,7 @@ impl<'a> Session<'a> {
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
+        self.doubts(now);
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -476,6 +477,23 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
+    }
+
+    /// After a loss: whether accept threads whose check seems to go on are still in it.
+    fn doubts(&mut self, now: KtimeNs) {
+        if self.correlator.doubted(now, self.settings.slow_ns).is_empty() {
+            return;
+        }
+        self.drain();
+        let mut seen = Vec::new();
+        for (pid, tid) in self.correlator.doubted(now, self.settings.slow_ns) {
+            let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));
+            if let Some(at_listener) = at_listener {
+                self.correlator.note_accept_thread(pid, tid, now, at_listener);
+                seen.push((pid, trace::AcceptThread { tid, at_listener }));
+            }
+        }
+        self.accept_threads_aside(now, seen);
     }
 
     /// Tables and resolver files that have changed, or are elsewhere now: before the events that quote from them, but not for each handful of

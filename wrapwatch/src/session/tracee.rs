@@ -246,6 +246,12 @@ impl Tracee {
         thread::in_progress(self.info.pid, diag, &tables, &ports)
     }
 
+    /// Whether a thread of it waits for the next client; None where that cannot be seen.
+    pub fn at_listener(&self, tid: u32) -> Option<bool> {
+        let listeners: Vec<i32> = self.listeners.iter().map(|listener| listener.fd).collect();
+        thread::at_listener(self.info.pid, tid, &listeners)
+    }
+
     /// Whether a thread of it is stopped (SIGSTOP, a debugger).
     pub fn stopped(&self, tid: u32) -> bool {
         process::thread_state(self.info.pid, tid).is_some_and(|state| matches!(state, 'T' | 't'))

@@ -279,6 +279,12 @@ impl Teller {
     }
 
     fn sample(&mut self, sample: Sample) {
+        // Before the seconds up to it, as live looks before it tells a stall.
+        for process in &sample.targets {
+            for thread in &process.accept_threads {
+                self.correlator.note_accept_thread(process.pid, thread.tid, sample.at, thread.at_listener);
+            }
+        }
         self.time(sample.at);
         for process in &sample.targets {
             if let Some(since) = process.stopped_since {

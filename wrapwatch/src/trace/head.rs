@@ -218,6 +218,19 @@ pub struct ProcessSample {
     #[schemars(with = "Option<u64>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_since: Option<KtimeNs>,
+    /// Where accept threads were seen to be, because lost events may have hidden the end of their check.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept_threads: Vec<AcceptThread>,
+}
+
+/// Where an accept thread is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AcceptThread {
+    /// The thread.
+    pub tid: u32,
+    /// It waits for the next client; otherwise it is busy, with its check.
+    pub at_listener: bool,
 }
 
 /// Run time of the BPF programs in a window.

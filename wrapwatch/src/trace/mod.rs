@@ -42,8 +42,8 @@ mod writer;
 
 pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
 pub use head::{
-    End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin, ProcessSample,
-    ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
+    AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin,
+    ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
 pub use reader::{Item, Reader};
 pub use scan::{Damage, DamageKind, Found, ReadError, Scanner};

@@ -4,7 +4,7 @@ use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CM
 
 use super::sim::TOO_MANY;
 use super::*;
-use crate::correlate::{SeededCheck, SeededSocket};
+use crate::correlate::{END_UNSEEN, SeededCheck, SeededSocket};
 use crate::model::{LeaveKind, LookupKind, StallCause};
 
 const SERVER_CLOSES: (u8, u8) = (1, 4);
@@ -417,6 +417,67 @@ fn a_stall_names_what_it_hangs_on() {
         "the check lasts until the trace's end"
     );
     assert!(!told.complete);
+}
+
+/// In the middle of its first lookup, and the records so far taken.
+fn asking() -> (Sim, Thread, Correlator) {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    hosts(&mut sim, &mut th);
+    sim.connect(&mut th, 34, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(&mut th, 34, &query(7, PTR_NAME, dns::PTR));
+    let mut correlator = correlator();
+    for record in sim.clone().records() {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    (sim, th, correlator)
+}
+
+#[test]
+fn after_a_loss_a_stall_is_doubted_until_its_thread_was_looked_at() {
+    use wrapwatch_common::counters::Counter;
+    let (_, th, mut correlator) = asking();
+    let at = |s: u64| KtimeNs(th.t + s * SEC);
+    let accept_thread = vec![(TGID, TGID)];
+    let state = |correlator: &Correlator, now| {
+        let stalls = correlator.stalls(now, SEC).len();
+        (stalls, correlator.doubted(now, SEC))
+    };
+    assert_eq!(state(&correlator, at(2)), (1, vec![]));
+    correlator.note_lost(&[(Counter::LostSockState, 1)]);
+    assert_eq!(state(&correlator, at(2)), (1, vec![]), "a client's packets do not end a check");
+    correlator.advance(at(2));
+    correlator.note_lost(&[(Counter::LostFile, 1)]);
+    assert_eq!(state(&correlator, at(3)), (0, accept_thread.clone()));
+    correlator.note_accept_thread(TGID, TGID, at(3), false);
+    assert_eq!(state(&correlator, at(4)), (1, vec![]), "it is still in its check");
+    correlator.advance(at(4));
+    correlator.note_lost(&[(Counter::LostPayload, 1)]);
+    assert_eq!(state(&correlator, at(5)), (0, accept_thread));
+    correlator.note_accept_thread(TGID, TGID, at(5), true);
+    assert_eq!(state(&correlator, at(60)), (0, vec![]), "it is over");
+    correlator.finish(at(60));
+    let told = correlator.pop().unwrap();
+    assert!(!told.complete && told.missing.iter().any(|why| why == END_UNSEEN), "{:?}", told.missing);
+    assert!(told.wrapper_ns < SEC, "as far as it was seen: {told:#?}");
+    assert_eq!(told.parts.total(), told.wrapper_ns);
+}
+
+#[test]
+fn what_is_seen_after_a_loss_needs_no_doubt() {
+    use wrapwatch_common::counters::Counter;
+    let (mut sim, mut th, mut correlator) = asking();
+    let seen = sim.clone().records().len();
+    correlator.note_lost(&[(Counter::LostFile, 3)]);
+    th.t += 5 * SEC;
+    sim.close(&mut th, 34, Class::Dns);
+    sim.connect(&mut th, 34, addr(NS2), Class::Dns, false, 0, 10_000);
+    for record in &sim.records()[seen..] {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    let now = KtimeNs(th.t + SEC);
+    assert_eq!((correlator.stalls(now, SEC).len(), correlator.doubted(now, SEC)), (1, vec![]));
 }
 
 #[test]

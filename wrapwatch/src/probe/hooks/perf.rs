@@ -59,6 +59,8 @@ const HOOKS: &[Hook] = &[
     syscall("sys_exit_connect"),
     syscall("sys_enter_read"),
     syscall("sys_exit_read"),
+    syscall("sys_enter_readv"),
+    syscall("sys_exit_readv"),
     syscall("sys_enter_recvfrom"),
     syscall("sys_exit_recvfrom"),
     syscall("sys_enter_recvmsg"),

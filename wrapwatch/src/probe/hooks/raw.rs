@@ -38,13 +38,14 @@ macro_rules! calls {
 }
 
 /// Programs that `sys_enter` passes a call on to, and for which calls. Architectures without a call have nothing to see.
-const ENTERS: [(&str, &[Syscall]); 22] = [
+const ENTERS: [(&str, &[Syscall]); 23] = [
     ("enter_accept", calls![SYS_accept "accept", SYS_accept4 "accept4"]),
     ("enter_open", calls![#[cfg(target_arch = "x86_64")] SYS_open "open"]),
     ("enter_openat", calls![SYS_openat "openat", SYS_openat2 "openat2"]),
     ("enter_socket", calls![SYS_socket "socket"]),
     ("enter_connect", calls![SYS_connect "connect"]),
     ("enter_read", calls![SYS_read "read"]),
+    ("enter_readv", calls![SYS_readv "readv"]),
     ("enter_recvfrom", calls![SYS_recvfrom "recvfrom"]),
     ("enter_recvmsg", calls![SYS_recvmsg "recvmsg"]),
     ("enter_recvmmsg", calls![SYS_recvmmsg "recvmmsg"]),

@@ -1,0 +1,83 @@
+//! Events lost: what they hid is not made up for, neither live nor from the trace.
+
+use std::{fs::File, io::BufReader, path::Path};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch::{
+    model::{Connection, KtimeNs, Line},
+    trace::{Item, Reader, Sample},
+};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::Lab,
+    wait_for,
+    watch::{Seen, Watch},
+};
+
+use crate::support::{lab, replay};
+
+/// More connections than the ring holds.
+const TOO_MANY: usize = 2_600;
+
+/// The connections whose check was going on when the ring was full, as far as was seen.
+fn cut(seen: &Seen) -> Vec<&Connection> {
+    let hidden = |c: &&Connection| c.missing.iter().any(|why| why.contains("the end was not seen"));
+    seen.connections().into_iter().filter(hidden).collect()
+}
+
+/// The samples of a trace.
+fn samples(trace: &Path) -> Vec<Sample> {
+    let mut reader = Reader::new(BufReader::new(File::open(trace).unwrap()));
+    let mut samples = Vec::new();
+    // While it is being written, its end is torn.
+    while let Ok(Some(item)) = reader.next_item() {
+        if let Item::Sample(sample) = item {
+            samples.push(*sample);
+        }
+    }
+    samples
+}
+
+/// A recording whose recorder was stopped while more came than the ring holds, and that went on for three seconds afterwards, in which nobody came.
+fn overflowing(lab: &Lab, trace: &Path) -> Seen {
+    let mut watch = Watch::record(lab.server_pid().unwrap(), trace, ["--force"]).unwrap();
+    let recorder = Pid::from_raw(i32::try_from(watch.id()).unwrap());
+    kill(recorder, Signal::SIGSTOP).unwrap();
+    let spec = ClientsSpec { count: TOO_MANY, concurrency: 8, ..ClientsSpec::default() };
+    let clients = lab.clients(spec);
+    kill(recorder, Signal::SIGCONT).unwrap();
+    assert_eq!(clients.unwrap().len(), TOO_MANY);
+    watch.wait_for(|line| matches!(line, Line::Lost(_)).then_some(())).unwrap();
+    let lost_at = samples(trace).last().map_or(KtimeNs(0), |sample| sample.at);
+    wait_for("three seconds of the trace", || {
+        Ok(samples(trace).last().is_some_and(|sample| sample.at.since(lost_at) > 3_000_000_000))
+    })
+    .unwrap();
+    watch.stop().unwrap()
+}
+
+#[test]
+fn a_check_whose_end_was_lost_is_no_stall() {
+    let lab = lab();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("lost.wwt");
+    // The ring may also have been full exactly where a check ends.
+    let seen = (0..5).map(|_| overflowing(&lab, &trace)).find(|seen| !cut(seen).is_empty());
+    let seen = seen.expect("a check's end was lost");
+    assert!(seen.summary().unwrap().lost > 0);
+    assert!(seen.stalls().is_empty(), "{:#?}", seen.stalls());
+    assert!(
+        cut(&seen).iter().all(|connection| !connection.complete && connection.wrapper_ns < 1_000_000_000)
+    );
+
+    let replayed = replay(&trace);
+    assert!(replayed.stalls().is_empty(), "{:#?}", replayed.stalls());
+    let numbers = |seen: &Seen| cut(seen).iter().map(|connection| connection.conn).collect::<Vec<_>>();
+    assert_eq!(numbers(&replayed), numbers(&seen));
+    let targets = samples(&trace).into_iter().flat_map(|sample| sample.targets);
+    let looked = targets.flat_map(|target| target.accept_threads).filter(|thread| thread.at_listener);
+    assert_eq!(looked.count(), 1, "it is looked for once");
+}
