@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Fuzz(Fuzz),
     /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
     Dist,
+    /// Compile both sides for 64-bit ARM, and compare what it reports there and here
+    Arm64,
     /// Boot Debian's kernels in virtual machines and run wrapwatch there
     Vm(Vm),
     /// Renew the generated parts of README.md

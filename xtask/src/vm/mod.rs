@@ -29,7 +29,7 @@ use crate::{
     workspace,
 };
 
-mod archive;
+pub(crate) mod archive;
 mod console;
 mod expected;
 mod guest;
