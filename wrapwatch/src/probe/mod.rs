@@ -99,8 +99,7 @@ impl Probe {
                 Err(error) => match refused.take() {
                     None => refused = Some((rung, error)),
                     Some((first, other)) => {
-                        let (raw, perf) =
-                            if first == Rung::Raw { (other, error) } else { (error, other) };
+                        let (raw, perf) = if first == Rung::Raw { (other, error) } else { (error, other) };
                         return Err(ProbeError::neither(&raw, &perf, kernel::lockdown().as_deref()));
                     }
                 },

@@ -117,7 +117,8 @@ impl Index {
         for dir in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(index.dir.join(dir)).context("cannot make apt's directories")?;
         }
-        let lines = sources.iter().map(|(uri, suite)| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n"));
+        let lines =
+            sources.iter().map(|(uri, suite)| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n"));
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         lines.dedup();

@@ -122,10 +122,11 @@ fn judge_verdict(judged: &mut Judged, verdict: Option<(usize, usize, usize)>, at
 
 /// Each test has to be there, and to be skipped exactly where that was declared.
 fn judge_tests(judged: &mut Judged, expected: &Expected, series: &str) {
+    let mut unheard = Vec::new();
     for test in expected.all().filter(|test| expected.has(test, series)) {
         let declared = expected.skip(test, series);
         match (judged.cells.get_mut(test), declared) {
-            (None, _) => judged.findings.push(format!("no record of {test}")),
+            (None, _) => unheard.push(test),
             (Some(cell), None) if cell.outcome == Outcome::Skip => {
                 let why = cell.reason.take().unwrap_or_default();
                 cell.outcome = Outcome::Fail;
@@ -137,6 +138,13 @@ fn judge_tests(judged: &mut Judged, expected: &Expected, series: &str) {
             }
             _ => {}
         }
+    }
+    match unheard.as_slice() {
+        [] => {}
+        [first, _, _, _, ..] => {
+            judged.findings.push(format!("no record of {} tests, from {first} on", unheard.len()));
+        }
+        few => judged.findings.push(format!("no record of {}", few.join(", "))),
     }
     let unknown: Vec<_> = judged.cells.keys().filter(|test| !expected.has(test, series)).collect();
     if !unknown.is_empty() {
