@@ -128,6 +128,11 @@ impl Watch {
         }
     }
 
+    /// Whether it has said a line that contains this, since the last time it was asked about any.
+    pub fn has_said(&mut self, what: &str) -> bool {
+        self.said.try_iter().any(|line| line.contains(what))
+    }
+
     /// Starts a command that becomes a wrapwatch which prints JSON.
     pub fn starting(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -82,6 +82,9 @@ pub struct Inflight {
     pub pad: u8,
 }
 
+/// As the only target: no process has this number.
+pub const NOBODY: u32 = u32::MAX;
+
 /// What [`Inflight::call`] says: an exit program takes only its own.
 pub mod call {
     /// accept, accept4
@@ -121,8 +124,22 @@ pub mod syscall {
     pub const HOOKED: u32 = 1;
     /// Looked at, and makes a connection at its exit.
     pub const ACCEPT: u32 = 2;
+    /// Looked at where its first argument is a watched descriptor.
+    pub const DESCRIPTOR: u32 = 3;
     /// Number of slots of a table by number; all that matter were there before the five hundredth call.
     pub const NUMBERS: u32 = 512;
+}
+
+/// Slots of the table that says of a descriptor's number, without hashing, whether it may be watched. Higher numbers are looked up.
+pub const FD_SLOTS: u32 = 65_536;
+
+/// Slots of the table that says of a thread, without hashing, whether it may be in a call that was remembered. A power of two: threads whose
+/// numbers are that far apart share one, and are looked up more often than they had to be.
+pub const CALL_SLOTS: u32 = 16_384;
+
+/// A thread's slot among [`CALL_SLOTS`].
+pub const fn call_slot(tid: u32) -> u32 {
+    tid & (CALL_SLOTS - 1)
 }
 
 /// Where the running kernel keeps what no stable interface shows, in bytes from the beginning of its structure; 0 where that is not known, but for
@@ -155,10 +172,14 @@ pub struct Layout {
     pub sock_protocol: u32,
     /// `sk_err` there.
     pub sock_err: u32,
+    /// `signal` in `struct task_struct`.
+    pub task_signal: u32,
+    /// `live` in `struct signal_struct`: threads that have not ended.
+    pub signal_live: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 48);
+    assert!(size_of::<Layout>() == 56);
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);

@@ -2,7 +2,7 @@
 //!
 //! They are constants by the time the verifier looks: where one is 0 the code behind it is not there, nor the helper that it calls.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
 use wrapwatch_common::maps::Layout;
 
 use crate::{
@@ -25,6 +25,8 @@ pub static LAYOUT: Layout = Layout {
     sock_v6_daddr: 0,
     sock_protocol: 0,
     sock_err: 0,
+    task_signal: 0,
+    signal_live: 0,
 };
 
 /// One of the offsets.
@@ -35,6 +37,24 @@ macro_rules! offset {
     };
 }
 pub(crate) use offset;
+
+/// Whether the current thread, which ends, is the last of its process; false where that is not known.
+#[inline(always)]
+pub fn is_last_thread() -> bool {
+    let (signal, live) = (offset!(task_signal), offset!(signal_live));
+    if signal == 0 || live == 0 {
+        return false;
+    }
+    // SAFETY: the helpers have no preconditions but valid addresses, which they check; the offsets come from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        let Ok(signal) = bpf_probe_read_kernel((task + u64::from(signal)) as *const u64) else {
+            return false;
+        };
+        // `do_exit` counts it down before it comes to the tracepoint.
+        bpf_probe_read_kernel((signal + u64::from(live)) as *const i32) == Ok(0)
+    }
+}
 
 /// A `struct sock`.
 pub struct Sock(pub u64);

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{Conn, Inflight, Target, Thread, Watch, call, syscall},
+    maps::{CALL_SLOTS, Conn, FD_SLOTS, Inflight, Target, Thread, Watch, call, syscall},
     records::RECORD_MAX,
 };
 
@@ -30,6 +30,24 @@ pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(16384, 0);
 /// Calls between enter and exit, by `thread_key`.
 #[map]
 pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(16384, 0);
+
+/// By descriptor: the process that last watched one of this number, 0 where it does so no longer. Right where there is only one target: then most
+/// calls need no look-up in [`WATCH`].
+#[map]
+pub static FDS: Array<u32> = Array::with_max_entries(FD_SLOTS, 0);
+
+/// How many entries [`WATCH`] has at most; often none. Right where there is only one target.
+#[map]
+pub static ALL_FDS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// By `call_slot`: how many entries of [`INFLIGHT`] threads of this slot have. Right where there is only one target: then most exits need no
+/// look-up there.
+#[map]
+pub static CALLS: Array<u64> = Array::with_max_entries(CALL_SLOTS, 0);
+
+/// How many entries [`INFLIGHT`] has; mostly none. Right where there is only one target.
+#[map]
+pub static ALL_CALLS: Array<u64> = Array::with_max_entries(1, 0);
 
 /// What threads work for, by `thread_key`.
 #[map]
@@ -59,7 +77,7 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
 
-/// The only target's process; 0 where [`TARGETS`] must be asked.
+/// The only target's process; 0 where there are, or were, several, and [`TARGETS`] must be asked.
 #[map]
 pub static ONLY_TARGET: Array<u32> = Array::with_max_entries(1, 0);
 

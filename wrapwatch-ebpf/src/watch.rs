@@ -1,15 +1,22 @@
 //! Does a call matter? Look-ups, and the life of connections, watched descriptors and remembered calls.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
+use core::arch::asm;
+
+use aya_ebpf::{
+    bindings::{BPF_EXIST, BPF_NOEXIST},
+    helpers::bpf_get_current_pid_tgid,
+};
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Inflight, Target, Thread, Watch, watch_key},
+    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, call_slot, watch_key},
     records::Class,
 };
 
 use crate::{
     emit::{count, now},
-    maps::{CONNS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS, WATCH},
+    maps::{
+        ALL_CALLS, ALL_FDS, CALLS, CONNS, FDS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS, WATCH,
+    },
 };
 
 /// The current thread's key; its high half is the process.
@@ -27,11 +34,89 @@ pub fn process() -> u32 {
 /// Whether the current process is a target. Asked at every hooked call of the machine: of one target it takes a comparison, of several a look-up.
 #[inline(always)]
 pub fn of_target() -> bool {
-    match ONLY_TARGET.get(0) {
-        Some(&only) if only != 0 => only == process(),
-        // SAFETY: nothing of the value is read.
-        _ => unsafe { TARGETS.get(process()) }.is_some(),
+    match only_target() {
+        0 => {
+            // SAFETY: nothing of the value is read.
+            unsafe { TARGETS.get(process()) }.is_some()
+        }
+        only => only == process(),
     }
+}
+
+/// The current process ends: whoever gets its number next is no target. User space hears of the end later.
+#[inline(always)]
+pub fn let_go() {
+    let process = process();
+    let _ = TARGETS.remove(process);
+    if let Some(only) = ONLY_TARGET.get_ptr_mut(0) {
+        // SAFETY: a live map value. User space writes it too: what it writes is about another target, or comes to the same.
+        unsafe {
+            if *only == process {
+                *only = NOBODY;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn only_target() -> u32 {
+    ONLY_TARGET.get(0).copied().unwrap_or(0)
+}
+
+/// Whether a descriptor of a target may be watched: no needs no look-up, and where nothing is watched not even the descriptor, which takes the call
+/// of a helper.
+#[inline(always)]
+pub fn may_be_watched(fd: impl FnOnce() -> i32) -> bool {
+    let only = only_target();
+    if only == 0 {
+        return true;
+    }
+    if ALL_FDS.get(0).is_some_and(|entries| *entries == 0) {
+        return false;
+    }
+    let fd = fd();
+    fd >= 0 && FDS.get(fd as u32).is_none_or(|process| *process == only)
+}
+
+/// Whether the current thread is a target's and may be in a call that was remembered: no needs no look-up. Asked at every exit of the machine: mostly
+/// nobody is in one, which is found out without the call of a helper.
+#[inline(always)]
+pub fn may_be_in_flight() -> bool {
+    let only = only_target();
+    if only != 0 && ALL_CALLS.get(0).is_some_and(|entries| *entries == 0) {
+        return false;
+    }
+    let thread = thread();
+    let process = (thread >> 32) as u32;
+    if only == 0 {
+        // SAFETY: nothing of the value is read.
+        return unsafe { TARGETS.get(process) }.is_some();
+    }
+    only == process && CALLS.get(call_slot(thread as u32)).is_none_or(|entries| *entries != 0)
+}
+
+/// Notes whose the descriptor is, for [`may_be_watched`].
+#[inline(always)]
+fn mark_fd(fd: i32, process: u32) {
+    if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
+        // SAFETY: a live map value. Nobody else writes it meanwhile: a descriptor's number is one thread's from its opening to its closing.
+        unsafe { slot.write_volatile(process) };
+    }
+}
+
+/// Notes that the thread has an entry more, or (`u64::MAX`) less, for [`may_be_in_flight`].
+#[inline(always)]
+fn add_call(thread: u64, n: u64) {
+    add(CALLS.get_ptr_mut(call_slot(thread as u32)), n);
+    add(ALL_CALLS.get_ptr_mut(0), n);
+}
+
+/// Adds to a map's value as one step. `core` has no such thing for this target, and programs can have the sum from Linux 5.12 only.
+#[inline(always)]
+fn add(slot: Option<*mut u64>, n: u64) {
+    let Some(slot) = slot else { return };
+    // SAFETY: a live map value, aligned as its type is; nothing else is touched.
+    unsafe { asm!("lock *(u64 *)({slot} + 0) += {n}", slot = in(reg) slot, n = in(reg) n, options(nostack)) };
 }
 
 /// The current process, if it is a target.
@@ -44,6 +129,9 @@ pub fn target() -> Option<Target> {
 /// The watched descriptor `fd` of the current process.
 #[inline(always)]
 pub fn watched(fd: i32) -> Option<Watch> {
+    if !may_be_watched(|| fd) {
+        return None;
+    }
     // SAFETY: an entry is changed only by threads that use this descriptor; a stale one gives a stale connection number, never a bad access.
     unsafe { WATCH.get(watch_key(process(), fd)) }.copied()
 }
@@ -58,7 +146,12 @@ pub fn watch(fd: i32, conn: u64, class: Class, sock_type: u8) {
 #[inline(always)]
 pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
     let value = Watch { conn, class, sock_type, pad: [0; 6] };
-    if WATCH.insert(watch_key(process(), fd), value, 0).is_err() {
+    let process = process();
+    let key = watch_key(process, fd);
+    if WATCH.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() {
+        add(ALL_FDS.get_ptr_mut(0), 1);
+        mark_fd(fd, process);
+    } else if WATCH.insert(key, value, u64::from(BPF_EXIST)).is_err() {
         count(Counter::FullWatch);
     }
 }
@@ -66,7 +159,10 @@ pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
 /// Forgets a descriptor of the current process.
 #[inline(always)]
 pub fn unwatch(fd: i32) {
-    let _ = WATCH.remove(watch_key(process(), fd));
+    if WATCH.remove(watch_key(process(), fd)).is_ok() {
+        add(ALL_FDS.get_ptr_mut(0), u64::MAX);
+        mark_fd(fd, 0);
+    }
 }
 
 /// Whether a connection is still open.
@@ -159,7 +255,10 @@ pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) 
         sock_type: watch.sock_type,
         pad: 0,
     };
-    if INFLIGHT.insert(thread(), value, 0).is_err() {
+    let key = thread();
+    if INFLIGHT.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() {
+        add_call(key, 1);
+    } else if INFLIGHT.insert(key, value, u64::from(BPF_EXIST)).is_err() {
         count(Counter::FullInflight);
     }
 }
@@ -174,18 +273,23 @@ pub fn in_flight() -> Option<u8> {
 /// Forgets the call that the current thread is in.
 #[inline(always)]
 pub fn forget() {
-    let _ = INFLIGHT.remove(thread());
+    let key = thread();
+    if INFLIGHT.remove(key).is_ok() {
+        add_call(key, u64::MAX);
+    }
 }
 
 /// The call that the current thread returns from, if it was remembered and is of this sort.
 #[inline(always)]
 pub fn recall(call: u8) -> Option<Inflight> {
-    let key = thread();
+    if !may_be_in_flight() {
+        return None;
+    }
     // SAFETY: only this thread writes its entry.
-    let value = *unsafe { INFLIGHT.get(key) }?;
+    let value = *unsafe { INFLIGHT.get(thread()) }?;
     if value.call != call {
         return None;
     }
-    let _ = INFLIGHT.remove(key);
+    forget();
     Some(value)
 }

@@ -150,3 +150,43 @@ fn each_condition_saves() {
         assert_eq!(replay(&entry.unwrap().path()).stderr, "");
     }
 }
+
+/// What everything in a directory takes.
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    // A segment of the ring may go while it is looked at.
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    entries.map(|path| if path.is_dir() { bytes_in(&path) } else { size(&path) }).sum()
+}
+
+#[test]
+fn an_outage_that_lasts_fills_no_disk() {
+    const LIMIT: u64 = 256 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let files = Files::tables("", "ALL: ALL\n");
+    let lab = Lab::start(LabConfig { files, ..LabConfig::default() }).unwrap();
+    let mut args = vec!["--last", "10m", "--when", "refused", "--after", "1ms", "--cooldown", "1ms"];
+    args.extend(["--max-total", "256K"]);
+    let mut recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
+    let mut most = 0;
+    wait_for("the limit", || {
+        lab.clients(ClientsSpec { concurrency: 8, ..ClientsSpec::one_by_one(100) })?;
+        most = most.max(bytes_in(dir.path()));
+        Ok(recorder.has_said("not saved"))
+    })
+    .unwrap();
+    // It goes on, and keeps to it.
+    for _ in 0..5 {
+        lab.clients(ClientsSpec { concurrency: 8, ..ClientsSpec::one_by_one(200) }).unwrap();
+        most = most.max(bytes_in(dir.path()));
+    }
+    let told = recorder.stop().unwrap();
+    assert!((LIMIT / 4..=LIMIT).contains(&most), "{most}");
+    assert!(told.stderr.contains("would pass the limit of 262144 for all"), "{}", told.stderr);
+    assert_eq!(told.status, Some(1), "what was not saved is no success: {}", told.stderr);
+    let saved: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(bytes_in(dir.path()) <= LIMIT && saved.iter().any(|path| path.is_file()), "{saved:?}");
+    for trace in saved.iter().filter(|path| path.is_file()) {
+        assert!(!replay(trace).connections().is_empty());
+    }
+}

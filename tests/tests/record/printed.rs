@@ -4,7 +4,12 @@ use std::path::Path;
 
 use jsonschema::Validator;
 use serde_json::Value;
-use wrapwatch_tests::{clients::ClientsSpec, lab::Files, nameserver::Rule, watch::Watch};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Files, Lab, Namespace},
+    nameserver::Rule,
+    watch::{Watch, binary},
+};
 
 use crate::support::{NS1, lab, wrapwatch};
 
@@ -13,6 +18,13 @@ fn printed(args: &[&str]) -> Value {
     let output = wrapwatch(args);
     let error = || format!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", error()))
+}
+
+/// What `ping` prints, run where the clients are.
+fn pinged(lab: &Lab, args: &[&str]) -> Value {
+    let program = binary().unwrap().display().to_string();
+    let result = lab.exec(Namespace::Clients, [&[&*program, "ping", "--json"], args].concat()).unwrap();
+    serde_json::from_str(&result.stdout).unwrap_or_else(|_| panic!("{args:?}: {}", result.stderr))
 }
 
 /// The names that `schema` knows, and what each admits.
@@ -53,6 +65,9 @@ fn everything_printed_is_described() {
         ("doctor", printed(&["doctor", "--json", "-p", &pid])),
         ("access", printed(&["doctor", "--json", "--print-access"])),
         ("lint", printed(&["lint", "--json", "--trace", before])),
+        ("ping", pinged(&lab, &["10.0.0.1:3306", "-n", "3"])),
+        // Nobody listens there.
+        ("ping", pinged(&lab, &["10.0.0.1:3307", "-n", "2"])),
     ];
     let whole = jsonschema::validator_for(&printed(&["schema"])).unwrap();
     let validators = validators();

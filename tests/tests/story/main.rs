@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 
 mod dns;
+mod identity;
 mod innocent;
 mod outcomes;
 mod queue;

@@ -3,13 +3,13 @@
 use serde_json::Value;
 use wrapwatch::model::{LeaveKind, LookupKind, LookupOutcome, Outcome};
 use wrapwatch_tests::{
-    clients::{self, ClientsSpec, LeaveBy, Mode},
-    lab::{Files, Lab, LabConfig},
+    clients::{self, ClientsSpec, LeaveBy, Mode, Source},
+    lab::{Files, Lab, LabConfig, ServerConfig},
     nameserver::{Rcode, Reply, Rule},
     watch::{Watch, binary},
 };
 
-use crate::stage::{lookup, usual};
+use crate::stage::{Stage, lookup, usual};
 use crate::support::{MS, peer};
 
 #[test]
@@ -127,4 +127,25 @@ fn refused_because_a_lookup_failed_and_admitted_because_one_did() {
         text.contains(&of(&closed).conn.to_string()) && text.contains(&of(&open).conn.to_string()),
         "{text}"
     );
+}
+
+/// Clients that leave after the greeting are errors to the server; after `max_connect_errors` of them it blocks their host.
+#[test]
+fn a_host_that_the_server_has_blocked_is_told_its_error() {
+    let options = vec!["--max-connect-errors=3".into()];
+    let server = ServerConfig { options, skip_name_resolve: false, ..ServerConfig::default() };
+    let mut stage = Stage::with(server);
+    let source = Source::List(vec![[10, 2, 9, 9].into()]);
+    let told = stage.clients(ClientsSpec { source, ..ClientsSpec::one_by_one(5) });
+    let errors: Vec<_> = told.iter().map(|(client, _)| client.error_code).collect();
+    assert_eq!(errors, [None, None, None, Some(1129), Some(1129)]);
+    for (client, connection) in &told {
+        let outcome = if client.error_code.is_some() { Outcome::ServerError } else { Outcome::Greeted };
+        assert_eq!(
+            (connection.outcome, connection.error_code),
+            (outcome, client.error_code),
+            "{connection:#?}"
+        );
+        assert!(connection.complete && connection.verdict_rule.is_some(), "{connection:#?}");
+    }
 }

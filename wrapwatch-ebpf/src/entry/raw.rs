@@ -6,7 +6,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use wrapwatch_common::maps::syscall;
 
 use crate::{
-    args,
+    args::{self, Call as _},
     kernel::Sock,
     maps::{ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
@@ -16,7 +16,11 @@ use crate::{
 #[raw_tracepoint]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(1) as u32;
-    if SYSCALLS.get(number).is_none_or(|sort| *sort == syscall::OTHER) || !watch::of_target() {
+    let sort = SYSCALLS.get(number).copied().unwrap_or(syscall::OTHER);
+    if sort == syscall::OTHER
+        || sort == syscall::DESCRIPTOR && !watch::may_be_watched(|| ctx.fd())
+        || !watch::of_target()
+    {
         return 0;
     }
     // SAFETY: what is in the map are programs of this file, loaded with it.
@@ -26,7 +30,7 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    if watch::of_target()
+    if watch::may_be_in_flight()
         && let Some(call) = watch::in_flight()
     {
         // SAFETY: as above.

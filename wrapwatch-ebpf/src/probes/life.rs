@@ -5,11 +5,7 @@ use wrapwatch_common::{
     records::{Exec, Exit, Kind},
 };
 
-use crate::{
-    emit,
-    maps::{INFLIGHT, THREADS},
-    watch,
-};
+use crate::{emit, kernel, maps::THREADS, watch};
 
 /// `sched_process_exit`, in the thread that ends.
 #[inline(always)]
@@ -25,7 +21,10 @@ pub fn exit() {
         emit::fixed(&Exit { hdr, leader: u32::from(leader), pad: 0 }, Counter::LostOther);
     }
     let _ = THREADS.remove(key);
-    let _ = INFLIGHT.remove(key);
+    watch::forget();
+    if kernel::is_last_thread() {
+        watch::let_go();
+    }
 }
 
 /// `sched_process_exec`, in the thread that goes on as another program.

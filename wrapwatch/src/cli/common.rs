@@ -8,8 +8,10 @@ use jiff::SignedDuration;
 
 use crate::{
     host::process::Wanted,
+    model,
     probe::{self, Rung},
     session::Measure,
+    wrappers::problems,
 };
 
 /// Which processes to look at.
@@ -208,6 +210,37 @@ pub fn duration(text: &str) -> anyhow::Result<Duration> {
         bail!("a time must be more than nothing");
     }
     Ok(parsed.unsigned_abs())
+}
+
+/// `--fail-on`: from which severity on the exit status is 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Anything
+    Info,
+    /// Warnings, and what is critical
+    Warning,
+    /// What is critical
+    Critical,
+}
+
+impl From<FailOn> for model::Severity {
+    fn from(fail_on: FailOn) -> Self {
+        match fail_on {
+            FailOn::Info => Self::Info,
+            FailOn::Warning => Self::Warning,
+            FailOn::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<FailOn> for problems::Severity {
+    fn from(fail_on: FailOn) -> Self {
+        match fail_on {
+            FailOn::Info => Self::Info,
+            FailOn::Warning => Self::Warning,
+            FailOn::Critical => Self::Critical,
+        }
+    }
 }
 
 #[cfg(test)]

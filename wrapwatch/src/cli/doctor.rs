@@ -8,11 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 
 use super::{
     Color,
-    common::TargetArgs,
+    common::{FailOn, TargetArgs},
     output::{unicode, width},
 };
 use crate::{
@@ -22,7 +21,6 @@ use crate::{
     probe,
     render::{json, text::Text},
     session::{self, Measure, Session, Sink},
-    wrappers::problems::Severity,
 };
 
 /// How often a server that is waited for is looked for.
@@ -30,27 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long `--measure` measures.
 const MEASURE_FOR: Duration = Duration::from_secs(10);
-
-/// From which severity on the exit status is 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Any problem
-    Info,
-    /// Warnings and critical problems
-    Warning,
-    /// Critical problems
-    Critical,
-}
-
-impl From<FailOn> for Severity {
-    fn from(fail_on: FailOn) -> Self {
-        match fail_on {
-            FailOn::Info => Self::Info,
-            FailOn::Warning => Self::Warning,
-            FailOn::Critical => Self::Critical,
-        }
-    }
-}
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]

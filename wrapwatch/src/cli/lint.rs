@@ -8,17 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::ValueEnum;
 use similar::TextDiff;
 
-use super::common::Color;
+use super::common::{Color, FailOn};
 use super::output::text_for_stdout;
 use crate::host::local::{self, Found};
 use crate::render::{json, text::escape};
 use crate::story::{FileCopy, Seen};
 use crate::trace::SnapshotRole;
 use crate::wrappers::lint::{Client, Input, Report, lint, named_files};
-use crate::wrappers::problems::Severity;
 use crate::wrappers::rewrite::rewrite;
 use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables, nsswitch};
 
@@ -81,24 +79,6 @@ pub struct Args {
     /// Use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
-}
-
-/// `--fail-on`
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FailOn {
-    Info,
-    Warning,
-    Critical,
-}
-
-impl From<FailOn> for Severity {
-    fn from(from: FailOn) -> Self {
-        match from {
-            FailOn::Info => Self::Info,
-            FailOn::Warning => Self::Warning,
-            FailOn::Critical => Self::Critical,
-        }
-    }
 }
 
 fn client(text: &str) -> anyhow::Result<Client> {

@@ -96,7 +96,7 @@ pub(super) fn said(notice: &Notice<'_>) -> String {
         Notice::Watching(tracee) => watching(tracee),
         Notice::Exited(info) => format!("pid {} ({}) has exited", info.pid, escape(&info.comm)),
         Notice::Replaced(info) => format!(
-            "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place; what it does now is no longer the server's",
+            "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place",
             info.pid,
             escape(&info.comm)
         ),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::common::{Color, duration};
+use super::common::{Color, FailOn, duration};
 use super::output;
 use crate::diagnose;
 use crate::model::{Outcome, Severity};
@@ -114,27 +114,6 @@ impl From<OutcomeArg> for Outcome {
             OutcomeArg::ServerError => Self::ServerError,
             OutcomeArg::Refused => Self::Refused,
             OutcomeArg::Unfinished => Self::Unfinished,
-        }
-    }
-}
-
-/// From which severity on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Anything
-    Info,
-    /// A warning
-    Warning,
-    /// Something critical
-    Critical,
-}
-
-impl From<FailOn> for Severity {
-    fn from(fail_on: FailOn) -> Self {
-        match fail_on {
-            FailOn::Info => Self::Info,
-            FailOn::Warning => Self::Warning,
-            FailOn::Critical => Self::Critical,
         }
     }
 }

@@ -15,6 +15,9 @@ use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST};
 /// What an `execve` of the server means.
 const REPLACED: &str = "the server process was replaced by another program (twist?)";
 
+/// What its end means.
+pub(super) const ENDED: &str = "the server process ended";
+
 impl Correlator {
     /// Takes an event.
     pub fn push(&mut self, event: &Event<'_>) {
@@ -30,7 +33,7 @@ impl Correlator {
                 self.process_gone(rec.hdr.tgid, REPLACED);
             }
             Event::Exit(rec) if rec.leader != 0 => {
-                self.process_gone(rec.hdr.tgid, "the server process ended");
+                self.process_gone(rec.hdr.tgid, ENDED);
             }
             Event::Exit(rec) => self.thread_gone(rec),
             _ => self.connection_event(event),
@@ -299,7 +302,14 @@ impl Correlator {
         }
     }
 
-    fn process_gone(&mut self, tgid: u32, why: &'static str) {
+    /// Records were lost of the kind that an `execve` is: what looks like a refusal may have been a `twist`.
+    pub(super) fn execs_lost(&mut self) {
+        for story in self.open.values_mut().filter(|story| story.may_be_twisted()) {
+            story.miss("whether it was refused or the server became another program (twist) was not seen");
+        }
+    }
+
+    pub(super) fn process_gone(&mut self, tgid: u32, why: &'static str) {
         let mut gone: Vec<(KtimeNs, u64)> = self
             .open
             .values()

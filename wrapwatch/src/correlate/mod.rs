@@ -164,6 +164,11 @@ impl Correlator {
         self.shared.targets.entry(tgid).or_default().info = info;
     }
 
+    /// A process is gone, and was seen to be otherwise than by its last event, which may have been lost: its number may be another's from now on.
+    pub fn target_gone(&mut self, tgid: u32) {
+        self.process_gone(tgid, events::ENDED);
+    }
+
     /// Sets the text that rules of a table are quoted from, for checks that opened it at `from` or later. `path` as the target opens it. Events
     /// of earlier checks may still be to come.
     pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText, from: KtimeNs) {
@@ -213,6 +218,10 @@ impl Correlator {
                 Counter::LostSockState => {
                     self.states_lost_at = Some(self.now);
                     STATES_LOST
+                }
+                Counter::LostOther => {
+                    self.execs_lost();
+                    continue;
                 }
                 _ => continue,
             };

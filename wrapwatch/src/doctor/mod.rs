@@ -53,8 +53,20 @@ pub fn examine(settings: &Settings) -> Result<Examination, HostError> {
         settings.pids.iter().filter_map(|&pid| Some((pid, libwrap::find(pid).ok().flatten()?))).collect();
     let mut trial = probe::trial::begin(&libwraps);
     let mut examined = Vec::new();
+    let mut gone = None;
     for &pid in &settings.pids {
-        examined.push(target::examine(pid, settings.queries)?);
+        match target::examine(pid, settings.queries) {
+            Ok(found) => examined.push(found),
+            // Of several, one that ends meanwhile is no reason to say nothing of the others.
+            Err(error @ (HostError::Exited(_) | HostError::NoProcess(_))) if settings.pids.len() > 1 => {
+                log::warn!("{error}: it was there a moment ago");
+                gone = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = gone.filter(|_| examined.is_empty()) {
+        return Err(error);
     }
     let mut unasked = Vec::new();
     if let Some(defaults) = &settings.mysql_defaults {

@@ -28,6 +28,8 @@ pub struct Libwrap {
     /// The very file that is mapped: by `/proc/PID/map_files` whatever happened to its path since, or by its path where that takes privileges
     /// which are not there (CAP_SYS_ADMIN).
     pub file: PathBuf,
+    /// Inode of that file.
+    pub inode: u64,
     /// Address of `tcpd_context` in the target; None where it has no such symbol.
     pub tcpd_context: Option<u64>,
     /// Addresses of `hosts_allow_table` and `hosts_deny_table` in the target; None where it has no such symbol.
@@ -59,6 +61,7 @@ pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
     Ok(Some(Libwrap {
         path: path.display().to_string(),
         file,
+        inode: base.inode,
         tcpd_context: address(CONTEXT),
         tables: TABLES.map(address),
     }))
@@ -158,6 +161,7 @@ mod tests {
         let libwrap = Libwrap {
             path: String::new(),
             file: PathBuf::new(),
+            inode: 0,
             tcpd_context: None,
             tables: [Some(at), None],
         };
@@ -182,6 +186,7 @@ mod tests {
         let libwrap = Libwrap {
             path: String::new(),
             file: PathBuf::new(),
+            inode: 0,
             tcpd_context: None,
             tables: [Some(at), Some(0)],
         };

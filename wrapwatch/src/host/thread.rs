@@ -94,6 +94,12 @@ pub fn at_listener(pid: u32, tid: u32, listeners: &[i32]) -> Option<bool> {
     }
 }
 
+/// Whether a thread may be in the middle of `accept`: it is, or what it does cannot be seen, or it is running.
+pub fn may_be_accepting(pid: u32, tid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
+    Blocked::parse(&text).is_none_or(|call| matches!(call.number, libc::SYS_accept | libc::SYS_accept4))
+}
+
 /// A call that a thread is in (proc(5), `/proc/PID/syscall`).
 #[derive(Debug, PartialEq, Eq)]
 struct Blocked {

@@ -16,7 +16,7 @@ use crate::{
 
 /// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
 type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
-const MEMBERS: [Member; 12] = [
+const MEMBERS: [Member; 14] = [
     ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
@@ -29,6 +29,8 @@ const MEMBERS: [Member; 12] = [
     ("sock_common", "skc_v6_daddr", |layout| &mut layout.sock_v6_daddr, true),
     ("sock", "sk_protocol", |layout| &mut layout.sock_protocol, false),
     ("sock", "sk_err", |layout| &mut layout.sock_err, false),
+    ("task_struct", "signal", |layout| &mut layout.task_signal, true),
+    ("signal_struct", "live", |layout| &mut layout.signal_live, true),
 ];
 
 /// The offsets, or why not.

@@ -26,6 +26,7 @@ pub use capabilities::{
     check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
 };
 pub use error::ProbeError;
+pub(crate) use error::chain;
 pub use hooks::{Rung, lost_without, raw_skips_calls};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
@@ -38,6 +39,7 @@ use crate::{
         kernel,
         libwrap::Libwrap,
         process::{self, ProcessInfo},
+        thread,
     },
     model::Degradation,
 };
@@ -73,6 +75,8 @@ pub struct Probe {
     hooks: Vec<String>,
     rung: Rung,
     targets: BTreeSet<u32>,
+    /// Whether there were ever several at once.
+    several: bool,
     uprobes: BTreeMap<u32, uprobes::Attached>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -119,10 +123,10 @@ impl Probe {
 
     fn with(rung: Rung, options: &Options, layout: Option<&Layout>) -> Result<Self, ProbeError> {
         let (mut ebpf, logger) = load::load(OBJECT, options, &layout.copied().unwrap_or_default())?;
-        maps::set_only_target(&mut ebpf, &BTreeSet::new())?;
+        maps::set_only_target(&mut ebpf, &BTreeSet::new(), false)?;
         let hooks::Attached { hooks, degradations } = hooks::attach(&mut ebpf, rung, layout)?;
         let (targets, uprobes) = (BTreeSet::new(), BTreeMap::new());
-        Ok(Self { ebpf, degradations, hooks, rung, targets, uprobes, logger })
+        Ok(Self { ebpf, degradations, hooks, rung, targets, several: false, uprobes, logger })
     }
 
     /// What cannot be seen on this kernel.
@@ -154,21 +158,30 @@ impl Probe {
     ) -> Result<(), ProbeError> {
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
         maps::add_ports(&mut self.ebpf, ports)?;
+        if self.rung == Rung::Raw {
+            let mut threads = process::threads(process.pid);
+            threads.retain(|tid| thread::may_be_accepting(process.pid, *tid));
+            maps::seed_threads(&mut self.ebpf, process.pid, &threads)?;
+        }
         self.targets.insert(process.pid);
         // First so that the look-up is made where there is a second target, and then what it finds.
-        maps::set_only_target(&mut self.ebpf, &self.targets)?;
-        maps::add_target(&mut self.ebpf, process.pid, context)?;
-        if self.rung == Rung::Raw {
-            maps::seed_threads(&mut self.ebpf, process.pid, &process::threads(process.pid))?;
+        self.several |= self.targets.len() > 1;
+        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)?;
+        maps::add_target(&mut self.ebpf, process.pid, context)
+    }
+
+    /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
+    pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap) -> Result<(), ProbeError> {
+        let attached = uprobes::attach(&mut self.ebpf, pid, libwrap)?;
+        if let Some(before) = self.uprobes.insert(pid, attached) {
+            uprobes::detach(&mut self.ebpf, before);
         }
         Ok(())
     }
 
-    /// Puts uprobes on libwrap's functions in one target.
-    pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap) -> Result<(), ProbeError> {
-        let attached = uprobes::attach(&mut self.ebpf, pid, libwrap)?;
-        self.uprobes.insert(pid, attached);
-        Ok(())
+    /// Whether there are any in this target.
+    pub fn has_uprobes(&self, pid: u32) -> bool {
+        self.uprobes.contains_key(&pid)
     }
 
     /// Ends the trace of a process and forgets what was kept for it.
@@ -178,7 +191,24 @@ impl Probe {
         }
         maps::remove_target(&mut self.ebpf, pid)?;
         self.targets.remove(&pid);
-        maps::set_only_target(&mut self.ebpf, &self.targets)
+        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)
+    }
+
+    /// A target is another program now: what was kept of connections up to this number, which its descriptors and threads named, goes.
+    pub fn replaced(&mut self, pid: u32, last_conn: u64) -> Result<(), ProbeError> {
+        maps::forget_conns(&mut self.ebpf, pid, last_conn)?;
+        maps::set_context(&mut self.ebpf, pid, 0)
+    }
+
+    /// What that program is: where its libwrap is, and on which ports it listens.
+    pub fn look_anew(
+        &mut self,
+        pid: u32,
+        libwrap: Option<&Libwrap>,
+        ports: &[u16],
+    ) -> Result<(), ProbeError> {
+        maps::add_ports(&mut self.ebpf, ports)?;
+        maps::set_context(&mut self.ebpf, pid, libwrap.and_then(|found| found.tcpd_context).unwrap_or(0))
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].

@@ -9,6 +9,7 @@ mod meter;
 mod run;
 mod seed;
 pub(crate) mod signals;
+mod targets;
 mod tracee;
 
 use std::time::Duration;

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use caps::Capability;
 use tokio::{
-    io::unix::AsyncFd,
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
@@ -14,24 +13,20 @@ use super::{
     Aside, End, Ended, Measure, Notice, SessionError, Settings, Sink, Tracee,
     asides::{self, Beginning},
     meter::{Meter, Turn},
-    seed,
     signals::Signals,
-    tracee::Changed,
 };
 use crate::{
-    correlate::{Config, Correlator, TableText},
+    correlate::{Config, Correlator},
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
-    trace::{self, SnapshotRole},
+    trace,
 };
 
 /// How often what the events do not show is looked at: a stopped server, losses.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// Files that were looked at less long ago are not looked at again: it costs some ten system calls a target.
-const LOOK_AT_FILES_NS: u64 = 10_000_000;
 /// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);
 /// How often a process to trace is looked for while there is none.
@@ -43,16 +38,20 @@ pub struct Session<'a> {
     pub(super) sink: &'a mut dyn Sink,
     pub(super) probe: Probe,
     ring: Ring,
-    correlator: Correlator,
+    pub(super) correlator: Correlator,
     summary: SummaryBuilder,
     pub(super) targets: BTreeMap<u32, Tracee>,
     /// Since when a target is seen stopped.
-    stopped: BTreeMap<u32, KtimeNs>,
+    pub(super) stopped: BTreeMap<u32, KtimeNs>,
+    /// Targets that are another program now, since when, and of which it is not known what that is.
+    pub(super) replaced: BTreeMap<u32, KtimeNs>,
     exits: mpsc::UnboundedReceiver<u32>,
-    exited: mpsc::UnboundedSender<u32>,
+    pub(super) exited: mpsc::UnboundedSender<u32>,
     signals: Signals,
     pub(super) counted: probe::Counts,
     failed: Option<std::io::Error>,
+    /// The greatest number of a connection that was seen.
+    last_conn: u64,
     meter: Meter,
     /// A window of the programs' run time that no sample has told of.
     pub(super) window: Option<trace::ProgramsSample>,
@@ -101,11 +100,13 @@ impl<'a> Session<'a> {
             summary: SummaryBuilder::new(),
             targets: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             exits,
             exited,
             signals,
             counted,
             failed: None,
+            last_conn: 0,
             meter: Meter::new(settings.measure),
             window: None,
             above: None,
@@ -185,111 +186,11 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Begins to trace a process. Order: what began before, then the process, then what may have changed meanwhile.
-    fn add(&mut self, mut tracee: Tracee) -> Result<(), SessionError> {
-        let pid = tracee.info.pid;
-        self.watch_exit(pid)?;
-        for degradation in tracee.degradations() {
-            self.degraded(degradation);
-        }
-        if let Some(libwrap) = &tracee.libwrap
-            && self.settings.uprobes
-            && let Err(error) = self.probe.attach_uprobes(pid, libwrap)
-        {
-            self.degraded(Degradation {
-                kind: DegradationKind::NoUprobes,
-                pid: Some(pid),
-                message: format!(
-                    "{error} (uprobes take CAP_SYS_ADMIN): the check's end is taken from the last table's close"
-                ),
-            });
-        }
-        if !self.settings.uprobes && tracee.libwrap.is_some() {
-            self.degraded(Degradation {
-                kind: DegradationKind::NoUprobes,
-                pid: Some(pid),
-                message:
-                    "as asked, no uprobes on libwrap: the check's end is taken from the last table's close"
-                        .into(),
-            });
-        }
-        self.correlator.add_target(pid, tracee.correlator_info());
-        let files = tracee.changed_files();
-        let seeded = seed::find(&mut self.probe, &mut tracee)?;
-        self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
-        let seeded = match seeded {
-            Some(found) => seed::confirm(found, &mut self.probe, &mut tracee, &mut self.correlator)?,
-            None => None,
-        };
-        self.target_aside(&tracee, seeded.as_ref());
-        self.targets.insert(pid, tracee);
-        for file in &files {
-            self.file_changed(pid, file);
-        }
-        Ok(())
-    }
-
-    /// A file of a target is new, or not what it was.
-    fn file_changed(&mut self, pid: u32, file: &Changed) {
-        self.snapshot_aside(pid, file);
-        match (file.role, &file.content) {
-            (SnapshotRole::HostsAllow | SnapshotRole::HostsDeny, Ok(copy)) => {
-                let text = TableText::new(&String::from_utf8_lossy(&copy.bytes));
-                self.correlator.set_table_text(pid, &file.path, text, file.from());
-            }
-            (SnapshotRole::ResolvConf, Ok(_)) => {
-                if let Some(tracee) = self.targets.get(&pid) {
-                    self.correlator.add_target(pid, tracee.correlator_info());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn remove(&mut self, pid: u32) -> Result<(), SessionError> {
-        self.probe.remove_target(pid)?;
-        if let Some(tracee) = self.targets.remove(&pid) {
-            self.sink.notice(&Notice::Exited(&tracee.info));
-        }
-        self.stopped.remove(&pid);
-        Ok(())
-    }
-
-    /// Tells of the process's end through the channel.
-    fn watch_exit(&self, pid: u32) -> Result<(), SessionError> {
-        let pidfd = process::pidfd(pid)?;
-        // SAFETY: an OwnedFd returns the same open descriptor for as long as it lives, and AsyncFd owns it.
-        let pidfd = unsafe { AsyncFd::register(pidfd) }.map_err(std::io::Error::from)?;
-        let exited = self.exited.clone();
-        tokio::spawn(async move {
-            // An error would mean that the runtime is going down: then nobody listens either.
-            let _ = pidfd.readable().await;
-            let _ = exited.send(pid);
-        });
-        Ok(())
-    }
-
-    /// Looks for a process to trace.
-    fn look(&mut self) -> Result<(), SessionError> {
-        for pid in process::find(&self.settings.wanted).unwrap_or_default() {
-            match Tracee::open(pid) {
-                // Starting up: it will listen soon, and be found the next time.
-                Err(_) => {}
-                Ok(tracee) => {
-                    self.add(tracee)?;
-                    if let Some(tracee) = self.targets.get(&pid) {
-                        self.sink.notice(&Notice::Watching(tracee));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Takes what is in the ring.
     fn drain(&mut self) {
         loop {
-            let mut replaced = None;
+            let mut replaced = Vec::new();
+            let mut last_conn = self.last_conn;
             let mut moved = None;
             let more = self.ring.drain(|record| {
                 if let Err(error) = self.sink.record(record) {
@@ -297,8 +198,9 @@ impl<'a> Session<'a> {
                 }
                 match decode::decode(record) {
                     Ok(event) => {
+                        last_conn = last_conn.max(event.header().conn);
                         if let Event::Exec(exec) = &event {
-                            replaced = Some(exec.hdr.tgid);
+                            replaced.push((exec.hdr.tgid, last_conn));
                         }
                         if let Event::Rule(rule, file) = &event
                             && self.targets.get(&rule.hdr.tgid).is_some_and(|t| t.is_unknown_table(file))
@@ -316,8 +218,9 @@ impl<'a> Session<'a> {
                     }
                 }
             });
-            if let Some(tracee) = replaced.and_then(|pid| self.targets.get(&pid)) {
-                self.sink.notice(&Notice::Replaced(&tracee.info));
+            self.last_conn = last_conn;
+            for (pid, last_conn) in replaced {
+                self.is_replaced(pid, last_conn);
             }
             if let Some(pid) = moved {
                 self.look_for_tables(pid);
@@ -329,20 +232,6 @@ impl<'a> Session<'a> {
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
-        }
-    }
-
-    /// Where a target's libwrap looks for its tables now.
-    fn look_for_tables(&mut self, pid: u32) {
-        let Some(tracee) = self.targets.get_mut(&pid) else { return };
-        if !tracee.tables_moved() {
-            return;
-        }
-        self.correlator.add_target(pid, tracee.correlator_info());
-        let files = tracee.changed_files();
-        self.changed_target_aside(pid);
-        for file in &files {
-            self.file_changed(pid, file);
         }
     }
 
@@ -366,7 +255,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn degraded(&mut self, degradation: Degradation) {
+    pub(super) fn degraded(&mut self, degradation: Degradation) {
         self.degradations.push(degradation.clone());
         self.tell(&Line::Degradation(degradation));
     }
@@ -388,6 +277,7 @@ impl<'a> Session<'a> {
             }
         }
         self.stopped_aside(&stopped);
+        self.look_at_replaced(now)?;
         self.losses()?;
         self.correlator.advance(now);
         self.flush();
@@ -494,23 +384,6 @@ impl<'a> Session<'a> {
             }
         }
         self.accept_threads_aside(now, seen);
-    }
-
-    /// Tables and resolver files that have changed, or are elsewhere now: before the events that quote from them, but not for each handful of
-    /// events again.
-    fn look_at_files(&mut self) {
-        let now = clock::now();
-        let due = |tracee: &Tracee| !tracee.looked_within(LOOK_AT_FILES_NS, now);
-        for pid in self.targets.iter().filter(|(_, t)| due(t)).map(|(pid, _)| *pid).collect::<Vec<_>>() {
-            self.look_for_tables(pid);
-        }
-        let mut changed = Vec::new();
-        for (&pid, tracee) in self.targets.iter_mut().filter(|(_, tracee)| due(tracee)) {
-            changed.extend(tracee.changed_files().into_iter().map(|file| (pid, file)));
-        }
-        for (pid, file) in &changed {
-            self.file_changed(*pid, file);
-        }
     }
 
     /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.

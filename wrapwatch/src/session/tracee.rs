@@ -1,7 +1,12 @@
 //! One traced process: what is known of it, and what is looked at again and again beside the events.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wrapwatch_common::records as abi;
 
 use crate::{
@@ -56,6 +61,8 @@ impl Changed {
 pub struct Tracee {
     /// As it was when it was found.
     pub info: ProcessInfo,
+    /// The process itself, whatever its number is given to.
+    pidfd: OwnedFd,
     /// libwrap in it.
     pub libwrap: Option<Libwrap>,
     /// Its listeners as they were when last looked at.
@@ -77,6 +84,8 @@ pub struct Tracee {
 impl Tracee {
     /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
     pub fn open(pid: u32) -> Result<Self, HostError> {
+        // First of all: what is read by the number afterwards is of this process as long as it lives.
+        let pidfd = process::pidfd(pid)?;
         let info = ProcessInfo::read(pid)?;
         let asked =
             SockDiag::open(pid).and_then(|mut diag| Ok((listeners::read(pid, &mut diag)?, Some(diag))));
@@ -84,6 +93,41 @@ impl Tracee {
             Err(error) if error.is_refusal() => (listeners::read_by_descriptor(pid)?, None),
             asked => asked?,
         };
+        let mut tracee = Self::of(pidfd, info, listeners)?;
+        tracee.diag = diag;
+        Ok(tracee)
+    }
+
+    /// The same process as another program, after an `execve`; as [`Self::open`] where it is in another network namespace now. `self` is to be
+    /// replaced by it.
+    pub fn reopen(&mut self) -> Result<Self, HostError> {
+        let pid = self.info.pid;
+        let info = ProcessInfo::read(pid)?;
+        // A way to its sockets takes privileges which are not there any more: kept as long as it leads to the same ones.
+        let Some(mut diag) = self.diag.take_if(|_| info.netns == self.info.netns) else {
+            return Self::open(pid);
+        };
+        let pidfd = self.pidfd.try_clone().map_err(|error| HostError::io("pidfd", error));
+        let found = pidfd.and_then(|pidfd| Self::of(pidfd, info, listeners::read(pid, &mut diag)?));
+        match found {
+            Ok(mut tracee) => {
+                tracee.diag = Some(diag);
+                Ok(tracee)
+            }
+            Err(error) => {
+                self.diag = Some(diag);
+                Err(error)
+            }
+        }
+    }
+
+    /// What [`Self::reopen`] gave is not to replace it yet.
+    pub fn take_back(&mut self, other: Self) {
+        self.diag = self.diag.take().or(other.diag);
+    }
+
+    fn of(pidfd: OwnedFd, info: ProcessInfo, listeners: Vec<Listener>) -> Result<Self, HostError> {
+        let pid = info.pid;
         if listeners.is_empty() {
             return Err(HostError::NotFound(format!(
                 "pid {pid} ({}) has no listening TCP socket: it accepts no connections to show",
@@ -98,17 +142,29 @@ impl Tracee {
         });
         let mut tracee = Self {
             info,
+            pidfd,
             libwrap,
             listeners,
             namespace,
             tables: correlate::TablePaths::default(),
             table_paths,
-            diag,
+            diag: None,
             marks: HashMap::new(),
             looked: None,
         };
         tracee.tables_moved();
-        Ok(tracee)
+        if tracee.has_ended() { Err(HostError::Exited(pid)) } else { Ok(tracee) }
+    }
+
+    /// Whether it has ended: then its number may be another's.
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// A descriptor that becomes readable at its end.
+    pub fn pidfd(&self) -> std::io::Result<OwnedFd> {
+        self.pidfd.try_clone()
     }
 
     /// Reads where libwrap looks for the tables; whether that is elsewhere than before.

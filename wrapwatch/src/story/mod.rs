@@ -35,6 +35,8 @@ pub use resolv::ResolvConf;
 pub use seen::{FileCopy, Seen};
 pub use whole::{Wanted, Whole};
 
+/// How exactly the start of a process is known (proc(5), `starttime`).
+const TICK_NS: u64 = 10_000_000;
 /// How often a stall is told, as `live` does.
 const SECOND_NS: u64 = 1_000_000_000;
 /// Most seconds without an event that are gone through one by one.
@@ -256,6 +258,12 @@ impl Teller {
     }
 
     fn target(&mut self, target: Target) {
+        // The same number, and another process: the first one's end may have been lost.
+        let known = self.facts.targets.iter().find(|known| known.pid == target.pid);
+        let started = known.and_then(|known| known.started).zip(target.started);
+        if started.is_some_and(|(one, other)| one.0.abs_diff(other.0) > TICK_NS) {
+            self.correlator.target_gone(target.pid);
+        }
         self.correlator.add_target(target.pid, targets::info(&target, &self.facts));
         if let Some(check) = &target.in_check {
             self.correlator.seed(&targets::seeded(target.pid, check));

@@ -30,6 +30,8 @@ enum Ending {
     Greeted,
     Error,
     Refused,
+    /// The server becomes another program: the last that it does.
+    Twisted,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,10 @@ struct Plan {
     spawn: Option<u64>,
     second_table: bool,
     ending: Ending,
-    syslog: bool,
+    /// The refusal's line takes so many µs.
+    syslog: Option<u64>,
+    /// The socket is duplicated, and used by its other number from then on (the kernel side watches both, and says nothing of it).
+    duplicate: bool,
     own: Option<Asking>,
     /// FIN or RST this many µs after the handshake.
     leaves: Option<(bool, u64)>,
@@ -63,18 +68,40 @@ fn asking() -> impl Strategy<Value = Asking> {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let ending =
-        prop_oneof![3 => Just(Ending::Greeted), 1 => Just(Ending::Error), 1 => Just(Ending::Refused)];
+    let ending = prop_oneof![12 => Just(Ending::Greeted), 4 => Just(Ending::Error), 4 => Just(Ending::Refused), 1 => Just(Ending::Twisted)];
     let check =
         (prop::collection::vec(asking(), 0..3), prop::option::weighted(0.1, 1..5_000_u64), any::<bool>());
+    // A line to syslog takes no time, or as long as syslog hangs.
+    let syslog = prop_oneof![4 => 10..100_u64, 1 => 100_000..5_000_000_u64];
     let rest = (
-        any::<bool>(),
+        (prop::option::of(syslog), any::<bool>()),
         prop::option::weighted(0.3, asking()),
         prop::option::weighted(0.2, (any::<bool>(), 1..200_000_u64)),
     );
     ((0..400_000_u64), prop::bool::weighted(0.1), any::<bool>(), check, ending, rest).prop_map(
-        |(arrives_after, unix, uprobes, (lookups, spawn, second_table), ending, (syslog, own, leaves))| {
-            Plan { arrives_after, unix, uprobes, lookups, spawn, second_table, ending, syslog, own, leaves }
+        |(
+            arrives_after,
+            unix,
+            uprobes,
+            (lookups, spawn, second_table),
+            ending,
+            ((syslog, duplicate), own, leaves),
+        )| {
+            // Nobody is checked who comes by the unix socket.
+            let ending = if unix && matches!(ending, Ending::Twisted) { Ending::Greeted } else { ending };
+            Plan {
+                arrives_after,
+                unix,
+                uprobes,
+                lookups,
+                spawn,
+                second_table,
+                ending,
+                syslog,
+                duplicate,
+                own,
+                leaves,
+            }
         },
     )
 }
@@ -158,12 +185,21 @@ fn check(sim: &mut Sim, th: &mut Thread, plan: &Plan) {
     if let Some(us) = plan.spawn {
         sim.wait(th, us * US);
     }
-    if plan.uprobes {
+    let twisted = matches!(plan.ending, Ending::Twisted);
+    if plan.uprobes && !twisted {
         sim.check(th, WHAT_HOSTS_ACCESS, 1, i32::from(!denied));
     }
-    if denied && plan.syslog {
-        sim.io(th, 12, Class::Unix, OP_WRITE, 80, 30 * US);
+    if let Some(us) = plan.syslog
+        && (denied || twisted)
+    {
+        sim.io(th, 12, Class::Unix, OP_WRITE, 80, us * US);
     }
+}
+
+/// The connections that a server lives to serve.
+fn served(plans: &[Plan]) -> usize {
+    let twisted = plans.iter().position(|plan| matches!(plan.ending, Ending::Twisted));
+    twisted.map_or(plans.len(), |last| last + 1)
 }
 
 /// One accept thread, a thread for each connection; descriptors of connections are not reused.
@@ -171,7 +207,7 @@ fn server(plans: &[Plan]) -> Vec<Rec> {
     let mut sim = Sim::default();
     let mut th = main_thread();
     let mut arrives = th.t;
-    sim.connect_unix(&mut th, 12, "/dev/log", 0, 5 * US);
+    let mut busy_until = 0;
     for (n, plan) in (1..).zip(plans) {
         arrives += plan.arrives_after * US;
         let peer = addr(&format!("10.78.{}.{}:40000", n / 250, n % 250 + 1));
@@ -187,6 +223,15 @@ fn server(plans: &[Plan]) -> Vec<Rec> {
             }
             sim.accept(&mut th, n, fd, Some(peer));
             check(&mut sim, &mut th, plan);
+        }
+        let fd = if plan.duplicate { fd + 5_000 } else { fd };
+        if matches!(plan.ending, Ending::Twisted) {
+            // By then whoever else was served has been.
+            th.t = th.t.max(busy_until);
+            sim.close(&mut th, fd, Class::Accepted);
+            th.t += MS;
+            sim.exec(&th);
+            break;
         }
         if matches!(plan.ending, Ending::Refused) && !plan.unix {
             sim.shutdown(&mut th, fd);
@@ -206,6 +251,7 @@ fn server(plans: &[Plan]) -> Vec<Rec> {
         }
         let packet = if matches!(plan.ending, Ending::Error) { TOO_MANY } else { GREETING };
         sim.first_packet(&mut own, fd, packet);
+        busy_until = busy_until.max(own.t + MS);
     }
     sim.records()
 }
@@ -238,6 +284,13 @@ fn shuffled(mut records: Vec<Rec>, picks: &[prop::sample::Index]) -> Vec<Rec> {
     records
 }
 
+/// One that knows the socket to syslog, which was open before.
+fn correlator() -> Correlator {
+    let mut correlator = super::correlator();
+    correlator.seed_unix_socket(TGID, 12, "/dev/log");
+    correlator
+}
+
 fn told_by_conn(records: &[Rec]) -> BTreeMap<u64, Connection> {
     run_with(&mut correlator(), records).into_iter().map(|told| (told.conn, told)).collect()
 }
@@ -265,6 +318,7 @@ fn outcome_of(plan: &Plan) -> Outcome {
     match plan.ending {
         Ending::Refused if !plan.unix => Outcome::Refused,
         Ending::Error => Outcome::ServerError,
+        Ending::Twisted => Outcome::Unfinished,
         _ => Outcome::Greeted,
     }
 }
@@ -290,16 +344,20 @@ proptest! {
     #[test]
     fn every_connection_is_told_as_it_was(plans in prop::collection::vec(plan(), 1..12)) {
         let told = told_by_conn(&server(&plans));
-        prop_assert_eq!(told.len(), plans.len());
+        prop_assert_eq!(told.len(), served(&plans));
         for (told, plan) in told.values().zip(&plans) {
             sane(told)?;
-            prop_assert!(told.complete, "{:?}", told.missing);
+            let twisted = matches!(plan.ending, Ending::Twisted);
+            prop_assert_eq!(told.complete, !twisted, "{:?}", told.missing);
+            prop_assert_eq!(told.missing.iter().any(|why| why.contains("twist")), twisted);
             prop_assert_eq!(told.outcome, outcome_of(plan));
+            let logs = twisted || told.outcome == Outcome::Refused;
+            prop_assert_eq!(told.parts.syslog_ns, plan.syslog.filter(|_| logs).unwrap_or(0) * US);
             let mut want: Vec<Vec<QueryOutcome>> = Vec::new();
             if !plan.unix {
                 want.extend(plan.lookups.iter().map(query_outcomes));
             }
-            if !matches!(told.outcome, Outcome::Refused) {
+            if !matches!(told.outcome, Outcome::Refused | Outcome::Unfinished) {
                 want.extend(plan.own.iter().map(query_outcomes));
             }
             let got: Vec<Vec<QueryOutcome>> =
@@ -373,6 +431,7 @@ fn check_loss(records: &[Rec], lost: usize) -> Result<(), TestCaseError> {
             match rec.kind {
                 Kind::Accept => correlator.note_lost(&[(Counter::LostAccept, 1)]),
                 Kind::SockState => correlator.note_lost(&[(Counter::LostSockState, 1)]),
+                Kind::Exec => correlator.note_lost(&[(Counter::LostOther, 1)]),
                 _ => {}
             }
             continue;
@@ -425,7 +484,8 @@ fn each_record_lost_once() {
             spawn: Some(100),
             second_table: true,
             ending: Ending::Refused,
-            syslog: true,
+            syslog: Some(2_000_000),
+            duplicate: true,
             own: None,
             leaves: Some((true, 100)),
         },
@@ -437,7 +497,8 @@ fn each_record_lost_once() {
             spawn: None,
             second_table: true,
             ending: Ending::Greeted,
-            syslog: false,
+            syslog: None,
+            duplicate: true,
             own: Some(Asking { replies: vec![Reply::Found(400)], pair: true }),
             leaves: None,
         },
@@ -449,7 +510,21 @@ fn each_record_lost_once() {
             spawn: None,
             second_table: false,
             ending: Ending::Error,
-            syslog: false,
+            syslog: None,
+            duplicate: false,
+            own: None,
+            leaves: None,
+        },
+        Plan {
+            arrives_after: 10,
+            unix: false,
+            uprobes: true,
+            lookups: vec![Asking { replies: vec![Reply::Found(300)], pair: false }],
+            spawn: None,
+            second_table: false,
+            ending: Ending::Twisted,
+            syslog: Some(30),
+            duplicate: true,
             own: None,
             leaves: None,
         },

@@ -619,3 +619,43 @@ fn memory_is_bounded_by_open_connections() {
     assert_eq!((told.len(), correlator.stats().evicted), (50, 40));
     assert!(told.iter().all(|told| !told.complete));
 }
+
+/// Descriptors go up to `fs.nr_open`, 1 048 576 and more: their numbers are never cut to 16 bits, in no record and in no table.
+#[test]
+fn descriptors_above_65535_are_told_apart_from_those_below() {
+    let fd = |low: i32, high: bool| low + if high { 0x10_0000 } else { 0 };
+    let mut sim = Sim::default();
+    // Two servers' worth of threads of one process: the same numbers in the lower 16 bits, at the same time.
+    for (conn, tid, high) in [(1, TGID, false), (2, TGID + 1, true)] {
+        let mut th = Thread { tid, conn: 0, t: 10 * SEC + conn * 1_000 };
+        let client = addr(&format!("10.77.0.{conn}:36061"));
+        sim.established(th.t - MS, 0x1000 + conn, client);
+        sim.accept(&mut th, conn, fd(31, high), Some(client));
+        sim.open(&mut th, ALLOW, fd(33, high));
+        sim.read(&mut th, fd(33, high), 161);
+        let asked = query(7, &format!("{conn}.0.77.10.in-addr.arpa"), dns::PTR);
+        sim.connect(&mut th, fd(34, high), addr(NS1), Class::Dns, false, 0, 10_000);
+        sim.send(&mut th, fd(34, high), &asked);
+        th.t += (3 - conn) * MS;
+        sim.recv(&mut th, fd(34, high), &answer(&asked, 0, Some(&format!("c{conn}.lan.example"))));
+        sim.close(&mut th, fd(34, high), Class::Dns);
+        sim.close(&mut th, fd(33, high), Class::File);
+        let mut own = Thread { tid: 200 + tid, conn, t: th.t + 100_000 };
+        sim.peer(&mut own, fd(31, high), 0);
+        sim.first_packet(&mut own, fd(31, high), GREETING);
+    }
+    let told = run(sim);
+    assert_eq!(told.len(), 2);
+    for told in told {
+        assert_eq!((told.complete, told.outcome), (true, Outcome::Greeted), "{told:#?}");
+        let queries: Vec<_> = told.lookups.iter().flat_map(|lookup| &lookup.queries).collect();
+        assert_eq!(queries.len(), 1);
+        assert_eq!(queries[0].answers, [format!("c{}.lan.example", told.conn)]);
+        assert_eq!(told.parts.dns_ns / MS, 3 - told.conn);
+    }
+    let keys = [fd(31, false), fd(31, true), 0xffff, 0x1_0000, i32::MAX]
+        .map(|fd| wrapwatch_common::maps::watch_key(TGID, fd));
+    let different: std::collections::BTreeSet<_> = keys.into_iter().collect();
+    assert_eq!(different.len(), keys.len());
+    assert!(keys.iter().all(|key| key >> 32 == u64::from(TGID)));
+}

@@ -8,7 +8,7 @@ use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve, turned_awa
 use crate::correlate::tests::sim::{
     GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID, Thread, addr, answer, query,
 };
-use crate::correlate::tests::{ALLOW, NS1, NS2, clock, main_thread};
+use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
 use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
@@ -23,6 +23,10 @@ struct Scene {
     allow: &'static str,
     deny: &'static str,
     resolv: &'static str,
+    /// Where the two tables are.
+    tables: [&'static str; 2],
+    /// Another target's empty tables.
+    neighbour: bool,
     records: Vec<Rec>,
     samples: Vec<(ListenerSample, NetnsSample)>,
     degradations: Vec<Degradation>,
@@ -35,6 +39,8 @@ impl Default for Scene {
             allow: "# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n",
             deny: "ALL: ALL\n",
             resolv: "nameserver 10.77.53.1\nnameserver 10.77.53.2\noptions timeout:1 attempts:1\n",
+            tables: [ALLOW, DENY],
+            neighbour: false,
             records: Vec::new(),
             samples: Vec::new(),
             degradations: Vec::new(),
@@ -72,6 +78,8 @@ impl Scene {
             daemon: Some("mysqld".to_owned()),
             netns: Some(u64::from(NETNS)),
             listeners,
+            allow_table: Some(self.tables[0].to_owned()),
+            deny_table: Some(self.tables[1].to_owned()),
             ..Target::default()
         };
         let head = Head {
@@ -82,13 +90,15 @@ impl Scene {
         };
         let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
         let files = [
-            (SnapshotRole::HostsAllow, "/etc/hosts.allow", self.allow),
-            (SnapshotRole::HostsDeny, "/etc/hosts.deny", self.deny),
-            (SnapshotRole::ResolvConf, "/etc/resolv.conf", self.resolv),
+            (TGID, SnapshotRole::HostsAllow, self.tables[0], self.allow),
+            (TGID, SnapshotRole::HostsDeny, self.tables[1], self.deny),
+            (TGID, SnapshotRole::ResolvConf, "/etc/resolv.conf", self.resolv),
+            (TGID + 1, SnapshotRole::HostsAllow, ALLOW, ""),
+            (TGID + 1, SnapshotRole::HostsDeny, DENY, ""),
         ];
-        for (role, path, text) in files {
+        for (pid, role, path, text) in files.into_iter().filter(|file| file.0 == TGID || self.neighbour) {
             let meta =
-                SnapshotMeta { pid: Some(TGID), role, path: path.to_owned(), ..SnapshotMeta::default() };
+                SnapshotMeta { pid: Some(pid), role, path: path.to_owned(), ..SnapshotMeta::default() };
             writer.snapshot(&meta, text.as_bytes()).unwrap();
         }
         for (listener, netns) in &self.samples {
@@ -364,4 +374,22 @@ fn a_healthy_server_has_nothing_to_change() {
         "{:#?}",
         report.findings
     );
+}
+
+#[test]
+fn a_server_without_rules_is_one_whose_own_tables_have_none() {
+    let of = |scene: Scene| {
+        let findings = scene.report().findings;
+        findings.into_iter().find(|finding| finding.id == FindingId::WrappedButNoRules).map(|f| f.message)
+    };
+    let elsewhere = Scene {
+        allow: "",
+        deny: "# none\n",
+        tables: ["/srv/db/clients.allow", "/srv/db/clients.deny"],
+        ..Scene::checks(|_, _, _| ())
+    };
+    let message = of(elsewhere).unwrap();
+    assert!(message.contains("/srv/db/clients.allow and /srv/db/clients.deny"), "{message}");
+    let neighbour = Scene { neighbour: true, ..Scene::checks(|_, _, _| ()) };
+    assert_eq!(of(neighbour), None, "what another server's tables lack");
 }

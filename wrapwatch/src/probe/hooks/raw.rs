@@ -111,8 +111,7 @@ fn tables(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
             let number = u32::try_from(*number).ok().filter(|number| *number < syscall::NUMBERS);
             let number = number.ok_or_else(|| ProbeError::Missing(format!("a slot for {program}")))?;
             enters.push((number, load(ebpf, program)?));
-            let accept = program == "enter_accept";
-            sorts.push((number, if accept { syscall::ACCEPT } else { syscall::HOOKED }));
+            sorts.push((number, sort(program)));
         }
     }
     let mut exits = Vec::new();
@@ -127,6 +126,17 @@ fn tables(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         map.set(number, sort, 0).map_err(ProbeError::map("SYSCALLS"))?;
     }
     Ok(())
+}
+
+/// What `sys_enter` has to find out before it passes a call on.
+fn sort(program: &str) -> u32 {
+    match program {
+        "enter_accept" => syscall::ACCEPT,
+        // These have something to see where there is no watched descriptor yet, or where it is not the first argument.
+        "enter_open" | "enter_openat" | "enter_socket" | "enter_connect" | "enter_dup2"
+        | "enter_close_range" | "enter_wait4" => syscall::HOOKED,
+        _ => syscall::DESCRIPTOR,
+    }
 }
 
 fn fill(ebpf: &mut Ebpf, name: &'static str, programs: &[(u32, ProgramFd)]) -> Result<(), ProbeError> {

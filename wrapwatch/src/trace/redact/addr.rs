@@ -2,19 +2,31 @@
 //! no more. So `10.77.` still matches the clients that it matched, and a netmask stays a netmask.
 //!
 //! The scheme is Crypto-PAn's (Xu, Fan, Ammar, Moon 2002): bit i is flipped or not by a keyed hash of the bits before it. Here two things are
-//! added. What means something by itself keeps its meaning: loopback, unspecified, multicast and broadcast stay as they are, IPv6 link-local,
-//! unique-local and global addresses stay such; no other address is mapped onto one of these. And the first bit behind what is kept is
-//! always flipped, so that no address and no prefix of an octet or more that is not kept is its own pseudonym.
+//! added. What means something by itself keeps its meaning: loopback, unspecified, multicast and broadcast stay as they are; private, shared and
+//! link-local addresses, IPv6's unique-local and global ones stay such, for a report says other things of one's own clients than of
+//! strangers; no other address is mapped onto one of these. And the first bit behind what is kept is always flipped, so that no address is its own pseudonym.
+//!
+//! What is kept of such a range is what everybody knows of it. It is the same for the range's neighbours, since prefixes are kept: of `192.169.3.4`, as many bits
+//! stay as it shares with `192.168.`, and one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::key::{Domain, Key};
 
-/// First bits that stay as they are, and how many.
+/// First bits that stay as they are, and how many: all that follows stays too.
 const KEPT_V4: &[(u32, u32)] = &[
     (0x0000_0000, 8), // "this network", unspecified
     (0x7f00_0000, 8), // loopback
-    (0xe000_0000, 3), // multicast, reserved, broadcast: all that follows stays too
+    (0xe000_0000, 3), // multicast, reserved, broadcast
+];
+
+/// The same, of ranges in which what follows does not stay.
+const CLASSES_V4: &[(u32, u32)] = &[
+    (0x0a00_0000, 8),  // private (RFC 1918)
+    (0xac10_0000, 12), // private
+    (0xc0a8_0000, 16), // private
+    (0x6440_0000, 10), // shared (RFC 6598)
+    (0xa9fe_0000, 16), // link-local (RFC 3927)
 ];
 
 /// Prefixes that stay, and how many bits; `true`: all that follows stays too.
@@ -56,7 +68,8 @@ impl Addresses {
         let len = len.min(32);
         let wide = u128::from(bits) << 96;
         let is_kept = |depth: u32| {
-            KEPT_V4.iter().any(|(prefix, n)| depth < *n && same(wide, u128::from(*prefix) << 96, depth))
+            let kept = KEPT_V4.iter().chain(CLASSES_V4);
+            kept.into_iter().any(|(prefix, n)| depth < *n && same(wide, u128::from(*prefix) << 96, depth))
         };
         let stays = KEPT_V4.iter().any(|(prefix, n)| same(wide, u128::from(*prefix) << 96, *n));
         let mapped = if stays { wide } else { self.flip(Domain::V4, wide, len, is_kept) };
@@ -151,6 +164,63 @@ mod tests {
         }
     }
 
+    /// What a report makes of an address: whether it is somebody's own to name, and by which rule.
+    fn class(ip: Ipv4Addr) -> &'static str {
+        match ip.octets() {
+            [10, ..] => "10/8",
+            [172, 16..32, ..] => "172.16/12",
+            [192, 168, ..] => "192.168/16",
+            [100, 64..128, ..] => "100.64/10",
+            [169, 254, ..] => "169.254/16",
+            [127, ..] => "127/8",
+            _ => "public",
+        }
+    }
+
+    #[test]
+    fn a_private_address_stays_private_and_a_public_one_public() {
+        for seed in 0..20 {
+            let a = addresses(seed);
+            for text in [
+                "10.77.0.12",
+                "10.0.0.1",
+                "172.16.0.1",
+                "172.31.255.254",
+                "192.168.1.5",
+                "100.64.0.1",
+                "100.127.9.9",
+                "169.254.1.1",
+                "9.255.255.255",
+                "11.0.0.1",
+                "172.15.0.1",
+                "172.32.0.1",
+                "192.167.1.1",
+                "192.169.1.1",
+                "100.63.0.1",
+                "100.128.0.1",
+                "169.253.1.1",
+                "169.255.1.1",
+                "8.8.8.8",
+                "203.0.113.7",
+                "198.51.100.4",
+            ] {
+                let ip: Ipv4Addr = text.parse().unwrap();
+                let mapped = a.v4(ip);
+                assert!(class(mapped) == class(ip) && mapped != ip, "{ip} is {mapped}");
+            }
+            for text in ["fd00:1:2::3", "fc12::1", "2001:db8::1", "fe80::5"] {
+                let ip: Ipv6Addr = text.parse().unwrap();
+                let mapped = a.v6(ip);
+                assert_eq!(mapped.is_unique_local(), ip.is_unique_local(), "{ip} is {mapped}");
+                assert_eq!(mapped.is_unicast_link_local(), ip.is_unicast_link_local(), "{ip} is {mapped}");
+                assert_ne!(mapped, ip);
+            }
+            // A rule's network is the range itself.
+            assert_eq!(a.v4_prefix(Ipv4Addr::new(192, 168, 0, 0), 16), Ipv4Addr::new(192, 168, 0, 0));
+            assert_eq!(a.v4_prefix(Ipv4Addr::new(10, 0, 0, 0), 8), Ipv4Addr::new(10, 0, 0, 0));
+        }
+    }
+
     #[test]
     fn a_prefix_is_mapped_as_the_addresses_in_it() {
         let a = addresses(1);
@@ -179,12 +249,14 @@ mod tests {
         }
 
         #[test]
-        fn no_other_address_or_two_octets_of_it_is_its_own_pseudonym(x: u32, seed: u8) {
+        fn no_other_address_is_its_own_pseudonym_nor_of_another_class(x: u32, near in 0..6_usize, seed: u8) {
+            // One in a range or beside it, or any.
+            let x = CLASSES_V4.get(near).map_or(x, |(prefix, n)| prefix ^ (x >> (n - 2)));
             let ip = Ipv4Addr::from_bits(x);
             let special = matches!(ip.octets()[0], 0 | 127 | 224..);
             let mapped = addresses(seed).v4(ip);
             prop_assert_eq!(special, mapped == ip);
-            prop_assert_eq!(special, mapped.octets()[..2] == ip.octets()[..2]);
+            prop_assert_eq!(class(mapped), class(ip));
             prop_assert_eq!(special, matches!(mapped.octets()[0], 0 | 127 | 224..));
         }
     }
