@@ -124,8 +124,10 @@ pub mod syscall {
     pub const HOOKED: u32 = 1;
     /// Looked at, and makes a connection at its exit.
     pub const ACCEPT: u32 = 2;
-    /// Looked at where its first argument is a watched descriptor.
+    /// Looked at where its first argument is a watched descriptor, while a connection is open.
     pub const DESCRIPTOR: u32 = 3;
+    /// As that, but also while none is: a descriptor goes.
+    pub const CLOSE: u32 = 4;
     /// Number of slots of a table by number; all that matter were there before the five hundredth call.
     pub const NUMBERS: u32 = 512;
 }

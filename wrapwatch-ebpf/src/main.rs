@@ -2,7 +2,7 @@
 //!
 //! It watches descriptors, not syscalls. Accept gives a connection its number; what the threads working for that
 //! connection open is entered into [`maps::WATCH`]; every other program looks its descriptor up there first and returns at once when it
-//! is not found. So a busy server's queries cost one look-up a call and no event.
+//! is not found. While no connection is open not even that is done, so a busy server's queries cost a comparison or two a call and no event.
 //!
 //! Layout: [`maps`] holds the state, [`emit`] writes records, [`watch`] finds out whether a call matters, [`rule`] reads libwrap's
 //! `tcpd_context`, `probes/` has what is done at a hook,

@@ -36,7 +36,11 @@ pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(16384, 0
 #[map]
 pub static FDS: Array<u32> = Array::with_max_entries(FD_SLOTS, 0);
 
-/// How many entries [`WATCH`] has at most; often none. Right where there is only one target.
+/// How many entries [`CONNS`] has at most; mostly none. Right where there is only one target.
+#[map]
+pub static ALL_CONNS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// How many entries [`WATCH`] has at most; often none, but the socket of syslog stays. Right where there is only one target.
 #[map]
 pub static ALL_FDS: Array<u64> = Array::with_max_entries(1, 0);
 

@@ -5,6 +5,7 @@ use core::arch::asm;
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
     helpers::bpf_get_current_pid_tgid,
+    maps::Array,
 };
 use wrapwatch_common::{
     counters::Counter,
@@ -15,7 +16,8 @@ use wrapwatch_common::{
 use crate::{
     emit::{count, now},
     maps::{
-        ALL_CALLS, ALL_FDS, CALLS, CONNS, FDS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS, WATCH,
+        ALL_CALLS, ALL_CONNS, ALL_FDS, CALLS, CONNS, FDS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS,
+        WATCH,
     },
 };
 
@@ -63,15 +65,15 @@ fn only_target() -> u32 {
     ONLY_TARGET.get(0).copied().unwrap_or(0)
 }
 
-/// Whether a descriptor of a target may be watched: no needs no look-up, and where nothing is watched not even the descriptor, which takes the call
-/// of a helper.
+/// Whether a descriptor of a target may be watched: no needs no look-up, and where there are no `entries` not even the descriptor, which takes the
+/// call of a helper. Entries: connections, without which nothing but a close matters, or watched descriptors.
 #[inline(always)]
-pub fn may_be_watched(fd: impl FnOnce() -> i32) -> bool {
+pub fn may_be_watched(entries: &Array<u64>, fd: impl FnOnce() -> i32) -> bool {
     let only = only_target();
     if only == 0 {
         return true;
     }
-    if ALL_FDS.get(0).is_some_and(|entries| *entries == 0) {
+    if entries.get(0).is_some_and(|entries| *entries == 0) {
         return false;
     }
     let fd = fd();
@@ -129,7 +131,7 @@ pub fn target() -> Option<Target> {
 /// The watched descriptor `fd` of the current process.
 #[inline(always)]
 pub fn watched(fd: i32) -> Option<Watch> {
-    if !may_be_watched(|| fd) {
+    if !may_be_watched(&ALL_FDS, || fd) {
         return None;
     }
     // SAFETY: an entry is changed only by threads that use this descriptor; a stale one gives a stale connection number, never a bad access.
@@ -214,6 +216,7 @@ pub fn open_conn() -> Option<u64> {
             *last
         };
         if CONNS.insert(conn, Conn::default(), u64::from(BPF_NOEXIST)).is_ok() {
+            add(ALL_CONNS.get_ptr_mut(0), 1);
             return Some(conn);
         }
     }
@@ -238,7 +241,9 @@ pub fn is_left_open(conn: u64) -> bool {
 /// A connection's story is told: its threads and descriptors no longer count.
 #[inline(always)]
 pub fn close_conn(conn: u64) {
-    let _ = CONNS.remove(conn);
+    if CONNS.remove(conn).is_ok() {
+        add(ALL_CONNS.get_ptr_mut(0), u64::MAX);
+    }
 }
 
 /// Remembers a call until its exit.

@@ -8,7 +8,7 @@ use wrapwatch_common::maps::syscall;
 use crate::{
     args::{self, Call as _},
     kernel::Sock,
-    maps::{ENTERS, EXITS, SYSCALLS},
+    maps::{ALL_CONNS, ALL_FDS, ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
     watch,
 };
@@ -17,10 +17,13 @@ use crate::{
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(1) as u32;
     let sort = SYSCALLS.get(number).copied().unwrap_or(syscall::OTHER);
-    if sort == syscall::OTHER
-        || sort == syscall::DESCRIPTOR && !watch::may_be_watched(|| ctx.fd())
-        || !watch::of_target()
-    {
+    let matters = match sort {
+        syscall::OTHER => false,
+        syscall::DESCRIPTOR => watch::may_be_watched(&ALL_CONNS, || ctx.fd()),
+        syscall::CLOSE => watch::may_be_watched(&ALL_FDS, || ctx.fd()),
+        _ => true,
+    };
+    if !matters || !watch::of_target() {
         return 0;
     }
     // SAFETY: what is in the map are programs of this file, loaded with it.

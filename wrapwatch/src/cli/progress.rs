@@ -34,7 +34,7 @@ impl Line {
     pub fn show(&mut self, progress: Progress) {
         let since_ns = progress.to.since(self.drawn.to.max(progress.from));
         if since_ns >= EVERY_NS && !self.bar.is_hidden() {
-            self.bar.set_message(text(&progress, &self.drawn, since_ns, &self.cost));
+            self.bar.set_message(text(&progress, &self.drawn, since_ns, &self.cost, super::output::width()));
             self.drawn = progress;
         }
     }
@@ -55,19 +55,26 @@ impl Line {
     }
 }
 
-fn text(now: &Progress, before: &Progress, since_ns: u64, cost: &Cost) -> String {
+/// What fits into so many columns, whole figures only; what matters least is the last.
+fn text(now: &Progress, before: &Progress, since_ns: u64, cost: &Cost, columns: usize) -> String {
     let records = u128::from(now.records.saturating_sub(before.records));
     let per_s = u64::try_from(records * 1_000_000_000 / u128::from(since_ns.max(1))).unwrap_or(u64::MAX);
-    format!(
-        "{}  {} connections  {} events/s  {} lost  {}  cpu {}{}",
+    let mut line = format!(
+        "{}  {} connections  {} events/s  {} lost  {}",
         elapsed(Duration::from_nanos(now.to.since(now.from))),
         HumanCount(now.connections),
         HumanCount(per_s),
         HumanCount(now.lost),
         HumanBytes(now.bytes),
-        Share(cost.cpu_share),
-        cost.server.map_or(String::new(), |server| format!("  server pays {}", Share(server.share_last)))
-    )
+    );
+    let server = cost.server.map(|server| format!("  server pays {}", Share(server.share_last)));
+    for more in server.into_iter().chain([format!("  cpu {}", Share(cost.cpu_share))]) {
+        if line.len().saturating_add(more.len()) > columns {
+            break;
+        }
+        line.push_str(&more);
+    }
+    line
 }
 
 fn elapsed(time: Duration) -> String {
@@ -95,8 +102,12 @@ mod tests {
         let server = Some(ServerCost { share_last: 0.004, ..ServerCost::default() });
         let cost = Cost { cpu_share: 0.012, server, ..Cost::default() };
         assert_eq!(
-            text(&now, &before, 2_000_000_000, &cost),
-            "01:01:07  12,345 connections  30,000 events/s  2 lost  3.00 MiB  cpu 1.2 %  server pays 0.4 %"
+            text(&now, &before, 2_000_000_000, &cost, 120),
+            "01:01:07  12,345 connections  30,000 events/s  2 lost  3.00 MiB  server pays 0.4 %  cpu 1.2 %"
         );
+        // No figure is cut in two.
+        let of = |columns| text(&now, &before, 2_000_000_000, &cost, columns);
+        assert!(of(84).ends_with("3.00 MiB  server pays 0.4 %"));
+        assert!(of(80).ends_with("3.00 MiB"));
     }
 }

@@ -33,19 +33,13 @@ type Versions = VecDeque<(KtimeNs, TableText)>;
 
 impl Target {
     pub(super) fn set_text(&mut self, path: &str, text: TableText, from: KtimeNs) {
-        let known = self.texts.iter().position(|(known, _)| &**known == path);
-        let index = known.unwrap_or_else(|| {
-            self.texts.push((path.into(), Versions::new()));
-            self.texts.len() - 1
-        });
-        if index >= TEXTS_MAX {
-            self.texts.truncate(TEXTS_MAX);
-            return;
-        }
-        let Some((_, versions)) = self.texts.get_mut(index) else { return };
-        versions.push_back((from, text));
-        if versions.len() > VERSIONS_MAX {
-            versions.pop_front();
+        if let Some((_, versions)) = self.texts.iter_mut().find(|(known, _)| &**known == path) {
+            versions.push_back((from, text));
+            if versions.len() > VERSIONS_MAX {
+                versions.pop_front();
+            }
+        } else if self.texts.len() < TEXTS_MAX {
+            self.texts.push((path.into(), Versions::from([(from, text)])));
         }
     }
 

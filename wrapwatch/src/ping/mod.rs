@@ -6,7 +6,7 @@
 
 mod attempt;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -81,9 +81,24 @@ pub async fn run(
     interrupt: impl Future<Output = ()>,
 ) -> Done {
     let mut done = Done::default();
-    tokio::select! {
-        () = all(settings, &mut done, &mut news) => {}
-        () = interrupt => done.stopped = Some(PingStop::Interrupted),
+    let interrupted = {
+        let mut all = pin!(all(settings, &mut done, &mut news));
+        let interrupted = tokio::select! {
+            () = &mut all => false,
+            () = interrupt => true,
+        };
+        if interrupted {
+            // Those that had ended by then may not have been taken note of yet.
+            tokio::select! {
+                biased;
+                () = &mut all => {}
+                () = std::future::ready(()) => {}
+            }
+        }
+        interrupted
+    };
+    if interrupted {
+        done.stopped = Some(PingStop::Interrupted);
     }
     done.attempts.sort_by_key(|attempt| attempt.number);
     done

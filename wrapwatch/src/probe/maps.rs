@@ -213,10 +213,8 @@ pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError>
     let forgotten = drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
     add(ebpf, "ALL_CALLS", -as_more(forgotten))?;
     let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
-    for conn in conns {
-        let _ = open.remove(&conn);
-    }
-    Ok(())
+    let closed = conns.iter().filter(|conn| open.remove(conn).is_ok()).count();
+    add(ebpf, "ALL_CONNS", -as_more(closed))
 }
 
 /// Forgets a process' threads, and says how many.
@@ -264,6 +262,7 @@ pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed) -> Result<u64, ProbeE
         mark_fd(ebpf, *fd, pid)?;
     }
     add(ebpf, "ALL_FDS", as_more(fds.len()))?;
+    add(ebpf, "ALL_CONNS", 1)?;
     Ok(conn)
 }
 

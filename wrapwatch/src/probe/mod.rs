@@ -157,6 +157,7 @@ impl Probe {
         ports: &[u16],
     ) -> Result<(), ProbeError> {
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
+        self.expect_another()?;
         maps::add_ports(&mut self.ebpf, ports)?;
         if self.rung == Rung::Raw {
             let mut threads = process::threads(process.pid);
@@ -164,10 +165,15 @@ impl Probe {
             maps::seed_threads(&mut self.ebpf, process.pid, &threads)?;
         }
         self.targets.insert(process.pid);
-        // First so that the look-up is made where there is a second target, and then what it finds.
-        self.several |= self.targets.len() > 1;
         maps::set_only_target(&mut self.ebpf, &self.targets, self.several)?;
         maps::add_target(&mut self.ebpf, process.pid, context)
+    }
+
+    /// Has the kernel side look every call up where there is a target already. To be called before anything of another one is entered: user space does not
+    /// count as the kernel side does while a target runs.
+    fn expect_another(&mut self) -> Result<(), ProbeError> {
+        self.several |= !self.targets.is_empty();
+        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)
     }
 
     /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
@@ -213,6 +219,7 @@ impl Probe {
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
     pub fn seed(&mut self, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
+        self.expect_another()?;
         maps::seed(&mut self.ebpf, pid, seed)
     }
 

@@ -135,6 +135,7 @@ fn sort(program: &str) -> u32 {
         // These have something to see where there is no watched descriptor yet, or where it is not the first argument.
         "enter_open" | "enter_openat" | "enter_socket" | "enter_connect" | "enter_dup2"
         | "enter_close_range" | "enter_wait4" => syscall::HOOKED,
+        "enter_close" => syscall::CLOSE,
         _ => syscall::DESCRIPTOR,
     }
 }
