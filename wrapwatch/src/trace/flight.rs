@@ -89,7 +89,8 @@ impl FlightRing {
         name.push(".ring");
         let dir = path.with_file_name(name);
         let limits = Limits {
-            file_bytes: Some((options.ring_bytes / SEGMENTS).max(1 << 16)),
+            // A segment of a small ring holds some blocks, and is no more than a part of it.
+            file_bytes: Some((options.ring_bytes / SEGMENTS).max((1 << 16).min(options.ring_bytes / 4))),
             file_ns: Some((options.last_ns / SEGMENTS).max(1)),
             keep_files: None,
             keep_ns: Some(options.last_ns),

@@ -145,7 +145,7 @@ impl Segmented {
             gone_bytes: 0,
         };
         // An error in the name should be told at once.
-        new.current = Some(new.open(Span::default())?);
+        new.current = Some(new.open(Span::default(), 0)?);
         Ok(new)
     }
 
@@ -166,7 +166,7 @@ impl Segmented {
     }
 
     /// Makes the next file and repeats what it has to begin with.
-    fn open(&mut self, counts: Span) -> Result<Current, WriteError> {
+    fn open(&mut self, counts: Span, now_ns: u64) -> Result<Current, WriteError> {
         let path = match &self.names {
             Names::Rotated(path) => path.clone(),
             Names::Ring(dir) => {
@@ -175,10 +175,11 @@ impl Segmented {
                 path
             }
         };
+        let blocks = self.prelude.blocks(self.file, counts)?;
+        self.make_room(blocks.iter().map(block_bytes).sum(), now_ns);
         // Only the first file of a rotated recording can meet one of somebody else.
         let sink = FileSink::create(&path, self.force && self.file == 0)?;
         let mut file = SingleFile::new(sink);
-        let blocks = self.prelude.blocks(self.file, counts)?;
         if let Err(error) = blocks.iter().try_for_each(|block| file.put(block)) {
             // Half a beginning is in the way of the next attempt.
             if let Err(err) = std::fs::remove_file(&path) {
@@ -225,16 +226,16 @@ impl Segmented {
         if size == current.prelude_bytes || current.first_ns.is_none() {
             return false;
         }
-        let full = |max: u64| size + block.header.block_len() as u64 + END_MAX > max;
+        let full = |max: u64| size + block_bytes(block) + END_MAX > max;
         let old =
             |max: u64| current.first_ns.is_some_and(|first| block.header.last_ns.saturating_sub(first) > max);
         self.limits.file_bytes.is_some_and(full) || self.limits.file_ns.is_some_and(old)
     }
 
-    /// Removes the finished files that the limits leave no place for.
-    fn prune(&mut self, now_ns: u64) {
+    /// Removes the finished files that the limits leave no place for, before so many bytes are written and the end of a file.
+    fn make_room(&mut self, bytes: u64, now_ns: u64) {
         loop {
-            let total = self.present_bytes();
+            let total = self.present_bytes() + bytes + END_MAX;
             let Some(oldest) = self.done.front() else { return };
             let many = self.limits.keep_files.is_some_and(|keep| self.done.len() > keep);
             let old = self.limits.keep_ns.is_some_and(|keep| now_ns.saturating_sub(oldest.last_ns) > keep);
@@ -261,8 +262,9 @@ impl BlockSink for Segmented {
         }
         let mut current = match self.current.take() {
             Some(current) => current,
-            None => self.open(counts)?,
+            None => self.open(counts, block.header.last_ns)?,
         };
+        self.make_room(current.file.size() + block_bytes(block), block.header.last_ns);
         // Also where it cannot be written: the next file may have room for it.
         self.prelude.see(block);
         let written = current.file.put(block);
@@ -270,9 +272,7 @@ impl BlockSink for Segmented {
             current.note(&block.header);
         }
         self.current = Some(current);
-        written?;
-        self.prune(block.header.last_ns);
-        ended
+        written.and(ended)
     }
 
     fn sync(&mut self) -> Result<(), WriteError> {
@@ -286,6 +286,10 @@ impl BlockSink for Segmented {
     fn size(&self) -> u64 {
         self.gone_bytes + self.present_bytes()
     }
+}
+
+fn block_bytes(block: &Block) -> u64 {
+    block.header.block_len() as u64
 }
 
 /// `a.wwt` → `a.000001.wwt`.
