@@ -3,6 +3,7 @@
 mod attach;
 mod bare;
 mod breaking;
+mod descriptors;
 mod ladder;
 mod mariadb;
 mod programs;
@@ -34,6 +35,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.test("site", || site.works());
     attach::run(report, &site);
     scenes::run(report, &site, &scenes::Way::ALL);
+    descriptors::run(report, &site);
     bare::run(report, &site);
     mariadb::run(report, &site);
     ladder::run(report, &site);
