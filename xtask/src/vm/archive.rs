@@ -97,7 +97,7 @@ impl Index {
     /// Fetches them; apt checks who signed them.
     pub(crate) fn fetch(kernels: &[Kernel]) -> Result<Self> {
         let line = |kernel: &Kernel| anyhow::Ok((mirror(kernel.archive)?, kernel.suite.clone()));
-        Self::of(kernels.iter().map(line).collect::<Result<_>>()?, "amd64")
+        Self::of(&kernels.iter().map(line).collect::<Result<Vec<_>>>()?, "amd64")
     }
 
     /// Those of the machine's own suites, for another architecture.
@@ -108,10 +108,10 @@ impl Index {
             let (uri, release, component) = (words.next()?, words.next()?, words.next()?);
             (component == "main").then(|| (uri.to_owned(), release.to_owned()))
         });
-        Self::of(sources.collect(), architecture)
+        Self::of(&sources.collect::<Vec<_>>(), architecture)
     }
 
-    fn of(sources: Vec<(String, String)>, architecture: &str) -> Result<Self> {
+    fn of(sources: &[(String, String)], architecture: &str) -> Result<Self> {
         let dir = workspace::scratch_dir()?.join("apt").join(architecture);
         let index = Self { dir, architecture: architecture.to_owned() };
         for dir in ["lists/partial", "cache/archives/partial"] {
