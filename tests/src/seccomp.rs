@@ -19,6 +19,7 @@ pub fn refuse_raw_tracepoints(command: &mut Command) {
     unsafe { command.pre_exec(filter) };
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a call's number and a handful of instructions")]
 fn filter() -> io::Result<()> {
     let load = |at| instruction(BPF_LD | BPF_W | BPF_ABS, at, 0);
     let give = |what| instruction(BPF_RET | BPF_K, what, 0);
@@ -40,6 +41,7 @@ fn filter() -> io::Result<()> {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the kernel's codes have 16 bits")]
 const fn instruction(code: u32, k: u32, jf: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf, k }
 }
