@@ -15,6 +15,7 @@ use super::rows::{Row, Size};
 use super::tools::{Bench, Process, Running, Tool, wrapwatch};
 use crate::clients::{ClientsSpec, Source};
 use crate::lab::{Files, Lab};
+use crate::wait::wait_for;
 use crate::watch;
 
 /// Events of a connection of the generator that only floods: 3 for each file, and a handful besides.
@@ -111,7 +112,7 @@ impl Own {
         }
         self.attach_ms = super::stats::median(&attach).unwrap_or(f64::NAN);
         self.detach_ms = super::stats::median(&detach).unwrap_or(f64::NAN);
-        self.programs_left = loaded_programs().saturating_sub(before);
+        self.programs_left = left_of(before);
         Ok(())
     }
 
@@ -242,6 +243,12 @@ fn run_time(running: &Running) -> Result<RunTime> {
         Running::Floor(floor) => Ok(programs::of(floor.programs())),
         Running::Process(process) => programs::of_process(process.id()),
     }
+}
+
+/// Programs beyond so many: the kernel frees those of a process that is gone only when no CPU can be in them any more.
+fn left_of(before: usize) -> usize {
+    let gone = wait_for("the kernel to free the programs", || Ok(loaded_programs() <= before));
+    if gone.is_ok() { 0 } else { loaded_programs().saturating_sub(before) }
 }
 
 fn loaded_programs() -> usize {

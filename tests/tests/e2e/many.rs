@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use wrapwatch_tests::{
-    clients::ClientsSpec,
-    lab::{Lab, LabConfig},
+    clients::{ClientsSpec, Source},
+    gates::{self, Gates},
+    lab::{Files, Lab, LabConfig},
+    nameserver::Rule,
+    wait_for,
     watch::Watch,
 };
 
@@ -45,4 +48,33 @@ fn two_thousand_connections_each_with_its_own_queries() {
         assert!(asked == 2 || !connection.complete, "{connection:#?}");
         assert_eq!(connection.parts.total(), connection.wrapper_ns);
     }
+}
+
+#[test]
+fn nothing_is_looked_up_any_more_once_all_are_gone() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let mut watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let pid = watch.id();
+    // One that is being checked is counted, with the call that its thread waits in.
+    lab.rules([Rule { times: Some(1), ..Rule::delay(1_000) }]).unwrap();
+    let clients = lab.begin_clients(ClientsSpec::at_once(1)).unwrap();
+    wait_for("a connection that is checked", || {
+        let Gates { connections, descriptors, .. } = gates::read(pid)?;
+        Ok(connections > 0 && descriptors > 1)
+    })
+    .unwrap();
+    clients.wait().unwrap();
+
+    // Greeted, refused, gone before they were accepted.
+    lab.clients(ClientsSpec { count: 300, concurrency: 20, source: Source::Distinct(50), ..ClientsSpec::default() })
+        .unwrap();
+    lab.files(Files::tables("", "ALL: ALL\n")).unwrap();
+    lab.clients(ClientsSpec { concurrency: 8, ..ClientsSpec::one_by_one(100) }).unwrap();
+    watch.wait_connections(401).unwrap();
+
+    // The socket of syslog, which tells who was refused, stays open.
+    let none = |gates: Gates| gates.connections == 0 && gates.calls == 0 && gates.descriptors <= 1;
+    wait_for("nothing to be watched", || Ok(none(gates::read(pid)?)))
+        .unwrap_or_else(|error| panic!("{error}: {:?}", gates::read(pid)));
+    watch.stop().unwrap();
 }

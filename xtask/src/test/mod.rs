@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli, demo, lint, mutants,
+    cli, counts, demo, lint, mutants,
     process::{cargo, root_prefix},
     readme,
     setup::{self, Purpose},
@@ -75,6 +75,9 @@ impl Run {
             return;
         }
         self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
+        if options.filters.is_empty() {
+            self.step("instructions", |_| counts::run(&cli::Counts::default()));
+        }
         if options.vm && options.filters.is_empty() {
             self.step("virtual machines", virtual_machines);
             self.step("virtual machines, broken on purpose", |tally| {
