@@ -85,7 +85,11 @@ pub(crate) fn run(options: &cli::Counts) -> Result<()> {
 
 impl Figures {
     fn tolerance(&self, compiler: &str) -> f64 {
-        if compiler == self.compiler { self.tolerance_percent } else { self.tolerance_percent * OTHER_COMPILER }
+        if compiler == self.compiler {
+            self.tolerance_percent
+        } else {
+            self.tolerance_percent * OTHER_COMPILER
+        }
     }
 }
 

@@ -66,8 +66,13 @@ fn nothing_is_looked_up_any_more_once_all_are_gone() {
     clients.wait().unwrap();
 
     // Greeted, refused, gone before they were accepted.
-    lab.clients(ClientsSpec { count: 300, concurrency: 20, source: Source::Distinct(50), ..ClientsSpec::default() })
-        .unwrap();
+    lab.clients(ClientsSpec {
+        count: 300,
+        concurrency: 20,
+        source: Source::Distinct(50),
+        ..ClientsSpec::default()
+    })
+    .unwrap();
     lab.files(Files::tables("", "ALL: ALL\n")).unwrap();
     lab.clients(ClientsSpec { concurrency: 8, ..ClientsSpec::one_by_one(100) }).unwrap();
     watch.wait_connections(401).unwrap();
