@@ -1,6 +1,9 @@
 //! The flight recorder: what came before is in the trace that something made it save.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -151,12 +154,30 @@ fn each_condition_saves() {
     }
 }
 
-/// What everything in a directory takes.
+/// The files in a directory and below, with their sizes.
+fn files_in(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files.extend(files_in(&path));
+        } else {
+            // A segment of the ring may go while it is looked at.
+            let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+            files.push((path, bytes));
+        }
+    }
+    files
+}
+
+/// What everything in a directory takes at one moment: of one that is written to, two looks in a row have to agree.
 fn bytes_in(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    // A segment of the ring may go while it is looked at.
-    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    entries.map(|path| if path.is_dir() { bytes_in(&path) } else { size(&path) }).sum()
+    let mut files = files_in(dir);
+    wait_for("a moment without a write", || {
+        let before = std::mem::replace(&mut files, files_in(dir));
+        Ok(before == files)
+    })
+    .unwrap();
+    files.iter().map(|(_, bytes)| bytes).sum()
 }
 
 #[test]
