@@ -2,7 +2,7 @@
 //!
 //! - [`lab`]: what tests and the demo use: start a lab, change it while it runs, drive clients, ask what was seen.
 //! - [`inside`]: what runs within the lab's own namespaces, behind the binary `wrapwatch-lab`.
-//! - [`watch`]: wrapwatch itself beside a lab.
+//! - [`watch`]: wrapwatch itself beside a lab. [`seccomp`]: with less than it would like.
 //! - [`gates`]: what its kernel side counts.
 //! - [`mod@bench`]: what wrapwatch costs, beside other tools.
 //! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
@@ -14,6 +14,7 @@ pub mod gates;
 pub mod inside;
 pub mod lab;
 pub mod nameserver;
+pub mod seccomp;
 mod tshark;
 pub mod wait;
 pub mod watch;

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Fuzz(Fuzz),
     /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
     Dist,
+    /// Compile both sides for 64-bit ARM, and compare what it reports there and here
+    Arm64,
     /// Boot Debian's kernels in virtual machines and run wrapwatch there
     Vm(Vm),
     /// Renew the generated parts of README.md
@@ -199,13 +201,15 @@ pub(crate) enum Broken {
     Record,
     /// The guest ends without a verdict
     Verdict,
+    /// The kernel's types say that a socket has its client's port elsewhere
+    Offset,
     /// Each of these, one after the other; here it is a success that the runs fail
     All,
 }
 
 impl Broken {
     /// Each that can be broken by itself.
-    pub(crate) const EACH: [Self; 4] = [Self::Panic, Self::Loop, Self::Record, Self::Verdict];
+    pub(crate) const EACH: [Self; 5] = [Self::Offset, Self::Loop, Self::Panic, Self::Record, Self::Verdict];
 
     /// As the guest is told.
     pub(crate) const fn word(self) -> &'static str {
@@ -214,6 +218,7 @@ impl Broken {
             Self::Loop => "loop",
             Self::Record => "record",
             Self::Verdict => "verdict",
+            Self::Offset => "offset",
             Self::All => "all",
         }
     }
@@ -225,6 +230,7 @@ impl Broken {
             Self::Loop => ", in the test endless on purpose",
             Self::Record => "the verdict says 1 passed, 0 failed, 0 skipped, the records 0 passed",
             Self::Verdict | Self::All => "no verdict",
+            Self::Offset => "its handshake was not seen",
         }
     }
 }

@@ -23,11 +23,13 @@ const PAPERS: [(&str, &str, &str); 3] = [
     ("completions/_wrapwatch", "usr/share/zsh/vendor-completions", "_wrapwatch"),
     ("completions/wrapwatch.fish", "usr/share/fish/vendor_completions.d", "wrapwatch.fish"),
 ];
+/// Where Debian looks for what has changed, before it is compressed.
+const CHANGELOG: &str = "usr/share/doc/wrapwatch/changelog";
 /// Files of the repository that go into the package.
 const FILES: [(&str, &str); 5] = [
     ("packaging/wrapwatch-recorder.service", "usr/lib/systemd/system/wrapwatch-recorder.service"),
     ("README.md", "usr/share/doc/wrapwatch/README.md"),
-    ("CHANGELOG.md", "usr/share/doc/wrapwatch/CHANGELOG.md"),
+    ("CHANGELOG.md", CHANGELOG),
     ("LICENSE-MIT", "usr/share/doc/wrapwatch/copyright"),
     ("LICENSE-APACHE", "usr/share/doc/wrapwatch/LICENSE-APACHE"),
 ];
@@ -98,6 +100,7 @@ fn package(file: &Path, dir: &Path) -> Result<PathBuf> {
     for (from, to) in FILES {
         put(&root.join(from), &staged.join(to), 0o644)?;
     }
+    compress(&staged.join(CHANGELOG))?;
     for (from, to, name) in PAPERS {
         put(&papers.join(from), &staged.join(to).join(name), 0o644)?;
     }
@@ -105,7 +108,7 @@ fn package(file: &Path, dir: &Path) -> Result<PathBuf> {
         let page = page?.path();
         let to = staged.join("usr/share/man/man1").join(page.file_name().unwrap_or_default());
         put(&page, &to, 0o644)?;
-        run_command(Command::new("gzip").args(["--best", "--no-name"]).arg(&to))?;
+        compress(&to)?;
     }
     let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
     let architecture = architecture.trim();
@@ -126,6 +129,11 @@ fn package(file: &Path, dir: &Path) -> Result<PathBuf> {
             .stdout(std::io::stderr()),
     )?;
     Ok(deb)
+}
+
+/// With no time in it: the same text gives the same package.
+fn compress(file: &Path) -> Result<()> {
+    run_command(Command::new("gzip").args(["--best", "--no-name"]).arg(file))
 }
 
 fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+mod arm64;
 mod audit;
 mod bench;
 mod cli;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
+        cli::Command::Arm64 => arm64::run(),
         cli::Command::Dist => dist::run(),
         cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),

@@ -31,7 +31,7 @@ pub(crate) const PRELOAD: &str = "/lib/libwrapwatch_preload.so";
 pub(crate) struct Site {
     nameservers: Nameservers,
     addresses: Addresses,
-    server: Child,
+    server: StandIn,
 }
 
 impl Site {
@@ -48,12 +48,12 @@ impl Site {
             CLIENTS,
             Ipv6Addr::LOCALHOST,
         );
-        Ok(Self { nameservers, addresses, server: stand_in()? })
+        Ok(Self { nameservers, addresses, server: StandIn::start(3306, 0)? })
     }
 
     /// The server's process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.server.id()
+        self.server.pid()
     }
 
     /// Whether a client is greeted, and refused where the tables say so: the site without wrapwatch.
@@ -83,13 +83,6 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 /// Writes both tables.
 pub(crate) fn tables(allow: &str, deny: &str) -> Result<()> {
     fs::write("/etc/hosts.allow", allow)?;
@@ -103,16 +96,37 @@ fn resolv(servers: &[IpAddr]) -> String {
     lines + "options timeout:3 attempts:2\n"
 }
 
-fn stand_in() -> Result<Child> {
-    let mut server = Command::new("/bin/wrapwatch-stand-in")
-        .env("LD_PRELOAD", PRELOAD)
-        .env("WRAP_DAEMON", "mysqld")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run the stand-in server")?;
-    let mut said = String::new();
-    BufReader::new(server.stdout.take().context("no stdout")?).read_line(&mut said)?;
-    ensure!(said == "listening\n", "the stand-in server does not listen: {said:?}");
-    Ok(server)
+/// The stand-in server, ended with this.
+pub(crate) struct StandIn(Child);
+
+impl StandIn {
+    /// Starts one that holds descriptors with all numbers below `held`; when this returns, it listens on the port.
+    pub(crate) fn start(port: u16, held: u32) -> Result<Self> {
+        let mut child = Command::new("/bin/wrapwatch-stand-in")
+            .args([port.to_string(), held.to_string()])
+            .env("LD_PRELOAD", PRELOAD)
+            .env("WRAP_DAEMON", "mysqld")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run the stand-in server")?;
+        let stdout = child.stdout.take();
+        let server = Self(child);
+        let mut said = String::new();
+        BufReader::new(stdout.context("no stdout")?).read_line(&mut said)?;
+        ensure!(said == "listening\n", "the stand-in server does not listen: {said:?}");
+        Ok(server)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

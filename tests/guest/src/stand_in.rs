@@ -1,17 +1,26 @@
 //! A server that behaves like mysqld up to its greeting, and is nothing beside: the main thread accepts (and, with the preloaded library,
 //! checks), a thread of the connection's own asks who it is and greets.
 //!
-//! Linked dynamically, so that the real libwrap and glibc's resolver can be preloaded into it. Port 3306 on every address.
+//! Linked dynamically, so that the real libwrap and glibc's resolver can be preloaded into it. Arguments: the port on which it listens, on every
+//! address, and a number below which it leaves no descriptor free.
 
 use std::{
-    io::{ErrorKind, Write as _},
+    env,
+    fs::File,
+    io::{Error, ErrorKind, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::resource::{Resource, setrlimit},
+};
+
+/// Descriptors that connections and their checks may have beyond those held.
+const SPARE: u64 = 1024;
 
 /// Version 10, a server version, and behind the connection's number what a client needs not to stumble: 8 bytes of salt, capabilities
 /// (PROTOCOL_41, SECURE_CONNECTION), character set, status, the length of the salt, its rest.
@@ -36,10 +45,37 @@ fn greet(mut stream: TcpStream, connection: u32) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
+/// Takes every descriptor with a number below this: a new one gets the lowest that is free.
+fn hold(below: u32) -> std::io::Result<Vec<File>> {
+    let mut held = Vec::new();
+    if below == 0 {
+        return Ok(held);
+    }
+    let limit = u64::from(below) + SPARE;
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
+    let first = File::open("/dev/null")?;
+    loop {
+        let next = first.try_clone()?;
+        // One past: what has this number goes back, and is the first that is free.
+        if u32::try_from(next.as_raw_fd()).is_ok_and(|number| number >= below) {
+            held.push(first);
+            return Ok(held);
+        }
+        held.push(next);
+    }
+}
+
+fn argument(number: usize) -> Option<u32> {
+    env::args().nth(number)?.parse().ok()
+}
+
 fn main() -> std::io::Result<()> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 3306))?;
+    let usage = || Error::new(ErrorKind::InvalidInput, "usage: wrapwatch-stand-in PORT DESCRIPTORS");
+    let (port, below) = (argument(1).ok_or_else(usage)?, argument(2).ok_or_else(usage)?);
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, u16::try_from(port).map_err(|_| usage())?))?;
     listener.set_nonblocking(true)?;
+    let _held = hold(below)?;
     println!("listening");
     loop {
         // mysqld, too, waits here and not in accept.

@@ -3,7 +3,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    os::fd::{IntoRawFd as _, OwnedFd},
+    process::Command,
 };
 
 use wrapwatch::model::{Connection, DegradationKind, Outcome};
@@ -11,7 +12,8 @@ use wrapwatch_tests::{
     clients::{ClientResult, ClientsSpec},
     lab::Files,
     nameserver::Rule,
-    watch::{Seen, Watch, nobody},
+    seccomp::refuse_raw_tracepoints,
+    watch::{Seen, Watch, binary, nobody},
 };
 
 use crate::support::{NS1, lab_with, peer, two_servers};
@@ -69,6 +71,27 @@ fn raw_tracepoints_and_tracepoints_tell_the_same() {
 }
 
 #[test]
+fn where_raw_tracepoints_are_refused_the_second_rung_is_taken_and_said() {
+    let lab = lab_with(Files::default());
+    let mut command = Command::new(binary().unwrap());
+    command.args(["live", "--json", "-p", &lab.server_pid().unwrap().to_string()]);
+    refuse_raw_tracepoints(&mut command);
+    let mut watch = Watch::run(command).unwrap();
+    let clients = lab.clients(ClientsSpec::at_once(5)).unwrap();
+    watch.wait_connections(clients.len()).unwrap();
+    let seen = watch.stop().unwrap();
+    for client in &clients {
+        let connection = seen.of(&peer(client)).unwrap();
+        assert_eq!(connection.outcome, Outcome::Greeted);
+        assert!(connection.complete && connection.rule.is_some(), "{connection:#?}");
+        assert!(connection.lookups.iter().all(|lookup| !lookup.queries.is_empty()), "{connection:#?}");
+    }
+    let [lost] = &seen.degradations()[..] else { panic!("{:#?}", seen.degradations()) };
+    assert_eq!(lost.kind, DegradationKind::NoRawTracepoints);
+    assert!(lost.message.contains("Operation not permitted"), "{}", lost.message);
+}
+
+#[test]
 fn three_capabilities_and_no_tracefs_are_enough() {
     let lab = lab_with(Files::default());
     let (mut command, _copy) = nobody(Some("+bpf,+perfmon,+sys_ptrace")).unwrap();
@@ -123,12 +146,20 @@ fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
             greet(socket);
         });
         let through_none = serve(&|socket| drop((nix::unistd::dup(&socket).unwrap(), socket)));
-        watch.wait_connections(3).unwrap();
+        // Closed without `close`.
+        let in_a_range = serve(&|socket| {
+            let socket = socket.into_raw_fd();
+            // SAFETY: the range is this socket, which nobody owns any more.
+            let closed = unsafe { libc::syscall(libc::SYS_close_range, socket, socket, 0) };
+            assert_eq!(closed, 0);
+        });
+        watch.wait_connections(4).unwrap();
         let seen = watch.stop().unwrap();
         for (peer, outcome) in [
             (through_duplicate, Outcome::Greeted),
             (through_original, Outcome::Greeted),
             (through_none, Outcome::Unfinished),
+            (in_a_range, Outcome::Unfinished),
         ] {
             assert_eq!(seen.of(&peer).unwrap().outcome, outcome, "{rung}: {:#?}", seen.connections());
         }

@@ -106,6 +106,7 @@ fn report(
         no_layout: found.no_layout,
         tracefs_mounted: found.tracefs_mounted,
         no_tracefs: found.no_tracefs,
+        raw_skips_calls: probe::raw_skips_calls(),
         lost,
     };
     let mut problems: Vec<_> =

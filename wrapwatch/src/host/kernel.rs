@@ -22,6 +22,12 @@ pub fn release() -> (String, String) {
     )
 }
 
+/// The first two numbers of what `uname -r` says; None where there are none.
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// The state of lockdown; None where securityfs is not mounted or not readable.
 pub fn lockdown() -> Option<String> {
     chosen(&fs::read_to_string(LOCKDOWN).ok()?)
@@ -71,6 +77,15 @@ pub fn namespace(pid: &str, kind: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_two_numbers() {
+        assert_eq!(version("7.2.13+deb14-cloud-amd64"), Some((7, 2)));
+        assert_eq!(version("6.12-rc1"), Some((6, 12)));
+        for broken in ["", "linux", "7", "7."] {
+            assert_eq!(version(broken), None, "{broken}");
+        }
+    }
 
     #[test]
     fn the_chosen_lockdown_state_is_the_one_in_brackets() {

@@ -98,6 +98,8 @@ pub enum DegradationKind {
     BeganMidway,
     /// No raw tracepoints: tracepoints through perf instead.
     NoRawTracepoints,
+    /// Raw tracepoints on a kernel that leaves calls out there, and does not say which.
+    SkippedCalls,
     /// The kernel side cannot be loaded at all.
     NoEbpf,
     /// tracefs is not there.

@@ -27,7 +27,7 @@ pub use capabilities::{
 };
 pub use error::ProbeError;
 pub(crate) use error::chain;
-pub use hooks::{Rung, lost_without};
+pub use hooks::{Rung, lost_without, raw_skips_calls};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
 pub use run_time::{RunTime, Switch};
@@ -86,27 +86,30 @@ impl Probe {
     /// `tracefs::ensure`.
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
         let layout = layout::read();
-        let mut first_refusal = None;
-        for rung in [Rung::Raw, Rung::Tracepoint] {
+        let asked = options.hooks.is_some();
+        let mut refused: Option<(Rung, ProbeError)> = None;
+        for rung in hooks::order() {
             if options.hooks.is_some_and(|wanted| wanted != rung) {
                 continue;
             }
             match Self::on(rung, options, &layout) {
                 Ok(mut probe) => {
-                    probe.degradations.extend(first_refusal.as_ref().map(hooks::second_rung));
+                    let other = refused.as_ref().map(|(_, error)| error);
+                    probe.degradations.extend(hooks::taken(rung, other, asked));
                     log::info!("hooks: {rung}");
                     return Ok(probe);
                 }
                 Err(error) if !error.is_about_hooks() => return Err(error),
-                Err(error) => match first_refusal.take() {
-                    None => first_refusal = Some(error),
-                    Some(raw) => {
-                        return Err(ProbeError::neither(&raw, &error, kernel::lockdown().as_deref()));
+                Err(error) => match refused.take() {
+                    None => refused = Some((rung, error)),
+                    Some((first, other)) => {
+                        let (raw, perf) = if first == Rung::Raw { (other, error) } else { (error, other) };
+                        return Err(ProbeError::neither(&raw, &perf, kernel::lockdown().as_deref()));
                     }
                 },
             }
         }
-        Err(first_refusal.unwrap_or_else(|| ProbeError::Missing("hooks".to_owned())))
+        Err(refused.map_or_else(|| ProbeError::Missing("hooks".to_owned()), |(_, error)| error))
     }
 
     /// One rung of the ladder.

@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::mpsc,
+    time::Duration,
 };
 
 use aya::{
@@ -18,6 +19,9 @@ use aya::{
 use caps::Capability;
 
 use super::privileges;
+
+/// Longest time for one system call of a thread that does nothing else.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs of programs and the time they took, since they were loaded, as far as the kernel counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +60,11 @@ impl Switch {
     pub fn turn(&self, on: bool) {
         // A thread that has ended answers with an error below.
         let _ = self.wanted.send(on);
+    }
+
+    /// As [`Self::answer`], but waits for it: a system call's time.
+    pub fn first_answer(&self) -> io::Result<bool> {
+        self.is.recv_timeout(PATIENCE).unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Whether it is on now, once after each [`Self::turn`]; None while that is not done.

@@ -40,8 +40,6 @@ enum State {
     Asked,
     /// It counts since then.
     Open(KtimeNs, RunTime),
-    /// It cannot be measured.
-    Blind,
 }
 
 /// Keeps the account.
@@ -49,6 +47,8 @@ enum State {
 pub(super) struct Meter {
     measure: Measure,
     switch: Option<Switch>,
+    /// Why not, until that is told.
+    refused: Option<String>,
     state: State,
     above: u32,
     from: KtimeNs,
@@ -74,12 +74,23 @@ pub(super) enum Turn {
 }
 
 impl Meter {
-    /// To be called while all capabilities are there.
+    /// To be called while all capabilities are there. Asks at once, so that a trace that cannot measure says so when it begins.
     pub(super) fn new(measure: Measure) -> Self {
         let now = clock::now();
+        let asked = Switch::new().and_then(|switch| {
+            switch.turn(true);
+            switch.first_answer()?;
+            switch.turn(false);
+            Ok(switch)
+        });
+        let (switch, refused) = match asked {
+            Ok(switch) => (Some(switch), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
         Self {
             measure,
-            switch: Switch::new().ok(),
+            switch,
+            refused,
             state: State::Between(now),
             above: 0,
             from: now,
@@ -94,6 +105,9 @@ impl Meter {
 
     /// Ten times a second.
     pub(super) fn turn(&mut self, now: KtimeNs, probe: &Probe) -> Turn {
+        if let Some(why) = self.refused.take() {
+            return Turn::Blind(why);
+        }
         let Some(switch) = &self.switch else { return Turn::Nothing };
         match self.state {
             State::Between(until) if now >= until => {
@@ -103,7 +117,6 @@ impl Meter {
             State::Asked => match switch.answer() {
                 Some(Ok(true)) => self.state = State::Open(now, probe.run_time()),
                 Some(Err(error)) => {
-                    self.state = State::Blind;
                     self.switch = None;
                     return Turn::Blind(error.to_string());
                 }
@@ -127,7 +140,7 @@ impl Meter {
                     runs: window.runs,
                 });
             }
-            State::Between(_) | State::Blind | State::Open(..) => {}
+            State::Between(_) | State::Open(..) => {}
         }
         Turn::Nothing
     }

@@ -124,6 +124,8 @@ impl<'a> Session<'a> {
         for tracee in first {
             self.add(tracee)?;
         }
+        // Before the trace is said to have begun: that it cannot be measured, if so.
+        self.measure(clock::now());
         self.begin();
         self.give_up_capabilities();
         for tracee in self.targets.values() {

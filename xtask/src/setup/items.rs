@@ -69,7 +69,7 @@ impl Item {
 
 /// Everything, in the order in which it has to be installed.
 pub(crate) fn all() -> Vec<Item> {
-    use Purpose::{Bench, Build, Compare, Count, Lab, Lint, Vm};
+    use Purpose::{Arm64, Bench, Build, Compare, Count, Lab, Lint, Vm};
     let package = |names, purpose, name, look| Item {
         name,
         purpose,
@@ -152,6 +152,13 @@ pub(crate) fn all() -> Vec<Item> {
             Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         ),
         package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
+        package(
+            &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+            Arm64,
+            "a C compiler for arm64",
+            Look::Program("aarch64-linux-gnu-gcc"),
+        ),
+        package(&["qemu-user-static"], Arm64, "an emulator for arm64", Look::Program("qemu-aarch64-static")),
     ]
 }
 

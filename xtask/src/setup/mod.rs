@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     Lab,
     /// Virtual machines.
     Vm,
+    /// `cargo xtask arm64`, which brings what it needs by itself.
+    Arm64,
     /// Counting instructions.
     Count,
     /// `cargo xtask bench`, which brings what it needs by itself.

@@ -54,15 +54,20 @@ pub(crate) fn newest(kernel: &Kernel, index: &Index) -> Result<Kernel> {
 
 /// Where the machine's own apt finds an archive, with a slash at the end.
 fn mirror(archive: Archive) -> Result<String> {
-    let targets = output(Command::new("apt-get").args([
+    let targets = index_targets()?;
+    find_mirror(&targets, archive)
+        .map(ToOwned::to_owned)
+        .context("this machine's apt knows no Debian archive to fetch kernels from (main and security)")
+}
+
+/// What the machine's apt fetches from: address, suite and component, a line each.
+fn index_targets() -> Result<String> {
+    output(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         "Created-By: Packages",
-    ]))?;
-    find_mirror(&targets, archive)
-        .map(ToOwned::to_owned)
-        .context("this machine's apt knows no Debian archive to fetch kernels from (main and security)")
+    ]))
 }
 
 fn find_mirror(targets: &str, archive: Archive) -> Option<&str> {
@@ -80,6 +85,7 @@ fn find_mirror(targets: &str, archive: Archive) -> Option<&str> {
 /// The package indices of the suites that the kernels are from.
 pub(crate) struct Index {
     dir: PathBuf,
+    architecture: String,
 }
 
 struct Found {
@@ -90,23 +96,50 @@ struct Found {
 impl Index {
     /// Fetches them; apt checks who signed them.
     pub(crate) fn fetch(kernels: &[Kernel]) -> Result<Self> {
-        let index = Self { dir: workspace::scratch_dir()?.join("vm/apt") };
+        let line = |kernel: &Kernel| anyhow::Ok((mirror(kernel.archive)?, kernel.suite.clone()));
+        Self::of(&kernels.iter().map(line).collect::<Result<Vec<_>>>()?, "amd64")
+    }
+
+    /// Those of the machine's own suites, for another architecture.
+    pub(crate) fn fetch_of_machine(architecture: &str) -> Result<Self> {
+        let targets = index_targets()?;
+        let sources = targets.lines().filter_map(|line| {
+            let mut words = line.split(' ');
+            let (uri, release, component) = (words.next()?, words.next()?, words.next()?);
+            (component == "main").then(|| (uri.to_owned(), release.to_owned()))
+        });
+        Self::of(&sources.collect::<Vec<_>>(), architecture)
+    }
+
+    fn of(sources: &[(String, String)], architecture: &str) -> Result<Self> {
+        let dir = workspace::scratch_dir()?.join("apt").join(architecture);
+        let index = Self { dir, architecture: architecture.to_owned() };
         for dir in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(index.dir.join(dir)).context("cannot make apt's directories")?;
         }
-        let mut sources: Vec<String> = Vec::new();
-        for kernel in kernels {
-            let line =
-                format!("deb [signed-by={KEYRING}] {} {} main\n", mirror(kernel.archive)?, kernel.suite);
-            if !sources.contains(&line) {
-                sources.push(line);
-            }
-        }
-        fs::write(index.dir.join("sources.list"), sources.concat()).context("cannot write apt's sources")?;
+        let lines =
+            sources.iter().map(|(uri, suite)| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n"));
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        lines.dedup();
+        fs::write(index.dir.join("sources.list"), lines.concat()).context("cannot write apt's sources")?;
         fs::write(index.dir.join("status"), "").context("cannot write apt's status")?;
         let mut update = index.apt("apt-get", &["-q", "update", "--error-on=any"]);
         crate::process::run(update.stdout(std::io::stderr()))?;
         Ok(index)
+    }
+
+    /// Downloads a package, `NAME` or `NAME=VERSION`, and says where it is.
+    pub(crate) fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+        let mut download = self.apt("apt-get", &["-q", "download", package]);
+        crate::process::run(download.current_dir(dir).stdout(std::io::stderr()))?;
+        let name = package.split('=').next().unwrap_or(package);
+        let is_it = |path: &PathBuf| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}_")))
+        };
+        let files = dir.read_dir().with_context(|| format!("cannot read {}", dir.display()))?;
+        let found = files.filter_map(|entry| Some(entry.ok()?.path())).find(is_it);
+        found.with_context(|| format!("apt-get brought no {name}"))
     }
 
     fn apt(&self, program: &str, args: &[&str]) -> Command {
@@ -119,7 +152,8 @@ impl Index {
             ("Dir::State::Status", self.dir.join("status")),
             ("Dir::Cache", self.dir.join("cache")),
             ("Acquire::Languages", "none".into()),
-            ("APT::Architecture", "amd64".into()),
+            ("APT::Architecture", (&self.architecture).into()),
+            ("APT::Architectures", (&self.architecture).into()),
             // Nothing else than the packages' index.
             ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".into()),
             ("Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled", "false".into()),

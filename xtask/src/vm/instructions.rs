@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::pins::by_age;
 use crate::workspace;
 
 const FILE: &str = "tests/guest/instructions.txt";
@@ -57,9 +58,7 @@ pub(crate) fn write(table: &Table) -> Result<()> {
 
 fn text(table: &Table) -> String {
     let mut kernels: Vec<&String> = table.keys().collect();
-    // 5.10 is older than 6.1, and 6.12 newer.
-    kernels
-        .sort_by_key(|kernel| kernel.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>());
+    kernels.sort_by_key(|kernel| by_age(kernel));
     let mut programs: Vec<&String> = table.values().flat_map(BTreeMap::keys).collect();
     programs.sort();
     programs.dedup();
@@ -81,10 +80,12 @@ fn text(table: &Table) -> String {
 
 /// What has grown, or is not written down.
 pub(crate) fn grown(written: &Table, kernel: &str, found: &BTreeMap<String, u32>) -> Result<()> {
-    let column = written.get(kernel);
+    let Some(column) = written.get(kernel) else {
+        bail!("{FILE} has nothing of {kernel} yet: cargo xtask vm --update");
+    };
     let mut bad = Vec::new();
     for (program, count) in found {
-        match column.and_then(|column| column.get(program)) {
+        match column.get(program) {
             None => bad.push(format!("{program} ({count}) is not in {FILE}")),
             Some(old) if *count > limit(*old) => bad.push(format!("{program} grew from {old} to {count}")),
             Some(_) => {}

@@ -124,6 +124,11 @@ pub(crate) fn write(kernels: &[Kernel]) -> Result<bool> {
     Ok(true)
 }
 
+/// What sorts series by age: 5.10 is older than 6.1, and 6.12 newer.
+pub(crate) fn by_age(series: &str) -> Vec<u32> {
+    series.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
 /// Those of the series asked for, all if none was.
 pub(crate) fn chosen(wanted: &[String]) -> Result<Vec<Kernel>> {
     let all = read()?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::record::Privileges;
+use super::{pins::by_age, record::Privileges};
 use crate::workspace;
 
 const FILE: &str = "docs/privileges.md";
@@ -75,6 +75,7 @@ impl Table {
     pub(crate) fn put(&mut self, kernel: &str, found: &[Privileges]) {
         if !self.kernels.iter().any(|known| known == kernel) {
             self.kernels.push(kernel.to_owned());
+            self.kernels.sort_by_key(|kernel| by_age(kernel));
         }
         for Privileges { set, gives } in found {
             if !self.rows.iter().any(|(known, _)| known == set) {
@@ -89,6 +90,9 @@ impl Table {
 
     /// Fails where one kernel's guest found something else.
     pub(crate) fn compare(&self, kernel: &str, found: &[Privileges]) -> Result<()> {
+        if !self.kernels.iter().any(|known| known == kernel) {
+            bail!("{FILE} has nothing of {kernel} yet: cargo xtask vm --update");
+        }
         let mut bad = Vec::new();
         for Privileges { set, gives } in found {
             let row = self.rows.iter().find(|(known, _)| known == set).map(|(_, row)| row);
@@ -121,8 +125,8 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read() {
         let mut table = Table::default();
-        table.put("5.10", &found("all but: rule"));
         table.put("6.1", &found("everything"));
+        table.put("5.10", &found("all but: rule"));
         assert_eq!(
             table.text(),
             "| privileges | 5.10 | 6.1 |\n| --- | --- | --- |\n| root | all but: rule | everything |\n"

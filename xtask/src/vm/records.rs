@@ -46,6 +46,14 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// Everything that is wrong, in words.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let failed = self.cells.iter().filter(|(_, cell)| cell.outcome == Outcome::Fail);
+        let failed =
+            failed.map(|(test, cell)| format!("{test}: {}", cell.reason.as_deref().unwrap_or_default()));
+        self.findings.iter().cloned().chain(failed).collect()
+    }
+
     /// How many tests ended so; findings are failures.
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
         let cells = self.cells.values().filter(|cell| cell.outcome == outcome).count();
@@ -114,10 +122,11 @@ fn judge_verdict(judged: &mut Judged, verdict: Option<(usize, usize, usize)>, at
 
 /// Each test has to be there, and to be skipped exactly where that was declared.
 fn judge_tests(judged: &mut Judged, expected: &Expected, series: &str) {
+    let mut unheard = Vec::new();
     for test in expected.all().filter(|test| expected.has(test, series)) {
         let declared = expected.skip(test, series);
         match (judged.cells.get_mut(test), declared) {
-            (None, _) => judged.findings.push(format!("no record of {test}")),
+            (None, _) => unheard.push(test),
             (Some(cell), None) if cell.outcome == Outcome::Skip => {
                 let why = cell.reason.take().unwrap_or_default();
                 cell.outcome = Outcome::Fail;
@@ -129,6 +138,13 @@ fn judge_tests(judged: &mut Judged, expected: &Expected, series: &str) {
             }
             _ => {}
         }
+    }
+    match unheard.as_slice() {
+        [] => {}
+        [first, _, _, _, ..] => {
+            judged.findings.push(format!("no record of {} tests, from {first} on", unheard.len()));
+        }
+        few => judged.findings.push(format!("no record of {}", few.join(", "))),
     }
     let unknown: Vec<_> = judged.cells.keys().filter(|test| !expected.has(test, series)).collect();
     if !unknown.is_empty() {

@@ -16,6 +16,8 @@ pub struct Trial {
     pub tracefs_mounted: bool,
     /// Why tracefs is of no use.
     pub no_tracefs: Option<String>,
+    /// This kernel leaves out calls on raw tracepoints.
+    pub raw_skips_calls: bool,
     /// What each hook that may be missing would have shown.
     pub lost: Vec<(String, Kind, String)>,
 }
@@ -73,6 +75,7 @@ fn rungs(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let broken =
         of_kind(HookKind::RawTracepoint).find(|hook| hook.required && hook.state != HookState::Works);
     match broken {
+        None if trial.raw_skips_calls => skipped_calls(trial, hooks, out),
         None => {
             let works = |event: &str| {
                 hooks.iter().any(|hook| hook.state == HookState::Works && event_of(hook) == event)
@@ -103,6 +106,29 @@ fn rungs(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
             for hook in of_kind(HookKind::Tracepoint) {
                 lost(trial, hook, out);
             }
+        }
+    }
+}
+
+/// Raw tracepoints are there, but the others are the better ones on this kernel.
+fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
+    let perf = || hooks.iter().filter(|hook| hook.kind == HookKind::Tracepoint);
+    match perf().find(|hook| hook.required && hook.state != HookState::Works) {
+        None => {
+            let message = "tracepoints through perf are taken, since with raw ones this kernel leaves calls out: each hooked call costs the server more, \
+                           detaching takes seconds, and now and then the kernel leaves out a handshake";
+            out.push(about(Kind::NoRawTracepoints, None, message, ""));
+            for hook in perf() {
+                lost(trial, hook, out);
+            }
+        }
+        Some(hook) => {
+            let message = format!(
+                "with raw tracepoints this kernel leaves out calls of a busy server, and tracepoints through perf cannot be had ({}): now and then a \
+                 connection is not told, or told wrongly",
+                why(hook)
+            );
+            out.push(about(Kind::SkippedCalls, None, message, "CAP_SYS_ADMIN, and tracefs"));
         }
     }
 }
