@@ -10,7 +10,7 @@ use std::{
 use wrapwatch::model::{Connection, DegradationKind, Outcome};
 use wrapwatch_tests::{
     clients::{ClientResult, ClientsSpec},
-    lab::Files,
+    lab::{Files, Lab},
     nameserver::Rule,
     seccomp::refuse_raw_tracepoints,
     watch::{Seen, Watch, binary, nobody},
@@ -42,6 +42,14 @@ fn told(connection: &Connection) -> String {
     format!(
         "{outcome:?} {error_code:?} {rule:?} {verdict_rule:?} {complete} {missing:?} queued:{queued} {lookups:#?} {files:?} {other:?}"
     )
+}
+
+/// Five clients, and what this wrapwatch saw of them.
+fn five(lab: &Lab, command: Command) -> (Vec<ClientResult>, Seen) {
+    let mut watch = Watch::run(command).unwrap();
+    let clients = lab.clients(ClientsSpec::at_once(5)).unwrap();
+    watch.wait_connections(clients.len()).unwrap();
+    (clients, watch.stop().unwrap())
 }
 
 fn same(raw: &Seen, perf: &Seen, clients: &[ClientResult]) {
@@ -76,10 +84,7 @@ fn where_raw_tracepoints_are_refused_the_second_rung_is_taken_and_said() {
     let mut command = Command::new(binary().unwrap());
     command.args(["live", "--json", "-p", &lab.server_pid().unwrap().to_string()]);
     refuse_raw_tracepoints(&mut command);
-    let mut watch = Watch::run(command).unwrap();
-    let clients = lab.clients(ClientsSpec::at_once(5)).unwrap();
-    watch.wait_connections(clients.len()).unwrap();
-    let seen = watch.stop().unwrap();
+    let (clients, seen) = five(&lab, command);
     for client in &clients {
         let connection = seen.of(&peer(client)).unwrap();
         assert_eq!(connection.outcome, Outcome::Greeted);
@@ -96,10 +101,7 @@ fn three_capabilities_and_no_tracefs_are_enough() {
     let lab = lab_with(Files::default());
     let (mut command, _copy) = nobody(Some("+bpf,+perfmon,+sys_ptrace")).unwrap();
     command.args(["live", "--json", "-p", &lab.server_pid().unwrap().to_string()]);
-    let mut watch = Watch::run(command).unwrap();
-    let clients = lab.clients(ClientsSpec::at_once(5)).unwrap();
-    watch.wait_connections(clients.len()).unwrap();
-    let seen = watch.stop().unwrap();
+    let (clients, seen) = five(&lab, command);
     for client in &clients {
         let connection = seen.of(&peer(client)).unwrap();
         assert_eq!(connection.outcome, Outcome::Greeted);
