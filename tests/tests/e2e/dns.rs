@@ -132,7 +132,7 @@ fn a_dead_first_nameserver_is_a_timeout_and_then_an_answer() {
     for lookup in &connection.lookups {
         assert_eq!(lookup.outcome, LookupOutcome::Found);
         let told: Vec<(&str, QueryOutcome)> =
-            lookup.queries.iter().map(|query| (query.server.as_str(), query.outcome)).collect();
+            lookup.queries.iter().map(|query| (&*query.server, query.outcome)).collect();
         assert_eq!(
             told,
             [
@@ -176,8 +176,8 @@ fn the_rule_that_asked_is_named_with_its_text() {
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let rule = connection.rule.as_ref().unwrap();
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 3));
+    assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 3));
     assert_eq!(rule.text.as_deref(), Some("ALL: .nowhere.example"));
     let verdict = connection.verdict_rule.as_ref().unwrap();
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.allow", 4));
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/hosts.allow", 4));
 }

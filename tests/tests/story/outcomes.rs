@@ -23,7 +23,7 @@ fn refused_and_admitted_each_by_its_rule() {
     assert_eq!(told.outcome, Outcome::Refused);
     let (forced, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
     assert_eq!((forced.line, forced.text.as_deref()), (2, Some("ALL: .nowhere.example")));
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.allow", 3), "an allow table may deny");
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/hosts.allow", 3), "an allow table may deny");
     stage.files(Files::tables("sshd: ALL\n", "sshd: ALL\nmysqld mariadbd: 10.2. , \\\n  10.3.\n"));
     let told = stage.until("the tables are read again", |c| {
         c.verdict_rule
@@ -34,7 +34,7 @@ fn refused_and_admitted_each_by_its_rule() {
     assert_eq!(told.rule, None, "nothing was looked up");
     let verdict = told.verdict_rule.unwrap();
     assert_eq!(
-        (verdict.file.as_str(), verdict.line),
+        (&*verdict.file, verdict.line),
         ("/etc/hosts.deny", 3),
         "a rule's last line, as libwrap counts"
     );

@@ -50,7 +50,7 @@ fn inferred_where_libwrap_does_not_say() {
     let told = stage
         .until("the tables are read again", |c| c.outcome == Outcome::Refused && c.verdict_rule.is_some());
     let verdict = told.verdict_rule.unwrap();
-    assert_eq!((verdict.file.as_str(), verdict.line, verdict.how), ("/etc/hosts.deny", 2, How::Inferred));
+    assert_eq!((&*verdict.file, verdict.line, verdict.how), ("/etc/hosts.deny", 2, How::Inferred));
     assert_eq!(told.rule, None);
     let seen = stage.end();
     assert!(seen.degradations().iter().any(|lost| lost.message.contains("tcpd_context")));
@@ -99,9 +99,9 @@ fn tables_are_where_the_program_says() {
     });
     assert_eq!(told.outcome, Outcome::Refused);
     let (rule, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/elsewhere.allow", 1));
+    assert_eq!((&*rule.file, rule.line), ("/etc/elsewhere.allow", 1));
     assert_eq!(rule.text.as_deref(), Some("ALL: .nowhere.example"));
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/elsewhere.deny", 2));
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/elsewhere.deny", 2));
     assert_eq!(verdict.text.as_deref(), Some("ALL: 10."));
     // And moved again while it is traced, to a path longer than a record has room for.
     point_to(&stage, &long, "/etc/elsewhere.deny");

@@ -291,7 +291,7 @@ impl Correlator {
         let end = end.max(story.accepted);
         let key = thread_key(story.tgid, story.tid);
         let target = self.shared.targets.get(&story.tgid);
-        let mut spans = story.spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
         if let Some(thread) = self.threads.get(&key) {
             spans.extend(thread.delays.spans(&spans, story.accepted, end));
         }

@@ -74,7 +74,7 @@ fn saved_by_short_timeouts(lookup: &Lookup) -> u64 {
     let mut saved = 0_u64;
     for query in &lookup.queries {
         let waited = query.rtt_ns.unwrap_or(0);
-        let key = (query.server.as_str(), query.qname.as_deref(), query.qtype.as_deref());
+        let key = (&*query.server, query.qname.as_deref(), query.qtype.as_deref());
         let first_round = asked.insert(key);
         let kept = if first_round { waited.min(SHORT_WAIT_NS) } else { 0 };
         saved = saved.saturating_add(waited - kept);
