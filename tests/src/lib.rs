@@ -20,4 +20,4 @@ pub mod wait;
 pub mod watch;
 
 pub use tshark::tshark;
-pub use wait::wait_for;
+pub use wait::{next_tick, wait_for};

@@ -7,6 +7,7 @@ use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::Files,
     nameserver::Rule,
+    next_tick,
     watch::{Seen, Watch},
 };
 
@@ -24,6 +25,7 @@ fn run(file: &Path) -> (Seen, Seen) {
     // The tables change in the middle, and the rules quoted with them.
     lab.rules([Rule::delay(2_200).name("1.0.2.10.in-addr.arpa")]).unwrap();
     lab.clients(ClientsSpec::at_once(20)).unwrap();
+    next_tick().unwrap();
     lab.files(Files::tables("sshd: ALL\n", "# nobody\nALL: .lab.example\n")).unwrap();
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
     (recorder.stop().unwrap(), live.stop().unwrap())

@@ -6,6 +6,7 @@ use wrapwatch_tests::{
     clients::{self, ClientsSpec, LeaveBy, Mode, Source},
     lab::{Files, Lab, LabConfig, ServerConfig},
     nameserver::{Rcode, Reply, Rule},
+    next_tick,
     watch::{Watch, binary},
 };
 
@@ -38,6 +39,19 @@ fn refused_and_admitted_each_by_its_rule() {
         ("/etc/hosts.deny", 3),
         "a rule's last line, as libwrap counts"
     );
+}
+
+#[test]
+fn each_is_told_the_rule_of_the_tables_that_it_opened() {
+    let mut stage = usual();
+    for n in 0..20 {
+        next_tick().unwrap();
+        let rule = format!("mysqld mariadbd: 10.2. 10.9.{n}.");
+        stage.files(Files::tables("", format!("{}{rule}\n", "#\n".repeat(n % 3))));
+        let (_, told) = stage.one();
+        let verdict = told.verdict_rule.unwrap();
+        assert_eq!((verdict.line as usize, verdict.text), (n % 3 + 1, Some(rule)), "edit {n}");
+    }
 }
 
 /// One client with a slow check, and one that leaves while it waits; what is told of both.

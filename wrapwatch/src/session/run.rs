@@ -37,7 +37,6 @@ pub struct Session<'a> {
     pub(super) settings: &'a Settings,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) probe: Probe,
-    ring: Ring,
     pub(super) correlator: Correlator,
     summary: SummaryBuilder,
     pub(super) targets: BTreeMap<u32, Tracee>,
@@ -68,16 +67,17 @@ impl<'a> Session<'a> {
     pub async fn run(settings: &'a Settings, sink: &'a mut dyn Sink) -> Result<End, SessionError> {
         probe::check_capabilities()?;
         let first = if settings.wait { Vec::new() } else { find(settings)? };
-        let mut session = Self::attach(settings, sink, &first)?;
-        let why = session.follow(first).await?;
-        session.end(why)
+        // Beside the session: whatever the ring hands out, all of the session is there to take it.
+        let (mut session, mut ring) = Self::attach(settings, sink, &first)?;
+        let why = session.follow(first, &mut ring).await?;
+        session.end(why, &mut ring)
     }
 
     fn attach(
         settings: &'a Settings,
         sink: &'a mut dyn Sink,
         first: &[Tracee],
-    ) -> Result<Self, SessionError> {
+    ) -> Result<(Self, Ring), SessionError> {
         let mut options = settings.probe;
         for tracee in first {
             options.max_fds = options.max_fds.max(tracee.info.max_fds);
@@ -95,7 +95,6 @@ impl<'a> Session<'a> {
             settings,
             sink,
             probe,
-            ring,
             correlator: Correlator::new(config),
             summary: SummaryBuilder::new(),
             targets: BTreeMap::new(),
@@ -116,11 +115,11 @@ impl<'a> Session<'a> {
         for degradation in session.probe.degradations().to_vec() {
             session.degraded(degradation);
         }
-        Ok(session)
+        Ok((session, ring))
     }
 
     /// Traces the first targets, then, if asked to, the next ones.
-    async fn follow(&mut self, first: Vec<Tracee>) -> Result<Ended, SessionError> {
+    async fn follow(&mut self, first: Vec<Tracee>, ring: &mut Ring) -> Result<Ended, SessionError> {
         for tracee in first {
             self.add(tracee)?;
         }
@@ -156,7 +155,7 @@ impl<'a> Session<'a> {
                 () = self.signals.any() => return Ok(Ended::Asked),
                 () = until(end) => return Ok(Ended::Duration),
                 Some(pid) = self.exits.recv() => {
-                    self.drain();
+                    self.drain(ring);
                     self.remove(pid)?;
                     if self.targets.is_empty() {
                         if !self.settings.wait {
@@ -165,13 +164,12 @@ impl<'a> Session<'a> {
                         self.sink.notice(&Notice::Waiting(&self.settings.wanted));
                     }
                 }
-                result = self.ring.wait() => {
+                result = ring.wait() => {
                     result?;
-                    self.look_at_files();
-                    self.drain();
+                    self.drain(ring);
                 }
-                _ = sample.tick() => self.sample()?,
-                _ = second.tick() => self.each_second(),
+                _ = sample.tick() => self.sample(ring)?,
+                _ = second.tick() => self.each_second(ring),
                 _ = look.tick(), if idle && self.settings.wait => self.look()?,
             }
         }
@@ -187,52 +185,36 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what is in the ring.
-    fn drain(&mut self) {
-        loop {
-            let mut replaced = Vec::new();
-            let mut last_conn = self.last_conn;
-            let mut moved = None;
-            let more = self.ring.drain(|record| {
-                if let Err(error) = self.sink.record(record) {
-                    self.failed.get_or_insert(error);
-                }
-                match decode::decode(record) {
-                    Ok(event) => {
-                        last_conn = last_conn.max(event.header().conn);
-                        if let Event::Exec(exec) = &event {
-                            replaced.push((exec.hdr.tgid, last_conn));
-                        }
-                        if let Event::Rule(rule, file) = &event
-                            && self.targets.get(&rule.hdr.tgid).is_some_and(|t| t.is_unknown_table(file))
-                        {
-                            moved = Some(rule.hdr.tgid);
-                        }
-                        self.correlator.push(&event);
-                    }
-                    Err(error) => log::warn!("a record that cannot be read: {error}"),
-                }
-                while let Some(connection) = self.correlator.pop() {
-                    self.summary.add(&connection);
-                    if let Err(error) = self.sink.line(&Line::Connection(Box::new(connection))) {
-                        self.failed.get_or_insert(error);
-                    }
-                }
-            });
-            self.last_conn = last_conn;
-            for (pid, last_conn) in replaced {
-                self.is_replaced(pid, last_conn);
-            }
-            if let Some(pid) = moved {
-                self.look_for_tables(pid);
-            }
-            if !more || self.failed.is_some() {
-                return;
-            }
+    fn drain(&mut self, ring: &mut Ring) {
+        while ring.drain(|record| self.take(record)) && self.failed.is_none() {
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
         }
+    }
+
+    /// Takes one record from the ring: writes it down, and tells the connections that end with it.
+    fn take(&mut self, record: &[u8]) {
+        let event = decode::decode(record);
+        if let Ok(event) = &event {
+            // A trace has the files before the record that quotes from them, too.
+            self.look_before(event);
+        }
+        let written = self.sink.record(record);
+        self.keep_error(written);
+        match event {
+            Ok(event) => {
+                let header = event.header();
+                self.last_conn = self.last_conn.max(header.conn);
+                self.correlator.push(&event);
+                if matches!(event, Event::Exec(_)) {
+                    self.is_replaced(header.tgid, self.last_conn);
+                }
+            }
+            Err(error) => log::warn!("a record that cannot be read: {error}"),
+        }
+        self.flush();
     }
 
     /// Hands on the connections whose story is told.
@@ -261,9 +243,9 @@ impl<'a> Session<'a> {
     }
 
     /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
-    fn sample(&mut self) -> Result<(), SessionError> {
+    fn sample(&mut self, ring: &mut Ring) -> Result<(), SessionError> {
         self.look_at_files();
-        self.drain();
+        self.drain(ring);
         let now = clock::now();
         let mut stopped = Vec::new();
         for (&pid, tracee) in &self.targets {
@@ -347,12 +329,12 @@ impl<'a> Session<'a> {
     }
 
     /// Once a second: stalls, the clocks.
-    fn each_second(&mut self) {
+    fn each_second(&mut self, ring: &mut Ring) {
         let now = clock::now();
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
-        self.doubts(now);
+        self.doubts(now, ring);
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -370,11 +352,11 @@ impl<'a> Session<'a> {
     }
 
     /// After a loss: whether accept threads whose check seems to go on are still in it.
-    fn doubts(&mut self, now: KtimeNs) {
+    fn doubts(&mut self, now: KtimeNs, ring: &mut Ring) {
         if self.correlator.doubted(now, self.settings.slow_ns).is_empty() {
             return;
         }
-        self.drain();
+        self.drain(ring);
         let mut seen = Vec::new();
         for (pid, tid) in self.correlator.doubted(now, self.settings.slow_ns) {
             let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));
@@ -387,13 +369,13 @@ impl<'a> Session<'a> {
     }
 
     /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.
-    fn end(mut self, why: Ended) -> Result<End, SessionError> {
+    fn end(mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             self.probe.remove_target(pid)?;
         }
         // Somebody may have edited them within the last second.
         self.look_at_files();
-        self.drain();
+        self.drain(ring);
         self.losses()?;
         let at = clock::now();
         let cost = self.cost(at);

@@ -8,13 +8,12 @@ use tokio::io::unix::AsyncFd;
 use super::{Notice, Session, SessionError, Tracee, seed, tracee::Changed};
 use crate::{
     correlate::TableText,
+    decode::Event,
     host::{clock, process},
     model::{Degradation, DegradationKind, KtimeNs},
     trace::SnapshotRole,
 };
 
-/// Files that were looked at less long ago are not looked at again: it costs some ten system calls a target.
-const LOOK_AT_FILES_NS: u64 = 10_000_000;
 /// How long a program may take until its libraries are mapped: one that listens and has no libwrap by then has none.
 const BEGINNING_NS: u64 = 1_000_000_000;
 
@@ -179,8 +178,25 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Looks at a target's files again where an event quotes from them that is younger than the last look.
+    ///
+    /// It costs some ten system calls, but none of the events that are in the ring by then asks for it again.
+    pub(super) fn look_before(&mut self, event: &Event<'_>) {
+        let header = event.header();
+        let Some(tracee) = self.targets.get(&header.tgid) else { return };
+        let quotes = match event {
+            Event::Open(_, path) => tracee.is_table(path),
+            // A table that is not known, too: it may be elsewhere now.
+            Event::Rule(_, table) => !table.is_empty(),
+            _ => false,
+        };
+        if quotes && !tracee.looked_since(KtimeNs(header.ts_ns)) {
+            self.look_at_files_of(header.tgid);
+        }
+    }
+
     /// Where a target's libwrap looks for its tables now.
-    pub(super) fn look_for_tables(&mut self, pid: u32) {
+    fn look_for_tables(&mut self, pid: u32) {
         let Some(tracee) = self.targets.get_mut(&pid) else { return };
         if !tracee.tables_moved() {
             return;
@@ -193,24 +209,23 @@ impl Session<'_> {
         }
     }
 
-    /// Tables and resolver files that have changed, or are elsewhere now: before the events that quote from them, but not for each handful of
-    /// events again.
+    /// Tables and resolver files that have changed, or are elsewhere now.
     pub(super) fn look_at_files(&mut self) {
-        let now = clock::now();
-        let due = |tracee: &Tracee| !tracee.looked_within(LOOK_AT_FILES_NS, now);
-        for pid in self.targets.iter().filter(|(_, t)| due(t)).map(|(pid, _)| *pid).collect::<Vec<_>>() {
-            self.look_for_tables(pid);
+        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+            self.look_at_files_of(pid);
         }
-        let mut changed = Vec::new();
-        for (&pid, tracee) in self.targets.iter_mut().filter(|(_, tracee)| due(tracee)) {
-            let files = tracee.changed_files();
-            // Else they may be those of another process, which has its number now.
-            if !tracee.has_ended() {
-                changed.extend(files.into_iter().map(|file| (pid, file)));
-            }
+    }
+
+    fn look_at_files_of(&mut self, pid: u32) {
+        self.look_for_tables(pid);
+        let Some(tracee) = self.targets.get_mut(&pid) else { return };
+        let files = tracee.changed_files();
+        // Else they may be those of another process, which has its number now.
+        if tracee.has_ended() {
+            return;
         }
-        for (pid, file) in &changed {
-            self.file_changed(*pid, file);
+        for file in &files {
+            self.file_changed(pid, file);
         }
     }
 }

@@ -181,10 +181,9 @@ impl Tracee {
         moved
     }
 
-    /// Whether a table by this name, as a record has it, is neither of those known.
-    pub fn is_unknown_table(&self, name: &[u8]) -> bool {
-        let known = [&self.tables.allow, &self.tables.deny];
-        !name.is_empty() && !known.iter().any(|table| abi::is_rule_file(name, table.as_bytes()))
+    /// Whether this, as a record has it, is a table's name.
+    pub fn is_table(&self, name: &[u8]) -> bool {
+        [&self.tables.allow, &self.tables.deny].iter().any(|table| abi::is_rule_file(name, table.as_bytes()))
     }
 
     /// Its ports.
@@ -239,9 +238,9 @@ impl Tracee {
         Some(correlate::longest_wait_ns(timeout, servers))
     }
 
-    /// Whether its files were looked at in the last `ns`.
-    pub fn looked_within(&self, ns: u64, now: KtimeNs) -> bool {
-        self.looked.is_some_and(|at| now.since(at) < ns)
+    /// Whether its files were looked at after `at`.
+    pub fn looked_since(&self, at: KtimeNs) -> bool {
+        self.looked.is_some_and(|looked| looked > at)
     }
 
     /// Files that changed since this was last asked (all of them, the first time).
