@@ -75,37 +75,31 @@ pub fn rcode_text(rcode: u8) -> Cow<'static, str> {
 /// A name without the last dot, `.` for the root. Bytes that are not printable ASCII are written `\ddd` in decimal, dots and backslashes inside
 /// a label `\.` and `\\` (RFC 1035, 5.1).
 pub fn name_text(name: &Name) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(name.len());
+    use std::io::Write as _;
+    let mut text = Vec::with_capacity(name.len());
     for label in name {
         if !text.is_empty() {
-            text.push('.');
+            text.push(b'.');
         }
         // Nearly all are plain.
-        if let Ok(plain) = std::str::from_utf8(label)
-            && plain.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'.' && byte != b'\\')
-        {
-            text.push_str(plain);
+        if label.iter().all(|byte| matches!(byte, 0x21..=0x7e) && !matches!(byte, b'.' | b'\\')) {
+            text.extend_from_slice(label);
             continue;
         }
         for &byte in label {
             match byte {
-                b'.' | b'\\' => {
-                    text.push('\\');
-                    text.push(char::from(byte));
-                }
-                0x21..=0x7e => text.push(char::from(byte)),
-                _ => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "\\{byte:03}");
-                }
+                b'.' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
+                0x21..=0x7e => text.push(byte),
+                // Writing to memory cannot fail.
+                _ => drop(write!(text, "\\{byte:03}")),
             }
         }
     }
     if text.is_empty() {
-        text.push('.');
+        text.push(b'.');
     }
-    text
+    // All of it is ASCII.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads as much of a message as is there; `None` where not even the header is.

@@ -163,10 +163,14 @@ fn lindley(jobs: &[Job], check: impl Fn(&Job) -> f64, service: impl Fn(&Job) -> 
 }
 
 fn quantiles(mut waits: Vec<f32>) -> [u64; 3] {
-    waits.sort_unstable_by(f32::total_cmp);
-    let at = |percent: usize| {
+    // Not sorted: of a million only three are asked for.
+    let mut at = |percent: usize| {
         let index = (waits.len() * percent).div_ceil(100).saturating_sub(1);
-        waits.get(index).map_or(0, |ns| whole(f64::from(*ns)))
+        if index >= waits.len() {
+            return 0;
+        }
+        let (_, ns, _) = waits.select_nth_unstable_by(index, f32::total_cmp);
+        whole(f64::from(*ns))
     };
     [at(50), at(99), at(100)]
 }
