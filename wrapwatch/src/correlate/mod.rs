@@ -129,7 +129,7 @@ pub struct Correlator {
     fds: HashMap<u64, u64>,
     /// Connections that have ended, by when they are told.
     due: BTreeSet<(KtimeNs, u64)>,
-    ready: VecDeque<Connection>,
+    ready: VecDeque<Box<Connection>>,
     now: KtimeNs,
     /// When accept records, socket states, and any that say how a check goes on were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
@@ -243,7 +243,7 @@ impl Correlator {
     }
 
     /// The next connection whose story is told. To be called until it gives none after every push: what is ready is kept.
-    pub fn pop(&mut self) -> Option<Connection> {
+    pub fn pop(&mut self) -> Option<Box<Connection>> {
         self.ready.pop_front()
     }
 
@@ -327,7 +327,7 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let mut connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        let mut connection = Box::new(tell::tell(&story, &self.config.clock, &self.shared.servers));
         if let Some(target) = self.shared.targets.get(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }

@@ -48,13 +48,13 @@ pub(crate) fn run_with(correlator: &mut Correlator, records: &[Rec]) -> Vec<Conn
     let mut told = Vec::new();
     for record in records {
         correlator.push(&decode(&record.bytes).unwrap());
-        while let Some(connection) = correlator.pop() {
+        while let Some(connection) = correlator.pop().map(|told| *told) {
             told.push(connection);
         }
     }
     let end = records.iter().map(|record| record.ts).max().unwrap_or(0);
     correlator.finish(KtimeNs(end));
-    while let Some(connection) = correlator.pop() {
+    while let Some(connection) = correlator.pop().map(|told| *told) {
         told.push(connection);
     }
     told

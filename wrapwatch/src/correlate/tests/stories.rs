@@ -450,7 +450,7 @@ fn a_stall_names_what_it_hangs_on() {
     let stall = check.stall(now, &clock(), Some((80, 80)));
     assert_eq!((stall.blocked_ns, stall.queued), (7_300 * MS, Some(80)));
     correlator.finish(now);
-    let told = correlator.pop().unwrap();
+    let told = *correlator.pop().unwrap();
     assert_eq!(
         (told.wrapper_ns, told.parts.dns_ns / SEC),
         (7_300 * MS, 7),
@@ -498,7 +498,7 @@ fn after_a_loss_a_stall_is_doubted_until_its_thread_was_looked_at() {
     correlator.note_accept_thread(TGID, TGID, at(5), true);
     assert_eq!(state(&correlator, at(60)), (0, vec![]), "it is over");
     correlator.finish(at(60));
-    let told = correlator.pop().unwrap();
+    let told = *correlator.pop().unwrap();
     assert!(!told.complete && told.missing.iter().any(|why| why == END_UNSEEN), "{:?}", told.missing);
     assert!(told.wrapper_ns < SEC, "as far as it was seen: {told:#?}");
     assert_eq!(told.parts.total(), told.wrapper_ns);

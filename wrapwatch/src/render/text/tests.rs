@@ -21,7 +21,7 @@ fn told(records: &[lab::sim::Rec]) -> (Vec<Connection>, Summary) {
     }
     correlator.finish(KtimeNs(records.last().map_or(0, |record| record.ts)));
     let mut summary = SummaryBuilder::new();
-    while let Some(connection) = correlator.pop() {
+    while let Some(connection) = correlator.pop().map(|told| *told) {
         summary.add(&connection);
         told.push(connection);
     }

@@ -23,10 +23,10 @@ fn correlate(log: &str) -> Vec<Connection> {
     for event in got.events() {
         last = KtimeNs(event.header().ts_ns);
         correlator.push(&event);
-        connections.extend(std::iter::from_fn(|| correlator.pop()));
+        connections.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     }
     correlator.finish(last);
-    connections.extend(std::iter::from_fn(|| correlator.pop()));
+    connections.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     connections.sort_by_key(|connection| connection.conn);
     connections
 }
