@@ -59,10 +59,10 @@ fn attributed(seen: &Seen) -> Vec<Asked> {
         let accepted = ktime(connection.accepted);
         for query in queries(connection) {
             let asked = Asked {
-                server: query.server.clone(),
+                server: query.server.to_string(),
                 id: query.id.unwrap(),
                 name: query.qname.clone().unwrap(),
-                qtype: query.qtype.clone().unwrap(),
+                qtype: query.qtype.clone().unwrap().into_owned(),
             };
             assert!(all.insert(accepted + query.at_ns, asked).is_none(), "two queries at one time");
         }

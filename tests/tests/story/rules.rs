@@ -108,7 +108,7 @@ fn tables_are_where_the_program_says() {
     let told = stage.until("the table was found again", |c| {
         c.verdict_rule.as_ref().is_some_and(|rule| rule.text.as_deref() == Some("ALL: .lab.example"))
     });
-    assert_eq!((told.outcome, told.verdict_rule.unwrap().file), (Outcome::Greeted, long.clone()));
+    assert_eq!((told.outcome, told.verdict_rule.unwrap().file), (Outcome::Greeted, long.as_str().into()));
     let clients = stage.clients(ClientsSpec::one_by_one(2));
     let seen = stage.end();
     // The trace tells the same, and has the tables.

@@ -126,7 +126,7 @@ fn ident_is_told_with_its_answer() {
     let ident = lookup(&connection, LookupKind::Ident);
     assert_eq!((ident.outcome, ident.thread), (LookupOutcome::Found, ThreadRole::Accept));
     let query = &ident.queries[0];
-    assert_eq!(query.server, format!("{}:113", client.source.unwrap().ip()));
+    assert_eq!(*query.server, format!("{}:113", client.source.unwrap().ip()));
     assert_eq!((query.transport, query.outcome), (Transport::Tcp, QueryOutcome::Answered));
     assert!(connection.parts.ident_ns >= 130 * MS && connection.parts.dns_ns == 0, "{connection:#?}");
     let rule = connection.rule.as_ref().unwrap();

@@ -151,10 +151,7 @@ fn first_server_silent_second_answers() {
     assert!((1_002 * MS..1_003 * MS).contains(&told.parts.dns_ns), "{}", told.parts.dns_ns);
 
     let rule = told.rule.unwrap();
-    assert_eq!(
-        (&*rule.file, rule.line, rule.text.as_deref()),
-        (ALLOW, 2, Some("mysqld: .corp.example"))
-    );
+    assert_eq!((&*rule.file, rule.line, rule.text.as_deref()), (ALLOW, 2, Some("mysqld: .corp.example")));
     assert_eq!(told.verdict_rule.unwrap().line, 4);
     let paths: Vec<_> = told.files.iter().map(|file| (&*file.path, file.reads)).collect();
     assert_eq!(paths, [(ALLOW, 1), ("/etc/hosts", 2)]);

@@ -245,9 +245,8 @@ impl SummaryBuilder {
     fn server(&mut self, name: &str) -> &mut Server {
         // Few: comparing is quicker than asking a map by a text of its own.
         let known = |servers: &[Server], name| servers.iter().position(|server| server.stats.server == name);
-        let at = known(&self.servers, name).or_else(|| {
-            (self.servers.len() >= SERVERS_MAX).then(|| known(&self.servers, OTHER_SERVERS))?
-        });
+        let at = known(&self.servers, name)
+            .or_else(|| (self.servers.len() >= SERVERS_MAX).then(|| known(&self.servers, OTHER_SERVERS))?);
         let at = at.unwrap_or_else(|| {
             let name = if self.servers.len() < SERVERS_MAX { name } else { OTHER_SERVERS };
             self.servers.push(Server::new(name));

@@ -51,8 +51,7 @@ fn whole(connection: &Connection) -> Result<()> {
     for kind in [LookupKind::Reverse, LookupKind::Forward] {
         let lookup = connection.lookups.iter().find(|lookup| lookup.kind == kind);
         let lookup = lookup.with_context(|| format!("no {kind:?} lookup: {:?}", connection.lookups))?;
-        let asked: Vec<_> =
-            lookup.queries.iter().map(|query| (&*query.server, query.outcome)).collect();
+        let asked: Vec<_> = lookup.queries.iter().map(|query| (&*query.server, query.outcome)).collect();
         let server = format!("{NS1}:53");
         ensure!(asked == [(server.as_str(), QueryOutcome::Answered)], "{kind:?}: {asked:?}");
     }

@@ -192,7 +192,7 @@ fn queries(connection: &Connection, kind: LookupKind) -> Result<Vec<(String, Que
     let lookup = connection.lookups.iter().find(|lookup| lookup.kind == kind);
     let lookup = lookup.with_context(|| format!("no {kind:?} lookup: {:?}", connection.lookups))?;
     ensure!(lookup.outcome == LookupOutcome::Found, "the {kind:?} lookup is {:?}", lookup.outcome);
-    Ok(lookup.queries.iter().map(|query| (query.server.clone(), query.outcome)).collect())
+    Ok(lookup.queries.iter().map(|query| (query.server.to_string(), query.outcome)).collect())
 }
 
 fn fast(run: &Run) -> Result<()> {

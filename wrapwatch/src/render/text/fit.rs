@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(wrap(text, 17, 0, "…"), want);
         for columns in 9..80 {
             let wrapped = wrap(text, columns, 0, "…");
-            let alone = |line: &str| line.split(' ').next().is_some_and(|word| ["%", "ns", "s;"].contains(&word));
+            let alone =
+                |line: &str| line.split(' ').next().is_some_and(|word| ["%", "ns", "s;"].contains(&word));
             assert!(!wrapped.lines().any(alone), "{wrapped}");
             assert!(wrapped.lines().all(|line| width(line) <= columns), "{wrapped}");
         }

@@ -28,8 +28,8 @@ use crate::model::{Line, WallTime};
 
 pub use cost::cost;
 pub use escape::escape;
-pub use fit::message;
 pub(in crate::render) use escape::is_plain;
+pub use fit::message;
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
