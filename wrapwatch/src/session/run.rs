@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
                     self.drain(ring);
                 }
                 _ = sample.tick() => self.sample(ring)?,
-                _ = second.tick() => self.each_second(ring),
+                _ = second.tick() => self.each_second(ring)?,
                 _ = look.tick(), if idle && self.settings.wait => self.look()?,
             }
         }
@@ -329,12 +329,15 @@ impl<'a> Session<'a> {
     }
 
     /// Once a second: stalls, the clocks.
-    fn each_second(&mut self, ring: &mut Ring) {
+    fn each_second(&mut self, ring: &mut Ring) -> Result<(), SessionError> {
+        // After a pause of ours this may come before any sample: a check that ended meanwhile, or whose end was lost, is no stall.
+        self.drain(ring);
+        self.losses()?;
         let now = clock::now();
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
-        self.doubts(now, ring);
+        self.doubts(now);
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -349,14 +352,14 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
+        Ok(())
     }
 
     /// After a loss: whether accept threads whose check seems to go on are still in it.
-    fn doubts(&mut self, now: KtimeNs, ring: &mut Ring) {
+    fn doubts(&mut self, now: KtimeNs) {
         if self.correlator.doubted(now, self.settings.slow_ns).is_empty() {
             return;
         }
-        self.drain(ring);
         let mut seen = Vec::new();
         for (pid, tid) in self.correlator.doubted(now, self.settings.slow_ns) {
             let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));
