@@ -186,6 +186,21 @@ pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow:
     whole
 }
 
+/// What fits into so many columns, whole figures only: a line that wraps would be drawn below itself each time.
+fn bar(percent: u64, connections: u64, events: u64, columns: usize) -> String {
+    let filled = usize::try_from(percent / 5).unwrap_or(0).min(20);
+    let bar: String = "#".repeat(filled) + &"-".repeat(20 - filled);
+    let mut line = format!("{percent:3} %");
+    for part in [format!("  {connections} connections"), format!(", {events} events")] {
+        if line.len() + part.len() >= columns {
+            break;
+        }
+        line += &part;
+    }
+    let with_bar = format!("[{bar}] {line}");
+    if with_bar.len() < columns { with_bar } else { line }
+}
+
 /// A line on a terminal that says how far reading is.
 struct ProgressBar {
     size: u64,
@@ -207,14 +222,33 @@ impl ProgressBar {
         }
         self.shown = Some(Instant::now());
         let percent = progress.bytes.saturating_mul(100).checked_div(self.size).unwrap_or(0).min(100);
-        let filled = usize::try_from(percent / 5).unwrap_or(0);
-        let bar: String = "#".repeat(filled) + &"-".repeat(20 - filled);
-        eprint!("\r[{bar}] {percent:3} %  {} connections, {} events ", progress.connections, progress.events);
+        let width =
+            terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
+        // What an earlier, longer line has left behind it goes.
+        eprint!("\r{}\x1b[K", bar(percent, progress.connections, progress.events, width));
     }
 
     fn clear(&self) {
         if self.shown.is_some() {
             eprint!("\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_never_wraps_and_cuts_no_figure() {
+        assert_eq!(
+            bar(28, 280_576, 8_417_301, 80),
+            "[#####---------------]  28 %  280576 connections, 8417301 events"
+        );
+        assert_eq!(bar(28, 280_576, 8_417_301, 44), " 28 %  280576 connections, 8417301 events");
+        assert_eq!(bar(28, 280_576, 8_417_301, 40), " 28 %  280576 connections");
+        for columns in 6..90 {
+            assert!(bar(100, 1_000_000, 30_000_000, columns).len() < columns);
         }
     }
 }
