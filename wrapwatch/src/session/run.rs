@@ -334,10 +334,11 @@ impl<'a> Session<'a> {
         self.drain(ring);
         self.losses()?;
         let now = clock::now();
+        // Before anything else that says in a trace that a second has passed.
+        self.doubts(now);
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
-        self.doubts(now);
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
