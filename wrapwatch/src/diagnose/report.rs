@@ -168,11 +168,8 @@ impl Diagnosis {
         connections.sort_by_key(|connection| (Reverse(took_ns(connection)), connection.conn));
         self.slowest.clear();
         let none = self.first.is_none() && all > 0;
-        let verdict = if none {
-            verdict::of_nobody(all)
-        } else {
-            headline::headline(&summary, &findings, &what_if)
-        };
+        let verdict =
+            if none { verdict::of_nobody(all) } else { headline::headline(&summary, &findings, &what_if) };
         if none {
             summary.verdict.clone_from(&verdict);
         }
