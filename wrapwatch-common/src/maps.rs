@@ -31,7 +31,9 @@ pub struct Watch {
     /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 unknown or not a socket.
     pub sock_type: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: u16,
+    /// In a slot by descriptor: whose it is, 0 where it is not watched. Otherwise of no meaning.
+    pub process: u32,
 }
 
 /// What a thread is working for.
@@ -78,9 +80,54 @@ pub struct Inflight {
     pub class: u8,
     /// Type of the socket.
     pub sock_type: u8,
-    /// Zero.
-    pub pad: u8,
+    /// Whether [`Slot::entries`] counts it. User space does not count what it enters while another target runs.
+    pub counted: u8,
 }
+
+/// A thread's place for the call that it is in. Threads that share it are told apart by their number: the first comes into it, others into a table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Slot {
+    /// Threads of this slot that are in a call which was remembered, here or in the table.
+    pub entries: u64,
+    /// [`thread_key`] of the one whose call is here; 0 none.
+    pub thread: u64,
+    /// Its call.
+    pub call: Inflight,
+}
+
+/// What nearly every system call of the machine is asked, and is let go by. It is written when a connection comes or goes and otherwise only
+/// read, so it stays in every CPU's cache; its beginning, with all but the highest calls' bits, is one cache line.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Gate {
+    /// How many connections are open at most; mostly none. [`MANY`] where there are, or were, several targets.
+    pub conns: u64,
+    /// The only target's process; 0 where there are, or were, several, and the table of targets must be asked.
+    pub only_target: u32,
+    /// Zero.
+    pub pad: u32,
+    /// A bit for each system call's number: it matters also while no connection is open.
+    pub always: [u64; (syscall::NUMBERS / 64) as usize],
+}
+
+impl Gate {
+    /// Of no target.
+    pub const SHUT: Self = Self { conns: 0, only_target: NOBODY, pad: 0, always: [0; 8] };
+}
+
+/// What is counted at nearly each call of a target that matters: apart from [`Gate`], since it is written as often as it is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Busy {
+    /// How many calls between enter and exit are remembered; mostly none. [`MANY`] where there are, or were, several targets.
+    pub calls: u64,
+    /// How many descriptors are watched at most; often none, but the socket of syslog stays. [`MANY`] as well.
+    pub fds: u64,
+}
+
+/// As a number of entries: so many that it never comes back to 0. What is exact for one target only is then not used.
+pub const MANY: u64 = 1 << 62;
 
 /// As the only target: no process has this number.
 pub const NOBODY: u32 = u32::MAX;
@@ -120,23 +167,29 @@ pub mod call {
 pub mod syscall {
     /// Not looked at.
     pub const OTHER: u32 = 0;
-    /// Looked at.
+    /// Looked at where the thread works for a connection: while one is open.
     pub const HOOKED: u32 = 1;
-    /// Looked at, and makes a connection at its exit.
+    /// Makes a connection at its exit.
     pub const ACCEPT: u32 = 2;
     /// Looked at where its first argument is a watched descriptor, while a connection is open.
     pub const DESCRIPTOR: u32 = 3;
     /// As that, but also while none is: a descriptor goes.
     pub const CLOSE: u32 = 4;
+    /// As that, where the first argument does not say which one.
+    pub const CLOSE_OTHER: u32 = 5;
     /// Number of slots of a table by number; all that matter were there before the five hundredth call.
     pub const NUMBERS: u32 = 512;
+
+    /// Whether a call of this sort matters also while no connection is open: it makes one, or takes a watched descriptor away.
+    pub const fn always(sort: u32) -> bool {
+        matches!(sort, ACCEPT | CLOSE | CLOSE_OTHER)
+    }
 }
 
-/// Slots of the table that says of a descriptor's number, without hashing, whether it may be watched. Higher numbers are looked up.
+/// Slots of the table of watched descriptors by number. Higher numbers are looked up in another.
 pub const FD_SLOTS: u32 = 65_536;
 
-/// Slots of the table that says of a thread, without hashing, whether it may be in a call that was remembered. A power of two: threads whose
-/// numbers are that far apart share one, and are looked up more often than they had to be.
+/// Slots of the table of calls by thread. A power of two: threads whose numbers are that far apart share one, see [`Slot`].
 pub const CALL_SLOTS: u32 = 16_384;
 
 /// A thread's slot among [`CALL_SLOTS`].
@@ -187,4 +240,7 @@ const _: () = {
     assert!(size_of::<Thread>() == 8);
     assert!(size_of::<Conn>() == 24);
     assert!(size_of::<Inflight>() == 40);
+    assert!(size_of::<Slot>() == 56);
+    assert!(size_of::<Gate>() == 80);
+    assert!(size_of::<Busy>() == 16);
 };

@@ -29,6 +29,7 @@ mod kernel;
 mod maps;
 mod probes;
 mod rule;
+mod shared;
 mod sockaddr;
 mod user;
 mod watch;

@@ -7,9 +7,11 @@ use aya_ebpf::{
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{CALL_SLOTS, Conn, FD_SLOTS, Inflight, Target, Thread, Watch, call, syscall},
+    maps::{Busy, CALL_SLOTS, Conn, FD_SLOTS, Gate, Inflight, Slot, Target, Thread, Watch, call, syscall},
     records::RECORD_MAX,
 };
+
+use crate::shared::Shared;
 
 /// Room to build a record of variable length.
 #[repr(C, align(8))]
@@ -23,35 +25,31 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(64, 0);
 #[map]
 pub static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
 
-/// Watched descriptors, by `watch_key`.
+/// What lets a call go without more.
+#[unsafe(link_section = ".data.gate")]
+#[unsafe(no_mangle)]
+pub static GATE: Shared<Gate> = Shared::new(Gate::SHUT);
+
+/// See [`Busy`].
+#[unsafe(link_section = ".data.busy")]
+#[unsafe(no_mangle)]
+pub static BUSY: Shared<Busy> = Shared::new(Busy { calls: 0, fds: 0 });
+
+/// Watched descriptors of the only target by number: most are here, where nothing is hashed.
+#[map]
+pub static FDS: Array<Watch> = Array::with_max_entries(FD_SLOTS, 0);
+
+/// All others, by `watch_key`: high numbers, and those of several targets but for what the first had when the second came.
 #[map]
 pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(16384, 0);
 
-/// Calls between enter and exit, by `thread_key`.
+/// Calls between enter and exit by `call_slot`: nearly all are here, where nothing is hashed.
+#[map]
+pub static CALLS: Array<Slot> = Array::with_max_entries(CALL_SLOTS, 0);
+
+/// All others, by `thread_key`: of threads whose slot was taken, and those that user space enters.
 #[map]
 pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(16384, 0);
-
-/// By descriptor: the process that last watched one of this number, 0 where it does so no longer. Right where there is only one target: then most
-/// calls need no look-up in [`WATCH`].
-#[map]
-pub static FDS: Array<u32> = Array::with_max_entries(FD_SLOTS, 0);
-
-/// How many entries [`CONNS`] has at most; mostly none. Right where there is only one target.
-#[map]
-pub static ALL_CONNS: Array<u64> = Array::with_max_entries(1, 0);
-
-/// How many entries [`WATCH`] has at most; often none, but the socket of syslog stays. Right where there is only one target.
-#[map]
-pub static ALL_FDS: Array<u64> = Array::with_max_entries(1, 0);
-
-/// By `call_slot`: how many entries of [`INFLIGHT`] threads of this slot have. Right where there is only one target: then most exits need no
-/// look-up there.
-#[map]
-pub static CALLS: Array<u64> = Array::with_max_entries(CALL_SLOTS, 0);
-
-/// How many entries [`INFLIGHT`] has; mostly none. Right where there is only one target.
-#[map]
-pub static ALL_CALLS: Array<u64> = Array::with_max_entries(1, 0);
 
 /// What threads work for, by `thread_key`.
 #[map]
@@ -80,10 +78,6 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Bytes in the ring from which a record wakes the reader; below, the reader comes by itself.
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
-
-/// The only target's process; 0 where there are, or were, several, and [`TARGETS`] must be asked.
-#[map]
-pub static ONLY_TARGET: Array<u32> = Array::with_max_entries(1, 0);
 
 /// What each system call is to us, by number: [`syscall`]. For raw tracepoints.
 #[map]

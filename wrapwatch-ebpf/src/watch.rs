@@ -1,24 +1,19 @@
 //! Does a call matter? Look-ups, and the life of connections, watched descriptors and remembered calls.
 
-use core::arch::asm;
-
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
     helpers::bpf_get_current_pid_tgid,
-    maps::Array,
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, call_slot, watch_key},
+    maps::{Conn, Inflight, NOBODY, Slot, Target, Thread, Watch, call_slot, syscall, watch_key},
     records::Class,
 };
 
 use crate::{
     emit::{count, now},
-    maps::{
-        ALL_CALLS, ALL_CONNS, ALL_FDS, CALLS, CONNS, FDS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS,
-        WATCH,
-    },
+    maps::{BUSY, CALLS, CONNS, FDS, GATE, INFLIGHT, LAST_CONN, TARGETS, THREADS, WATCH},
+    shared::{add, add_to, load},
 };
 
 /// The current thread's key; its high half is the process.
@@ -50,75 +45,37 @@ pub fn of_target() -> bool {
 pub fn let_go() {
     let process = process();
     let _ = TARGETS.remove(process);
-    if let Some(only) = ONLY_TARGET.get_ptr_mut(0) {
+    if only_target() == process {
         // SAFETY: a live map value. User space writes it too: what it writes is about another target, or comes to the same.
-        unsafe {
-            if *only == process {
-                *only = NOBODY;
-            }
-        }
+        unsafe { core::ptr::addr_of_mut!((*GATE.ptr()).only_target).write_volatile(NOBODY) };
     }
 }
 
 #[inline(always)]
 fn only_target() -> u32 {
-    ONLY_TARGET.get(0).copied().unwrap_or(0)
+    load!(GATE, only_target)
 }
 
-/// Whether a descriptor of a target may be watched: no needs no look-up, and where there are no `entries` not even the descriptor, which takes the
-/// call of a helper. Entries: connections, without which nothing but a close matters, or watched descriptors.
+/// Whether a call of this number can do nothing that matters, whoever makes it: no connection is open. Asked at every call of the machine, before
+/// anything else.
 #[inline(always)]
-pub fn may_be_watched(entries: &Array<u64>, fd: impl FnOnce() -> i32) -> bool {
+pub fn is_idle(number: u32) -> bool {
+    const WORDS: u32 = syscall::NUMBERS / 64;
+    load!(GATE, conns) == 0 && load!(GATE, always[(number / 64 % WORDS) as usize]) >> (number % 64) & 1 == 0
+}
+
+/// Whether a descriptor of a target may be watched. No takes no look-up, and where none is watched not even the descriptor, which takes the call of a helper.
+#[inline(always)]
+pub fn may_be_watched(fd: impl FnOnce() -> i32) -> bool {
+    if load!(BUSY, fds) == 0 {
+        return false;
+    }
     let only = only_target();
     if only == 0 {
         return true;
     }
-    if entries.get(0).is_some_and(|entries| *entries == 0) {
-        return false;
-    }
     let fd = fd();
-    fd >= 0 && FDS.get(fd as u32).is_none_or(|process| *process == only)
-}
-
-/// Whether the current thread is a target's and may be in a call that was remembered: no needs no look-up. Asked at every exit of the machine: mostly
-/// nobody is in one, which is found out without the call of a helper.
-#[inline(always)]
-pub fn may_be_in_flight() -> bool {
-    let only = only_target();
-    if only != 0 && ALL_CALLS.get(0).is_some_and(|entries| *entries == 0) {
-        return false;
-    }
-    let thread = thread();
-    let process = (thread >> 32) as u32;
-    if only == 0 {
-        // SAFETY: nothing of the value is read.
-        return unsafe { TARGETS.get(process) }.is_some();
-    }
-    only == process && CALLS.get(call_slot(thread as u32)).is_none_or(|entries| *entries != 0)
-}
-
-/// Notes whose the descriptor is, for [`may_be_watched`].
-#[inline(always)]
-fn mark_fd(fd: i32, process: u32) {
-    if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
-        // SAFETY: a live map value. Nobody else writes it meanwhile: a descriptor's number is one thread's from its opening to its closing.
-        unsafe { slot.write_volatile(process) };
-    }
-}
-
-/// Notes that the thread has an entry more, or (`u64::MAX`) less, for [`may_be_in_flight`].
-#[inline(always)]
-fn add_call(thread: u64, n: u64) {
-    add(CALLS.get_ptr_mut(call_slot(thread as u32)), n);
-    add(ALL_CALLS.get_ptr_mut(0), n);
-}
-
-/// Adds to a map's value as one step. `core` has no such thing for this target, and programs can have the sum from Linux 5.12 only.
-#[inline(always)]
-fn add(slot: Option<*mut u64>, n: u64) {
-    let Some(slot) = slot else { return };
-    // SAFETY: a live map value, aligned as its type is; nothing else is touched.
-    unsafe { asm!("lock *(u64 *)({slot} + 0) += {n}", slot = in(reg) slot, n = in(reg) n, options(nostack)) };
+    fd >= 0 && FDS.get(fd as u32).is_none_or(|slot| slot.process == only)
 }
 
 /// The current process, if it is a target.
@@ -131,11 +88,20 @@ pub fn target() -> Option<Target> {
 /// The watched descriptor `fd` of the current process.
 #[inline(always)]
 pub fn watched(fd: i32) -> Option<Watch> {
-    if !may_be_watched(&ALL_FDS, || fd) {
+    if load!(BUSY, fds) == 0 || fd < 0 {
         return None;
     }
+    let process = process();
+    if let Some(slot) = FDS.get(fd as u32) {
+        if slot.process == process {
+            return Some(*slot);
+        }
+        if only_target() != 0 {
+            return None;
+        }
+    }
     // SAFETY: an entry is changed only by threads that use this descriptor; a stale one gives a stale connection number, never a bad access.
-    unsafe { WATCH.get(watch_key(process(), fd)) }.copied()
+    unsafe { WATCH.get(watch_key(process, fd)) }.copied()
 }
 
 /// Watches a descriptor of the current process.
@@ -147,12 +113,24 @@ pub fn watch(fd: i32, conn: u64, class: Class, sock_type: u8) {
 /// As [`watch`], by the class's number.
 #[inline(always)]
 pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
-    let value = Watch { conn, class, sock_type, pad: [0; 6] };
     let process = process();
+    let value = Watch { conn, class, sock_type, pad: 0, process };
+    if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
+        // SAFETY: a live map value. Nobody else writes it meanwhile: a descriptor's number is one thread's from its opening to its closing, and
+        // a slot is taken by the only target alone.
+        let is_mine = unsafe { (*slot).process } == process;
+        if is_mine || only_target() == process {
+            // SAFETY: as above.
+            unsafe { *slot = value };
+            if !is_mine {
+                add!(BUSY, fds, 1);
+            }
+            return;
+        }
+    }
     let key = watch_key(process, fd);
     if WATCH.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() {
-        add(ALL_FDS.get_ptr_mut(0), 1);
-        mark_fd(fd, process);
+        add!(BUSY, fds, 1);
     } else if WATCH.insert(key, value, u64::from(BPF_EXIST)).is_err() {
         count(Counter::FullWatch);
     }
@@ -161,9 +139,22 @@ pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
 /// Forgets a descriptor of the current process.
 #[inline(always)]
 pub fn unwatch(fd: i32) {
-    if WATCH.remove(watch_key(process(), fd)).is_ok() {
-        add(ALL_FDS.get_ptr_mut(0), u64::MAX);
-        mark_fd(fd, 0);
+    let process = process();
+    if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
+        // SAFETY: as in `watch_as`.
+        unsafe {
+            if (*slot).process == process {
+                (*slot).process = 0;
+                add!(BUSY, fds, u64::MAX);
+                return;
+            }
+        }
+        if only_target() != 0 {
+            return;
+        }
+    }
+    if WATCH.remove(watch_key(process, fd)).is_ok() {
+        add!(BUSY, fds, u64::MAX);
     }
 }
 
@@ -222,7 +213,7 @@ pub fn open_conn() -> Option<u64> {
             *last
         };
         if CONNS.insert(conn, Conn::default(), u64::from(BPF_NOEXIST)).is_ok() {
-            add(ALL_CONNS.get_ptr_mut(0), 1);
+            add!(GATE, conns, 1);
             return Some(conn);
         }
     }
@@ -248,13 +239,18 @@ pub fn is_left_open(conn: u64) -> bool {
 #[inline(always)]
 pub fn close_conn(conn: u64) {
     if CONNS.remove(conn).is_ok() {
-        add(ALL_CONNS.get_ptr_mut(0), u64::MAX);
+        add!(GATE, conns, u64::MAX);
     }
 }
 
 /// Remembers a call until its exit.
+///
+/// Of the threads that share a slot the one that finds nobody else counted has it; the others' calls go into the table. There is no compare-and-swap
+/// for programs on Linux 5.10, and this needs none: of several that add at once, only the first can read 1.
 #[inline(always)]
 pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) {
+    let thread = thread();
+    let Some(slot) = CALLS.get_ptr_mut(call_slot(thread as u32)) else { return };
     let value = Inflight {
         enter_ns: now(),
         conn,
@@ -264,43 +260,132 @@ pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) 
         call,
         class: watch.class,
         sock_type: watch.sock_type,
-        pad: 0,
+        counted: 1,
     };
-    let key = thread();
-    if INFLIGHT.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() {
-        add_call(key, 1);
-    } else if INFLIGHT.insert(key, value, u64::from(BPF_EXIST)).is_err() {
+    // SAFETY: a live map value; beside the number of entries only the thread that has the slot writes it.
+    unsafe {
+        // A call whose exit was not seen.
+        if (*slot).thread == thread {
+            (*slot).call = value;
+            return;
+        }
+        count_call(slot, 1);
+        if core::ptr::addr_of!((*slot).entries).read_volatile() == 1 {
+            (*slot).call = value;
+            (*slot).thread = thread;
+            return;
+        }
+    }
+    if INFLIGHT.insert(thread, value, u64::from(BPF_NOEXIST)).is_ok() {
+        return;
+    }
+    count_call(slot, u64::MAX);
+    if INFLIGHT.insert(thread, value, u64::from(BPF_EXIST)).is_err() {
         count(Counter::FullInflight);
     }
+}
+
+/// Notes that a slot has an entry more, or (`u64::MAX`) less.
+#[inline(always)]
+fn count_call(slot: *mut Slot, n: u64) {
+    // SAFETY: every caller's slot is a live map value.
+    unsafe { add_to(core::ptr::addr_of_mut!((*slot).entries), n) };
+    add!(BUSY, calls, n);
+}
+
+/// Whether [`CALLS`] or [`INFLIGHT`] may have a call of the current thread. Asked at every exit of the machine: mostly nobody is in one that was
+/// remembered, which is found out without the call of a helper.
+#[inline(always)]
+fn is_calm() -> bool {
+    load!(BUSY, calls) == 0
+}
+
+/// The current thread's slot, where the thread or another that shares it may be in a call that was remembered.
+#[inline(always)]
+fn slot_in_use(thread: u64) -> Option<*mut Slot> {
+    let only = only_target();
+    if only != 0 && only != (thread >> 32) as u32 {
+        return None;
+    }
+    let slot = CALLS.get_ptr_mut(call_slot(thread as u32))?;
+    // SAFETY: a live map value. Of one target its threads alone are counted; of several not all are.
+    let entries = unsafe { core::ptr::addr_of!((*slot).entries).read_volatile() };
+    if only != 0 && entries == 0 { None } else { Some(slot) }
 }
 
 /// The sort of call that the current thread is in, where it was remembered.
 #[inline(always)]
 pub fn in_flight() -> Option<u8> {
+    if is_calm() {
+        return None;
+    }
+    let thread = thread();
+    let slot = slot_in_use(thread)?;
+    // SAFETY: a live map value; only the thread that has the slot writes it.
+    unsafe {
+        if (*slot).thread == thread {
+            return Some((*slot).call.call);
+        }
+    }
     // SAFETY: only this thread writes its entry.
-    unsafe { INFLIGHT.get(thread()) }.map(|value| value.call)
+    unsafe { INFLIGHT.get(thread) }.map(|value| value.call)
 }
 
 /// Forgets the call that the current thread is in.
 #[inline(always)]
 pub fn forget() {
-    let key = thread();
-    if INFLIGHT.remove(key).is_ok() {
-        add_call(key, u64::MAX);
+    let thread = thread();
+    let Some(slot) = CALLS.get_ptr_mut(call_slot(thread as u32)) else { return };
+    // SAFETY: as in `in_flight`.
+    if unsafe { (*slot).thread } == thread {
+        leave(slot);
+    } else {
+        forget_other(slot, thread);
+    }
+}
+
+/// Gives the slot back that the current thread has.
+#[inline(always)]
+fn leave(slot: *mut Slot) {
+    // SAFETY: a live map value that this thread has.
+    unsafe { (*slot).thread = 0 };
+    count_call(slot, u64::MAX);
+}
+
+/// Forgets a call that is in the table.
+#[inline(always)]
+fn forget_other(slot: *mut Slot, thread: u64) {
+    // SAFETY: only this thread writes its entry.
+    let Some(counted) = (unsafe { INFLIGHT.get(thread) }).map(|value| value.counted) else { return };
+    if INFLIGHT.remove(thread).is_ok() && counted != 0 {
+        count_call(slot, u64::MAX);
     }
 }
 
 /// The call that the current thread returns from, if it was remembered and is of this sort.
 #[inline(always)]
 pub fn recall(call: u8) -> Option<Inflight> {
-    if !may_be_in_flight() {
+    if is_calm() {
         return None;
     }
+    let thread = thread();
+    let slot = slot_in_use(thread)?;
+    // SAFETY: as in `in_flight`.
+    unsafe {
+        if (*slot).thread == thread {
+            if (*slot).call.call != call {
+                return None;
+            }
+            let value = (*slot).call;
+            leave(slot);
+            return Some(value);
+        }
+    }
     // SAFETY: only this thread writes its entry.
-    let value = *unsafe { INFLIGHT.get(thread()) }?;
+    let value = *unsafe { INFLIGHT.get(thread) }?;
     if value.call != call {
         return None;
     }
-    forget();
+    forget_other(slot, thread);
     Some(value)
 }

@@ -8,7 +8,7 @@ use wrapwatch_common::maps::syscall;
 use crate::{
     args::{self, Call as _},
     kernel::Sock,
-    maps::{ALL_CONNS, ALL_FDS, ENTERS, EXITS, SYSCALLS},
+    maps::{ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
     watch,
 };
@@ -16,11 +16,13 @@ use crate::{
 #[raw_tracepoint]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(1) as u32;
+    if watch::is_idle(number) {
+        return 0;
+    }
     let sort = SYSCALLS.get(number).copied().unwrap_or(syscall::OTHER);
     let matters = match sort {
         syscall::OTHER => false,
-        syscall::DESCRIPTOR => watch::may_be_watched(&ALL_CONNS, || ctx.fd()),
-        syscall::CLOSE => watch::may_be_watched(&ALL_FDS, || ctx.fd()),
+        syscall::DESCRIPTOR | syscall::CLOSE => watch::may_be_watched(|| ctx.fd()),
         _ => true,
     };
     if !matters || !watch::of_target() {
@@ -33,9 +35,7 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    if watch::may_be_in_flight()
-        && let Some(call) = watch::in_flight()
-    {
+    if let Some(call) = watch::in_flight() {
         // SAFETY: as above.
         unsafe { EXITS.tail_call(&ctx, u32::from(call)) };
     }

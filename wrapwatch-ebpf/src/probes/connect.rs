@@ -108,6 +108,6 @@ pub fn as_call(fd: i32, conn: u64, ts: u64, watched: &Watch) -> Inflight {
         call: call::CONNECT,
         class: watched.class,
         sock_type: watched.sock_type,
-        pad: 0,
+        counted: 0,
     }
 }
