@@ -8,10 +8,13 @@ use aya::{
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, FD_SLOTS, Inflight, NOBODY, Target, Thread, Watch, call, call_slot, thread_key, watch_key},
+    maps::{
+        Busy, CALL_SLOTS, Conn, FD_SLOTS, Gate, Inflight, MANY, NOBODY, Slot, Target, Thread, Watch, call,
+        call_slot, syscall, thread_key, watch_key,
+    },
     records::Class,
 };
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::ProbeError;
 
@@ -55,9 +58,10 @@ pub struct Seed {
 type Bytes<T> = <T as AsArray>::Array;
 
 /// A map value as the array of its bytes, which is what aya moves without further promises.
-trait AsArray {
+trait AsArray: Sized {
     type Array: aya::Pod;
     fn array(&self) -> Self::Array;
+    fn of(array: &Self::Array) -> Self;
 }
 
 macro_rules! as_array {
@@ -69,10 +73,14 @@ macro_rules! as_array {
                 array.copy_from_slice(self.as_bytes());
                 array
             }
+
+            fn of(array: &Self::Array) -> Self {
+                zerocopy::transmute!(*array)
+            }
         }
     )*};
 }
-as_array!(Target, Watch, Thread, Conn, Inflight);
+as_array!(Target, Watch, Thread, Conn, Inflight, Slot, Gate, Busy);
 
 fn table<'a, K: aya::Pod, V: aya::Pod>(
     ebpf: &'a mut Ebpf,
@@ -90,60 +98,91 @@ fn array<'a, T: aya::Pod>(
     Array::try_from(map).map_err(ProbeError::map(name))
 }
 
-/// Tells the kernel side whom to compare with. `several`: whether there are, or ever were, several targets at once. The tables that spare look-ups
-/// are right for one only.
-pub(super) fn set_only_target(
+/// Reads a value of an array, changes it, writes it back.
+fn change<T: AsArray>(
     ebpf: &mut Ebpf,
-    targets: &BTreeSet<u32>,
-    several: bool,
+    name: &'static str,
+    index: u32,
+    change: impl FnOnce(&mut T),
 ) -> Result<(), ProbeError> {
-    let only = match targets.first() {
-        _ if several => SEVERAL,
-        None => NOBODY,
-        Some(pid) => *pid,
-    };
-    array(ebpf, "ONLY_TARGET")?.set(0, only, 0).map_err(ProbeError::map("ONLY_TARGET"))
+    let mut array = array::<T::Array>(ebpf, name)?;
+    let mut value = T::of(&array.get(&index, 0).map_err(ProbeError::map(name))?);
+    change(&mut value);
+    array.set(index, value.array(), 0).map_err(ProbeError::map(name))
 }
 
-/// Adds to a counter that the kernel side keeps too: only while there is no target that runs.
-fn add(ebpf: &mut Ebpf, name: &'static str, more: i64) -> Result<(), ProbeError> {
-    let mut counter = array::<u64>(ebpf, name)?;
-    let entries = counter.get(&0, 0).map_err(ProbeError::map(name))?;
-    counter.set(0, entries.saturating_add_signed(more), 0).map_err(ProbeError::map(name))
+/// Changes what lets calls go. The kernel side writes it too, so only while there is no target that runs, or [`MANY`] makes its counting of no matter.
+fn change_gate(ebpf: &mut Ebpf, gate: impl FnOnce(&mut Gate)) -> Result<(), ProbeError> {
+    change(ebpf, GATE, 0, gate)
 }
 
-/// How many that is, for [`add`].
-fn as_more(entries: usize) -> i64 {
-    i64::try_from(entries).unwrap_or(i64::MAX)
+/// The same of what is counted at calls.
+fn change_busy(ebpf: &mut Ebpf, busy: impl FnOnce(&mut Busy)) -> Result<(), ProbeError> {
+    change(ebpf, BUSY, 0, busy)
 }
 
-/// Notes that a descriptor is a process', as the kernel side does when it enters one.
-fn mark_fd(ebpf: &mut Ebpf, fd: i32, pid: u32) -> Result<(), ProbeError> {
-    match u32::try_from(fd) {
-        Ok(fd) if fd < FD_SLOTS => array(ebpf, "FDS")?.set(fd, pid, 0).map_err(ProbeError::map("FDS")),
-        // Looked up always.
-        _ => Ok(()),
+/// Section, and so map, of the kernel side's [`Gate`].
+const GATE: &str = ".data.gate";
+/// That of its [`Busy`].
+const BUSY: &str = ".data.busy";
+
+/// Enters what each system call is to us, by its number.
+pub(super) fn set_syscalls(ebpf: &mut Ebpf, sorts: &[(u32, u32)]) -> Result<(), ProbeError> {
+    let mut syscalls = array::<u32>(ebpf, "SYSCALLS")?;
+    for &(number, sort) in sorts {
+        syscalls.set(number, sort, 0).map_err(ProbeError::map("SYSCALLS"))?;
     }
+    change_gate(ebpf, |gate| {
+        for &(number, _) in sorts.iter().filter(|(_, sort)| syscall::always(*sort)) {
+            if let Some(word) = gate.always.get_mut((number / 64) as usize) {
+                *word |= 1 << (number % 64);
+            }
+        }
+    })
 }
 
-/// In `ONLY_TARGET`: ask `TARGETS`.
+/// Tells the kernel side whom to compare with.
+pub(super) fn set_only_target(ebpf: &mut Ebpf, targets: &BTreeSet<u32>) -> Result<(), ProbeError> {
+    let only = targets.first().copied().unwrap_or(NOBODY);
+    change_gate(ebpf, |gate| gate.only_target = only)
+}
+
+/// Has the kernel side ask the table of targets from here on, and use nothing that is right for one only.
+pub(super) fn set_several(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    change_busy(ebpf, |busy| *busy = Busy { calls: MANY, fds: MANY })?;
+    change_gate(ebpf, |gate| (gate.only_target, gate.conns) = (SEVERAL, MANY))
+}
+
+/// As the only target: ask `TARGETS`.
 const SEVERAL: u32 = 0;
 
 /// Enters threads that may be in a call which began before the probes were there. To be called before the process is a target: nothing of it is
-/// remembered then, so that nobody else counts in its threads' slots.
-pub(super) fn seed_threads(ebpf: &mut Ebpf, pid: u32, threads: &[u32]) -> Result<(), ProbeError> {
-    let mut inflight = table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?;
-    let midway = Inflight { call: call::MIDWAY, fd: -1, ..Inflight::default() }.array();
+/// remembered then, so that nobody else counts in its threads' slots, if there are not `several` targets.
+pub(super) fn seed_threads(
+    ebpf: &mut Ebpf,
+    pid: u32,
+    threads: &[u32],
+    several: bool,
+) -> Result<(), ProbeError> {
+    let midway = Inflight { call: call::MIDWAY, fd: -1, counted: u8::from(!several), ..Inflight::default() };
     for &tid in threads {
-        inflight.insert(thread_key(pid, tid), midway, 0).map_err(ProbeError::map("INFLIGHT"))?;
+        let thread = thread_key(pid, tid);
+        let mut has_slot = false;
+        if !several {
+            change::<Slot>(ebpf, "CALLS", call_slot(tid), |slot| {
+                slot.entries += 1;
+                if slot.entries == 1 {
+                    (slot.thread, slot.call, has_slot) = (thread, midway, true);
+                }
+            })?;
+            change_busy(ebpf, |busy| busy.calls += 1)?;
+        }
+        if !has_slot {
+            let mut inflight = table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?;
+            inflight.insert(thread, midway.array(), 0).map_err(ProbeError::map("INFLIGHT"))?;
+        }
     }
-    let mut calls = array::<u64>(ebpf, "CALLS")?;
-    for &tid in threads {
-        let slot = call_slot(tid);
-        let entries = calls.get(&slot, 0).map_err(ProbeError::map("CALLS"))?;
-        calls.set(slot, entries.saturating_add(1), 0).map_err(ProbeError::map("CALLS"))?;
-    }
-    add(ebpf, "ALL_CALLS", as_more(threads.len()))
+    Ok(())
 }
 
 pub(super) fn add_target(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {
@@ -174,8 +213,7 @@ pub(super) fn add_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), ProbeError
 /// Forgets the connections up to this number that the descriptors and threads of a process name. What names one counts for nothing any more, and
 /// stays until the number of the descriptor or thread is used again.
 pub(super) fn forget_conns(ebpf: &mut Ebpf, pid: u32, last: u64) -> Result<(), ProbeError> {
-    let mut named = named(&table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, pid);
-    named.extend(self::named(&table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid));
+    let named = named(ebpf, pid)?;
     let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
     for conn in named.range(..=last) {
         let _ = open.remove(conn);
@@ -183,57 +221,69 @@ pub(super) fn forget_conns(ebpf: &mut Ebpf, pid: u32, last: u64) -> Result<(), P
     Ok(())
 }
 
-/// The connections, with whose number a value begins, that a process' entries name.
-fn named<const N: usize>(map: &HashMap<&mut MapData, u64, [u8; N]>, pid: u32) -> BTreeSet<u64>
-where
-    [u8; N]: aya::Pod,
-{
-    let mine = map.iter().filter_map(Result::ok).filter(|(key, _)| (key >> 32) == u64::from(pid));
-    mine.map(|(_, value)| u64::from_ne_bytes(first_eight(&value))).collect()
+/// The connections that a process' descriptors and threads name.
+fn named(ebpf: &mut Ebpf, pid: u32) -> Result<BTreeSet<u64>, ProbeError> {
+    let mut named = BTreeSet::new();
+    let fds = array::<Bytes<Watch>>(ebpf, "FDS")?;
+    named.extend(fds.iter().filter_map(Result::ok).map(|slot| Watch::of(&slot)).filter_map(
+        |slot| (slot.process == pid).then_some(slot.conn),
+    ));
+    let mine = |key: u64| (key >> 32) == u64::from(pid);
+    let watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
+    let watched = watch.iter().filter_map(Result::ok).filter(|(key, _)| mine(*key));
+    named.extend(watched.map(|(_, value)| Watch::of(&value).conn));
+    let threads = table::<u64, Bytes<Thread>>(ebpf, "THREADS")?;
+    let working = threads.iter().filter_map(Result::ok).filter(|(key, _)| mine(*key));
+    named.extend(working.map(|(_, value)| Thread::of(&value).conn));
+    Ok(named)
 }
 
-/// Ports stay: another target may listen on them, and an event too many does no harm. What its going took from the counters matters to the next target:
-/// then this one has exited.
-pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError> {
+/// Forgets a process that has exited. Ports stay: another target may listen on them, and an event too many does no harm. Where there never were
+/// `several` targets nothing is counted any more, whatever its going left.
+pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32, several: bool) -> Result<(), ProbeError> {
     // It may have gone before: what counts is that it is not there.
     let _ = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.remove(&pid);
-    let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
-    let mine = |key: &u64| (key >> 32) == u64::from(pid);
-    let keys: Vec<u64> = watch.keys().filter_map(Result::ok).filter(mine).collect();
-    let mut conns = Vec::new();
-    let mut unwatched = 0;
-    for key in keys {
-        if let Ok(value) = watch.get(&key, 0) {
-            conns.push(u64::from_ne_bytes(first_eight(&value)));
-        }
-        unwatched += usize::from(watch.remove(&key).is_ok());
-    }
-    add(ebpf, "ALL_FDS", -as_more(unwatched))?;
+    forget_conns(ebpf, pid, u64::MAX)?;
+    clear::<Watch>(ebpf, "FDS", FD_SLOTS, |slot| slot.process == pid)?;
+    drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, pid);
     drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid);
-    let forgotten = drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
-    add(ebpf, "ALL_CALLS", -as_more(forgotten))?;
-    let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
-    let closed = conns.iter().filter(|conn| open.remove(conn).is_ok()).count();
-    add(ebpf, "ALL_CONNS", -as_more(closed))
+    drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
+    if several {
+        return Ok(());
+    }
+    clear::<Slot>(ebpf, "CALLS", CALL_SLOTS, |slot| *slot != Slot::default())?;
+    change_busy(ebpf, |busy| *busy = Busy::default())?;
+    change_gate(ebpf, |gate| gate.conns = 0)
 }
 
-/// Forgets a process' threads, and says how many.
-fn drop_keys<V: aya::Pod>(mut map: HashMap<&mut MapData, u64, V>, pid: u32) -> usize {
+/// Empties the slots of which that is true.
+fn clear<T: AsArray + Default>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    slots: u32,
+    stale: impl Fn(&T) -> bool,
+) -> Result<(), ProbeError> {
+    let mut array = array::<T::Array>(ebpf, name)?;
+    for index in 0..slots {
+        let value = array.get(&index, 0).map_err(ProbeError::map(name))?;
+        if stale(&T::of(&value)) {
+            array.set(index, T::default().array(), 0).map_err(ProbeError::map(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets a process' entries.
+fn drop_keys<V: aya::Pod>(mut map: HashMap<&mut MapData, u64, V>, pid: u32) {
     let keys: Vec<u64> =
         map.keys().filter_map(Result::ok).filter(|key| (key >> 32) == u64::from(pid)).collect();
-    keys.iter().filter(|key| map.remove(key).is_ok()).count()
-}
-
-fn first_eight(bytes: &[u8]) -> [u8; 8] {
-    let mut eight = [0; 8];
-    for (to, from) in eight.iter_mut().zip(bytes) {
-        *to = *from;
+    for key in keys {
+        let _ = map.remove(&key);
     }
-    eight
 }
 
 /// Gives the check a connection number, as accept would have, and enters its thread and descriptors.
-pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
+pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed, several: bool) -> Result<u64, ProbeError> {
     let conn = next_conn(ebpf)?;
     let mut conns = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
     conns.insert(conn, Conn::default().array(), 0).map_err(ProbeError::map("CONNS"))?;
@@ -241,29 +291,34 @@ pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed) -> Result<u64, ProbeE
     threads
         .insert(thread_key(pid, seed.tid), Thread { conn }.array(), 0)
         .map_err(ProbeError::map("THREADS"))?;
-    let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
-    let mut enter = |fd: i32, class: Class, sock_type: i32| {
+    let accepted = seed.accepted.iter().map(|fd| (*fd, Class::Accepted, libc::SOCK_STREAM));
+    let tables = seed.tables.iter().map(|fd| (*fd, Class::File, 0));
+    let dns = seed.dns.iter().map(|(fd, _)| (*fd, Class::Dns, libc::SOCK_DGRAM));
+    for (fd, class, sock_type) in accepted.chain(tables).chain(dns) {
         let sock_type = u8::try_from(sock_type).unwrap_or(0);
-        let value = Watch { conn, class: class as u8, sock_type, pad: [0; 6] };
-        watch.insert(watch_key(pid, fd), value.array(), 0).map_err(ProbeError::map("WATCH"))
-    };
-    if let Some(fd) = seed.accepted {
-        enter(fd, Class::Accepted, libc::SOCK_STREAM)?;
+        let value = Watch { conn, class: class as u8, sock_type, pad: 0, process: pid };
+        enter(ebpf, fd, value, several)?;
     }
-    for &fd in &seed.tables {
-        enter(fd, Class::File, 0)?;
+    if several {
+        return Ok(conn);
     }
-    for (fd, _) in &seed.dns {
-        enter(*fd, Class::Dns, libc::SOCK_DGRAM)?;
-    }
-    let dns = seed.dns.iter().map(|(fd, _)| fd);
-    let fds: Vec<i32> = seed.accepted.iter().chain(&seed.tables).chain(dns).copied().collect();
-    for fd in &fds {
-        mark_fd(ebpf, *fd, pid)?;
-    }
-    add(ebpf, "ALL_FDS", as_more(fds.len()))?;
-    add(ebpf, "ALL_CONNS", 1)?;
+    change_gate(ebpf, |gate| gate.conns += 1)?;
     Ok(conn)
+}
+
+/// Watches a descriptor, where the kernel side would look for it.
+fn enter(ebpf: &mut Ebpf, fd: i32, value: Watch, several: bool) -> Result<(), ProbeError> {
+    match u32::try_from(fd) {
+        Ok(slot) if slot < FD_SLOTS && !several => {
+            array(ebpf, "FDS")?.set(slot, value.array(), 0).map_err(ProbeError::map("FDS"))?;
+        }
+        _ => {
+            let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
+            let key = watch_key(value.process, fd);
+            watch.insert(key, value.array(), 0).map_err(ProbeError::map("WATCH"))?;
+        }
+    }
+    if several { Ok(()) } else { change_busy(ebpf, |busy| busy.fds += 1) }
 }
 
 fn next_conn(ebpf: &mut Ebpf) -> Result<u64, ProbeError> {
@@ -273,8 +328,15 @@ fn next_conn(ebpf: &mut Ebpf) -> Result<u64, ProbeError> {
     Ok(conn)
 }
 
+/// The counters keep it, which costs a look and no more: the target runs, and the number may be the server's own entry's by now.
 pub(super) fn unwatch(ebpf: &mut Ebpf, pid: u32, fd: i32) -> Result<(), ProbeError> {
-    // Its mark stays, which costs a look-up and no more: the number may be the server's own entry's by now.
+    if let Some(index) = u32::try_from(fd).ok().filter(|index| *index < FD_SLOTS) {
+        let mut fds = array::<Bytes<Watch>>(ebpf, "FDS")?;
+        let slot = Watch::of(&fds.get(&index, 0).map_err(ProbeError::map("FDS"))?);
+        if slot.process == pid {
+            fds.set(index, Watch::default().array(), 0).map_err(ProbeError::map("FDS"))?;
+        }
+    }
     let _ = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?.remove(&watch_key(pid, fd));
     Ok(())
 }

@@ -123,7 +123,6 @@ impl Probe {
 
     fn with(rung: Rung, options: &Options, layout: Option<&Layout>) -> Result<Self, ProbeError> {
         let (mut ebpf, logger) = load::load(OBJECT, options, &layout.copied().unwrap_or_default())?;
-        maps::set_only_target(&mut ebpf, &BTreeSet::new(), false)?;
         let hooks::Attached { hooks, degradations } = hooks::attach(&mut ebpf, rung, layout)?;
         let (targets, uprobes) = (BTreeSet::new(), BTreeMap::new());
         Ok(Self { ebpf, degradations, hooks, rung, targets, several: false, uprobes, logger })
@@ -162,18 +161,26 @@ impl Probe {
         if self.rung == Rung::Raw {
             let mut threads = process::threads(process.pid);
             threads.retain(|tid| thread::may_be_accepting(process.pid, *tid));
-            maps::seed_threads(&mut self.ebpf, process.pid, &threads)?;
+            maps::seed_threads(&mut self.ebpf, process.pid, &threads, self.several)?;
         }
         self.targets.insert(process.pid);
-        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)?;
+        self.tell_only_target()?;
         maps::add_target(&mut self.ebpf, process.pid, context)
     }
 
     /// Has the kernel side look every call up where there is a target already. To be called before anything of another one is entered: user space does not
     /// count as the kernel side does while a target runs.
     fn expect_another(&mut self) -> Result<(), ProbeError> {
-        self.several |= !self.targets.is_empty();
-        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)
+        if !self.several && !self.targets.is_empty() {
+            self.several = true;
+            maps::set_several(&mut self.ebpf)?;
+        }
+        Ok(())
+    }
+
+    /// Of several each is asked for.
+    fn tell_only_target(&mut self) -> Result<(), ProbeError> {
+        if self.several { Ok(()) } else { maps::set_only_target(&mut self.ebpf, &self.targets) }
     }
 
     /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
@@ -195,9 +202,9 @@ impl Probe {
         if let Some(attached) = self.uprobes.remove(&pid) {
             uprobes::detach(&mut self.ebpf, attached);
         }
-        maps::remove_target(&mut self.ebpf, pid)?;
         self.targets.remove(&pid);
-        maps::set_only_target(&mut self.ebpf, &self.targets, self.several)
+        self.tell_only_target()?;
+        maps::remove_target(&mut self.ebpf, pid, self.several)
     }
 
     /// A target is another program now: what was kept of connections up to this number, which its descriptors and threads named, goes.
@@ -220,7 +227,7 @@ impl Probe {
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
     pub fn seed(&mut self, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
         self.expect_another()?;
-        maps::seed(&mut self.ebpf, pid, seed)
+        maps::seed(&mut self.ebpf, pid, seed, self.several)
     }
 
     /// Takes back a descriptor that turned out to have gone meanwhile.
