@@ -14,7 +14,7 @@ use wrapwatch_common::{
     },
     records::Class,
 };
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use zerocopy::IntoBytes as _;
 
 use super::ProbeError;
 
@@ -310,7 +310,7 @@ pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed, several: bool) -> Res
 fn enter(ebpf: &mut Ebpf, fd: i32, value: Watch, several: bool) -> Result<(), ProbeError> {
     match u32::try_from(fd) {
         Ok(slot) if slot < FD_SLOTS && !several => {
-            array(ebpf, "FDS")?.set(slot, value.array(), 0).map_err(ProbeError::map("FDS"))?;
+            array::<Bytes<Watch>>(ebpf, "FDS")?.set(slot, value.array(), 0).map_err(ProbeError::map("FDS"))?;
         }
         _ => {
             let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
