@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         let mut config = Config::new(clock::pair());
         config.sees_handshakes =
             !probe.degradations().iter().any(|lost| lost.kind == DegradationKind::NoQueueTime);
-        let counted = probe.counts()?;
+        let counted = probe.counts();
         let (exited, exits) = mpsc::unbounded_channel();
         let mut session = Self {
             settings,
@@ -184,8 +184,9 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Takes what is in the ring.
+    /// Takes what is in the ring; first tells what got lost on the way there.
     fn drain(&mut self, ring: &mut Ring) {
+        self.losses();
         while ring.drain(|record| self.take(record)) && self.failed.is_none() {
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
@@ -260,7 +261,6 @@ impl<'a> Session<'a> {
         }
         self.stopped_aside(&stopped);
         self.look_at_replaced(now)?;
-        self.losses()?;
         self.correlator.advance(now);
         self.flush();
         self.measure(now);
@@ -304,8 +304,8 @@ impl<'a> Session<'a> {
     }
 
     /// Tells what was lost since the last time.
-    fn losses(&mut self) -> Result<(), SessionError> {
-        let counts = self.probe.counts()?;
+    fn losses(&mut self) {
+        let counts = self.probe.counts();
         let by: Vec<(Counter, u64)> = Counter::ALL
             .iter()
             .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
@@ -314,18 +314,18 @@ impl<'a> Session<'a> {
             .collect();
         self.counted = counts;
         if by.is_empty() {
-            return Ok(());
+            return;
         }
         self.correlator.note_lost(&by);
         let named = |counter: Counter| {
             Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name).to_owned()
         };
         let lost = Lost {
-            events: by.iter().map(|(_, n)| n).sum(),
+            // Calls left out are anybody's, and most would not have been events.
+            events: by.iter().filter(|(counter, _)| *counter != Counter::SkippedCalls).map(|(_, n)| n).sum(),
             by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
         };
         self.tell(&Line::Lost(lost));
-        Ok(())
     }
 
     /// Once a second: stalls, the clocks.
@@ -376,7 +376,7 @@ impl<'a> Session<'a> {
         // Somebody may have edited them within the last second.
         self.look_at_files();
         self.drain(ring);
-        self.losses()?;
+        self.losses();
         let at = clock::now();
         let cost = self.cost(at);
         self.aside(&Aside::Ended(&trace::End {

@@ -13,7 +13,6 @@ use wrapwatch_tests::{
     watch::{Watch, binary},
 };
 
-use super::unpreempted;
 use crate::{report::Report, site::Site};
 
 const ROOT: &str = "/run/bare";
@@ -32,7 +31,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         let output = inside(&["--version"]).output()?;
         ensure!(output.status.success(), "it does not run: {}", String::from_utf8_lossy(&output.stderr));
         let pid = site.pid().to_string();
-        let mut watch = unpreempted(|| Watch::run(inside(&["live", "--json", "-p", &pid])))?;
+        let mut watch = Watch::run(inside(&["live", "--json", "-p", &pid]))?;
         let clients = site.clients(&ClientsSpec::one_by_one(1))?;
         watch.wait_connections(1)?;
         let seen = watch.stop()?;

@@ -9,7 +9,6 @@ use wrapwatch_tests::{
     watch::{Seen, Watch},
 };
 
-use super::unpreempted;
 use crate::{
     report::Report,
     site::{NS1, Site, StandIn},
@@ -21,7 +20,7 @@ const PORT: u16 = 3308;
 pub(super) fn run(report: &mut Report, site: &Site) {
     report.test("descriptors beyond the slots", || {
         let server = StandIn::start(PORT, FD_SLOTS)?;
-        let mut watch = unpreempted(|| Watch::pid(server.pid()))?;
+        let mut watch = Watch::pid(server.pid())?;
         // The numbers of the first are used again.
         let mut clients = site.clients(&ClientsSpec { port: PORT, ..ClientsSpec::one_by_one(3) })?;
         clients.extend(site.clients(&ClientsSpec { port: PORT, ..ClientsSpec::at_once(3) })?);

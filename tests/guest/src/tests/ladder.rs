@@ -18,7 +18,6 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::unpreempted;
 use crate::{
     record::{Privileges, Record},
     report::{Report, Skipped},
@@ -127,7 +126,7 @@ impl Rung {
         if let Some(capabilities) = self.user {
             user::nobody_with(&mut command, capabilities);
         }
-        let mut watch = match unpreempted(|| Watch::run(command)) {
+        let mut watch = match Watch::run(command) {
             Ok(watch) => watch,
             // Its own words, which have to name what is missing.
             Err(error) => return nothing(&error.to_string()),

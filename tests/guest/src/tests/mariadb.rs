@@ -16,7 +16,6 @@ use wrapwatch_tests::{
     watch::Watch,
 };
 
-use super::unpreempted;
 use crate::{
     report::Report,
     site::{PRELOAD, Site},
@@ -47,7 +46,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     }
     report.test("mariadb", || {
         let server = start()?;
-        let mut watch = unpreempted(|| Watch::pid(server.0.id()))?;
+        let mut watch = Watch::pid(server.0.id())?;
         site.rules([Rule::delay(SLOW_MS)])?;
         let spec = ClientsSpec { port: PORT, ..ClientsSpec::at_once(3) };
         let clients = site.clients(&spec)?;

@@ -17,7 +17,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::{given, programs, unpreempted};
+use super::{given, programs};
 use crate::{
     record::Record,
     report::{Report, Skipped},
@@ -144,7 +144,7 @@ fn record(site: &Site, way: &Way) -> Result<Run> {
 
 fn recorded(site: &Site, way: &Way) -> Result<Run> {
     let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
-    let mut watch = unpreempted(|| Watch::record(site.pid(), &file, way.args))?;
+    let mut watch = Watch::record(site.pid(), &file, way.args)?;
     let programs = programs::loaded(way.name)?;
     let fast = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(FAST) })?;
     site.rules([Rule::delay(SLOW_MS)])?;

@@ -113,6 +113,11 @@ fn second_rung(why: &str) -> Degradation {
     }
 }
 
+/// Whether this program is the first that runs at a system call, on either rung.
+pub(super) fn sees_calls(program: &str) -> bool {
+    program.starts_with("sys_enter") || program.starts_with("sys_exit")
+}
+
 /// Every hook of both rungs by name, and what is lost without it.
 pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
     let event = wanted.rsplit(':').next()?;
