@@ -67,7 +67,7 @@ pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(16384, 0);
 pub static LAST_CONN: Array<u64> = Array::with_max_entries(1, 0);
 
 /// [`wrapwatch_common::counters::Counter`]. User space maps it: while it asks for a map's value by a system call, the kernel runs no perf tracepoint's
-/// program on that CPU, and from Linux 7.0 on it can be preempted in the middle of that.
+/// program on that CPU, and where it is built to be preempted, it can be so in the middle of that.
 #[map]
 pub static COUNTS: Array<u64> = Array::with_max_entries(COUNTERS, BPF_F_MMAPABLE);
 

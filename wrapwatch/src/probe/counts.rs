@@ -1,7 +1,11 @@
 //! The kernel side's counters, and how often the kernel ran none of its programs at a call.
 //!
-//! Neither is asked for by a system call that reads a map (`BPF_MAP_LOOKUP_ELEM`): during one the kernel leaves out the programs of perf's tracepoints on that
-//! CPU (`bpf_disable_instrumentation`), and from Linux 7.0 on it can be preempted there, so that the server's calls are left out until it goes on.
+//! The kernel leaves out a program's run in two cases, and then the call of whoever made it is not seen:
+//!
+//! * It runs on this CPU already (`prog->active`): a thread was preempted within it. So with raw tracepoints from Linux 7.0 on, and on 7.2 with perf's too
+//!   (`trace_call_bpf_faultable`), where it hides the same call's same side only, not all calls.
+//! * Up to Linux 6.19, of perf's: anybody on this CPU is in a system call that reads or writes a map (`bpf_disable_instrumentation`), and was preempted
+//!   there. So the counters are not read by such calls but mapped.
 
 use std::{
     num::NonZeroUsize,

@@ -1,13 +1,13 @@
-//! A kernel that leaves out the programs of perf's tracepoints while somebody asks for a map's value, and lets whoever asks be preempted (Linux 7.0 and
-//! later): here everybody asks all the time. What is told then may lack much, but nothing of it may be said to be whole and be wrong.
+//! A kernel that leaves out a call's program on a CPU on which a thread was preempted within it (Linux 7.0 and later), and threads that preempt all the
+//! time and make such calls. What is told then may lack much, but nothing of it may be said to be whole and be wrong.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, Map, MapData, MapInfo, loaded_maps};
 use wrapwatch::model::Outcome;
 use wrapwatch_tests::{
     clients::{self, ClientsSpec},
@@ -16,8 +16,10 @@ use wrapwatch_tests::{
 
 use crate::{report::Report, site::Site};
 
-/// A map of wrapwatch's, of one value.
-const MAP: &str = "ONLY_TARGET";
+/// One for each processor of a guest.
+const PREEMPTING: usize = 2;
+/// How long each sleeps; shorter, and an emulated machine does nothing else.
+const PAUSE: Duration = Duration::from_millis(1);
 const CLIENTS: usize = 20;
 
 /// The test.
@@ -27,13 +29,13 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     }
     report.test("calls left out", || {
         let watch = Watch::pid(site.pid())?;
-        let asked = AtomicBool::new(true);
+        let go_on = AtomicBool::new(true);
         let clients = thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| ask(&asked));
+            for _ in 0..PREEMPTING {
+                scope.spawn(|| preempt(&go_on));
             }
             let clients = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(CLIENTS) });
-            asked.store(false, Ordering::Relaxed);
+            go_on.store(false, Ordering::Relaxed);
             clients
         })?;
         let seen = watch.stop()?;
@@ -46,13 +48,23 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     });
 }
 
-/// Asks for a value until there is nothing more to be asked.
-fn ask(go_on: &AtomicBool) -> Result<()> {
-    let named = |info: &MapInfo| info.name_as_str() == Some(MAP);
-    let id = loaded_maps().flatten().find(named).context("no such map")?.id();
-    let map = Array::<_, u32>::try_from(Map::Array(MapData::from_id(id)?))?;
+/// Wakes up before everybody else, again and again, and makes calls that are watched.
+fn preempt(go_on: &AtomicBool) -> Result<()> {
+    let parameter = libc::sched_param { sched_priority: 1 };
+    // SAFETY: of the calling thread; the parameter lives until the call is over.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) };
+    ensure!(done == 0, "sched_setscheduler: {}", std::io::Error::last_os_error());
     while go_on.load(Ordering::Relaxed) {
-        map.get(&0, 0)?;
+        // SAFETY: there is no descriptor of this number, and no buffer is named.
+        unsafe {
+            libc::read(-1, std::ptr::null_mut(), 0);
+            libc::write(-1, std::ptr::null(), 0);
+            libc::send(-1, std::ptr::null(), 0, 0);
+            libc::recv(-1, std::ptr::null_mut(), 0, 0);
+            libc::accept(-1, std::ptr::null_mut(), std::ptr::null_mut());
+            libc::close(-1);
+        }
+        thread::sleep(PAUSE);
     }
     Ok(())
 }
