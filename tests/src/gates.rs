@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, Map, MapData};
+use wrapwatch_common::maps::gate;
 
 /// How many a running wrapwatch's kernel side has at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +20,13 @@ pub struct Gates {
 
 /// Of the wrapwatch with this pid.
 pub fn read(pid: u32) -> Result<Gates> {
-    Ok(Gates {
-        connections: value(pid, "ALL_CONNS")?,
-        descriptors: value(pid, "ALL_FDS")?,
-        calls: value(pid, "ALL_CALLS")?,
-    })
+    let gates = map(pid, "GATES")?;
+    let value = |slot| gates.get(&slot, 0);
+    Ok(Gates { connections: value(gate::CONNS)?, descriptors: value(gate::FDS)?, calls: value(gate::CALLS)? })
 }
 
-/// The one value of an array that a process holds.
-fn value(pid: u32, name: &str) -> Result<u64> {
+/// An array that a process holds.
+fn map(pid: u32, name: &str) -> Result<Array<MapData, u64>> {
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may have been closed meanwhile.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
@@ -36,7 +35,7 @@ fn value(pid: u32, name: &str) -> Result<u64> {
         };
         let map = MapData::from_id(id)?;
         if map.info()?.name_as_str() == Some(name) {
-            return Ok(Array::<_, u64>::try_from(Map::Array(map))?.get(&0, 0)?);
+            return Ok(Array::try_from(Map::Array(map))?);
         }
     }
     None.with_context(|| format!("process {pid} has no map {name}"))

@@ -51,9 +51,9 @@ fn same_again(event: &Event<'_>) {
 }
 
 /// The promises of a connection.
-fn check(connection: Connection) {
+fn check(connection: Box<Connection>) {
     let parts = connection.parts.total();
     assert_eq!(parts, connection.wrapper_ns, "the parts do not add up: {connection:?}");
-    let text = Text { slow_ns: 0, ..Text::PLAIN }.line(&Line::Connection(Box::new(connection)));
+    let text = Text { slow_ns: 0, ..Text::PLAIN }.line(&Line::Connection(connection));
     super::assert_harmless(&text);
 }

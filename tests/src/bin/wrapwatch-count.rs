@@ -78,7 +78,7 @@ fn correlate(records: &[Vec<u8>], mut tell: impl FnMut(&Line) -> Result<()>) -> 
         correlator.push(&event);
         while let Some(connection) = correlator.pop() {
             told += 1;
-            tell(&Line::Connection(Box::new(connection)))?;
+            tell(&Line::Connection(connection))?;
         }
     }
     correlator.finish(end);

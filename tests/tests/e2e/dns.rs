@@ -59,10 +59,10 @@ fn attributed(seen: &Seen) -> Vec<Asked> {
         let accepted = ktime(connection.accepted);
         for query in queries(connection) {
             let asked = Asked {
-                server: query.server.clone(),
+                server: query.server.to_string(),
                 id: query.id.unwrap(),
                 name: query.qname.clone().unwrap(),
-                qtype: query.qtype.clone().unwrap(),
+                qtype: query.qtype.clone().unwrap().into_owned(),
             };
             assert!(all.insert(accepted + query.at_ns, asked).is_none(), "two queries at one time");
         }
@@ -132,7 +132,7 @@ fn a_dead_first_nameserver_is_a_timeout_and_then_an_answer() {
     for lookup in &connection.lookups {
         assert_eq!(lookup.outcome, LookupOutcome::Found);
         let told: Vec<(&str, QueryOutcome)> =
-            lookup.queries.iter().map(|query| (query.server.as_str(), query.outcome)).collect();
+            lookup.queries.iter().map(|query| (&*query.server, query.outcome)).collect();
         assert_eq!(
             told,
             [
@@ -176,8 +176,8 @@ fn the_rule_that_asked_is_named_with_its_text() {
     let seen = watch.stop().unwrap();
     let connection = seen.of(&peer(&client)).unwrap();
     let rule = connection.rule.as_ref().unwrap();
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 3));
+    assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 3));
     assert_eq!(rule.text.as_deref(), Some("ALL: .nowhere.example"));
     let verdict = connection.verdict_rule.as_ref().unwrap();
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.allow", 4));
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/hosts.allow", 4));
 }

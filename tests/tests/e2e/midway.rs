@@ -75,7 +75,7 @@ fn a_stall_is_told_each_second_with_the_queue_behind_it() {
     assert_eq!(stall.queued, Some(4));
     assert_eq!(stall.queue_limit, Some(80));
     let rule = stall.rule.unwrap();
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 1));
+    assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 1));
     drop(watch);
     // All dead: nobody has a name, the tables refuse all of them in the end.
     drop(clients);

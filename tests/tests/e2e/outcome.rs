@@ -23,7 +23,7 @@ fn a_refused_client_is_refused_and_nothing_else() {
         assert_eq!(connection.error_code, None);
         assert!(connection.complete, "{connection:#?}");
         let verdict = connection.verdict_rule.as_ref().unwrap();
-        assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.deny", 1));
+        assert_eq!((&*verdict.file, verdict.line), ("/etc/hosts.deny", 1));
     }
     let outcomes = &seen.summary().unwrap().outcomes;
     assert_eq!(outcomes.iter().map(|o| (o.outcome, o.count)).collect::<Vec<_>>(), [(Outcome::Refused, 5)]);

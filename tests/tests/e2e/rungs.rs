@@ -107,7 +107,7 @@ fn three_capabilities_and_no_tracefs_are_enough() {
         assert_eq!(connection.outcome, Outcome::Greeted);
         assert!(connection.queued_ns.is_some() && connection.complete, "{connection:#?}");
         let rule = connection.rule.as_ref().unwrap();
-        assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 1));
+        assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 1));
         assert!(connection.lookups.iter().all(|lookup| !lookup.queries.is_empty()), "{connection:#?}");
     }
     // What takes CAP_SYS_ADMIN is missing, and said to be.

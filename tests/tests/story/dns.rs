@@ -57,7 +57,7 @@ fn an_ipv6_nameserver_and_an_ipv6_client() {
     reverse_is(connection, FOUND, &["53 PTR NOERROR"]);
     forward_is(connection, FOUND, &["53 AAAA NOERROR"]);
     let query = &lookup(connection, LookupKind::Reverse).queries[0];
-    assert_eq!(query.server, "[fd00:1:1::53]:53");
+    assert_eq!(&*query.server, "[fd00:1:1::53]:53");
     assert!(query.qname.as_ref().unwrap().ends_with(".ip6.arpa"));
     assert_eq!(connection.outcome, Outcome::Greeted);
 }

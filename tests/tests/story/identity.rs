@@ -131,7 +131,7 @@ fn is_whole(connection: &Connection, port: u16, table: &str, line: u32, text: &s
     assert_eq!(connection.local.as_deref(), Some(&*format!("127.0.0.1:{port}")));
     let rule = connection.verdict_rule.as_ref().unwrap_or_else(|| panic!("no rule: {connection:#?}"));
     assert_eq!(
-        (rule.file.as_str(), rule.line, rule.text.as_deref(), rule.how),
+        (&*rule.file, rule.line, rule.text.as_deref(), rule.how),
         (table, line, Some(text), How::Observed)
     );
 }

@@ -133,7 +133,7 @@ fn a_slow_disk_under_the_tables_is_files_and_not_dns() {
     for (_, connection) in &told {
         assert!(connection.parts.files_ns >= 300 * MS, "{connection:#?}");
         assert_eq!(connection.blame[0].cause, StallCause::File, "{connection:#?}");
-        let used = connection.files.iter().find(|file| file.path == "/etc/hosts.allow").unwrap();
+        let used = connection.files.iter().find(|file| &*file.path == "/etc/hosts.allow").unwrap();
         assert!(used.dur_ns >= 300 * MS);
     }
     let seen = stage.end();

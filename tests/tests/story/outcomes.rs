@@ -24,7 +24,7 @@ fn refused_and_admitted_each_by_its_rule() {
     assert_eq!(told.outcome, Outcome::Refused);
     let (forced, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
     assert_eq!((forced.line, forced.text.as_deref()), (2, Some("ALL: .nowhere.example")));
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/hosts.allow", 3), "an allow table may deny");
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/hosts.allow", 3), "an allow table may deny");
     stage.files(Files::tables("sshd: ALL\n", "sshd: ALL\nmysqld mariadbd: 10.2. , \\\n  10.3.\n"));
     let told = stage.until("the tables are read again", |c| {
         c.verdict_rule
@@ -35,7 +35,7 @@ fn refused_and_admitted_each_by_its_rule() {
     assert_eq!(told.rule, None, "nothing was looked up");
     let verdict = told.verdict_rule.unwrap();
     assert_eq!(
-        (verdict.file.as_str(), verdict.line),
+        (&*verdict.file, verdict.line),
         ("/etc/hosts.deny", 3),
         "a rule's last line, as libwrap counts"
     );
@@ -50,7 +50,7 @@ fn each_is_told_the_rule_of_the_tables_that_it_opened() {
         stage.files(Files::tables("", format!("{}{rule}\n", "#\n".repeat(n % 3))));
         let (_, told) = stage.one();
         let verdict = told.verdict_rule.unwrap();
-        assert_eq!((verdict.line as usize, verdict.text), (n % 3 + 1, Some(rule)), "edit {n}");
+        assert_eq!((verdict.line as usize, verdict.text), (n % 3 + 1, Some(rule.into())), "edit {n}");
     }
 }
 
@@ -128,7 +128,7 @@ fn refused_because_a_lookup_failed_and_admitted_because_one_did() {
     let of = |client| seen.of(&peer(client)).unwrap();
     assert_eq!(lookup(of(&closed), LookupKind::Reverse).outcome, LookupOutcome::Failed);
     assert_eq!(of(&closed).outcome, Outcome::Refused);
-    assert_eq!(of(&closed).verdict_rule.as_ref().unwrap().file, "/etc/hosts.deny");
+    assert_eq!(of(&closed).verdict_rule.as_ref().unwrap().file, "/etc/hosts.deny".into());
     assert_eq!((of(&open).outcome, &of(&open).verdict_rule), (Outcome::Greeted, &None));
     assert_eq!(of(&denied).outcome, Outcome::Refused, "the same client's rule, when its name is known");
     let report =

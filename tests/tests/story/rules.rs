@@ -50,7 +50,7 @@ fn inferred_where_libwrap_does_not_say() {
     let told = stage
         .until("the tables are read again", |c| c.outcome == Outcome::Refused && c.verdict_rule.is_some());
     let verdict = told.verdict_rule.unwrap();
-    assert_eq!((verdict.file.as_str(), verdict.line, verdict.how), ("/etc/hosts.deny", 2, How::Inferred));
+    assert_eq!((&*verdict.file, verdict.line, verdict.how), ("/etc/hosts.deny", 2, How::Inferred));
     assert_eq!(told.rule, None);
     let seen = stage.end();
     assert!(seen.degradations().iter().any(|lost| lost.message.contains("tcpd_context")));
@@ -99,16 +99,16 @@ fn tables_are_where_the_program_says() {
     });
     assert_eq!(told.outcome, Outcome::Refused);
     let (rule, verdict) = (told.rule.unwrap(), told.verdict_rule.unwrap());
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/elsewhere.allow", 1));
+    assert_eq!((&*rule.file, rule.line), ("/etc/elsewhere.allow", 1));
     assert_eq!(rule.text.as_deref(), Some("ALL: .nowhere.example"));
-    assert_eq!((verdict.file.as_str(), verdict.line), ("/etc/elsewhere.deny", 2));
+    assert_eq!((&*verdict.file, verdict.line), ("/etc/elsewhere.deny", 2));
     assert_eq!(verdict.text.as_deref(), Some("ALL: 10."));
     // And moved again while it is traced, to a path longer than a record has room for.
     point_to(&stage, &long, "/etc/elsewhere.deny");
     let told = stage.until("the table was found again", |c| {
         c.verdict_rule.as_ref().is_some_and(|rule| rule.text.as_deref() == Some("ALL: .lab.example"))
     });
-    assert_eq!((told.outcome, told.verdict_rule.unwrap().file), (Outcome::Greeted, long.clone()));
+    assert_eq!((told.outcome, told.verdict_rule.unwrap().file), (Outcome::Greeted, long.as_str().into()));
     let clients = stage.clients(ClientsSpec::one_by_one(2));
     let seen = stage.end();
     // The trace tells the same, and has the tables.

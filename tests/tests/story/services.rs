@@ -57,7 +57,7 @@ fn nscd_is_asked_by_its_socket() {
                 (Transport::Nscd, QueryOutcome::Answered),
                 "{slow:#?}"
             );
-            assert_eq!(query.server, "/var/run/nscd/socket");
+            assert_eq!(&*query.server, "/var/run/nscd/socket");
         }
         let fast = seen.of(&peer(&again)).unwrap();
         for connection in [slow, fast] {
@@ -109,11 +109,11 @@ fn a_client_in_etc_hosts_costs_files_and_no_query() {
     let (_, connection) = &clients[0];
     assert!(stage.lab.take_dns_log().unwrap().is_empty());
     assert_eq!((connection.outcome, connection.lookups.len()), (Outcome::Greeted, 0), "{connection:#?}");
-    let hosts = connection.files.iter().find(|file| file.path == "/etc/hosts").unwrap();
+    let hosts = connection.files.iter().find(|file| &*file.path == "/etc/hosts").unwrap();
     assert!(hosts.reads >= 2 && hosts.bytes > 0, "read for the name and for the address: {hosts:?}");
     assert_eq!(connection.parts.dns_ns, 0);
     let rule = connection.rule.as_ref().unwrap();
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 1), "the rule that forced the lookup");
+    assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 1), "the rule that forced the lookup");
 }
 
 #[test]
@@ -126,11 +126,11 @@ fn ident_is_told_with_its_answer() {
     let ident = lookup(&connection, LookupKind::Ident);
     assert_eq!((ident.outcome, ident.thread), (LookupOutcome::Found, ThreadRole::Accept));
     let query = &ident.queries[0];
-    assert_eq!(query.server, format!("{}:113", client.source.unwrap().ip()));
+    assert_eq!(*query.server, format!("{}:113", client.source.unwrap().ip()));
     assert_eq!((query.transport, query.outcome), (Transport::Tcp, QueryOutcome::Answered));
     assert!(connection.parts.ident_ns >= 130 * MS && connection.parts.dns_ns == 0, "{connection:#?}");
     let rule = connection.rule.as_ref().unwrap();
-    assert_eq!((rule.file.as_str(), rule.line), ("/etc/hosts.allow", 1));
+    assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 1));
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("wrapwatch: {}", crate::probe::chain(error.as_ref()));
+            output::note(&crate::probe::chain(error.as_ref()));
             ExitCode::from(1)
         }
     }

@@ -1,7 +1,7 @@
 //! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
 
 use std::{
-    io::{self, BufWriter, Stdout, Write as _, stdout},
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdout},
     process::ExitCode,
 };
 
@@ -59,8 +59,19 @@ impl Output {
     /// A line on the run itself.
     pub fn say(&self, message: &str) {
         if !self.quiet {
-            eprintln!("wrapwatch: {message}");
+            note(message);
         }
+    }
+}
+
+/// Says something on stderr; on a terminal by whole words, elsewhere in one line.
+pub fn note(message: &str) {
+    let message = format!("wrapwatch: {message}");
+    let columns =
+        if io::stderr().is_terminal() { terminal_size::terminal_size_of(io::stderr()) } else { None };
+    match columns {
+        Some((width, _)) => eprintln!("{}", text::message(&message, usize::from(width.0))),
+        None => eprintln!("{message}"),
     }
 }
 
@@ -83,7 +94,7 @@ impl Sink for Output {
 /// The exit status; a trace that was too expensive has not done what was asked, and says so whatever else is quiet.
 pub(super) fn status(why: Ended) -> ExitCode {
     if matches!(why, Ended::TooExpensive { .. }) {
-        eprintln!("wrapwatch: {}", why.reason());
+        note(&why.reason());
         return ExitCode::from(1);
     }
     ExitCode::SUCCESS

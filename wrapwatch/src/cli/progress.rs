@@ -46,7 +46,7 @@ impl Line {
 
     /// Says something above it.
     pub fn say(&self, message: &str) {
-        self.bar.suspend(|| eprintln!("wrapwatch: {message}"));
+        self.bar.suspend(|| super::output::note(message));
     }
 
     /// Takes it away.

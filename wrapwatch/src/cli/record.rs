@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.quiet {
         tell(args, &finished);
         if let Some(cost) = &end.summary.cost {
-            eprintln!("wrapwatch: cost: {}", text::cost(cost));
+            output::note(&format!("cost: {}", text::cost(cost)));
         }
     }
     Ok(output::status(end.why))
@@ -164,7 +164,7 @@ fn tell(args: &Args, finished: &Finished) {
     let progress = &finished.progress;
     let Some(first) = finished.traces.first() else {
         if args.last.is_some() && progress.records > 0 {
-            eprintln!("wrapwatch: nothing happened that --when waits for: nothing saved");
+            output::note("nothing happened that --when waits for: nothing saved");
         }
         return;
     };
@@ -172,15 +172,15 @@ fn tell(args: &Args, finished: &Finished) {
         1 => String::new(),
         n => format!(" and {} more", n - 1),
     };
-    eprintln!(
-        "wrapwatch: {}{more}: {} connections, {} records, {} lost, {} bytes",
+    output::note(&format!(
+        "{}{more}: {} connections, {} records, {} lost, {} bytes",
         first.display(),
         progress.connections,
         progress.records,
         progress.lost,
         progress.bytes
-    );
-    eprintln!("wrapwatch: next: wrapwatch replay {}", first.display());
+    ));
+    output::note(&format!("next: wrapwatch report {}", first.display()));
 }
 
 /// The recorder, and what is shown of it.

@@ -1,6 +1,6 @@
 //! `wrapwatch report`: what a trace comes to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -176,7 +176,7 @@ pub fn text(color: Color) -> Text {
 /// Reads a trace, with progress on a terminal.
 pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<Whole> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
+    let file = super::traces::open(path)?;
     let size = file.metadata().map_or(0, |meta| meta.len());
     let mut bar = ProgressBar::new(size, quiet);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();

@@ -4,6 +4,7 @@ use std::{fs::File, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
+use super::output::note;
 use crate::{
     story::{Facts, Filter, Options, Story},
     trace::{Head, Item, Reader},
@@ -46,16 +47,16 @@ fn head(path: &Path) -> anyhow::Result<Option<Head>> {
 /// What is missing, on stderr; to be called once the story is told.
 pub fn tell_missing(path: &Path, facts: &Facts) {
     for damage in &facts.damages {
-        eprintln!("wrapwatch: {}: {damage}", path.display());
+        note(&format!("{}: {damage}", path.display()));
     }
     let more = facts.damage_count.saturating_sub(facts.damages.len() as u64);
     if more > 0 {
-        eprintln!("wrapwatch: {}: and {more} more such places", path.display());
+        note(&format!("{}: and {more} more such places", path.display()));
     }
     if facts.end.is_none() && facts.damages.is_empty() {
-        eprintln!(
-            "wrapwatch: {}: the recorder did not end by itself; its last second may be missing",
+        note(&format!(
+            "{}: the recorder did not end by itself; its last second may be missing",
             path.display()
-        );
+        ));
     }
 }

@@ -111,7 +111,7 @@ impl Asked {
         };
         let answer = self.answer.as_ref();
         Query {
-            server: servers.text(self.server).to_owned(),
+            server: servers.text(self.server).clone(),
             transport: self.transport,
             id: self.id,
             qtype: self.question.as_ref().map(|question| dns::qtype_text(question.qtype)),

@@ -30,7 +30,7 @@ pub(super) struct RuleAt {
     pub file: Arc<str>,
     pub line: u32,
     /// From the table's text in force at that time.
-    pub text: Option<String>,
+    pub text: Option<Arc<str>>,
 }
 
 /// A table used by the check.

@@ -99,7 +99,7 @@ impl Correlator {
         let at = KtimeNs(hdr.ts_ns);
         self.end_unseen(hdr.conn, "its number was given again");
         self.make_room();
-        let mut story = Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at);
+        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at));
         if self.skips {
             story.miss(CALLS_SKIPPED);
         }
@@ -110,7 +110,7 @@ impl Correlator {
             self.socks.insert(story.sk, story.conn);
         }
         let same_fd = self.fds.insert(watch_key(hdr.tgid, rec.fd), hdr.conn);
-        self.open.insert(hdr.conn, Box::new(story));
+        self.open.insert(hdr.conn, story);
         // One that has ended waits only to be told; its number is free for others.
         if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| !story.is_told())) {
             self.end_unseen(old, "its end was not seen");
@@ -238,13 +238,16 @@ impl Correlator {
 
     fn connection_event(&mut self, event: &Event<'_>) {
         let hdr = event.header();
-        if !self.open.contains_key(&hdr.conn) && !self.adopt_orphan(event) {
-            self.stats.strays += 1;
-            return;
-        }
+        // Nearly all are of a connection that is open and goes on: found once, and nothing to schedule.
         if let Some(story) = self.open.get_mut(&hdr.conn) {
             story.take(event, &mut self.shared);
-            self.schedule(hdr.conn);
+            if story.is_told() {
+                self.schedule(hdr.conn);
+            }
+        } else if self.adopt_orphan(event) {
+            self.connection_event(event);
+        } else {
+            self.stats.strays += 1;
         }
     }
 

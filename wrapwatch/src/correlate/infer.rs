@@ -29,7 +29,7 @@ pub(super) fn infer(connection: &mut Connection, story: &Story, target: &Target)
     request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));
     let lookups: Vec<&Lookup> =
         connection.lookups.iter().filter(|lookup| lookup.thread == ThreadRole::Accept).collect();
-    let looked_up = !lookups.is_empty() || connection.files.iter().any(|file| file.path == "/etc/hosts");
+    let looked_up = !lookups.is_empty() || connection.files.iter().any(|file| &*file.path == "/etc/hosts");
     let mut seen = Seen { lookups, unseen: false };
     let evaluation = evaluate(&tables, &request, &mut seen);
     let unseen = seen.unseen;
@@ -71,7 +71,7 @@ fn rule_ref(place: Place, tables: &Tables, target: &Target) -> RuleRef {
         TableKind::Deny => &paths.deny,
     };
     let text = table.entry_at(place.line).map(|entry| table.text(entry));
-    RuleRef { file: file.to_string(), line: place.line, text, how: How::Inferred }
+    RuleRef { file: file.clone(), line: place.line, text: text.map(Into::into), how: How::Inferred }
 }
 
 /// The answers that were seen; what is asked beyond them is noted.

@@ -132,7 +132,7 @@ pub struct Correlator {
     fds: HashMap<u64, u64>,
     /// Connections that have ended, by when they are told.
     due: BTreeSet<(KtimeNs, u64)>,
-    ready: VecDeque<Connection>,
+    ready: VecDeque<Box<Connection>>,
     now: KtimeNs,
     /// When accept records, socket states, and any that say how a check goes on were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
@@ -255,7 +255,7 @@ impl Correlator {
     }
 
     /// The next connection whose story is told. To be called until it gives none after every push: what is ready is kept.
-    pub fn pop(&mut self) -> Option<Connection> {
+    pub fn pop(&mut self) -> Option<Box<Connection>> {
         self.ready.pop_front()
     }
 
@@ -303,7 +303,7 @@ impl Correlator {
         let end = end.max(story.accepted);
         let key = thread_key(story.tgid, story.tid);
         let target = self.shared.targets.get(&story.tgid);
-        let mut spans = story.spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
         if let Some(thread) = self.threads.get(&key) {
             spans.extend(thread.delays.spans(&spans, story.accepted, end));
         }
@@ -339,7 +339,7 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let mut connection = tell::tell(&story, &self.config.clock, &self.shared.servers);
+        let mut connection = Box::new(tell::tell(&story, &self.config.clock, &self.shared.servers));
         if let Some(target) = self.shared.targets.get(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }

@@ -42,30 +42,47 @@ const fn rank(cause: StallCause) -> u8 {
     }
 }
 
+/// Number of ranks.
+const RANKS: u8 = 7;
+
 /// Spans that follow one another without gap or overlap from `from` to `to`. Where given spans overlap, the more certain one wins, among equals
 /// the one that began first; what none covers is [`StallCause::Other`].
 pub(super) fn paint(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
-    let mut order: Vec<Span> = spans.iter().filter_map(|span| span.within(from, to)).collect();
-    order.sort_by_key(|span| (rank(span.cause), span.from, span.to, span.server));
-    let mut painted: Vec<Span> = Vec::with_capacity(order.len() + 1);
-    let mut bare = Vec::new();
-    for span in order {
-        gaps(&painted, span.from, span.to, &mut bare);
-        for (from, to) in bare.drain(..) {
-            // Nearly always the end: of one rank they come in order.
-            let at = painted.partition_point(|earlier| earlier.from < from);
-            painted.insert(at, Span { from, to, ..span });
+    let ranks = spans.iter().fold(0_u8, |ranks, span| ranks | 1 << rank(span.cause));
+    let mut painted: Vec<Span> = Vec::with_capacity(spans.len() + 4);
+    let (mut order, mut bare) = (Vec::with_capacity(spans.len()), Vec::new());
+    for rank_now in (0..RANKS).filter(|rank| ranks & 1 << rank != 0) {
+        let mine = spans.iter().filter(|span| rank(span.cause) == rank_now);
+        order.clear();
+        order.extend(mine.filter_map(|span| span.within(from, to)));
+        // As a rule they came in order.
+        if !order.is_sorted_by_key(|span| (span.from, span.to, span.server)) {
+            order.sort_by_key(|span| (span.from, span.to, span.server));
+        }
+        for span in &order {
+            if painted.last().is_none_or(|last| last.to <= span.from) {
+                painted.push(*span);
+                continue;
+            }
+            gaps(&painted, span.from, span.to, &mut bare);
+            for (from, to) in bare.drain(..) {
+                let at = painted.partition_point(|earlier| earlier.from < from);
+                painted.insert(at, Span { from, to, ..*span });
+            }
         }
     }
     gaps(&painted, from, to, &mut bare);
-    painted.extend(bare.into_iter().map(|(from, to)| Span {
-        from,
-        to,
-        cause: StallCause::Other,
-        server: None,
-    }));
-    painted.sort_unstable_by_key(|span| span.from);
-    painted
+    if bare.is_empty() {
+        return painted;
+    }
+    let mut all = Vec::with_capacity(painted.len() + bare.len());
+    let mut rest = painted.into_iter().peekable();
+    for (from, to) in bare {
+        all.extend(std::iter::from_fn(|| rest.next_if(|span| span.from < from)));
+        all.push(Span { from, to, cause: StallCause::Other, server: None });
+    }
+    all.extend(rest);
+    all
 }
 
 /// Adds to `bare` what of `from..to` no span of `painted` (in order, disjoint) covers.

@@ -7,6 +7,9 @@ const TRACKED: u32 = 16 * 1024;
 /// Record numbers seen, from 1.
 #[derive(Debug, Default)]
 pub(super) struct Seqs {
+    /// Numbers up to 63: most connections have no more.
+    first: u64,
+    /// The others.
     bits: Vec<u64>,
     seen: u32,
     max: u32,
@@ -23,22 +26,28 @@ impl Seqs {
             return;
         }
         let (word, bit) = Self::place(seq);
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1, 0);
-        }
-        if self.bits[word] & bit == 0 {
-            self.bits[word] |= bit;
-            self.seen += 1;
-        }
+        let bits = match word {
+            None => &mut self.first,
+            Some(word) => {
+                if self.bits.len() <= word {
+                    self.bits.resize(word + 1, 0);
+                }
+                &mut self.bits[word]
+            }
+        };
+        self.seen += u32::from(*bits & bit == 0);
+        *bits |= bit;
     }
 
-    fn place(seq: u32) -> (usize, u64) {
-        (usize::try_from(seq / 64).unwrap_or(usize::MAX), 1 << (seq % 64))
+    /// Index into the others, and the bit.
+    const fn place(seq: u32) -> (Option<usize>, u64) {
+        ((seq as usize / 64).checked_sub(1), 1 << (seq % 64))
     }
 
     fn has(&self, seq: u32) -> bool {
         let (word, bit) = Self::place(seq);
-        seq >= TRACKED || self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+        let bits = word.map_or(Some(&self.first), |word| self.bits.get(word));
+        seq >= TRACKED || bits.is_some_and(|bits| bits & bit != 0)
     }
 
     /// How many between the first and the last are missing.

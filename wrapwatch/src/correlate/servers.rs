@@ -61,8 +61,9 @@ impl Servers {
     }
 
     /// `address:port`, or the socket's path.
-    pub(super) fn text(&self, id: ServerId) -> &str {
-        self.known.get(usize::from(id.0)).map_or("unknown", |text| text)
+    pub(super) fn text(&self, id: ServerId) -> &Arc<str> {
+        // All numbers are given by `id`, but for the two that are known from the beginning.
+        self.known.get(usize::from(id.0)).unwrap_or(&self.known[0])
     }
 }
 

@@ -110,8 +110,8 @@ impl Shared {
     }
 
     /// Text of a rule by the table's copy in force at `at`.
-    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<String> {
-        self.targets.get(&tgid)?.text(file, at)?.rule(line)
+    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
+        self.targets.get(&tgid)?.text(file, at)?.rule(line).cloned()
     }
 }
 

@@ -141,7 +141,7 @@ fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
         cause,
         lookup: lookup.filter(|&kind| kind != LookupKind::Other),
         name: pending.and_then(name),
-        server: pending.map(|asked| servers.text(asked.server).to_owned()),
+        server: pending.map(|asked| servers.text(asked.server).to_string()),
         table: story.check.open_table().map(|table| table.path.to_string()),
         rule: story.check.context.as_ref().filter(|_| pending.is_some()).map(rule_ref),
     }

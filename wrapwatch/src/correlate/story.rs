@@ -185,9 +185,9 @@ impl Story {
         }
     }
 
-    /// What the check's time up to `end` was spent on; waits that are still going on last until `end`.
-    pub(super) fn spans(&self, end: KtimeNs, longest_wait_ns: Option<u64>) -> Vec<Span> {
-        let mut spans = self.check.spans.clone();
+    /// What the check's time up to `end` was spent on; waits that are still going on last until `end`. To be asked for once, when it is over.
+    pub(super) fn take_spans(&mut self, end: KtimeNs, longest_wait_ns: Option<u64>) -> Vec<Span> {
+        let mut spans = std::mem::take(&mut self.check.spans);
         for asked in self.resolver.queries.iter().filter(|asked| asked.tid == self.tid) {
             let ident = self.resolver.lookups.get(asked.lookup).is_some_and(|l| l.kind == LookupKind::Ident);
             let (cause, server) =

@@ -2,6 +2,7 @@
 
 use wrapwatch_common::records as abi;
 
+use crate::decode::addr::socket_text;
 use crate::model::{
     Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, OtherUse, Outcome, RuleRef,
     StallCause,
@@ -19,7 +20,7 @@ use super::story::{Client, Story};
 const ERR_PACKET: u8 = 0xff;
 
 pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
-    RuleRef { file: rule.file.to_string(), line: rule.line, text: rule.text.clone(), how: How::Observed }
+    RuleRef { file: rule.file.clone(), line: rule.line, text: rule.text.clone(), how: How::Observed }
 }
 
 /// Tells a story whose check is closed.
@@ -39,11 +40,11 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         pid: story.tgid,
         tid: story.tid,
         peer: match story.client {
-            Client::Ip(peer) => Some(peer.to_string()),
+            Client::Ip(peer) => Some(socket_text(peer)),
             Client::Unix => Some("unix".to_owned()),
             Client::Unknown => None,
         },
-        local: story.local.map(|local| local.to_string()),
+        local: story.local.map(socket_text),
         established: story.established.map(|at| clock.wall(at)),
         accepted: clock.wall(story.accepted),
         accepted_ktime: story.accepted,
@@ -152,7 +153,7 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
         .into_iter()
         .map(|(cause, server)| Blame {
             cause,
-            server: server.filter(|_| cause == StallCause::Dns).map(|server| servers.text(server).to_owned()),
+            server: server.filter(|_| cause == StallCause::Dns).map(|server| servers.text(server).clone()),
             own_ns: own.get(cause, server),
             queued_ns: queued.get(cause, server),
         })
@@ -184,7 +185,7 @@ fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
     let files = story.check.files.iter().filter(|file| file.first <= check_end);
     files
         .map(|file| FileUse {
-            path: file.path.to_string(),
+            path: file.path.clone(),
             dur_ns: file.ns,
             reads: file.reads,
             bytes: file.bytes,

@@ -2,9 +2,13 @@
 //! TCP (RFC 1035, 4.2.2) in arbitrary pieces, and always hostile. Parsing is hickory's; here is what survives of a message
 //! that ends in the middle, and names in a form that cannot be mistaken.
 
+use std::borrow::Cow;
+
 use hickory_proto::op::{Header, MessageType, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+
+use super::addr::ipv4_text;
 
 /// Most answers of one message that are kept.
 pub const ANSWERS_MAX: usize = 8;
@@ -52,56 +56,50 @@ pub const A: u16 = 1;
 pub const AAAA: u16 = 28;
 
 /// Mnemonic of a type, `TYPE65280` where there is none (RFC 3597, 5).
-pub fn qtype_text(qtype: u16) -> String {
+pub fn qtype_text(qtype: u16) -> Cow<'static, str> {
     match RecordType::from(qtype) {
-        RecordType::Unknown(code) => format!("TYPE{code}"),
-        known => known.to_string(),
+        RecordType::Unknown(code) => format!("TYPE{code}").into(),
+        known => <&'static str>::from(known).into(),
     }
 }
 
 /// Mnemonic of a response code (IANA's registry of DNS RCODEs), `RCODE12` where there is none.
-pub fn rcode_text(rcode: u8) -> String {
+pub fn rcode_text(rcode: u8) -> Cow<'static, str> {
     let names = [
         "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
         "NOTAUTH", "NOTZONE",
     ];
-    names.get(usize::from(rcode)).map_or_else(|| format!("RCODE{rcode}"), |name| (*name).to_owned())
+    names.get(usize::from(rcode)).map_or_else(|| format!("RCODE{rcode}").into(), |name| (*name).into())
 }
 
 /// A name without the last dot, `.` for the root. Bytes that are not printable ASCII are written `\ddd` in decimal, dots and backslashes inside
 /// a label `\.` and `\\` (RFC 1035, 5.1).
 pub fn name_text(name: &Name) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(name.len());
+    use std::io::Write as _;
+    let mut text = Vec::with_capacity(name.len());
     for label in name {
         if !text.is_empty() {
-            text.push('.');
+            text.push(b'.');
         }
         // Nearly all are plain.
-        if let Ok(plain) = std::str::from_utf8(label)
-            && plain.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'.' && byte != b'\\')
-        {
-            text.push_str(plain);
+        if label.iter().all(|byte| matches!(byte, 0x21..=0x7e) && !matches!(byte, b'.' | b'\\')) {
+            text.extend_from_slice(label);
             continue;
         }
         for &byte in label {
             match byte {
-                b'.' | b'\\' => {
-                    text.push('\\');
-                    text.push(char::from(byte));
-                }
-                0x21..=0x7e => text.push(char::from(byte)),
-                _ => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "\\{byte:03}");
-                }
+                b'.' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
+                0x21..=0x7e => text.push(byte),
+                // Writing to memory cannot fail.
+                _ => drop(write!(text, "\\{byte:03}")),
             }
         }
     }
     if text.is_empty() {
-        text.push('.');
+        text.push(b'.');
     }
-    text
+    // All of it is ASCII.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads as much of a message as is there; `None` where not even the header is.
@@ -143,12 +141,12 @@ fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message)
 
 fn data_text(record: &Record) -> String {
     match &record.data {
-        RData::A(address) => address.to_string(),
+        RData::A(address) => ipv4_text(address.0),
         RData::AAAA(address) => address.to_string(),
         RData::PTR(name) => name_text(&name.0),
         RData::CNAME(name) => name_text(&name.0),
         RData::NS(name) => name_text(&name.0),
-        _ => qtype_text(record.record_type().into()),
+        _ => qtype_text(record.record_type().into()).into_owned(),
     }
 }
 

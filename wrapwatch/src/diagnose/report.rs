@@ -98,12 +98,13 @@ impl Diagnosis {
     /// Takes a connection.
     pub fn add(&mut self, connection: Box<Connection>, facts: &Facts) {
         let accepted = connection.accepted_ktime;
-        let seen = Seen { connection: &connection, facts };
+        let client = client_address(&connection);
+        let seen = Seen { connection: &connection, client, facts };
         for detector in &mut self.detectors {
             detector.see(&seen);
         }
         self.load.add(&connection);
-        self.closed_loop.add(&connection, client_address(&connection));
+        self.closed_loop.add(&connection, client);
         if connection.peer.as_deref() != Some("unix") {
             self.count += 1;
             self.queue_known += u64::from(connection.queued_ns.is_some());

@@ -81,6 +81,23 @@ struct Server {
     rtt: Spread,
 }
 
+impl Server {
+    fn new(name: &str) -> Self {
+        let stats = NameserverStats {
+            server: name.to_owned(),
+            queries: 0,
+            answered: 0,
+            timeouts: 0,
+            unreachable: 0,
+            unseen: 0,
+            rtt: Percentiles::default(),
+            blamed_ns: 0,
+            explained_ns: 0,
+        };
+        Self { stats, rtt: Spread::new() }
+    }
+}
+
 /// One accept thread's work.
 #[derive(Debug)]
 struct Work {
@@ -105,7 +122,7 @@ pub struct SummaryBuilder {
     dns: Spread,
     greeting: Spread,
     total: Spread,
-    servers: BTreeMap<String, Server>,
+    servers: Vec<Server>,
     accept_threads: BTreeMap<(u32, u32), Work>,
     waiting: Waiting,
     still_queued: u64,
@@ -133,7 +150,7 @@ impl SummaryBuilder {
             dns: Spread::new(),
             greeting: Spread::new(),
             total: Spread::new(),
-            servers: BTreeMap::new(),
+            servers: Vec::new(),
             accept_threads: BTreeMap::new(),
             waiting: Waiting::default(),
             still_queued: 0,
@@ -226,29 +243,23 @@ impl SummaryBuilder {
     }
 
     fn server(&mut self, name: &str) -> &mut Server {
-        let known = self.servers.len() < SERVERS_MAX || self.servers.contains_key(name);
-        let name = if known { name } else { OTHER_SERVERS };
-        self.servers.entry(name.to_owned()).or_insert_with(|| Server {
-            stats: NameserverStats {
-                server: name.to_owned(),
-                queries: 0,
-                answered: 0,
-                timeouts: 0,
-                unreachable: 0,
-                unseen: 0,
-                rtt: Percentiles::default(),
-                blamed_ns: 0,
-                explained_ns: 0,
-            },
-            rtt: Spread::new(),
-        })
+        // Few: comparing is quicker than asking a map by a text of its own.
+        let known = |servers: &[Server], name| servers.iter().position(|server| server.stats.server == name);
+        let at = known(&self.servers, name)
+            .or_else(|| (self.servers.len() >= SERVERS_MAX).then(|| known(&self.servers, OTHER_SERVERS))?);
+        let at = at.unwrap_or_else(|| {
+            let name = if self.servers.len() < SERVERS_MAX { name } else { OTHER_SERVERS };
+            self.servers.push(Server::new(name));
+            self.servers.len() - 1
+        });
+        &mut self.servers[at]
     }
 
     /// The summary so far.
     pub fn build(&self, counts: Counts) -> Summary {
         let mut nameservers: Vec<NameserverStats> = self
             .servers
-            .values()
+            .iter()
             .map(|server| NameserverStats { rtt: server.rtt.percentiles(), ..server.stats.clone() })
             .collect();
         nameservers.sort_by(|a, b| {

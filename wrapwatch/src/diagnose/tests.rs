@@ -183,7 +183,7 @@ fn memory_does_not_grow_with_names() {
     for n in 0..1_000_u16 {
         told.error_code = Some(n);
         for query in told.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
-            query.server = format!("10.0.{}.{}:53", n / 250, n % 250);
+            query.server = format!("10.0.{}.{}:53", n / 250, n % 250).into();
         }
         summary.add(&told);
     }

@@ -65,7 +65,7 @@ fn ask(server: IpAddr, port: u16) -> Asked {
         Ok(Some((rtt, rcode))) => {
             asked.outcome = QueryOutcome::Answered;
             asked.rtt = Some(rtt);
-            asked.rcode = Some(dns::rcode_text(rcode));
+            asked.rcode = Some(dns::rcode_text(rcode).into_owned());
         }
         Ok(None) => {}
         Err(error) => {

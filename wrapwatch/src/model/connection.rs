@@ -1,5 +1,7 @@
 //! One accepted connection and where its time went.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +75,7 @@ impl Parts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileUse {
     /// Path as the server opened it.
-    pub path: String,
+    pub path: Arc<str>,
     /// Time inside calls on it.
     pub dur_ns: u64,
     /// Number of reads.
@@ -101,7 +103,7 @@ pub struct Blame {
     /// What those checks were waiting for.
     pub cause: StallCause,
     /// Nameserver, where `cause` is `dns`; null where it is not known.
-    pub server: Option<String>,
+    pub server: Option<Arc<str>>,
     /// In its own check. All of them add up to `wrapper_ns`.
     pub own_ns: u64,
     /// In earlier checks while it was queued. All of them add up to no more than `queued_ns`.

@@ -1,5 +1,8 @@
 //! Lookups (one name) and their queries (one packet to one nameserver).
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,13 +78,13 @@ pub enum QueryOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Query {
     /// Nameserver, `address:port` (`[address]:port` for IPv6), or the unix socket's path.
-    pub server: String,
+    pub server: Arc<str>,
     /// What carried it.
     pub transport: Transport,
     /// DNS message id (RFC 1035, 4.1.1); null where it was not seen.
     pub id: Option<u16>,
     /// `PTR`, `A`, `AAAA`, …; null where it was not seen.
-    pub qtype: Option<String>,
+    pub qtype: Option<Cow<'static, str>>,
     /// Name asked for, without the last dot; a lookup with a search list asks for several.
     pub qname: Option<String>,
     /// When it was sent, from accept's return.
@@ -91,7 +94,7 @@ pub struct Query {
     /// How it ended.
     pub outcome: QueryOutcome,
     /// `NOERROR`, `NXDOMAIN`, `SERVFAIL`, …; null without an answer.
-    pub rcode: Option<String>,
+    pub rcode: Option<Cow<'static, str>>,
     /// The answer section's data: names, addresses.
     pub answers: Vec<String>,
     /// The answer was cut (TC): asked again over TCP.

@@ -1,5 +1,7 @@
 //! A rule in one of the tables.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +19,11 @@ pub enum How {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleRef {
     /// The table's path as the server sees it.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line, from 1: the rule's last line where it continues over several, as libwrap counts.
     pub line: u32,
     /// The rule's text from the copy that was in force; null where that copy is not at hand.
-    pub text: Option<String>,
+    pub text: Option<Arc<str>>,
     /// How it is known.
     pub how: How,
 }

@@ -44,6 +44,20 @@ pub enum Plan {
     Flight(FlightPlan),
 }
 
+impl Plan {
+    /// How it is written: a burst in one block must not fill more than one file.
+    fn writer(&self) -> WriterOptions {
+        let options = WriterOptions::default();
+        match self {
+            Self::Rotated { max_bytes, .. } => {
+                let half = usize::try_from(max_bytes / 2).unwrap_or(usize::MAX);
+                WriterOptions { block_bytes: options.block_bytes.min(half), ..options }
+            }
+            Self::Single | Self::Flight(_) => options,
+        }
+    }
+}
+
 /// What ended a recording.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -219,7 +233,7 @@ impl Recorder {
         if let Plan::Flight(plan) = &self.plan {
             self.flight = Some(Flight::new(plan, &self.path));
         }
-        self.writer = Some(Writer::new(out, &head, WriterOptions::default())?);
+        self.writer = Some(Writer::new(out, &head, self.plan.writer())?);
         Ok(())
     }
 

@@ -222,7 +222,7 @@ impl<'a> Session<'a> {
     fn flush(&mut self) {
         while let Some(connection) = self.correlator.pop() {
             self.summary.add(&connection);
-            self.tell(&Line::Connection(Box::new(connection)));
+            self.tell(&Line::Connection(connection));
         }
     }
 

@@ -44,9 +44,9 @@ pub(super) fn rules(connection: &mut Connection, facts: &mut Facts) {
         let table = tables.get(place.table);
         let text = table.entry_at(place.line).map(|entry| table.text(entry));
         RuleRef {
-            file: path.unwrap_or_else(|| place.table.default_path().to_owned()),
+            file: path.unwrap_or_else(|| place.table.default_path().to_owned()).into(),
             line: place.line,
-            text: text.map(|text| text.trim().to_owned()),
+            text: text.map(|text| text.trim().into()),
             how: How::Inferred,
         }
     };

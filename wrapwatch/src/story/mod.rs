@@ -138,6 +138,15 @@ impl<R: Read> Story<R> {
             if self.ended {
                 return Ok(None);
             }
+            // Nearly all of a trace.
+            while self.teller.lines.is_empty()
+                && let Some(record) = self.reader.unpacked()
+            {
+                self.teller.record(record);
+            }
+            if !self.teller.lines.is_empty() {
+                continue;
+            }
             match self.reader.next_item()? {
                 Some(Item::Record(record)) => self.teller.record(record),
                 Some(item) => self.teller.item(item),
@@ -384,7 +393,7 @@ impl Teller {
             }
             if self.bounds.admits(&connection) {
                 self.summary.add(&connection);
-                self.lines.push_back(Line::Connection(Box::new(connection)));
+                self.lines.push_back(Line::Connection(connection));
             }
         }
     }

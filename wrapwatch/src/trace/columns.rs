@@ -78,6 +78,23 @@ impl Last {
     const fn new() -> Self {
         Self { ts: 0, conn: 0, seq: [0; SLOTS], run: [0; SLOTS] }
     }
+
+    /// A header, given as four numbers, with its differences added up.
+    fn integrate(&mut self, [ts, conn, thread, last]: [u64; HEADER / WORD]) -> [u8; HEADER] {
+        const { assert!(CONN_AT == WORD && SEQ_AT == 3 * WORD && KIND_AT == SEQ_AT + 4) };
+        self.ts = self.ts.wrapping_add(ts);
+        self.conn = self.conn.wrapping_add(conn);
+        let [a, b, c, d, kind_len @ ..] = last.to_le_bytes();
+        let seq = &mut self.seq[slot(self.conn)];
+        *seq = seq.wrapping_add(u32::from_le_bytes([a, b, c, d]));
+        let mut header = [0; HEADER];
+        header[..CONN_AT].copy_from_slice(&self.ts.to_le_bytes());
+        header[CONN_AT..2 * WORD].copy_from_slice(&self.conn.to_le_bytes());
+        header[2 * WORD..SEQ_AT].copy_from_slice(&thread.to_le_bytes());
+        header[SEQ_AT..KIND_AT].copy_from_slice(&seq.to_le_bytes());
+        header[KIND_AT..].copy_from_slice(&kind_len);
+        header
+    }
 }
 
 /// Collects records until they are laid out.
@@ -181,20 +198,6 @@ fn difference(header: &mut [u8; HEADER], last: &mut Last) {
     last.seq[slot] = seq;
 }
 
-fn integrate(header: &mut [u8; HEADER], last: &mut Last) -> u64 {
-    let ts = u64_at(header, 0).unwrap_or(0).wrapping_add(last.ts);
-    let conn = u64_at(header, CONN_AT).unwrap_or(0).wrapping_add(last.conn);
-    let slot = slot(conn);
-    let seq = u32_at(header, SEQ_AT).wrapping_add(last.seq[slot]);
-    header[..CONN_AT].copy_from_slice(&ts.to_le_bytes());
-    header[CONN_AT..CONN_AT + 8].copy_from_slice(&conn.to_le_bytes());
-    header[SEQ_AT..SEQ_AT + 4].copy_from_slice(&seq.to_le_bytes());
-    last.ts = ts;
-    last.conn = conn;
-    last.seq[slot] = seq;
-    ts
-}
-
 fn u32_at(header: &[u8; HEADER], at: usize) -> u32 {
     header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
@@ -224,18 +227,15 @@ pub fn gather(raw: &[u8], items: usize, out: &mut Vec<u8>) -> Option<()> {
     let (mut enters, mut runs) = (enters.into_iter(), runs.into_iter());
     out.reserve(raw.len());
     let mut last = Last::new();
-    for record in 0..items {
-        let words = headers.each_ref().map(|words| words[record]);
-        let (kind, len) = kind_len(words[KIND_AT / WORD]);
+    let [first, second, third, fourth] = &headers;
+    let words = first.iter().zip(second).zip(third.iter().zip(fourth));
+    for ((first, second), (third, fourth)) in words {
+        let (kind, len) = kind_len(*fourth);
         let mut rest = len.checked_sub(HEADER)?;
-        let mut header = [0; HEADER];
-        for (bytes, word) in header.chunks_exact_mut(WORD).zip(words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        let ts = integrate(&mut header, &mut last);
+        let header = last.integrate([*first, *second, *third, *fourth]);
         out.extend_from_slice(&header);
         if has_enter(kind, len) {
-            out.extend_from_slice(&ts.wrapping_sub(enters.next()?).to_le_bytes());
+            out.extend_from_slice(&last.ts.wrapping_sub(enters.next()?).to_le_bytes());
             rest -= WORD;
         }
         if has_run(kind, len) {

@@ -364,9 +364,9 @@ pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRe
     let place = place?;
     let table = input.tables.get(place.table);
     Some(RuleRef {
-        file: input.paths[place.table as usize].to_owned(),
+        file: input.paths[place.table as usize].into(),
         line: place.line,
-        text: table.entry_at(place.line).map(|entry| table.text(entry)),
+        text: table.entry_at(place.line).map(|entry| table.text(entry).into()),
         how: How::Inferred,
     })
 }

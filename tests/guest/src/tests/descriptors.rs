@@ -50,12 +50,11 @@ fn whole(connection: &Connection) -> Result<()> {
     for kind in [LookupKind::Reverse, LookupKind::Forward] {
         let lookup = connection.lookups.iter().find(|lookup| lookup.kind == kind);
         let lookup = lookup.with_context(|| format!("no {kind:?} lookup: {:?}", connection.lookups))?;
-        let asked: Vec<_> =
-            lookup.queries.iter().map(|query| (query.server.as_str(), query.outcome)).collect();
+        let asked: Vec<_> = lookup.queries.iter().map(|query| (&*query.server, query.outcome)).collect();
         let server = format!("{NS1}:53");
         ensure!(asked == [(server.as_str(), QueryOutcome::Answered)], "{kind:?}: {asked:?}");
     }
     let rule = connection.rule.as_ref().context("no rule asked for the lookup")?;
-    ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
+    ensure!((&*rule.file, rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
     Ok(())
 }

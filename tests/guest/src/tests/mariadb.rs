@@ -67,7 +67,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
                 connection.wrapper_ns
             );
             let rule = connection.rule.as_ref().context("no rule")?;
-            ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
+            ensure!((&*rule.file, rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
         }
         Ok(())
     });

@@ -212,7 +212,7 @@ fn greeted<'a>(run: &'a Run, client: &ClientResult) -> Result<&'a Connection> {
     let connection = of(run, client)?;
     ensure!(connection.outcome == Outcome::Greeted, "greeted, but told as {:?}", connection.outcome);
     let rule = connection.rule.as_ref().context("no rule asked for the lookup")?;
-    ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
+    ensure!((&*rule.file, rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
     ensure!(rule.text.as_deref() == Some("ALL: .lab.example"), "the wrong text: {rule:?}");
     Ok(connection)
 }
@@ -222,7 +222,7 @@ fn queries(connection: &Connection, kind: LookupKind) -> Result<Vec<(String, Que
     let lookup = connection.lookups.iter().find(|lookup| lookup.kind == kind);
     let lookup = lookup.with_context(|| format!("no {kind:?} lookup: {:?}", connection.lookups))?;
     ensure!(lookup.outcome == LookupOutcome::Found, "the {kind:?} lookup is {:?}", lookup.outcome);
-    Ok(lookup.queries.iter().map(|query| (query.server.clone(), query.outcome)).collect())
+    Ok(lookup.queries.iter().map(|query| (query.server.to_string(), query.outcome)).collect())
 }
 
 fn fast(run: &Run) -> Result<()> {
@@ -282,7 +282,7 @@ fn refused(run: &Run) -> Result<()> {
         let connection = of(run, client)?;
         ensure!(connection.outcome == Outcome::Refused, "refused, but told as {:?}", connection.outcome);
         let rule = connection.verdict_rule.as_ref().context("no rule refused it")?;
-        ensure!((rule.file.as_str(), rule.line) == ("/etc/hosts.deny", 2), "the wrong rule: {rule:?}");
+        ensure!((&*rule.file, rule.line) == ("/etc/hosts.deny", 2), "the wrong rule: {rule:?}");
     }
     Ok(())
 }

@@ -247,8 +247,8 @@ fn second_table(eof: bool, refuse: bool) -> Connection {
 fn the_verdict_has_the_rule_that_decided() {
     let rule = |told: Connection| told.verdict_rule.map(|rule| (rule.file, rule.line));
     assert_eq!(rule(second_table(true, false)), None, "no match admits");
-    assert_eq!(rule(second_table(false, false)), Some((DENY.to_owned(), 1)), "option allow in hosts.deny");
-    assert_eq!(rule(second_table(true, true)), Some((DENY.to_owned(), 1)));
+    assert_eq!(rule(second_table(false, false)), Some((DENY.into(), 1)), "option allow in hosts.deny");
+    assert_eq!(rule(second_table(true, true)), Some((DENY.into(), 1)));
 }
 
 /// A connection without one Rule record: reverse lookup answered with `name` (none: NXDOMAIN), forward with the client's address; refused or greeted.
@@ -315,7 +315,7 @@ fn rules_that_libwrap_did_not_name_are_inferred_or_left_open() {
         };
         (line(&told.rule), line(&told.verdict_rule))
     };
-    let at = |file: &str, line| Some((file.to_owned(), line));
+    let at = |file: &str, line| Some((file.into(), line));
     // Line 3 needs the name first (line 2 is another daemon's); line 4 decides.
     assert_eq!(lines(&unnamed_rules(ALLOWED, Some("c1.lan.example"), false)), (at(ALLOW, 3), at(ALLOW, 4)));
     assert_eq!(lines(&unnamed_rules(ALLOWED, None, true)), (at(ALLOW, 3), at(DENY, 1)));
@@ -450,7 +450,7 @@ fn a_stall_names_what_it_hangs_on() {
     let stall = check.stall(now, &clock(), Some((80, 80)));
     assert_eq!((stall.blocked_ns, stall.queued), (7_300 * MS, Some(80)));
     correlator.finish(now);
-    let told = correlator.pop().unwrap();
+    let told = *correlator.pop().unwrap();
     assert_eq!(
         (told.wrapper_ns, told.parts.dns_ns / SEC),
         (7_300 * MS, 7),
@@ -498,7 +498,7 @@ fn after_a_loss_a_stall_is_doubted_until_its_thread_was_looked_at() {
     correlator.note_accept_thread(TGID, TGID, at(5), true);
     assert_eq!(state(&correlator, at(60)), (0, vec![]), "it is over");
     correlator.finish(at(60));
-    let told = correlator.pop().unwrap();
+    let told = *correlator.pop().unwrap();
     assert!(!told.complete && told.missing.iter().any(|why| why == END_UNSEEN), "{:?}", told.missing);
     assert!(told.wrapper_ns < SEC, "as far as it was seen: {told:#?}");
     assert_eq!(told.parts.total(), told.wrapper_ns);
@@ -583,7 +583,7 @@ fn a_check_that_began_before_the_trace() {
     correlator.seed(&seed);
     let told = &run_with(&mut correlator, &later.records())[0];
     assert_eq!((told.outcome, told.complete, told.queued_ns), (Outcome::Greeted, false, None));
-    let queries: Vec<_> = told.lookups[0].queries.iter().map(|q| (q.server.as_str(), q.outcome)).collect();
+    let queries: Vec<_> = told.lookups[0].queries.iter().map(|q| (&*q.server, q.outcome)).collect();
     assert_eq!(queries, [(NS1, QueryOutcome::Unseen), (NS2, QueryOutcome::Answered)]);
     assert_eq!((told.parts.total(), told.parts.dns_ns / SEC), (told.wrapper_ns, 2));
     assert_eq!(correlator.stats().seeded, 1);

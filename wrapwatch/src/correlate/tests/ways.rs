@@ -34,7 +34,7 @@ fn only(told: &Connection) -> &crate::model::Lookup {
 
 /// Server, outcome and how long it took in ms, of every query of the only lookup.
 fn queries(told: &Connection) -> Vec<(&str, QueryOutcome, Option<u64>)> {
-    only(told).queries.iter().map(|q| (q.server.as_str(), q.outcome, q.rtt_ns.map(|ns| ns / MS))).collect()
+    only(told).queries.iter().map(|q| (&*q.server, q.outcome, q.rtt_ns.map(|ns| ns / MS))).collect()
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_hit_in_etc_hosts_is_files_read_and_no_query() {
         sim.close(th, 34, Class::File);
     });
     assert_eq!((told.lookups.len(), told.parts.dns_ns), (0, 0));
-    assert!(told.files.iter().any(|file| file.path == "/etc/hosts"));
+    assert!(told.files.iter().any(|file| &*file.path == "/etc/hosts"));
     assert_eq!(told.rule.map(|rule| rule.line), Some(2), "the rule that asked is known all the same");
 }
 
@@ -322,7 +322,7 @@ fn nscd_and_resolved_are_named() {
         (LookupOutcome::Failed, Transport::Resolved)
     );
     assert_eq!(
-        (resolved.queries[0].outcome, resolved.queries[0].server.as_str()),
+        (resolved.queries[0].outcome, &*resolved.queries[0].server),
         (QueryOutcome::Timeout, "/run/systemd/resolve/io.systemd.Resolve")
     );
     assert_eq!(told.parts.dns_ns / MS, 5040);

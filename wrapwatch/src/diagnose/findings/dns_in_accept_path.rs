@@ -2,7 +2,7 @@
 
 use crate::model::{Finding, FindingId, Nanos, RuleRef, Severity, Share};
 
-use super::support::{Clients, Proof, client, counted, finding, in_check, quoted};
+use super::support::{Clients, Proof, counted, finding, in_check, quoted};
 use super::{Case, Detector, Seen};
 
 /// Below this nobody notices; it will be noticed when a nameserver dies.
@@ -22,7 +22,7 @@ impl Detector for DnsInAcceptPath {
             return;
         }
         self.proof.add(connection, connection.parts.dns_ns);
-        if let Some(ip) = client(connection) {
+        if let Some(ip) = seen.client {
             self.clients.add(ip, String::new);
         }
         if self.rule.is_none() {

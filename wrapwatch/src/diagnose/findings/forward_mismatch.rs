@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::model::{Finding, FindingId, LookupKind, LookupOutcome, Severity};
 use crate::story::names_of;
 
-use super::support::{Clients, Proof, client, counted, finding, in_check};
+use super::support::{Clients, Proof, counted, finding, in_check};
 use super::{Case, Detector, Seen};
 
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct ForwardMismatch {
 impl Detector for ForwardMismatch {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
-        let Some(ip) = client(connection) else { return };
+        let Some(ip) = seen.client else { return };
         let Some(forward) = in_check(connection).find(|lookup| lookup.kind == LookupKind::Forward) else {
             return;
         };

@@ -20,6 +20,8 @@ mod twist;
 mod verdict_flipped;
 mod wrapped;
 
+use std::net::IpAddr;
+
 use crate::model::{Connection, Finding, Summary};
 use crate::story::Facts;
 
@@ -28,6 +30,8 @@ use super::load::{Load, Stretch};
 /// A connection and what is known besides it when it is told.
 pub(super) struct Seen<'a> {
     pub connection: &'a Connection,
+    /// The client's address.
+    pub client: Option<IpAddr>,
     pub facts: &'a Facts,
 }
 

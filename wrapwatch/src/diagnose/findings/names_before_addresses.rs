@@ -3,15 +3,13 @@
 //! Proved by the evaluator: with the deciding rule moved in front (or its addresses written before its names) the same client gets the same
 //! verdict without a lookup.
 
-use std::collections::BTreeMap;
-
 use crate::model::{Connection, Evidence, Finding, FindingId, Nanos, RuleRef, Severity};
 use crate::trace::SnapshotRole;
 use crate::wrappers::{
     Endpoint, EntryKind, FixedNames, Request, Table, TableKind, Tables, Verdict, evaluate, is_except, words,
 };
 
-use super::support::{Proof, at, client, finding, quoted};
+use super::support::{Proof, at, finding, quoted};
 use super::{Case, Detector, Seen};
 
 /// Pairs of rules told apart.
@@ -36,7 +34,8 @@ struct Pair {
 
 #[derive(Debug, Default)]
 pub(super) struct NamesBeforeAddresses {
-    pairs: BTreeMap<(String, u32, u32, String), Pair>,
+    /// In order of their keys.
+    pairs: Vec<Pair>,
 }
 
 impl Detector for NamesBeforeAddresses {
@@ -46,28 +45,30 @@ impl Detector for NamesBeforeAddresses {
         if asks.file != decides.file {
             return;
         }
-        let key = (asks.file.clone(), asks.line, decides.line, decides.text.clone().unwrap_or_default());
-        if !self.pairs.contains_key(&key) {
-            if self.pairs.len() >= PAIRS_MAX {
-                return;
+        let key = key(asks, decides);
+        let at = match self.pairs.binary_search_by(|pair| self::key(&pair.asks, &pair.decides).cmp(&key)) {
+            Ok(at) => at,
+            Err(_) if self.pairs.len() >= PAIRS_MAX => return,
+            Err(at) => {
+                let (asks, decides, cure) = (asks.clone(), decides.clone(), cure(seen, asks, decides));
+                self.pairs.insert(at, Pair { asks, decides, cure, proof: Proof::default() });
+                at
             }
-            let pair = Pair {
-                asks: asks.clone(),
-                decides: decides.clone(),
-                cure: cure(seen, asks, decides),
-                proof: Proof::default(),
-            };
-            self.pairs.insert(key.clone(), pair);
-        }
-        if let Some(pair) = self.pairs.get_mut(&key).filter(|pair| pair.cure.is_some()) {
+        };
+        if let Some(pair) = self.pairs.get_mut(at).filter(|pair| pair.cure.is_some()) {
             pair.proof.add(connection, connection.parts.dns_ns);
         }
     }
 
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
-        let proved = self.pairs.values().filter(|pair| pair.proof.count > 0);
+        let proved = self.pairs.iter().filter(|pair| pair.proof.count > 0);
         proved.filter_map(|pair| Some(tell(pair, pair.cure.as_ref()?, case))).collect()
     }
+}
+
+/// What tells pairs apart.
+fn key<'a>(asks: &'a RuleRef, decides: &'a RuleRef) -> (&'a str, u32, u32, &'a str) {
+    (&asks.file, asks.line, decides.line, decides.text.as_deref().unwrap_or_default())
 }
 
 fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
@@ -180,5 +181,5 @@ fn request(seen: &Seen<'_>, connection: &Connection) -> Option<Request> {
     let target = seen.facts.target_by_pid(connection.pid);
     let daemon = target.and_then(|target| target.daemon.clone().or_else(|| Some(target.comm.clone())));
     let daemon = daemon.filter(|daemon| !daemon.is_empty()).unwrap_or_else(|| "mysqld".to_owned());
-    Some(Request::new(&daemon, Endpoint::new(client(connection)?, 1)))
+    Some(Request::new(&daemon, Endpoint::new(seen.client?, 1)))
 }

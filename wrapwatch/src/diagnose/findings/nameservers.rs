@@ -54,14 +54,14 @@ impl Detector for Nameservers {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
         for lookup in connection.lookups.iter().filter(|lookup| lookup.kind != LookupKind::Ident) {
-            let first = lookup.queries.first().map(|query| query.server.as_str());
-            let several = lookup.queries.iter().any(|query| Some(query.server.as_str()) != first);
+            let first = lookup.queries.first().map(|query| &*query.server);
+            let several = lookup.queries.iter().any(|query| Some(&*query.server) != first);
             for (index, query) in lookup.queries.iter().enumerate() {
                 let Some(server) = self.server(&query.server) else { continue };
                 let waited = query.rtt_ns.unwrap_or(0);
                 if several {
                     server.asked_first += u64::from(index == 0);
-                    server.asked_later += u64::from(Some(query.server.as_str()) != first);
+                    server.asked_later += u64::from(Some(&*query.server) != first);
                 }
                 match query.outcome {
                     QueryOutcome::Timeout => server.timeouts.add(connection, waited),

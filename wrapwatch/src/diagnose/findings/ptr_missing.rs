@@ -2,7 +2,7 @@
 
 use crate::model::{Finding, FindingId, LookupKind, LookupOutcome, Severity};
 
-use super::support::{Clients, Proof, client, counted, finding, in_check, is_own, ptr_name};
+use super::support::{Clients, Proof, counted, finding, in_check, is_own, ptr_name};
 use super::{Case, Detector, Seen};
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl Detector for PtrMissing {
         let connection = seen.connection;
         let missing = in_check(connection)
             .find(|lookup| lookup.kind == LookupKind::Reverse && lookup.outcome == LookupOutcome::NotFound);
-        let (Some(lookup), Some(ip)) = (missing, client(connection)) else { return };
+        let (Some(lookup), Some(ip)) = (missing, seen.client) else { return };
         let (proof, clients) = if is_own(ip) {
             (&mut self.own, &mut self.own_clients)
         } else {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub(super) use super::super::client_address as client;
 use crate::model::{
     Connection, Evidence, Finding, FindingId, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
 };

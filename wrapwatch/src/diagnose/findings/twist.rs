@@ -57,9 +57,9 @@ fn rule_with_twist(case: &Case<'_>) -> Option<RuleRef> {
             |options: &[u8]| steps(options).filter_map(Result::ok).any(|step| step.keyword == Keyword::Twist);
         let entry = table.entries().iter().find(|entry| table.options(entry).is_some_and(twists))?;
         Some(RuleRef {
-            file: file.meta.path.clone(),
+            file: file.meta.path.as_str().into(),
             line: entry.line,
-            text: Some(table.text(entry)),
+            text: Some(table.text(entry).into()),
             how: How::Inferred,
         })
     })

@@ -3,7 +3,7 @@
 
 use crate::model::{Evidence, Finding, FindingId, LookupOutcome, Outcome, RuleRef, Severity};
 
-use super::support::{Clients, Proof, client, counted, finding, in_check, quoted};
+use super::support::{Clients, Proof, counted, finding, in_check, quoted};
 use super::{Case, Detector, Seen};
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Detector for VerdictFlipped {
             _ => return,
         };
         way.proof.add(connection, connection.parts.dns_ns);
-        if let Some(ip) = client(connection) {
+        if let Some(ip) = seen.client {
             way.clients.add(ip, String::new);
         }
         if way.rule.is_none() {

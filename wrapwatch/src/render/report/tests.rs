@@ -113,7 +113,7 @@ fn each_check_is_as_long_as_the_log_says() {
     assert_eq!(report.connections.len(), 3);
     for connection in &report.connections {
         assert_eq!(connection.parts.total(), connection.wrapper_ns);
-        assert_eq!(connection.verdict_rule.as_ref().map(|rule| rule.file.as_str()), Some("/etc/hosts.deny"));
+        assert_eq!(connection.verdict_rule.as_ref().map(|rule| &*rule.file), Some("/etc/hosts.deny"));
     }
 }
 

@@ -97,7 +97,7 @@ impl Text {
 
     /// `    PTR 1.0.77.10.in-addr.arpa → 10.77.53.1 timeout 1.00 s  hosts.allow:17`: the name gives way.
     fn query(&self, lookup: &Lookup, query: &Query, whose: &str) -> String {
-        let what = query.qtype.clone().unwrap_or_else(|| kind(lookup.kind).to_owned());
+        let what = query.qtype.clone().unwrap_or_else(|| kind(lookup.kind).into());
         let what = self.outside(&what, 10);
         let (outcome, style) = query_outcome(query);
         let waited = query.rtt_ns.map_or(String::new(), |ns| format!(" {}", Nanos(ns)));

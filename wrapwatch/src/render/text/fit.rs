@@ -43,12 +43,30 @@ pub(in crate::render) fn right(text: &str, columns: usize, mark: &str) -> String
     format!("{:pad$}{text}", "")
 }
 
+/// Units that stand behind their number.
+const UNITS: [&str; 12] = ["%", "ns", "µs", "ms", "s", "min", "h", "B", "KB", "MB", "GB", "bytes"];
+
+/// What no line ends within: words, and numbers with their units.
+fn pieces(text: &str) -> impl Iterator<Item = String> {
+    let mut words = text.split_whitespace().peekable();
+    std::iter::from_fn(move || {
+        let mut piece = words.next()?.to_owned();
+        let number = piece.ends_with(|c: char| c.is_ascii_digit());
+        let is_unit = |word: &&str| UNITS.contains(&word.trim_end_matches([',', ';', '.', ':', ')']));
+        if let Some(unit) = words.next_if(|word| number && is_unit(word)) {
+            piece.push(' ');
+            piece.push_str(unit);
+        }
+        Some(piece)
+    })
+}
+
 /// Words into lines of `columns`, those after the first indented by `indent`; a word that is longer than a line is squeezed.
 pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &str) -> String {
     let mut lines = String::new();
     let mut used = 0;
-    for word in text.split_whitespace() {
-        let word = squeeze(word, columns.saturating_sub(indent).max(1), mark);
+    for word in pieces(text) {
+        let word = squeeze(&word, columns.saturating_sub(indent).max(1), mark);
         if used > 0 && used + 1 + word.width() > columns {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
@@ -61,6 +79,14 @@ pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &
         lines.push_str(&word);
     }
     lines
+}
+
+/// A message in lines of `columns` by whole words; as it is where one of them is longer, so that a path can be copied.
+pub fn message(text: &str, columns: usize) -> String {
+    if text.width() <= columns || text.split_whitespace().any(|word| word.width() + 2 > columns) {
+        return text.to_owned();
+    }
+    wrap(text, columns, 2, "")
 }
 
 #[cfg(test)]
@@ -84,6 +110,27 @@ mod tests {
                 assert_eq!(width(&right(text, columns, "…")), columns);
             }
         }
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        let text = "the server paid 0.37 % of a core (143 ns a run), 12.2 s; 3 months, 5";
+        let want = "the server paid\n0.37 % of a core\n(143 ns a run),\n12.2 s; 3 months,\n5";
+        assert_eq!(wrap(text, 17, 0, "…"), want);
+        for columns in 9..80 {
+            let wrapped = wrap(text, columns, 0, "…");
+            let alone =
+                |line: &str| line.split(' ').next().is_some_and(|word| ["%", "ns", "s;"].contains(&word));
+            assert!(!wrapped.lines().any(alone), "{wrapped}");
+            assert!(wrapped.lines().all(|line| width(line) <= columns), "{wrapped}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_never_squeezed() {
+        assert_eq!(message("cost: 1.8 % of a core", 20), "cost: 1.8 % of a\n  core");
+        let path = "cannot write /a/very/long/path/of/somebody.wwt: no space left";
+        assert_eq!(message(path, 20), path);
     }
 
     #[test]

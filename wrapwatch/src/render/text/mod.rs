@@ -29,6 +29,7 @@ use crate::model::{Line, WallTime};
 pub use cost::cost;
 pub use escape::escape;
 pub(in crate::render) use escape::is_plain;
+pub use fit::message;
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,13 @@ impl Text {
             put!(text, "    {}\n", self.paint(style, line));
         }
     }
+}
+
+/// `2026-11-22 05:43:09 to 05:43:26 UTC`; with the second date where it is another one.
+pub(in crate::render) fn period(from: WallTime, to: WallTime) -> String {
+    let day = |at: WallTime| at.0.strftime("%F").to_string();
+    let until = if day(from) == day(to) { "%T" } else { "%F %T" };
+    format!("{} to {} UTC", from.0.strftime("%F %T"), to.0.strftime(until))
 }
 
 /// Time of day, UTC, with milliseconds.

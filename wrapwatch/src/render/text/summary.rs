@@ -121,7 +121,7 @@ fn counts(summary: &Summary) -> String {
         n => format!("{n} connections"),
     };
     if let (Some(from), Some(to)) = (summary.from, summary.to) {
-        put!(said, " from {} to {} UTC", from.0.strftime("%F %T"), to.0.strftime("%T"));
+        put!(said, " from {}", super::period(from, to));
     }
     for count in &summary.outcomes {
         let name = match count.outcome {

@@ -21,7 +21,7 @@ fn told(records: &[lab::sim::Rec]) -> (Vec<Connection>, Summary) {
     }
     correlator.finish(KtimeNs(records.last().map_or(0, |record| record.ts)));
     let mut summary = SummaryBuilder::new();
-    while let Some(connection) = correlator.pop() {
+    while let Some(connection) = correlator.pop().map(|told| *told) {
         summary.add(&connection);
         told.push(connection);
     }
@@ -64,7 +64,7 @@ fn every_width_is_kept() {
         connection.missing = vec!["a-very-long-reason-without-a-single-blank".repeat(4)];
         for query in connection.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
             query.qname = Some("例え.".repeat(60));
-            query.server = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:53".to_owned();
+            query.server = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:53".into();
         }
     }
     for width in [0, 60, 61, 79, 80, 81, 100, 133, 200] {
@@ -92,7 +92,7 @@ fn stall() -> Stall {
         name: Some("7.3.0.10.in-addr.arpa".to_owned()),
         server: Some("10.1.1.53:53".to_owned()),
         table: Some("/etc/hosts.allow".to_owned()),
-        rule: Some(RuleRef { file: "/etc/hosts.allow".to_owned(), line: 17, text: None, how: How::Observed }),
+        rule: Some(RuleRef { file: "/etc/hosts.allow".into(), line: 17, text: None, how: How::Observed }),
         queued: Some(80),
         queue_limit: Some(80),
     }
@@ -134,13 +134,13 @@ fn hostile_names_do_not_reach_the_terminal() {
     hostile.missing = vec![evil.to_owned()];
     hostile.complete = false;
     hostile.verdict_rule =
-        Some(RuleRef { file: evil.to_owned(), line: 1, text: Some(evil.to_owned()), how: How::Observed });
+        Some(RuleRef { file: evil.into(), line: 1, text: Some(evil.into()), how: How::Observed });
     hostile.rule.clone_from(&hostile.verdict_rule);
     for query in hostile.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
         query.qname = Some(evil.to_owned());
-        query.server = evil.to_owned();
-        query.qtype = Some(evil.to_owned());
-        query.rcode = Some(evil.to_owned());
+        query.server = evil.into();
+        query.qtype = Some(evil.into());
+        query.rcode = Some(evil.into());
     }
     hostile.other = vec![crate::model::OtherUse { what: evil.to_owned(), dur_ns: 1_000 * MS }];
     let mut page = Text::PLAIN.connection(&hostile);
@@ -177,4 +177,12 @@ proptest! {
             prop_assert!(fit::width(line) <= 80, "{}", line);
         }
     }
+}
+
+#[test]
+fn a_period_over_midnight_has_both_dates() {
+    let at = |text: &str| WallTime(text.parse().unwrap());
+    let (before, after) = (at("2026-11-22T23:50:00Z"), at("2026-11-23T00:10:05.5Z"));
+    assert_eq!(period(before, at("2026-11-22T23:59:59Z")), "2026-11-22 23:50:00 to 23:59:59 UTC");
+    assert_eq!(period(before, after), "2026-11-22 23:50:00 to 2026-11-23 00:10:05 UTC");
 }

@@ -23,10 +23,10 @@ fn correlate(log: &str) -> Vec<Connection> {
     for event in got.events() {
         last = KtimeNs(event.header().ts_ns);
         correlator.push(&event);
-        connections.extend(std::iter::from_fn(|| correlator.pop()));
+        connections.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     }
     correlator.finish(last);
-    connections.extend(std::iter::from_fn(|| correlator.pop()));
+    connections.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     connections.sort_by_key(|connection| connection.conn);
     connections
 }
@@ -61,7 +61,7 @@ fn the_dead_nameserver_is_named_and_the_other_one_answers() {
         assert_eq!(connection.lookups.len(), 2);
         for (lookup, kind) in connection.lookups.iter().zip([LookupKind::Reverse, LookupKind::Forward]) {
             assert_eq!((lookup.kind, lookup.thread), (kind, ThreadRole::Accept));
-            let outcomes: Vec<_> = lookup.queries.iter().map(|q| (q.server.as_str(), q.outcome)).collect();
+            let outcomes: Vec<_> = lookup.queries.iter().map(|q| (&*q.server, q.outcome)).collect();
             let expected =
                 [("10.77.53.1:53", QueryOutcome::Timeout), ("10.77.53.2:53", QueryOutcome::Answered)];
             assert_eq!(outcomes, expected);

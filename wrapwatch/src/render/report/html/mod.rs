@@ -7,6 +7,7 @@ mod tables;
 
 use crate::diagnose::{Report, Waits, Waterfall};
 use crate::model::{ClockPair, Finding, Severity};
+use crate::render::text::period;
 use crate::story::QueuePoint;
 use crate::trace::Origin;
 
@@ -106,8 +107,7 @@ impl Page<'_> {
             said.push(format!("Linux {}", esc(&head.kernel)));
         }
         if let (Some(from), Some(to)) = (self.report.summary.from, trace.to) {
-            let (from, to) = (from.0.strftime("%Y-%m-%d %H:%M:%S"), to.0.strftime("%H:%M:%S UTC"));
-            said.push(format!("{from} to {to}"));
+            said.push(period(from, to));
         }
         if head.origin == Origin::Strace {
             said.push("from a log of strace".to_owned());

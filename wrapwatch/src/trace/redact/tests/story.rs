@@ -26,10 +26,10 @@ fn connections(trace: &[u8]) -> Vec<Connection> {
         let event = decode(record).unwrap();
         last = KtimeNs(event.header().ts_ns.max(last.0));
         correlator.push(&event);
-        out.extend(std::iter::from_fn(|| correlator.pop()));
+        out.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     }
     correlator.finish(last);
-    out.extend(std::iter::from_fn(|| correlator.pop()));
+    out.extend(std::iter::from_fn(|| correlator.pop().map(|told| *told)));
     out
 }
 
