@@ -58,8 +58,9 @@ impl Page {
         let len = NonZeroUsize::new(COUNTERS as usize * size_of::<u64>()).ok_or_else(missing)?;
         Array::<_, u64>::try_from(map).map_err(ProbeError::map("COUNTS"))?;
         // SAFETY: a new mapping, where the kernel likes.
-        let start = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) }
-            .map_err(std::io::Error::from)?;
+        let start =
+            unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) }
+                .map_err(std::io::Error::from)?;
         Ok(Self { start: start.cast(), len })
     }
 

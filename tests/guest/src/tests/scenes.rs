@@ -172,7 +172,9 @@ fn is_doubted(run: &Run, client: &ClientResult) -> Result<bool> {
     let source = client.source.context("a client has no address")?.to_string();
     let reason = "the kernel left out calls";
     let doubted = match run.seen.of(&source) {
-        Ok(connection) => !connection.complete && connection.missing.iter().any(|why| why.starts_with(reason)),
+        Ok(connection) => {
+            !connection.complete && connection.missing.iter().any(|why| why.starts_with(reason))
+        }
         // Its accept was one of them.
         Err(_) => true,
     };
