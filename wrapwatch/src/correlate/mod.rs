@@ -181,8 +181,8 @@ impl Correlator {
         self.shared.targets.entry(tgid).or_default().set_text(path, text, from);
     }
 
-    /// A new pair of clocks, for connections told from now on. It comes once a second; what was in the ring when [`Self::note_lost`] was told of calls
-    /// left out has been pushed by then.
+    /// A new pair of clocks, for connections told from now on. It comes once a second and when what was in the ring has been pushed after
+    /// [`Self::note_lost`] was told of calls left out.
     pub fn set_clock(&mut self, clock: ClockPair) {
         self.config.clock = clock;
         self.skips = false;

@@ -20,7 +20,7 @@ use crate::{
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
-    model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
+    model::{ClockPair, Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace,
 };
@@ -186,12 +186,15 @@ impl<'a> Session<'a> {
 
     /// Takes what is in the ring; first tells what got lost on the way there.
     fn drain(&mut self, ring: &mut Ring) {
-        self.losses();
+        let skips = self.losses();
         while ring.drain(|record| self.take(record)) && self.failed.is_none() {
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
+        }
+        if skips {
+            self.set_clock();
         }
     }
 
@@ -303,8 +306,8 @@ impl<'a> Session<'a> {
         self.meter.cost(now, self.counted.get(Counter::Records), self.counted.lost())
     }
 
-    /// Tells what was lost since the last time.
-    fn losses(&mut self) {
+    /// Tells what was lost since the last time; says whether the kernel left out calls.
+    fn losses(&mut self) -> bool {
         let counts = self.probe.counts();
         let by: Vec<(Counter, u64)> = Counter::ALL
             .iter()
@@ -314,7 +317,7 @@ impl<'a> Session<'a> {
             .collect();
         self.counted = counts;
         if by.is_empty() {
-            return;
+            return false;
         }
         self.correlator.note_lost(&by);
         let named = |counter: Counter| {
@@ -326,14 +329,21 @@ impl<'a> Session<'a> {
             by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
         };
         self.tell(&Line::Lost(lost));
+        by.iter().any(|(counter, _)| *counter == Counter::SkippedCalls)
+    }
+
+    /// Compares the clocks. It also says, now and later, that what was in the ring has been taken.
+    fn set_clock(&mut self) -> ClockPair {
+        let clock = clock::pair();
+        self.correlator.set_clock(clock);
+        self.aside(&Aside::Clock(clock));
+        clock
     }
 
     /// Once a second: stalls, the clocks.
     fn each_second(&mut self, ring: &mut Ring) {
         let now = clock::now();
-        let clock = clock::pair();
-        self.correlator.set_clock(clock);
-        self.aside(&Aside::Clock(clock));
+        let clock = self.set_clock();
         self.doubts(now, ring);
         self.sample_aside(now);
         let cost = self.cost(now);

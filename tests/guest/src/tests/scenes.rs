@@ -17,7 +17,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::{given, programs};
+use super::{given, programs, skipped};
 use crate::{
     record::Record,
     report::{Report, Skipped},
@@ -158,7 +158,7 @@ fn recorded(site: &Site, way: &Way) -> Result<Run> {
     let waited = watch.wait_connections(all);
     let seen = watch.stop()?;
     if let Err(error) = waited
-        && !skips(&seen)
+        && !skipped::happened(&seen)
     {
         let told = seen.connections().len();
         bail!("{error:#}: told of {told} of {all}: {:?}: {}", seen.summary(), seen.stderr.trim());
@@ -167,23 +167,13 @@ fn recorded(site: &Site, way: &Way) -> Result<Run> {
     Ok(Run { way: *way, seen, file, fast, slow, dead, refused, programs })
 }
 
-/// Whether the kernel left out calls while this connection was made, and this was told: then the connection shows no more than that. Only from Linux 7.0 on.
+/// See [`skipped::may_lack`]; the accept, too, may be what was left out.
 fn is_doubted(run: &Run, client: &ClientResult) -> Result<bool> {
     let source = client.source.context("a client has no address")?.to_string();
-    let reason = "the kernel left out calls";
-    let doubted = match run.seen.of(&source) {
-        Ok(connection) => {
-            !connection.complete && connection.missing.iter().any(|why| why.starts_with(reason))
-        }
-        // Its accept was one of them.
-        Err(_) => true,
-    };
-    Ok(skips(&run.seen) && doubted)
-}
-
-/// Whether the kernel left out calls and this was told.
-fn skips(seen: &Seen) -> bool {
-    raw_skips_calls() && seen.lost("skipped_calls") > 0
+    Ok(run
+        .seen
+        .of(&source)
+        .map_or_else(|_| skipped::happened(&run.seen), |connection| skipped::may_lack(&run.seen, connection)))
 }
 
 /// The clients of a scene whose connections have to be told rightly.
@@ -297,7 +287,8 @@ fn accepts_add_up(run: &Run) -> Result<()> {
     let made = summary.connections + summary.lost_accepts;
     ensure!(summary.accepts == made, "{} accepts, but {made} told or lost", summary.accepts);
     ensure!(summary.connections == told as u64, "{} in the summary, {told} told", summary.connections);
-    let all = summary.accepts == clients as u64 || skips(&run.seen) && summary.accepts < clients as u64;
+    let all =
+        summary.accepts == clients as u64 || skipped::happened(&run.seen) && summary.accepts < clients as u64;
     ensure!(all, "{} accepts of {clients} clients", summary.accepts);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use wrapwatch::model::Outcome;
+use wrapwatch::model::{Connection, Outcome};
 use wrapwatch_tests::{
     clients::{self, ClientsSpec},
     watch::{Seen, Watch},
@@ -46,6 +46,17 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         }
         Ok(())
     });
+}
+
+/// Whether the kernel left out calls while this connection was made, and this was told: then no more has to be right of it. Only from Linux 7.0 on.
+pub(super) fn may_lack(seen: &Seen, connection: &Connection) -> bool {
+    let said = connection.missing.iter().any(|why| why.starts_with("the kernel left out calls"));
+    happened(seen) && !connection.complete && said
+}
+
+/// Whether the kernel left out calls and this was told.
+pub(super) fn happened(seen: &Seen) -> bool {
+    wrapwatch::probe::raw_skips_calls() && seen.lost("skipped_calls") > 0
 }
 
 /// Wakes up before everybody else, again and again, and makes calls that are watched.

@@ -709,7 +709,7 @@ fn what_was_open_while_calls_were_left_out_is_not_complete() {
     open.finish(KtimeNs(th.t + SEC));
     let told = open.pop().unwrap();
     assert!(!told.complete && told.missing.iter().any(|why| why == CALLS_SKIPPED), "{:?}", told.missing);
-    // Its accept may have come before that, and be taken from the ring later; a second later it cannot.
+    // Its accept may have come before that, and be taken from the ring now; later it cannot.
     for (later, marked) in [(false, true), (true, false)] {
         let (sim, th, _) = asking();
         let mut to_come = correlator();
