@@ -5,7 +5,6 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, Map, MapData};
-use wrapwatch_common::maps::gate;
 
 /// How many a running wrapwatch's kernel side has at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +19,15 @@ pub struct Gates {
 
 /// Of the wrapwatch with this pid.
 pub fn read(pid: u32) -> Result<Gates> {
-    let gates = map(pid, "GATES")?;
-    let value = |slot| gates.get(&slot, 0);
-    Ok(Gates { connections: value(gate::CONNS)?, descriptors: value(gate::FDS)?, calls: value(gate::CALLS)? })
+    Ok(Gates {
+        connections: value(pid, "ALL_CONNS")?,
+        descriptors: value(pid, "ALL_FDS")?,
+        calls: value(pid, "ALL_CALLS")?,
+    })
 }
 
-/// An array that a process holds.
-fn map(pid: u32, name: &str) -> Result<Array<MapData, u64>> {
+/// The one value of an array that a process holds.
+fn value(pid: u32, name: &str) -> Result<u64> {
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may have been closed meanwhile.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
@@ -35,7 +36,7 @@ fn map(pid: u32, name: &str) -> Result<Array<MapData, u64>> {
         };
         let map = MapData::from_id(id)?;
         if map.info()?.name_as_str() == Some(name) {
-            return Ok(Array::try_from(Map::Array(map))?);
+            return Ok(Array::<_, u64>::try_from(Map::Array(map))?.get(&0, 0)?);
         }
     }
     None.with_context(|| format!("process {pid} has no map {name}"))

@@ -82,24 +82,8 @@ pub struct Inflight {
     pub pad: u8,
 }
 
-/// Slots of the table that a system call is let go by: what nearly every one of the machine's is asked lies in two cache lines.
-pub mod gate {
-    /// The only target's process; 0 where there are, or were, several, and the table of targets must be asked.
-    pub const ONLY_TARGET: u32 = 0;
-    /// How many connections are open at most; mostly none. Right where there is only one target, as are the others.
-    pub const CONNS: u32 = 1;
-    /// How many descriptors are watched at most; often none, but the socket of syslog stays.
-    pub const FDS: u32 = 2;
-    /// How many calls between enter and exit are remembered; mostly none.
-    pub const CALLS: u32 = 3;
-    /// From here on a bit for each system call's number: it matters also while no connection is open.
-    pub const ALWAYS: u32 = 8;
-    /// In all.
-    pub const SLOTS: u32 = ALWAYS + super::syscall::NUMBERS / 64;
-}
-
 /// As the only target: no process has this number.
-pub const NOBODY: u64 = u32::MAX as u64;
+pub const NOBODY: u32 = u32::MAX;
 
 /// What [`Inflight::call`] says: an exit program takes only its own.
 pub mod call {

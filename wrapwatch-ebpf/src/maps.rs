@@ -2,23 +2,18 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{CALL_SLOTS, Conn, FD_SLOTS, Inflight, Target, Thread, Watch, call, gate, syscall},
+    maps::{CALL_SLOTS, Conn, FD_SLOTS, Inflight, Target, Thread, Watch, call, syscall},
     records::RECORD_MAX,
 };
 
 /// Room to build a record of variable length.
 #[repr(C, align(8))]
 pub struct Scratch(pub [u8; RECORD_MAX]);
-
-/// What lets a call go without more, by [`gate`]. Mappable, so that it begins with a page, and the slots asked together share a line.
-#[map]
-pub static GATES: Array<u64> = Array::with_max_entries(gate::SLOTS, BPF_F_MMAPABLE);
 
 /// Processes traced.
 #[map]
@@ -41,10 +36,22 @@ pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(16384, 0
 #[map]
 pub static FDS: Array<u32> = Array::with_max_entries(FD_SLOTS, 0);
 
+/// How many entries [`CONNS`] has at most; mostly none. Right where there is only one target.
+#[map]
+pub static ALL_CONNS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// How many entries [`WATCH`] has at most; often none, but the socket of syslog stays. Right where there is only one target.
+#[map]
+pub static ALL_FDS: Array<u64> = Array::with_max_entries(1, 0);
+
 /// By `call_slot`: how many entries of [`INFLIGHT`] threads of this slot have. Right where there is only one target: then most exits need no
 /// look-up there.
 #[map]
 pub static CALLS: Array<u64> = Array::with_max_entries(CALL_SLOTS, 0);
+
+/// How many entries [`INFLIGHT`] has; mostly none. Right where there is only one target.
+#[map]
+pub static ALL_CALLS: Array<u64> = Array::with_max_entries(1, 0);
 
 /// What threads work for, by `thread_key`.
 #[map]
@@ -74,6 +81,10 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Bytes in the ring from which a record wakes the reader; below, the reader comes by itself.
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
+
+/// The only target's process; 0 where there are, or were, several, and [`TARGETS`] must be asked.
+#[map]
+pub static ONLY_TARGET: Array<u32> = Array::with_max_entries(1, 0);
 
 /// What each system call is to us, by number: [`syscall`]. For raw tracepoints.
 #[map]

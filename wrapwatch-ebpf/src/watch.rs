@@ -5,16 +5,20 @@ use core::arch::asm;
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
     helpers::bpf_get_current_pid_tgid,
+    maps::Array,
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, call_slot, gate, watch_key},
+    maps::{Conn, Inflight, NOBODY, Target, Thread, Watch, call_slot, watch_key},
     records::Class,
 };
 
 use crate::{
     emit::{count, now},
-    maps::{CALLS, CONNS, FDS, GATES, INFLIGHT, LAST_CONN, TARGETS, THREADS, WATCH},
+    maps::{
+        ALL_CALLS, ALL_CONNS, ALL_FDS, CALLS, CONNS, FDS, INFLIGHT, LAST_CONN, ONLY_TARGET, TARGETS, THREADS,
+        WATCH,
+    },
 };
 
 /// The current thread's key; its high half is the process.
@@ -37,7 +41,7 @@ pub fn of_target() -> bool {
             // SAFETY: nothing of the value is read.
             unsafe { TARGETS.get(process()) }.is_some()
         }
-        only => only == u64::from(process()),
+        only => only == process(),
     }
 }
 
@@ -46,10 +50,10 @@ pub fn of_target() -> bool {
 pub fn let_go() {
     let process = process();
     let _ = TARGETS.remove(process);
-    if let Some(only) = GATES.get_ptr_mut(gate::ONLY_TARGET) {
+    if let Some(only) = ONLY_TARGET.get_ptr_mut(0) {
         // SAFETY: a live map value. User space writes it too: what it writes is about another target, or comes to the same.
         unsafe {
-            if *only == u64::from(process) {
+            if *only == process {
                 *only = NOBODY;
             }
         }
@@ -57,37 +61,23 @@ pub fn let_go() {
 }
 
 #[inline(always)]
-fn only_target() -> u64 {
-    GATES.get(gate::ONLY_TARGET).copied().unwrap_or(0)
+fn only_target() -> u32 {
+    ONLY_TARGET.get(0).copied().unwrap_or(0)
 }
 
-/// Whether nothing is counted in this slot of [`GATES`].
+/// Whether a descriptor of a target may be watched: no needs no look-up, and where there are no `entries` not even the descriptor, which takes the
+/// call of a helper. Entries: connections, without which nothing but a close matters, or watched descriptors.
 #[inline(always)]
-fn none_of(slot: u32) -> bool {
-    GATES.get(slot).is_some_and(|entries| *entries == 0)
-}
-
-/// Whether a call of this number can do nothing that matters, whoever makes it: no connection is open. Asked at every call of the machine.
-#[inline(always)]
-pub fn is_idle(number: u32) -> bool {
-    only_target() != 0
-        && none_of(gate::CONNS)
-        && GATES.get(gate::ALWAYS + number / 64).is_none_or(|calls| *calls >> (number % 64) & 1 == 0)
-}
-
-/// Whether a descriptor of a target may be watched: no needs no look-up, and where its gate is shut not even the descriptor, which takes the
-/// call of a helper. The gate: connections, without which nothing but a close matters, or watched descriptors.
-#[inline(always)]
-pub fn may_be_watched(gate: u32, fd: impl FnOnce() -> i32) -> bool {
+pub fn may_be_watched(entries: &Array<u64>, fd: impl FnOnce() -> i32) -> bool {
     let only = only_target();
     if only == 0 {
         return true;
     }
-    if none_of(gate) {
+    if entries.get(0).is_some_and(|entries| *entries == 0) {
         return false;
     }
     let fd = fd();
-    fd >= 0 && FDS.get(fd as u32).is_none_or(|process| u64::from(*process) == only)
+    fd >= 0 && FDS.get(fd as u32).is_none_or(|process| *process == only)
 }
 
 /// Whether the current thread is a target's and may be in a call that was remembered: no needs no look-up. Asked at every exit of the machine: mostly
@@ -95,7 +85,7 @@ pub fn may_be_watched(gate: u32, fd: impl FnOnce() -> i32) -> bool {
 #[inline(always)]
 pub fn may_be_in_flight() -> bool {
     let only = only_target();
-    if only != 0 && none_of(gate::CALLS) {
+    if only != 0 && ALL_CALLS.get(0).is_some_and(|entries| *entries == 0) {
         return false;
     }
     let thread = thread();
@@ -104,7 +94,7 @@ pub fn may_be_in_flight() -> bool {
         // SAFETY: nothing of the value is read.
         return unsafe { TARGETS.get(process) }.is_some();
     }
-    only == u64::from(process) && CALLS.get(call_slot(thread as u32)).is_none_or(|entries| *entries != 0)
+    only == process && CALLS.get(call_slot(thread as u32)).is_none_or(|entries| *entries != 0)
 }
 
 /// Notes whose the descriptor is, for [`may_be_watched`].
@@ -120,7 +110,7 @@ fn mark_fd(fd: i32, process: u32) {
 #[inline(always)]
 fn add_call(thread: u64, n: u64) {
     add(CALLS.get_ptr_mut(call_slot(thread as u32)), n);
-    add(GATES.get_ptr_mut(gate::CALLS), n);
+    add(ALL_CALLS.get_ptr_mut(0), n);
 }
 
 /// Adds to a map's value as one step. `core` has no such thing for this target, and programs can have the sum from Linux 5.12 only.
@@ -141,7 +131,7 @@ pub fn target() -> Option<Target> {
 /// The watched descriptor `fd` of the current process.
 #[inline(always)]
 pub fn watched(fd: i32) -> Option<Watch> {
-    if !may_be_watched(gate::FDS, || fd) {
+    if !may_be_watched(&ALL_FDS, || fd) {
         return None;
     }
     // SAFETY: an entry is changed only by threads that use this descriptor; a stale one gives a stale connection number, never a bad access.
@@ -161,7 +151,7 @@ pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
     let process = process();
     let key = watch_key(process, fd);
     if WATCH.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() {
-        add(GATES.get_ptr_mut(gate::FDS), 1);
+        add(ALL_FDS.get_ptr_mut(0), 1);
         mark_fd(fd, process);
     } else if WATCH.insert(key, value, u64::from(BPF_EXIST)).is_err() {
         count(Counter::FullWatch);
@@ -172,7 +162,7 @@ pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
 #[inline(always)]
 pub fn unwatch(fd: i32) {
     if WATCH.remove(watch_key(process(), fd)).is_ok() {
-        add(GATES.get_ptr_mut(gate::FDS), u64::MAX);
+        add(ALL_FDS.get_ptr_mut(0), u64::MAX);
         mark_fd(fd, 0);
     }
 }
@@ -232,7 +222,7 @@ pub fn open_conn() -> Option<u64> {
             *last
         };
         if CONNS.insert(conn, Conn::default(), u64::from(BPF_NOEXIST)).is_ok() {
-            add(GATES.get_ptr_mut(gate::CONNS), 1);
+            add(ALL_CONNS.get_ptr_mut(0), 1);
             return Some(conn);
         }
     }
@@ -258,7 +248,7 @@ pub fn is_left_open(conn: u64) -> bool {
 #[inline(always)]
 pub fn close_conn(conn: u64) {
     if CONNS.remove(conn).is_ok() {
-        add(GATES.get_ptr_mut(gate::CONNS), u64::MAX);
+        add(ALL_CONNS.get_ptr_mut(0), u64::MAX);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What traces cost: their size, and how fast a report reads them. One JSON object on stdout.
 //!
-//! `wrapwatch-trace-bench [--connections N] [--keep FILE.wwt]` writes N made-up connections (a million, unless told otherwise) with two lookups, distinct
+//! `wrapwatch-trace-bench [--connections N] [--level ZSTD] [--keep FILE.wwt]` writes N made-up connections (a million, unless told otherwise) with two lookups, distinct
 //! clients and names each, through the recorder's writer, and has `wrapwatch report --json` read them. For the measure of strace it takes
 //! the captures in `tests/data`, which show the same two lookups.
 
@@ -41,12 +41,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut connections = 1_000_000;
+    let mut level = WriterOptions::default().level;
     let mut keep: Option<PathBuf> = None;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--connections" => connections = value.parse().context("--connections")?,
+            "--level" => level = value.parse().context("--level")?,
             "--keep" => keep = Some(value.into()),
             _ => bail!("unknown argument {arg}"),
         }
@@ -55,7 +57,7 @@ fn run() -> Result<()> {
     let path = keep
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("wrapwatch-bench-{}.wwt", std::process::id())));
-    let measured = measure(&path, connections);
+    let measured = measure(&path, connections, level);
     if keep.is_none() {
         // What was measured counts, also where nothing was written.
         let _ = std::fs::remove_file(&path);
@@ -64,8 +66,8 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-fn measure(path: &Path, connections: u64) -> Result<Value> {
-    let made = make(path, connections)?;
+fn measure(path: &Path, connections: u64, level: i32) -> Result<Value> {
+    let made = make(path, connections, level)?;
     let read = report(path, made.records, connections)?;
     let strace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(STRACE.0);
     let strace_bytes = std::fs::metadata(&strace).map(|meta| meta.len() / STRACE.1).ok();
@@ -87,12 +89,13 @@ struct Made {
 }
 
 /// Writes a trace as the recorder does: a block each second at least.
-fn make(path: &Path, connections: u64) -> Result<Made> {
+fn make(path: &Path, connections: u64, level: i32) -> Result<Made> {
     let begin = getrusage(UsageWho::RUSAGE_SELF)?;
     let start = KtimeNs(1_000_000_000);
     let clock = ClockPair { ktime: start, wall_ns: 1_795_326_189_000_000_000 };
     let sink = SingleFile::new(FileSink::create(path, true)?);
-    let mut writer = Writer::new(sink, &Head { clock, ..Head::default() }, WriterOptions::default())?;
+    let options = WriterOptions { level, ..WriterOptions::default() };
+    let mut writer = Writer::new(sink, &Head { clock, ..Head::default() }, options)?;
     let mut synth = Synth::new(1, start.0, PER_SECOND);
     let mut failed = None;
     for _ in 0..connections {

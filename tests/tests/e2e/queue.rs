@@ -42,3 +42,23 @@ fn those_behind_one_slow_ptr_wait_in_the_queue() {
     }
     assert!(behind >= 10, "{behind} waited behind the slow one");
 }
+
+#[test]
+fn a_saturated_accept_thread_is_busy_and_its_ceiling_is_what_its_clients_got() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    lab.rules([Rule::delay(60)]).unwrap();
+    let watch = Watch::pid(lab.server_pid().unwrap()).unwrap();
+    let clients = lab.clients(ClientsSpec::at_once(12)).unwrap();
+    let seen = watch.stop().unwrap();
+    // By the clients' clock: the first was served when the thread turned to the second, and so on.
+    let mut served: Vec<u64> = clients.iter().map(|client| client.t_first_byte_ns.unwrap()).collect();
+    served.sort_unstable();
+    let each_ns = (served[11] - served[0]) / 11;
+    let thread = &seen.summary().unwrap().accept_threads[0];
+    assert_eq!(thread.connections, 12);
+    assert!(thread.utilisation > 0.9, "{thread:?}");
+    let ceiling_ns = 1e9 / thread.ceiling_per_s.unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+    let ratio = ceiling_ns / each_ns as f64;
+    assert!((0.8..1.25).contains(&ratio), "{ceiling_ns} ns a connection, the clients saw {each_ns}");
+}

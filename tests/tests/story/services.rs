@@ -112,6 +112,9 @@ fn a_client_in_etc_hosts_costs_files_and_no_query() {
     let hosts = connection.files.iter().find(|file| &*file.path == "/etc/hosts").unwrap();
     assert!(hosts.reads >= 2 && hosts.bytes > 0, "read for the name and for the address: {hosts:?}");
     assert_eq!(connection.parts.dns_ns, 0);
+    // What is none of the categories is named: glibc tries nscd before anything else.
+    let other: Vec<&str> = connection.other.iter().map(|other| other.what.as_str()).collect();
+    assert_eq!(other, ["/var/run/nscd/socket"]);
     let rule = connection.rule.as_ref().unwrap();
     assert_eq!((&*rule.file, rule.line), ("/etc/hosts.allow", 1), "the rule that forced the lookup");
 }

@@ -3,12 +3,12 @@
 //! are taken off at once.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use wrapwatch_common::maps::{gate, syscall};
+use wrapwatch_common::maps::syscall;
 
 use crate::{
     args::{self, Call as _},
     kernel::Sock,
-    maps::{ENTERS, EXITS, SYSCALLS},
+    maps::{ALL_CONNS, ALL_FDS, ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
     watch,
 };
@@ -16,14 +16,11 @@ use crate::{
 #[raw_tracepoint]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(1) as u32;
-    if watch::is_idle(number) {
-        return 0;
-    }
     let sort = SYSCALLS.get(number).copied().unwrap_or(syscall::OTHER);
     let matters = match sort {
         syscall::OTHER => false,
-        syscall::DESCRIPTOR => watch::may_be_watched(gate::CONNS, || ctx.fd()),
-        syscall::CLOSE => watch::may_be_watched(gate::FDS, || ctx.fd()),
+        syscall::DESCRIPTOR => watch::may_be_watched(&ALL_CONNS, || ctx.fd()),
+        syscall::CLOSE => watch::may_be_watched(&ALL_FDS, || ctx.fd()),
         _ => true,
     };
     if !matters || !watch::of_target() {

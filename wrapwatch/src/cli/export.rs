@@ -115,7 +115,7 @@ fn ring(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let saved = Save::of_dir(&args.file, output, args.force)?.run()?;
     if !args.quiet {
-        eprintln!("wrapwatch: {}: {} bytes", saved.path.display(), saved.bytes);
+        super::output::note(&format!("{}: {} bytes", saved.path.display(), saved.bytes));
     }
     Ok(ExitCode::SUCCESS)
 }

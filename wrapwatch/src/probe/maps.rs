@@ -7,10 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError},
 };
 use wrapwatch_common::{
-    maps::{
-        Conn, FD_SLOTS, Inflight, NOBODY, Target, Thread, Watch, call, call_slot, gate, syscall, thread_key,
-        watch_key,
-    },
+    maps::{Conn, FD_SLOTS, Inflight, NOBODY, Target, Thread, Watch, call, call_slot, thread_key, watch_key},
     records::Class,
 };
 use zerocopy::IntoBytes as _;
@@ -68,21 +65,6 @@ fn array<'a, T: aya::Pod>(
     Array::try_from(map).map_err(ProbeError::map(name))
 }
 
-/// Enters what each system call is to us, by its number.
-pub(super) fn set_syscalls(ebpf: &mut Ebpf, sorts: &[(u32, u32)]) -> Result<(), ProbeError> {
-    let mut syscalls = array::<u32>(ebpf, "SYSCALLS")?;
-    for &(number, sort) in sorts {
-        syscalls.set(number, sort, 0).map_err(ProbeError::map("SYSCALLS"))?;
-    }
-    let mut gates = array::<u64>(ebpf, "GATES")?;
-    for &(number, _) in sorts.iter().filter(|(_, sort)| *sort != syscall::DESCRIPTOR) {
-        let slot = gate::ALWAYS + number / 64;
-        let calls = gates.get(&slot, 0).map_err(ProbeError::map("GATES"))?;
-        gates.set(slot, calls | 1 << (number % 64), 0).map_err(ProbeError::map("GATES"))?;
-    }
-    Ok(())
-}
-
 /// Tells the kernel side whom to compare with. `several`: whether there are, or ever were, several targets at once. The tables that spare look-ups
 /// are right for one only.
 pub(super) fn set_only_target(
@@ -93,16 +75,16 @@ pub(super) fn set_only_target(
     let only = match targets.first() {
         _ if several => SEVERAL,
         None => NOBODY,
-        Some(pid) => u64::from(*pid),
+        Some(pid) => *pid,
     };
-    array(ebpf, "GATES")?.set(gate::ONLY_TARGET, only, 0).map_err(ProbeError::map("GATES"))
+    array(ebpf, "ONLY_TARGET")?.set(0, only, 0).map_err(ProbeError::map("ONLY_TARGET"))
 }
 
 /// Adds to a counter that the kernel side keeps too: only while there is no target that runs.
-fn add(ebpf: &mut Ebpf, counter: u32, more: i64) -> Result<(), ProbeError> {
-    let mut gates = array::<u64>(ebpf, "GATES")?;
-    let entries = gates.get(&counter, 0).map_err(ProbeError::map("GATES"))?;
-    gates.set(counter, entries.saturating_add_signed(more), 0).map_err(ProbeError::map("GATES"))
+fn add(ebpf: &mut Ebpf, name: &'static str, more: i64) -> Result<(), ProbeError> {
+    let mut counter = array::<u64>(ebpf, name)?;
+    let entries = counter.get(&0, 0).map_err(ProbeError::map(name))?;
+    counter.set(0, entries.saturating_add_signed(more), 0).map_err(ProbeError::map(name))
 }
 
 /// How many that is, for [`add`].
@@ -119,8 +101,8 @@ fn mark_fd(ebpf: &mut Ebpf, fd: i32, pid: u32) -> Result<(), ProbeError> {
     }
 }
 
-/// As the only target: ask `TARGETS`.
-const SEVERAL: u64 = 0;
+/// In `ONLY_TARGET`: ask `TARGETS`.
+const SEVERAL: u32 = 0;
 
 /// Enters threads that may be in a call which began before the probes were there. To be called before the process is a target: nothing of it is
 /// remembered then, so that nobody else counts in its threads' slots.
@@ -136,7 +118,7 @@ pub(super) fn seed_threads(ebpf: &mut Ebpf, pid: u32, threads: &[u32]) -> Result
         let entries = calls.get(&slot, 0).map_err(ProbeError::map("CALLS"))?;
         calls.set(slot, entries.saturating_add(1), 0).map_err(ProbeError::map("CALLS"))?;
     }
-    add(ebpf, gate::CALLS, as_more(threads.len()))
+    add(ebpf, "ALL_CALLS", as_more(threads.len()))
 }
 
 pub(super) fn add_target(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {
@@ -201,13 +183,13 @@ pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError>
         }
         unwatched += usize::from(watch.remove(&key).is_ok());
     }
-    add(ebpf, gate::FDS, -as_more(unwatched))?;
+    add(ebpf, "ALL_FDS", -as_more(unwatched))?;
     drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid);
     let forgotten = drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
-    add(ebpf, gate::CALLS, -as_more(forgotten))?;
+    add(ebpf, "ALL_CALLS", -as_more(forgotten))?;
     let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
     let closed = conns.iter().filter(|conn| open.remove(conn).is_ok()).count();
-    add(ebpf, gate::CONNS, -as_more(closed))
+    add(ebpf, "ALL_CONNS", -as_more(closed))
 }
 
 /// Forgets a process' threads, and says how many.
@@ -254,8 +236,8 @@ pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed) -> Result<u64, ProbeE
     for fd in &fds {
         mark_fd(ebpf, *fd, pid)?;
     }
-    add(ebpf, gate::FDS, as_more(fds.len()))?;
-    add(ebpf, gate::CONNS, 1)?;
+    add(ebpf, "ALL_FDS", as_more(fds.len()))?;
+    add(ebpf, "ALL_CONNS", 1)?;
     Ok(conn)
 }
 

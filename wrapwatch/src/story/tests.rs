@@ -58,6 +58,15 @@ fn filters_choose_connections_and_the_summary_is_of_those() {
 }
 
 #[test]
+fn a_report_of_nobody_says_that_there_are_others() {
+    let bytes = trace(5);
+    let filter = Filter { peers: vec!["192.0.2.0/24".parse().unwrap()], ..Filter::default() };
+    let whole = Whole::read(bytes.as_slice(), &Wanted { filter, ..Wanted::default() }, |_| {}).unwrap();
+    assert_eq!(whole.report.verdict, "None of the trace's 5 connections is among those asked for.");
+    assert_eq!(whole.report.summary.verdict, whole.report.verdict);
+}
+
+#[test]
 fn a_cut_trace_is_told_up_to_the_cut() {
     let bytes = trace(50);
     let mut story = Story::new(&bytes[..bytes.len() - 20], Options::default());

@@ -135,7 +135,7 @@ impl FlightRing {
         self.saved += 1;
         // What it will take at most; corrected by nobody, so that the cap holds whatever happens to the job.
         self.saved_bytes += needed;
-        Ok(Save { parts, to, force, why: why.to_owned(), at: now })
+        Ok(Save { parts, to, force, end: Some((why.to_owned(), now)) })
     }
 
     /// Removes the ring.
@@ -188,8 +188,8 @@ pub struct Save {
     parts: Vec<Part>,
     to: PathBuf,
     force: bool,
-    why: String,
-    at: KtimeNs,
+    /// What for, and when; none where the recorder did not live to say so: then there is no end, and a reader says so.
+    end: Option<(String, KtimeNs)>,
 }
 
 /// A trace that was saved.
@@ -209,7 +209,7 @@ impl Save {
         for path in ring_files(dir).map_err(error)? {
             parts.push(Part::open(path, u64::MAX)?);
         }
-        Ok(Self { parts, to: to.to_owned(), force, why: "recovered".to_owned(), at: KtimeNs(0) })
+        Ok(Self { parts, to: to.to_owned(), force, end: None })
     }
 
     /// Writes the trace. What the segments repeat is in it once.
@@ -222,7 +222,7 @@ impl Save {
         for part in self.parts {
             join.segment(part)?;
         }
-        join.end(self.why, self.at)?;
+        join.end(self.end)?;
         Ok(Saved { path: self.to, bytes: join.out.size() })
     }
 }
@@ -265,9 +265,9 @@ impl Join {
         }
     }
 
-    fn end(&mut self, reason: String, at: KtimeNs) -> Result<(), SaveError> {
+    fn end(&mut self, end: Option<(String, KtimeNs)>) -> Result<(), SaveError> {
+        let Some((reason, at)) = end else { return Ok(self.out.finish()?) };
         let last = self.last;
-        let at = if at.0 > 0 { at } else { KtimeNs(last.map_or(0, |header| header.last_ns)) };
         let records = last.map_or(0, |header| header.records_before);
         let end = End { at, reason, records, ..End::default() };
         let raw = serde_json::to_vec(&end).map_err(WriteError::from)?;

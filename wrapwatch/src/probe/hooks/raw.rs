@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf,
-    maps::ProgramArray,
+    maps::{Array, ProgramArray},
     programs::{ProgramError, ProgramFd, RawTracePoint},
 };
 use wrapwatch_common::maps::{call, syscall};
@@ -10,7 +10,7 @@ use wrapwatch_common::maps::{call, syscall};
 use super::{Attached, NO_ERRORS, NO_STATES, perf};
 use crate::{
     model::doctor::{Hook as Tried, HookKind, HookState},
-    probe::{ProbeError, error, maps, trial},
+    probe::{ProbeError, error, trial},
 };
 
 /// Program and tracepoint.
@@ -120,7 +120,12 @@ fn tables(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     }
     fill(ebpf, "ENTERS", &enters)?;
     fill(ebpf, "EXITS", &exits)?;
-    maps::set_syscalls(ebpf, &sorts)
+    let map = ebpf.map_mut("SYSCALLS").ok_or_else(|| ProbeError::Missing("map SYSCALLS".into()))?;
+    let mut map = Array::<_, u32>::try_from(map).map_err(ProbeError::map("SYSCALLS"))?;
+    for (number, sort) in sorts {
+        map.set(number, sort, 0).map_err(ProbeError::map("SYSCALLS"))?;
+    }
+    Ok(())
 }
 
 /// What `sys_enter` has to find out before it passes a call on.
