@@ -35,9 +35,10 @@ fn every_file_is_readable_alone() {
         assert_eq!(trace.stderr, "", "{}", file.display());
         let connections = by_number(&trace);
         assert!(connections.keys().all(|conn| *conn > last), "{}", file.display());
-        last = *connections.keys().next_back().unwrap();
+        last = connections.keys().next_back().map_or(last, |conn| *conn);
         let whole: Vec<_> = connections.values().filter(|connection| connection.complete).collect();
-        assert!(!whole.is_empty(), "{}", file.display());
+        // The last one may have only just begun.
+        assert!(!whole.is_empty() || *file == files[2], "{}", file.display());
         for connection in whole {
             // The tables are in each file.
             assert_eq!(connection.rule.as_ref().unwrap().text.as_deref(), Some("ALL: .lab.example"));

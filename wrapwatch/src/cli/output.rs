@@ -67,11 +67,10 @@ impl Output {
 /// Says something on stderr; on a terminal by whole words, elsewhere in one line.
 pub fn note(message: &str) {
     let message = format!("wrapwatch: {message}");
-    let columns =
-        if io::stderr().is_terminal() { terminal_size::terminal_size_of(io::stderr()) } else { None };
-    match columns {
-        Some((width, _)) => eprintln!("{}", text::message(&message, usize::from(width.0))),
-        None => eprintln!("{message}"),
+    if io::stderr().is_terminal() {
+        eprintln!("{}", text::message(&message, width()));
+    } else {
+        eprintln!("{message}");
     }
 }
 

@@ -1,16 +1,21 @@
-//! The line of progress of a recording: on a terminal only.
+//! The lines of progress of a recording and of a report: on a terminal only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use crate::{
     model::{Cost, Share},
     record::Progress,
+    story,
 };
 
 /// How often it is drawn.
 const EVERY_NS: u64 = 500_000_000;
+/// What is read in less shows no progress.
+const READ_AT_ONCE: Duration = Duration::from_millis(200);
+/// From so many columns on a bar is drawn.
+const BAR_FROM: usize = 60;
 
 /// A line on stderr that is drawn again and again; nothing where stderr is no terminal.
 #[derive(Debug)]
@@ -47,6 +52,43 @@ impl Line {
     /// Says something above it.
     pub fn say(&self, message: &str) {
         self.bar.suspend(|| super::output::note(message));
+    }
+
+    /// Takes it away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// How far a trace is read.
+#[derive(Debug)]
+pub struct Reading {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Reading {
+    /// Of so many bytes; not drawn yet, and never where `quiet`.
+    pub fn new(bytes: u64, quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(bytes) };
+        // The bar gives way first.
+        let template = if super::output::width() < BAR_FROM {
+            "{percent:>3} %  {wide_msg}"
+        } else {
+            "[{bar:20}] {percent:>3} %  {wide_msg}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("#--"));
+        }
+        Self { bar, begun: Instant::now() }
+    }
+
+    /// Draws it; a trace that is read at once needs no progress.
+    pub fn show(&self, progress: &story::Progress) {
+        if self.begun.elapsed() >= READ_AT_ONCE {
+            self.bar.set_message(format!("{} connections", HumanCount(progress.connections)));
+            self.bar.set_position(progress.bytes);
+        }
     }
 
     /// Takes it away.

@@ -1,27 +1,25 @@
 //! `wrapwatch report`: what a trace comes to.
 
 use std::fs::OpenOptions;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::common::{Color, FailOn, duration};
 use super::output;
+use super::progress::Reading;
 use crate::diagnose;
 use crate::model::{Outcome, Severity};
 use crate::render::json;
 use crate::render::report::Page;
 use crate::render::text::Text;
-use crate::story::{Filter, Moment, Peer, Progress, Wanted, Whole};
-
-/// How often progress is shown.
-const PROGRESS: Duration = Duration::from_millis(200);
+use crate::story::{Filter, Moment, Peer, Wanted, Whole};
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -178,43 +176,10 @@ pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow:
     let shown = path.display();
     let file = super::traces::open(path)?;
     let size = file.metadata().map_or(0, |meta| meta.len());
-    let mut bar = ProgressBar::new(size, quiet);
+    let bar = Reading::new(size, quiet);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let wanted = Wanted { filter, slowest, file_name: &name };
     let whole = Whole::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
     bar.clear();
     whole
-}
-
-/// A line on a terminal that says how far reading is.
-struct ProgressBar {
-    size: u64,
-    on: bool,
-    shown: Option<Instant>,
-    begun: Instant,
-}
-
-impl ProgressBar {
-    fn new(size: u64, quiet: bool) -> Self {
-        Self { size, on: !quiet && io::stderr().is_terminal(), shown: None, begun: Instant::now() }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let due = self.shown.is_none_or(|at| at.elapsed() >= PROGRESS);
-        // A trace that is read at once needs no progress.
-        if !self.on || !due || self.begun.elapsed() < PROGRESS {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let percent = progress.bytes.saturating_mul(100).checked_div(self.size).unwrap_or(0).min(100);
-        let filled = usize::try_from(percent / 5).unwrap_or(0);
-        let bar: String = "#".repeat(filled) + &"-".repeat(20 - filled);
-        eprint!("\r[{bar}] {percent:3} %  {} connections, {} events ", progress.connections, progress.events);
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
-    }
 }

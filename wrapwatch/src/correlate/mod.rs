@@ -185,7 +185,10 @@ impl Correlator {
     /// [`Self::note_lost`] was told of calls left out.
     pub fn set_clock(&mut self, clock: ClockPair) {
         self.config.clock = clock;
-        self.skips = false;
+        if std::mem::take(&mut self.skips) {
+            // What was pushed meanwhile did not show that nothing after it is missing.
+            self.steps_lost_at = Some(self.now);
+        }
     }
 
     /// The process was seen stopped (state `T` of proc(5)) from one sample to another: this time is nobody's fault but the stopper's.

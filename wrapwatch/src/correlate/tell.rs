@@ -2,7 +2,6 @@
 
 use wrapwatch_common::records as abi;
 
-use crate::decode::addr::socket_text;
 use crate::model::{
     Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, OtherUse, Outcome, RuleRef,
     StallCause,
@@ -40,11 +39,11 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         pid: story.tgid,
         tid: story.tid,
         peer: match story.client {
-            Client::Ip(peer) => Some(socket_text(peer)),
+            Client::Ip(peer) => Some(peer.to_string()),
             Client::Unix => Some("unix".to_owned()),
             Client::Unknown => None,
         },
-        local: story.local.map(socket_text),
+        local: story.local.map(|local| local.to_string()),
         established: story.established.map(|at| clock.wall(at)),
         accepted: clock.wall(story.accepted),
         accepted_ktime: story.accepted,

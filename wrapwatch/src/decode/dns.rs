@@ -8,8 +8,6 @@ use hickory_proto::op::{Header, MessageType, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::addr::ipv4_text;
-
 /// Most answers of one message that are kept.
 pub const ANSWERS_MAX: usize = 8;
 
@@ -141,7 +139,7 @@ fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message)
 
 fn data_text(record: &Record) -> String {
     match &record.data {
-        RData::A(address) => ipv4_text(address.0),
+        RData::A(address) => address.to_string(),
         RData::AAAA(address) => address.to_string(),
         RData::PTR(name) => name_text(&name.0),
         RData::CNAME(name) => name_text(&name.0),

@@ -15,7 +15,7 @@ use super::closed_loop::ClosedLoop;
 use super::findings::{self, Case, Detector, Seen};
 use super::load::{Load, Stretch, longest_stretch};
 use super::what_if::{self, Circumstances};
-use super::{client_address, headline};
+use super::{client_address, headline, verdict};
 
 /// What a report is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -142,8 +142,15 @@ impl Diagnosis {
         &self.load
     }
 
-    /// The report. `whole`: no filter chose among the connections, so that arrivals and services are those of the server.
-    pub fn finish(&mut self, facts: &Facts, summary: Summary, file_name: &str, whole: bool) -> Report {
+    /// The report of a trace with so many connections in all. `whole`: no filter chose among them, so that arrivals and services are those of the server.
+    pub fn finish(
+        &mut self,
+        facts: &Facts,
+        mut summary: Summary,
+        file_name: &str,
+        all: u64,
+        whole: bool,
+    ) -> Report {
         self.load.sort();
         let elapsed_ns = self.first.map_or(0, |first| self.last.since(first));
         let jobs = self.load.busiest().map_or(&[][..], |(_, _, jobs)| jobs);
@@ -160,6 +167,12 @@ impl Diagnosis {
         let mut connections = std::mem::take(&mut self.kept);
         connections.sort_by_key(|connection| (Reverse(took_ns(connection)), connection.conn));
         self.slowest.clear();
+        let none = self.first.is_none() && all > 0;
+        let verdict =
+            if none { verdict::of_nobody(all) } else { headline::headline(&summary, &findings, &what_if) };
+        if none {
+            summary.verdict.clone_from(&verdict);
+        }
         Report {
             trace: TraceInfo {
                 head: facts.head.clone(),
@@ -168,7 +181,7 @@ impl Diagnosis {
                 ended: facts.end.as_ref().map(|end| end.reason.clone()),
                 damage: facts.damages.iter().map(ToString::to_string).collect(),
             },
-            verdict: headline::headline(&summary, &findings, &what_if),
+            verdict,
             summary,
             findings,
             what_if,

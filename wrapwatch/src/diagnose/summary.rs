@@ -1,6 +1,7 @@
 //! Connections → a summary, in memory that does not grow with their number.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
@@ -122,7 +123,7 @@ pub struct SummaryBuilder {
     dns: Spread,
     greeting: Spread,
     total: Spread,
-    servers: Vec<Server>,
+    servers: BTreeMap<Arc<str>, Server>,
     accept_threads: BTreeMap<(u32, u32), Work>,
     waiting: Waiting,
     still_queued: u64,
@@ -150,7 +151,7 @@ impl SummaryBuilder {
             dns: Spread::new(),
             greeting: Spread::new(),
             total: Spread::new(),
-            servers: Vec::new(),
+            servers: BTreeMap::new(),
             accept_threads: BTreeMap::new(),
             waiting: Waiting::default(),
             still_queued: 0,
@@ -242,24 +243,17 @@ impl SummaryBuilder {
         work.last = work.last.max(until);
     }
 
-    fn server(&mut self, name: &str) -> &mut Server {
-        // Few: comparing is quicker than asking a map by a text of its own.
-        let known = |servers: &[Server], name| servers.iter().position(|server| server.stats.server == name);
-        let at = known(&self.servers, name)
-            .or_else(|| (self.servers.len() >= SERVERS_MAX).then(|| known(&self.servers, OTHER_SERVERS))?);
-        let at = at.unwrap_or_else(|| {
-            let name = if self.servers.len() < SERVERS_MAX { name } else { OTHER_SERVERS };
-            self.servers.push(Server::new(name));
-            self.servers.len() - 1
-        });
-        &mut self.servers[at]
+    fn server(&mut self, name: &Arc<str>) -> &mut Server {
+        let known = self.servers.len() < SERVERS_MAX || self.servers.contains_key(name);
+        let name = if known { name.clone() } else { OTHER_SERVERS.into() };
+        self.servers.entry(name).or_insert_with_key(|name| Server::new(name))
     }
 
     /// The summary so far.
     pub fn build(&self, counts: Counts) -> Summary {
         let mut nameservers: Vec<NameserverStats> = self
             .servers
-            .iter()
+            .values()
             .map(|server| NameserverStats { rtt: server.rtt.percentiles(), ..server.stats.clone() })
             .collect();
         nameservers.sort_by(|a, b| {

@@ -23,6 +23,11 @@ const SHORT_NS: u64 = 20_000_000;
 /// A part as large as this is all of it.
 const ALL: f64 = 0.97;
 
+/// Where a filter leaves none of so many connections.
+pub(super) fn of_nobody(all: u64) -> String {
+    format!("None of the trace's {all} connections is among those asked for.")
+}
+
 pub(super) fn verdict(facts: &Facts<'_>) -> String {
     if facts.connections == 0 {
         return match facts.still_queued {

@@ -33,6 +33,13 @@ impl Counts {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
 
+    /// Sets one of them.
+    pub fn set(&mut self, counter: Counter, n: u64) {
+        if let Some(slot) = self.0.get_mut(counter as usize) {
+            *slot = n;
+        }
+    }
+
     /// Records that did not fit into the ring.
     pub fn lost(&self) -> u64 {
         let lost = Counter::ALL.iter().filter(|(_, name)| name.starts_with("lost"));
@@ -64,11 +71,11 @@ impl Page {
         Ok(Self { start: start.cast(), len })
     }
 
-    fn read(&self) -> Vec<u64> {
-        (0..COUNTERS as usize)
+    pub(super) fn read(&self) -> Counts {
+        let slots = (0..COUNTERS as usize)
             // SAFETY: as many as were mapped, aligned as a page is; the kernel side writes them in single steps.
-            .map(|slot| unsafe { self.start.add(slot).as_ref() }.load(Ordering::Relaxed))
-            .collect()
+            .map(|slot| unsafe { self.start.add(slot).as_ref() }.load(Ordering::Relaxed));
+        Counts(slots.collect())
     }
 }
 
@@ -81,17 +88,10 @@ impl Drop for Page {
     }
 }
 
-/// The counters, and beside them what the kernel counts.
-pub(super) fn read(ebpf: &Ebpf, page: &Page) -> Counts {
-    let mut counts = page.read();
-    if let Some(slot) = counts.get_mut(Counter::SkippedCalls as usize) {
-        *slot = ebpf
-            .programs()
-            .filter(|(name, _)| hooks::sees_calls(name))
-            .filter_map(|(_, program)| Some(skipped(program.fd().ok()?.as_fd())))
-            .sum();
-    }
-    Counts(counts)
+/// How many runs of the system calls' programs the kernel left out.
+pub(super) fn skipped_calls(ebpf: &Ebpf) -> u64 {
+    let programs = ebpf.programs().filter(|(name, _)| hooks::sees_calls(name));
+    programs.filter_map(|(_, program)| Some(skipped(program.fd().ok()?.as_fd()))).sum()
 }
 
 /// Place of `recursion_misses` in `struct bpf_prog_info` (Linux 5.12), and how much of it is asked for, in words of 8 bytes.

@@ -237,9 +237,14 @@ impl Probe {
         maps::forget_conn(&mut self.ebpf, conn)
     }
 
-    /// The kernel side's counters.
+    /// The kernel side's counters; of calls left out it knows nothing, see [`Self::skipped_calls`].
     pub fn counts(&self) -> Counts {
-        counts::read(&self.ebpf, &self.counts)
+        self.counts.read()
+    }
+
+    /// How many runs of the system calls' programs the kernel has left out.
+    pub fn skipped_calls(&self) -> u64 {
+        counts::skipped_calls(&self.ebpf)
     }
 
     /// How long the programs have run, as far as the kernel counted: see [`Switch`].

@@ -184,15 +184,16 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Takes what is in the ring; first tells what got lost on the way there.
+    /// Takes what is in the ring; first tells of calls that were left out, of which the records are to be seen in the light.
     fn drain(&mut self, ring: &mut Ring) {
-        let skips = self.losses();
+        let skips = self.skips();
         while ring.drain(|record| self.take(record)) && self.failed.is_none() {
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
         }
+        // In a trace a clock pair is no word about the time: that a second has passed is said after it.
         if skips {
             self.set_clock();
         }
@@ -264,6 +265,7 @@ impl<'a> Session<'a> {
         }
         self.stopped_aside(&stopped);
         self.look_at_replaced(now)?;
+        self.losses();
         self.correlator.advance(now);
         self.flush();
         self.measure(now);
@@ -306,9 +308,11 @@ impl<'a> Session<'a> {
         self.meter.cost(now, self.counted.get(Counter::Records), self.counted.lost())
     }
 
-    /// Tells what was lost since the last time; says whether the kernel left out calls.
-    fn losses(&mut self) -> bool {
-        let counts = self.probe.counts();
+    /// Tells what did not fit since the last time. After the ring is drained: a check's records that came through do not take away the doubt whether
+    /// its end did.
+    fn losses(&mut self) {
+        let mut counts = self.probe.counts();
+        counts.set(Counter::SkippedCalls, self.counted.get(Counter::SkippedCalls));
         let by: Vec<(Counter, u64)> = Counter::ALL
             .iter()
             .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
@@ -316,20 +320,32 @@ impl<'a> Session<'a> {
             .filter(|(_, n)| *n > 0)
             .collect();
         self.counted = counts;
-        if by.is_empty() {
-            return false;
+        if !by.is_empty() {
+            self.lost(by.iter().map(|(_, n)| n).sum(), &by);
         }
-        self.correlator.note_lost(&by);
+    }
+
+    /// Tells that the kernel left out calls since the last time, if it did. Before the ring is drained: it concerns what is in there.
+    fn skips(&mut self) -> bool {
+        let skipped = self.probe.skipped_calls();
+        let n = skipped.saturating_sub(self.counted.get(Counter::SkippedCalls));
+        self.counted.set(Counter::SkippedCalls, skipped);
+        if n > 0 {
+            // They are anybody's, and most would not have been events.
+            self.lost(0, &[(Counter::SkippedCalls, n)]);
+        }
+        n > 0
+    }
+
+    fn lost(&mut self, events: u64, by: &[(Counter, u64)]) {
+        self.correlator.note_lost(by);
         let named = |counter: Counter| {
             Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name).to_owned()
         };
-        let lost = Lost {
-            // Calls left out are anybody's, and most would not have been events.
-            events: by.iter().filter(|(counter, _)| *counter != Counter::SkippedCalls).map(|(_, n)| n).sum(),
+        self.tell(&Line::Lost(Lost {
+            events,
             by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
-        };
-        self.tell(&Line::Lost(lost));
-        by.iter().any(|(counter, _)| *counter == Counter::SkippedCalls)
+        }));
     }
 
     /// Compares the clocks. It also says, now and later, that what was in the ring has been taken.
@@ -342,9 +358,13 @@ impl<'a> Session<'a> {
 
     /// Once a second: stalls, the clocks.
     fn each_second(&mut self, ring: &mut Ring) {
+        // After a pause of ours this may come before any sample: a check that ended meanwhile, or whose end was lost, is no stall.
+        self.drain(ring);
+        self.losses();
         let now = clock::now();
+        // Before anything else that says in a trace that a second has passed.
+        self.doubts(now);
         let clock = self.set_clock();
-        self.doubts(now, ring);
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -362,11 +382,10 @@ impl<'a> Session<'a> {
     }
 
     /// After a loss: whether accept threads whose check seems to go on are still in it.
-    fn doubts(&mut self, now: KtimeNs, ring: &mut Ring) {
+    fn doubts(&mut self, now: KtimeNs) {
         if self.correlator.doubted(now, self.settings.slow_ns).is_empty() {
             return;
         }
-        self.drain(ring);
         let mut seen = Vec::new();
         for (pid, tid) in self.correlator.doubted(now, self.settings.slow_ns) {
             let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));

@@ -195,20 +195,6 @@ impl Session<'_> {
         }
     }
 
-    /// Where a target's libwrap looks for its tables now.
-    fn look_for_tables(&mut self, pid: u32) {
-        let Some(tracee) = self.targets.get_mut(&pid) else { return };
-        if !tracee.tables_moved() {
-            return;
-        }
-        self.correlator.add_target(pid, tracee.correlator_info());
-        let files = tracee.changed_files();
-        self.changed_target_aside(pid);
-        for file in &files {
-            self.file_changed(pid, file);
-        }
-    }
-
     /// Tables and resolver files that have changed, or are elsewhere now.
     pub(super) fn look_at_files(&mut self) {
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
@@ -217,12 +203,16 @@ impl Session<'_> {
     }
 
     fn look_at_files_of(&mut self, pid: u32) {
-        self.look_for_tables(pid);
         let Some(tracee) = self.targets.get_mut(&pid) else { return };
+        let moved = tracee.tables_moved().then(|| tracee.correlator_info());
         let files = tracee.changed_files();
         // Else they may be those of another process, which has its number now.
         if tracee.has_ended() {
             return;
+        }
+        if let Some(info) = moved {
+            self.correlator.add_target(pid, info);
+            self.changed_target_aside(pid);
         }
         for file in &files {
             self.file_changed(pid, file);

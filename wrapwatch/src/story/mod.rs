@@ -138,15 +138,6 @@ impl<R: Read> Story<R> {
             if self.ended {
                 return Ok(None);
             }
-            // Nearly all of a trace.
-            while self.teller.lines.is_empty()
-                && let Some(record) = self.reader.unpacked()
-            {
-                self.teller.record(record);
-            }
-            if !self.teller.lines.is_empty() {
-                continue;
-            }
             match self.reader.next_item()? {
                 Some(Item::Record(record)) => self.teller.record(record),
                 Some(item) => self.teller.item(item),

@@ -65,14 +65,9 @@ impl Whole {
             }
         }
         let summary = summary.unwrap_or_else(|| story.summary());
-        let mut report = diagnosis.finish(story.facts(), summary, wanted.file_name, everybody);
         let (clock, progress) = (story.clock(), story.progress());
-        if count == 0 && progress.connections > 0 {
-            let none =
-                format!("None of the trace's {} connections is among those asked for.", progress.connections);
-            report.verdict.clone_from(&none);
-            report.summary.verdict = none;
-        }
+        let report =
+            diagnosis.finish(story.facts(), summary, wanted.file_name, progress.connections, everybody);
         Ok(Self { report, diagnosis, facts: story.into_facts(), clock, progress })
     }
 }

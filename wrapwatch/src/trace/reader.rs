@@ -1,7 +1,6 @@
 //! Blocks → items: records one by one, and everything else decoded.
 
 use std::io::Read;
-use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
@@ -67,8 +66,11 @@ impl<R: Read> Reader<R> {
     /// The next item; `None` at the end. Errors are final: the source fails, is no trace, or is a later version's.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         loop {
-            if let Some(range) = self.next_record() {
-                return Ok(Some(Item::Record(self.record(range))));
+            if let Some(len) = self.records.get(self.pos..).and_then(stated_len) {
+                let start = self.pos;
+                self.pos += len;
+                let record = self.records.get(start..self.pos).unwrap_or_default();
+                return Ok(Some(Item::Record(versions::upgrade(self.abi, record, &mut self.upgraded))));
             }
             let (header, stored, offset) = match self.scanner.next_block()? {
                 None => return Ok(None),
@@ -99,23 +101,6 @@ impl<R: Read> Reader<R> {
                 return content(true);
             }
         }
-    }
-
-    /// The next record, where one of the block read last is left: the same as [`Self::next_item`], for readers of very many.
-    pub fn unpacked(&mut self) -> Option<&[u8]> {
-        let range = self.next_record()?;
-        Some(self.record(range))
-    }
-
-    fn next_record(&mut self) -> Option<Range<usize>> {
-        let len = self.records.get(self.pos..).and_then(stated_len)?;
-        let start = self.pos;
-        self.pos += len;
-        Some(start..self.pos)
-    }
-
-    fn record(&mut self, range: Range<usize>) -> &[u8] {
-        versions::upgrade(self.abi, self.records.get(range).unwrap_or_default(), &mut self.upgraded)
     }
 
     /// Blocks skipped because a later version wrote them.

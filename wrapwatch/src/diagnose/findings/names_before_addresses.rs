@@ -3,6 +3,9 @@
 //! Proved by the evaluator: with the deciding rule moved in front (or its addresses written before its names) the same client gets the same
 //! verdict without a lookup.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::model::{Connection, Evidence, Finding, FindingId, Nanos, RuleRef, Severity};
 use crate::trace::SnapshotRole;
 use crate::wrappers::{
@@ -11,6 +14,9 @@ use crate::wrappers::{
 
 use super::support::{Proof, at, finding, quoted};
 use super::{Case, Detector, Seen};
+
+/// What tells pairs apart: the table, the line that asks, the line that decides and its text.
+type Key = (Arc<str>, u32, u32, Option<Arc<str>>);
 
 /// Pairs of rules told apart.
 const PAIRS_MAX: usize = 64;
@@ -34,8 +40,7 @@ struct Pair {
 
 #[derive(Debug, Default)]
 pub(super) struct NamesBeforeAddresses {
-    /// In order of their keys.
-    pairs: Vec<Pair>,
+    pairs: BTreeMap<Key, Pair>,
 }
 
 impl Detector for NamesBeforeAddresses {
@@ -45,30 +50,25 @@ impl Detector for NamesBeforeAddresses {
         if asks.file != decides.file {
             return;
         }
-        let key = key(asks, decides);
-        let at = match self.pairs.binary_search_by(|pair| self::key(&pair.asks, &pair.decides).cmp(&key)) {
-            Ok(at) => at,
-            Err(_) if self.pairs.len() >= PAIRS_MAX => return,
-            Err(at) => {
-                let (asks, decides, cure) = (asks.clone(), decides.clone(), cure(seen, asks, decides));
-                self.pairs.insert(at, Pair { asks, decides, cure, proof: Proof::default() });
-                at
-            }
-        };
-        if let Some(pair) = self.pairs.get_mut(at).filter(|pair| pair.cure.is_some()) {
+        let key = (asks.file.clone(), asks.line, decides.line, decides.text.clone());
+        if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&key) {
+            return;
+        }
+        let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+            asks: asks.clone(),
+            decides: decides.clone(),
+            cure: cure(seen, asks, decides),
+            proof: Proof::default(),
+        });
+        if let Some(pair) = Some(pair).filter(|pair| pair.cure.is_some()) {
             pair.proof.add(connection, connection.parts.dns_ns);
         }
     }
 
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
-        let proved = self.pairs.iter().filter(|pair| pair.proof.count > 0);
+        let proved = self.pairs.values().filter(|pair| pair.proof.count > 0);
         proved.filter_map(|pair| Some(tell(pair, pair.cure.as_ref()?, case))).collect()
     }
-}
-
-/// What tells pairs apart.
-fn key<'a>(asks: &'a RuleRef, decides: &'a RuleRef) -> (&'a str, u32, u32, &'a str) {
-    (&asks.file, asks.line, decides.line, decides.text.as_deref().unwrap_or_default())
 }
 
 fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
