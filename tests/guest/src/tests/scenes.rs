@@ -167,26 +167,6 @@ fn recorded(site: &Site, way: &Way) -> Result<Run> {
     Ok(Run { way: *way, seen, file, fast, slow, dead, refused, programs })
 }
 
-/// See [`skipped::may_lack`]; the accept, too, may be what was left out.
-fn is_doubted(run: &Run, client: &ClientResult) -> Result<bool> {
-    let source = client.source.context("a client has no address")?.to_string();
-    Ok(run
-        .seen
-        .of(&source)
-        .map_or_else(|_| skipped::happened(&run.seen), |connection| skipped::may_lack(&run.seen, connection)))
-}
-
-/// The clients of a scene whose connections have to be told rightly.
-fn undoubted<'a>(run: &Run, clients: &'a [ClientResult]) -> Result<Vec<&'a ClientResult>> {
-    let mut undoubted = Vec::new();
-    for client in clients {
-        if !is_doubted(run, client)? {
-            undoubted.push(client);
-        }
-    }
-    Ok(undoubted)
-}
-
 /// The connection of a client, with everything that holds in every scene.
 fn of<'a>(run: &'a Run, client: &ClientResult) -> Result<&'a Connection> {
     let source = client.source.context("a client has no address")?;
@@ -219,7 +199,7 @@ fn queries(connection: &Connection, kind: LookupKind) -> Result<Vec<(String, Que
 
 fn fast(run: &Run) -> Result<()> {
     ensure!(run.fast.len() == FAST, "{} clients", run.fast.len());
-    let undoubted = undoubted(run, &run.fast)?;
+    let undoubted = skipped::undoubted(&run.seen, &run.fast)?;
     ensure!(!undoubted.is_empty(), "the kernel left out calls at each of {} connections", run.fast.len());
     for client in undoubted {
         let connection = greeted(run, client)?;
@@ -233,7 +213,7 @@ fn fast(run: &Run) -> Result<()> {
 
 fn slow(run: &Run) -> Result<()> {
     let mut behind = 0;
-    for client in undoubted(run, &run.slow)? {
+    for client in skipped::undoubted(&run.seen, &run.slow)? {
         let connection = greeted(run, client)?;
         // Two lookups, each that much later; what the thread then waited for a processor is nobody's.
         let (dns, check) = (connection.parts.dns_ns, connection.wrapper_ns);
@@ -248,13 +228,13 @@ fn slow(run: &Run) -> Result<()> {
         behind += usize::from(connection.queued_behind_count > 0);
     }
     // They came together, and one thread accepts.
-    let whole = undoubted(run, &run.slow)?.len() == run.slow.len();
+    let whole = skipped::undoubted(&run.seen, &run.slow)?.len() == run.slow.len();
     ensure!(!whole || behind == run.slow.len() - 1, "{behind} were queued behind another");
     Ok(())
 }
 
 fn first_server_dead(run: &Run) -> Result<()> {
-    for client in undoubted(run, &run.dead)? {
+    for client in skipped::undoubted(&run.seen, &run.dead)? {
         let connection = greeted(run, client)?;
         for kind in [LookupKind::Reverse, LookupKind::Forward] {
             let asked = queries(connection, kind)?;
@@ -269,7 +249,7 @@ fn first_server_dead(run: &Run) -> Result<()> {
 }
 
 fn refused(run: &Run) -> Result<()> {
-    for client in undoubted(run, &run.refused)? {
+    for client in skipped::undoubted(&run.seen, &run.refused)? {
         ensure!(client.outcome == clients::Outcome::Closed, "a refused client saw {:?}", client.outcome);
         let connection = of(run, client)?;
         ensure!(connection.outcome == Outcome::Refused, "refused, but told as {:?}", connection.outcome);
