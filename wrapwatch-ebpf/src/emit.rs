@@ -15,7 +15,7 @@ use wrapwatch_common::{
 use crate::{
     kernel,
     maps::{CONNS, COUNTS, EVENTS, SCRATCH, WAKE_BYTES},
-    user,
+    shared, user,
 };
 
 /// Now, on the records' clock.
@@ -39,13 +39,12 @@ pub fn run_delay() -> u64 {
     }
 }
 
-/// Adds one to a counter of this CPU.
+/// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {
-    if let Some(slot) = COUNTS.get_ptr_mut(counter as u32) {
-        // SAFETY: the slot belongs to this CPU, and a program is not interrupted by another one that counts the same thing.
-        unsafe { *slot += 1 };
-    }
+    let Some(slot) = COUNTS.get_ptr_mut(counter as u32) else { return };
+    // SAFETY: a live map value, aligned as its type is.
+    unsafe { shared::add_to(slot, 1) };
 }
 
 /// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.
