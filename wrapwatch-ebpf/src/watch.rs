@@ -142,12 +142,11 @@ pub fn unwatch(fd: i32) {
     let process = process();
     if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
         // SAFETY: as in `watch_as`.
-        unsafe {
-            if (*slot).process == process {
-                (*slot).process = 0;
-                add!(BUSY, fds, u64::MAX);
-                return;
-            }
+        if unsafe { (*slot).process } == process {
+            // SAFETY: as above.
+            unsafe { (*slot).process = 0 };
+            add!(BUSY, fds, u64::MAX);
+            return;
         }
         if only_target() != 0 {
             return;

@@ -200,9 +200,12 @@ pub(super) fn forget_conns(ebpf: &mut Ebpf, pid: u32, last: u64) -> Result<(), P
 fn named(ebpf: &mut Ebpf, pid: u32) -> Result<BTreeSet<u64>, ProbeError> {
     let mut named = BTreeSet::new();
     let fds = array::<Bytes<Watch>>(ebpf, "FDS")?;
-    named.extend(fds.iter().filter_map(Result::ok).map(|slot| Watch::of(&slot)).filter_map(
-        |slot| (slot.process == pid).then_some(slot.conn),
-    ));
+    named.extend(
+        fds.iter()
+            .filter_map(Result::ok)
+            .map(|slot| Watch::of(&slot))
+            .filter_map(|slot| (slot.process == pid).then_some(slot.conn)),
+    );
     let mine = |key: u64| (key >> 32) == u64::from(pid);
     let watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
     let watched = watch.iter().filter_map(Result::ok).filter(|(key, _)| mine(*key));
@@ -285,7 +288,9 @@ pub(super) fn seed(ebpf: &mut Ebpf, pid: u32, seed: &Seed, several: bool) -> Res
 fn enter(ebpf: &mut Ebpf, fd: i32, value: Watch, several: bool) -> Result<(), ProbeError> {
     match u32::try_from(fd) {
         Ok(slot) if slot < FD_SLOTS && !several => {
-            array::<Bytes<Watch>>(ebpf, "FDS")?.set(slot, value.array(), 0).map_err(ProbeError::map("FDS"))?;
+            array::<Bytes<Watch>>(ebpf, "FDS")?
+                .set(slot, value.array(), 0)
+                .map_err(ProbeError::map("FDS"))?;
         }
         _ => {
             let mut watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
