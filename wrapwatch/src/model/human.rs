@@ -1,4 +1,4 @@
-//! Durations and shares as a person reads them, the same wherever they are printed.
+//! Durations, shares and errors as a person reads them, the same wherever they are printed.
 
 use std::fmt;
 
@@ -51,6 +51,22 @@ impl fmt::Display for Share {
         };
         f.pad(&text)
     }
+}
+
+/// An error with what is behind it, in one line.
+pub(crate) fn error_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        // Some errors print their source themselves.
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse
 pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
+pub(crate) use human::error_line;
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
 pub use rule::{How, RuleRef};

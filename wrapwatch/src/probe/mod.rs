@@ -26,7 +26,6 @@ pub use capabilities::{
     check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
 };
 pub use error::ProbeError;
-pub(crate) use error::chain;
 pub use hooks::{Rung, lost_without, raw_skips_calls};
 pub use maps::{Counts, Seed};
 pub use ring::Ring;
