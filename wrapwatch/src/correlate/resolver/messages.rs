@@ -37,12 +37,11 @@ impl Resolver {
         }
         let Some(sock) = self.sock(rec.fd) else { return };
         let server = named.unwrap_or(sock.server);
-        let mut messages = Vec::new();
-        if sock.stream {
-            sock.outgoing.push(bytes, rec.full_len, |message| messages.push(dns::parse(message)));
-        } else {
-            messages.push(dns::parse(bytes));
+        if !sock.stream {
+            return self.asks(rec.fd, server, dns::parse(bytes), now, shared);
         }
+        let mut messages = Vec::new();
+        sock.outgoing.push(bytes, rec.full_len, |message| messages.push(dns::parse(message)));
         for message in messages {
             self.asks(rec.fd, server, message, now, shared);
         }
@@ -91,23 +90,24 @@ impl Resolver {
         let at = KtimeNs(rec.hdr.ts_ns);
         let from = socket_addr(&rec.addr).map(|addr| shared.servers.ip(addr));
         let now = Moment { tid: rec.hdr.tid, at, seq: rec.hdr.seq };
-        let mut messages = Vec::new();
         match self.sock(rec.fd) {
             // The server closed the connection: whatever was asked on it stays unanswered.
             Some(sock) if sock.stream && rec.full_len == 0 => self.fail(rec.fd, at),
             Some(sock) if sock.stream => {
+                let mut messages = Vec::new();
                 sock.incoming.push(bytes, rec.full_len, |message| messages.extend(dns::parse(message)));
+                messages.into_iter().for_each(|message| self.answers(rec.fd, from, message, now));
             }
             None if rec.sock_type == SOCK_STREAM => {}
-            _ => messages.extend(dns::parse(bytes)),
-        }
-        for message in messages.into_iter().filter(|message| message.response) {
-            self.answers(rec.fd, from, message, now);
+            _ => dns::parse(bytes).into_iter().for_each(|message| self.answers(rec.fd, from, message, now)),
         }
     }
 
     /// The latest unanswered query on this socket with this id and question, to this server where the call named one.
     fn answers(&mut self, fd: i32, from: Option<ServerId>, message: Message, now: Moment) {
+        if !message.response {
+            return;
+        }
         let fits = |asked: &Asked| {
             asked.fd == fd
                 && !matches!(asked.end, End::Answered { .. })

@@ -153,7 +153,7 @@ fn the_page_is_whole_and_asks_for_nothing() {
     let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
     let mut hostile = whole.report.clone();
     hostile.trace.file_name = "<script>alert(1)</script>".to_owned();
-    hostile.connections[0].peer = Some("\"><img src=x onerror=alert(1)>".to_owned());
+    hostile.connections[0].lookups[0].queries[0].server = "\"><img src=x onerror=alert(1)>".into();
     hostile.connections[0].lookups[0].queries[0].qname = Some("</td><script>x</script>.example".to_owned());
     let page = Page {
         report: &hostile,
