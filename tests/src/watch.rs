@@ -311,6 +311,15 @@ impl Seen {
             .collect()
     }
 
+    /// What was lost, in all, by the counter's name.
+    pub fn lost(&self, counter: &str) -> u64 {
+        let by = self.lines.iter().filter_map(|line| match line {
+            Line::Lost(lost) => Some(&lost.by),
+            _ => None,
+        });
+        by.flatten().filter(|(name, _)| name == counter).map(|(_, n)| n).sum()
+    }
+
     /// The summary, which must be the last line.
     pub fn summary(&self) -> Result<&Summary> {
         match self.lines.last() {

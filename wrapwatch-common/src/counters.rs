@@ -1,4 +1,4 @@
-//! Counters that the kernel side keeps beside the ring, one slot each in a per-CPU array, so that a loss is counted
+//! Counters that the kernel side keeps beside the ring, one slot each in an array that user space maps, so that a loss is counted
 //! also when nothing gets through.
 
 /// A counter's slot. The values are part of the ABI.
@@ -31,10 +31,13 @@ pub enum Counter {
     FullConns = 11,
     /// Records written.
     Records = 12,
+    /// Runs of the system calls' programs that the kernel left out, whoever made the call. The kernel counts them, not its programs: user space
+    /// asks for it.
+    SkippedCalls = 13,
 }
 
 /// Number of slots.
-pub const COUNTERS: u32 = 13;
+pub const COUNTERS: u32 = 14;
 
 impl Counter {
     /// All of them, in slot order, with the name that the output uses.
@@ -52,5 +55,6 @@ impl Counter {
         (Self::FullThreads, "full_threads"),
         (Self::FullConns, "full_conns"),
         (Self::Records, "records"),
+        (Self::SkippedCalls, "skipped_calls"),
     ];
 }

@@ -15,7 +15,7 @@ use wrapwatch_common::{
 use crate::{
     kernel,
     maps::{CONNS, COUNTS, EVENTS, SCRATCH, WAKE_BYTES},
-    user,
+    user, watch,
 };
 
 /// Now, on the records' clock.
@@ -39,13 +39,10 @@ pub fn run_delay() -> u64 {
     }
 }
 
-/// Adds one to a counter of this CPU.
+/// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {
-    if let Some(slot) = COUNTS.get_ptr_mut(counter as u32) {
-        // SAFETY: the slot belongs to this CPU, and a program is not interrupted by another one that counts the same thing.
-        unsafe { *slot += 1 };
-    }
+    watch::add(COUNTS.get_ptr_mut(counter as u32), 1);
 }
 
 /// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.

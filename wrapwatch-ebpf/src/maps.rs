@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
@@ -65,9 +66,10 @@ pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub static LAST_CONN: Array<u64> = Array::with_max_entries(1, 0);
 
-/// [`wrapwatch_common::counters::Counter`].
+/// [`wrapwatch_common::counters::Counter`]. User space maps it: while it asks for a map's value by a system call, the kernel runs no perf tracepoint's
+/// program on that CPU, and where it is built to be preempted, it can be so in the middle of that.
 #[map]
-pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+pub static COUNTS: Array<u64> = Array::with_max_entries(COUNTERS, BPF_F_MMAPABLE);
 
 /// Room to build records.
 #[map]

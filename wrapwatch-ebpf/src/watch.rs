@@ -115,7 +115,7 @@ fn add_call(thread: u64, n: u64) {
 
 /// Adds to a map's value as one step. `core` has no such thing for this target, and programs can have the sum from Linux 5.12 only.
 #[inline(always)]
-fn add(slot: Option<*mut u64>, n: u64) {
+pub fn add(slot: Option<*mut u64>, n: u64) {
     let Some(slot) = slot else { return };
     // SAFETY: a live map value, aligned as its type is; nothing else is touched.
     unsafe { asm!("lock *(u64 *)({slot} + 0) += {n}", slot = in(reg) slot, n = in(reg) n, options(nostack)) };

@@ -25,12 +25,20 @@ fn main() -> io::Result<()> {
 
 /// The page of a command, and those of its subcommands.
 fn page(command: &Command, name: &str, dir: &Path) -> io::Result<()> {
-    let command = command.clone().display_name(name);
+    // There is no page for `help`, so none refers to it.
+    let command = command
+        .clone()
+        .display_name(name)
+        .mut_subcommands(|subcommand| if is_help(&subcommand) { subcommand.hide(true) } else { subcommand });
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut text)?;
     fs::write(dir.join(format!("{name}.1")), text)?;
     command
         .get_subcommands()
-        .filter(|subcommand| subcommand.get_name() != "help")
+        .filter(|subcommand| !is_help(subcommand))
         .try_for_each(|subcommand| page(subcommand, &format!("{name}-{}", subcommand.get_name()), dir))
+}
+
+fn is_help(command: &Command) -> bool {
+    command.get_name() == "help"
 }

@@ -10,7 +10,7 @@ use crate::model::{Client, KtimeNs};
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Story};
-use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST, TWIST_NS};
+use super::{ACCEPTS_LOST, CALLS_SKIPPED, Correlator, Listener, STATES_LOST, TWIST_NS};
 
 /// What an `execve` of the server means.
 const REPLACED: &str = "the server process was replaced by another program (twist?)";
@@ -100,6 +100,9 @@ impl Correlator {
         self.end_unseen(hdr.conn, "its number was given again");
         self.make_room();
         let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at));
+        if self.skips {
+            story.miss(CALLS_SKIPPED);
+        }
         story.seqs.insert(hdr.seq);
         self.identify(&mut story, rec);
         self.hold(&mut story);

@@ -73,6 +73,9 @@ const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it
 /// Why a handshake or a client's leaving may be missing.
 const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
 
+/// Why anything may be missing.
+const CALLS_SKIPPED: &str = "the kernel left out calls meanwhile: what is told of it may be wrong";
+
 /// An accept thread.
 #[derive(Debug, Default)]
 struct AcceptThread {
@@ -135,6 +138,8 @@ pub struct Correlator {
     accepts_lost_at: Option<KtimeNs>,
     states_lost_at: Option<KtimeNs>,
     steps_lost_at: Option<KtimeNs>,
+    /// Calls were left out since the last [`Self::set_clock`]: accepts that are still to come may have been before that.
+    skips: bool,
     stats: Stats,
 }
 
@@ -154,6 +159,7 @@ impl Correlator {
             accepts_lost_at: None,
             states_lost_at: None,
             steps_lost_at: None,
+            skips: false,
             stats: Stats::default(),
             config,
         }
@@ -175,9 +181,14 @@ impl Correlator {
         self.shared.targets.entry(tgid).or_default().set_text(path, text, from);
     }
 
-    /// A new pair of clocks, for connections told from now on.
+    /// A new pair of clocks, for connections told from now on. It comes once a second and when what was in the ring has been pushed after
+    /// [`Self::note_lost`] was told of calls left out.
     pub fn set_clock(&mut self, clock: ClockPair) {
         self.config.clock = clock;
+        if std::mem::take(&mut self.skips) {
+            // What was pushed meanwhile did not show that nothing after it is missing.
+            self.steps_lost_at = Some(self.now);
+        }
     }
 
     /// The process was seen stopped (state `T` of proc(5)) from one sample to another: this time is nobody's fault but the stopper's.
@@ -218,6 +229,10 @@ impl Correlator {
                 Counter::LostSockState => {
                     self.states_lost_at = Some(self.now);
                     STATES_LOST
+                }
+                Counter::SkippedCalls => {
+                    self.skips = true;
+                    CALLS_SKIPPED
                 }
                 Counter::LostOther => {
                     self.execs_lost();

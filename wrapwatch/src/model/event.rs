@@ -139,6 +139,6 @@ pub struct Degradation {
 pub struct Lost {
     /// Events that did not fit into the ring.
     pub events: u64,
-    /// By probe: counter's name and number.
+    /// By probe: counter's name and number. `skipped_calls` are no `events`: runs of the programs that the kernel left out, at whoever's call.
     pub by: Vec<(String, u64)>,
 }

@@ -4,40 +4,15 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError},
 };
 use wrapwatch_common::{
-    counters::Counter,
     maps::{Conn, FD_SLOTS, Inflight, NOBODY, Target, Thread, Watch, call, call_slot, thread_key, watch_key},
     records::Class,
 };
 use zerocopy::IntoBytes as _;
 
 use super::ProbeError;
-
-/// The kernel side's counters, summed over the CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(Vec<u64>);
-
-impl Counts {
-    /// One of them.
-    pub fn get(&self, counter: Counter) -> u64 {
-        self.0.get(counter as usize).copied().unwrap_or(0)
-    }
-
-    /// Those that count losses, by name.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Counter::ALL
-            .iter()
-            .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
-            .map(|(counter, name)| (*name, self.get(*counter)))
-    }
-
-    /// Records that did not fit into the ring.
-    pub fn lost(&self) -> u64 {
-        self.losses().filter(|(name, _)| name.starts_with("lost")).map(|(_, n)| n).sum()
-    }
-}
 
 /// A check that began before the probes were there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,15 +257,4 @@ pub(super) fn unwatch(ebpf: &mut Ebpf, pid: u32, fd: i32) -> Result<(), ProbeErr
 pub(super) fn forget_conn(ebpf: &mut Ebpf, conn: u64) -> Result<(), ProbeError> {
     let _ = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?.remove(&conn);
     Ok(())
-}
-
-pub(super) fn counts(ebpf: &Ebpf) -> Result<Counts, ProbeError> {
-    let map = ebpf.map("COUNTS").ok_or_else(|| ProbeError::Missing("map COUNTS".into()))?;
-    let array = PerCpuArray::<_, u64>::try_from(map).map_err(ProbeError::map("COUNTS"))?;
-    let mut sums = Vec::with_capacity(Counter::ALL.len());
-    for (counter, _) in Counter::ALL {
-        let values = array.get(&(counter as u32), 0).map_err(ProbeError::map("COUNTS"))?;
-        sums.push(values.iter().sum());
-    }
-    Ok(Counts(sums))
 }

@@ -6,6 +6,7 @@
 mod access;
 mod btf;
 mod capabilities;
+mod counts;
 mod error;
 mod hooks;
 mod layout;
@@ -25,9 +26,10 @@ use aya::Ebpf;
 pub use capabilities::{
     check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
 };
+pub use counts::Counts;
 pub use error::ProbeError;
 pub use hooks::{Rung, lost_without, raw_skips_calls};
-pub use maps::{Counts, Seed};
+pub use maps::Seed;
 pub use ring::Ring;
 pub use run_time::{RunTime, Switch};
 pub use tracefs::mounted as tracefs_mounted;
@@ -70,6 +72,7 @@ impl Default for Options {
 /// The kernel side, loaded and attached.
 pub struct Probe {
     ebpf: Ebpf,
+    counts: counts::Page,
     degradations: Vec<Degradation>,
     hooks: Vec<String>,
     rung: Rung,
@@ -125,7 +128,8 @@ impl Probe {
         maps::set_only_target(&mut ebpf, &BTreeSet::new(), false)?;
         let hooks::Attached { hooks, degradations } = hooks::attach(&mut ebpf, rung, layout)?;
         let (targets, uprobes) = (BTreeSet::new(), BTreeMap::new());
-        Ok(Self { ebpf, degradations, hooks, rung, targets, several: false, uprobes, logger })
+        let counts = counts::Page::map(&ebpf)?;
+        Ok(Self { ebpf, counts, degradations, hooks, rung, targets, several: false, uprobes, logger })
     }
 
     /// What cannot be seen on this kernel.
@@ -232,9 +236,14 @@ impl Probe {
         maps::forget_conn(&mut self.ebpf, conn)
     }
 
-    /// The kernel side's counters.
-    pub fn counts(&self) -> Result<Counts, ProbeError> {
-        maps::counts(&self.ebpf)
+    /// The kernel side's counters; of calls left out it knows nothing, see [`Self::skipped_calls`].
+    pub fn counts(&self) -> Counts {
+        self.counts.read()
+    }
+
+    /// How many runs of the system calls' programs the kernel has left out.
+    pub fn skipped_calls(&self) -> u64 {
+        counts::skipped_calls(&self.ebpf)
     }
 
     /// How long the programs have run, as far as the kernel counted: see [`Switch`].

@@ -20,7 +20,7 @@ use crate::{
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
-    model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
+    model::{ClockPair, Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace,
 };
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         let mut config = Config::new(clock::pair());
         config.sees_handshakes =
             !probe.degradations().iter().any(|lost| lost.kind == DegradationKind::NoQueueTime);
-        let counted = probe.counts()?;
+        let counted = probe.counts();
         let (exited, exits) = mpsc::unbounded_channel();
         let mut session = Self {
             settings,
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
                     self.drain(ring);
                 }
                 _ = sample.tick() => self.sample(ring)?,
-                _ = second.tick() => self.each_second(ring)?,
+                _ = second.tick() => self.each_second(ring),
                 _ = look.tick(), if idle && self.settings.wait => self.look()?,
             }
         }
@@ -184,13 +184,18 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Takes what is in the ring.
+    /// Takes what is in the ring; first tells of calls that were left out, of which the records are to be seen in the light.
     fn drain(&mut self, ring: &mut Ring) {
+        let skips = self.skips();
         while ring.drain(|record| self.take(record)) && self.failed.is_none() {
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
+        }
+        // In a trace a clock pair is no word about the time: that a second has passed is said after it.
+        if skips {
+            self.set_clock();
         }
     }
 
@@ -260,7 +265,7 @@ impl<'a> Session<'a> {
         }
         self.stopped_aside(&stopped);
         self.look_at_replaced(now)?;
-        self.losses()?;
+        self.losses();
         self.correlator.advance(now);
         self.flush();
         self.measure(now);
@@ -303,9 +308,11 @@ impl<'a> Session<'a> {
         self.meter.cost(now, self.counted.get(Counter::Records), self.counted.lost())
     }
 
-    /// Tells what was lost since the last time.
-    fn losses(&mut self) -> Result<(), SessionError> {
-        let counts = self.probe.counts()?;
+    /// Tells what did not fit since the last time. After the ring is drained: a check's records that came through do not take away the doubt whether
+    /// its end did.
+    fn losses(&mut self) {
+        let mut counts = self.probe.counts();
+        counts.set(Counter::SkippedCalls, self.counted.get(Counter::SkippedCalls));
         let by: Vec<(Counter, u64)> = Counter::ALL
             .iter()
             .filter(|(counter, _)| !matches!(counter, Counter::Accepts | Counter::Records))
@@ -313,32 +320,51 @@ impl<'a> Session<'a> {
             .filter(|(_, n)| *n > 0)
             .collect();
         self.counted = counts;
-        if by.is_empty() {
-            return Ok(());
+        if !by.is_empty() {
+            self.lost(by.iter().map(|(_, n)| n).sum(), &by);
         }
-        self.correlator.note_lost(&by);
+    }
+
+    /// Tells that the kernel left out calls since the last time, if it did. Before the ring is drained: it concerns what is in there.
+    fn skips(&mut self) -> bool {
+        let skipped = self.probe.skipped_calls();
+        let n = skipped.saturating_sub(self.counted.get(Counter::SkippedCalls));
+        self.counted.set(Counter::SkippedCalls, skipped);
+        if n > 0 {
+            // They are anybody's, and most would not have been events.
+            self.lost(0, &[(Counter::SkippedCalls, n)]);
+        }
+        n > 0
+    }
+
+    fn lost(&mut self, events: u64, by: &[(Counter, u64)]) {
+        self.correlator.note_lost(by);
         let named = |counter: Counter| {
             Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name).to_owned()
         };
-        let lost = Lost {
-            events: by.iter().map(|(_, n)| n).sum(),
+        self.tell(&Line::Lost(Lost {
+            events,
             by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
-        };
-        self.tell(&Line::Lost(lost));
-        Ok(())
+        }));
     }
 
-    /// Once a second: stalls, the clocks.
-    fn each_second(&mut self, ring: &mut Ring) -> Result<(), SessionError> {
-        // After a pause of ours this may come before any sample: a check that ended meanwhile, or whose end was lost, is no stall.
-        self.drain(ring);
-        self.losses()?;
-        let now = clock::now();
-        // Before anything else that says in a trace that a second has passed.
-        self.doubts(now);
+    /// Compares the clocks. It also says, now and later, that what was in the ring has been taken.
+    fn set_clock(&mut self) -> ClockPair {
         let clock = clock::pair();
         self.correlator.set_clock(clock);
         self.aside(&Aside::Clock(clock));
+        clock
+    }
+
+    /// Once a second: stalls, the clocks.
+    fn each_second(&mut self, ring: &mut Ring) {
+        // After a pause of ours this may come before any sample: a check that ended meanwhile, or whose end was lost, is no stall.
+        self.drain(ring);
+        self.losses();
+        let now = clock::now();
+        // Before anything else that says in a trace that a second has passed.
+        self.doubts(now);
+        let clock = self.set_clock();
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -353,7 +379,6 @@ impl<'a> Session<'a> {
                 self.tell(&Line::Stall(check.stall(now, &clock, queue)));
             }
         }
-        Ok(())
     }
 
     /// After a loss: whether accept threads whose check seems to go on are still in it.
@@ -380,7 +405,7 @@ impl<'a> Session<'a> {
         // Somebody may have edited them within the last second.
         self.look_at_files();
         self.drain(ring);
-        self.losses()?;
+        self.losses();
         let at = clock::now();
         let cost = self.cost(at);
         self.aside(&Aside::Ended(&trace::End {

@@ -404,7 +404,7 @@ impl Teller {
             .facts
             .counters
             .iter()
-            .filter(|(name, _)| name.as_str() != "accepts" && name.as_str() != "records")
+            .filter(|(name, _)| !matches!(name.as_str(), "accepts" | "records" | "skipped_calls"))
             .map(|(_, n)| *n)
             .sum();
         let summary = self.summary.build(Counts {

@@ -13,7 +13,7 @@ use wrapwatch_tests::{
     watch::{Watch, binary},
 };
 
-use super::unpreempted;
+use super::skipped;
 use crate::{report::Report, site::Site};
 
 const ROOT: &str = "/run/bare";
@@ -32,10 +32,8 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         let output = inside(&["--version"]).output()?;
         ensure!(output.status.success(), "it does not run: {}", String::from_utf8_lossy(&output.stderr));
         let pid = site.pid().to_string();
-        let mut watch = unpreempted(|| Watch::run(inside(&["live", "--json", "-p", &pid])))?;
-        let clients = site.clients(&ClientsSpec::one_by_one(1))?;
-        watch.wait_connections(1)?;
-        let seen = watch.stop()?;
+        let start = || Watch::run(inside(&["live", "--json", "-p", &pid]));
+        let (seen, clients) = skipped::watched(start, || site.clients(&ClientsSpec::one_by_one(1)))?;
         let source = clients.first().and_then(|client| client.source).context("no client")?;
         let connection = seen.of(&source.to_string())?;
         ensure!(connection.outcome == Outcome::Greeted, "told as {:?}", connection.outcome);

@@ -18,7 +18,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::unpreempted;
+use super::skipped;
 use crate::{
     record::{Privileges, Record},
     report::{Report, Skipped},
@@ -127,7 +127,7 @@ impl Rung {
         if let Some(capabilities) = self.user {
             user::nobody_with(&mut command, capabilities);
         }
-        let mut watch = match unpreempted(|| Watch::run(command)) {
+        let mut watch = match Watch::run(command) {
             Ok(watch) => watch,
             // Its own words, which have to name what is missing.
             Err(error) => return nothing(&error.to_string()),
@@ -140,10 +140,11 @@ impl Rung {
             bail!("{error:#}; it ended with {:?}: {}", seen.status, seen.stderr.trim());
         }
         let seen = watch.stop()?;
-        let skipped = seen.degradations().iter().any(|told| told.kind == DegradationKind::SkippedCalls);
-        let tried = if skipped { clients.len() } else { 1 };
-        let mut gives = Err(anyhow::anyhow!("no client"));
-        for source in clients.iter().take(tried).filter_map(|client| client.source) {
+        let raw = seen.degradations().iter().any(|told| told.kind == DegradationKind::SkippedCalls);
+        let tried = if raw || skipped::happened(&seen) { clients.len() } else { 1 };
+        let undoubted = skipped::undoubted(&seen, &clients)?;
+        let mut gives = Err(anyhow::anyhow!("no client of whom the kernel left out nothing"));
+        for source in undoubted.iter().take(tried).filter_map(|client| client.source) {
             gives = judge(&seen, &source.to_string());
             if gives.is_ok() {
                 break;

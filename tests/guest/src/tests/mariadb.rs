@@ -16,7 +16,7 @@ use wrapwatch_tests::{
     watch::Watch,
 };
 
-use super::unpreempted;
+use super::skipped;
 use crate::{
     report::Report,
     site::{PRELOAD, Site},
@@ -47,15 +47,14 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     }
     report.test("mariadb", || {
         let server = start()?;
-        let mut watch = unpreempted(|| Watch::pid(server.0.id()))?;
         site.rules([Rule::delay(SLOW_MS)])?;
         let spec = ClientsSpec { port: PORT, ..ClientsSpec::at_once(3) };
-        let clients = site.clients(&spec)?;
-        watch.wait_connections(clients.len())?;
-        let seen = watch.stop()?;
+        let (seen, clients) = skipped::watched(|| Watch::pid(server.0.id()), || site.clients(&spec))?;
         site.rules([])?;
         for client in &clients {
             ensure!(client.outcome == clients::Outcome::Greeting, "a client saw {:?}", client.outcome);
+        }
+        for client in skipped::undoubted(&seen, &clients)? {
             let connection = seen.of(&client.source.context("a client has no address")?.to_string())?;
             ensure!(connection.complete, "not all was seen: {:?}", connection.missing);
             ensure!(connection.outcome == Outcome::Greeted, "told as {:?}", connection.outcome);

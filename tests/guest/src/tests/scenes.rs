@@ -17,7 +17,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::{given, programs, unpreempted};
+use super::{given, programs, skipped};
 use crate::{
     record::Record,
     report::{Report, Skipped},
@@ -144,7 +144,7 @@ fn record(site: &Site, way: &Way) -> Result<Run> {
 
 fn recorded(site: &Site, way: &Way) -> Result<Run> {
     let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
-    let mut watch = unpreempted(|| Watch::record(site.pid(), &file, way.args))?;
+    let mut watch = Watch::record(site.pid(), &file, way.args)?;
     let programs = programs::loaded(way.name)?;
     let fast = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(FAST) })?;
     site.rules([Rule::delay(SLOW_MS)])?;
@@ -155,12 +155,14 @@ fn recorded(site: &Site, way: &Way) -> Result<Run> {
     site::tables("ALL: 10.99.\n", "# nobody\nALL: ALL\n")?;
     let refused = site.clients(&ClientsSpec::at_once(2))?;
     let all = fast.len() + slow.len() + dead.len() + refused.len();
-    if let Err(error) = watch.wait_connections(all) {
-        let seen = watch.stop()?;
+    let waited = watch.wait_connections(all);
+    let seen = watch.stop()?;
+    if let Err(error) = waited
+        && !skipped::happened(&seen)
+    {
         let told = seen.connections().len();
         bail!("{error:#}: told of {told} of {all}: {:?}: {}", seen.summary(), seen.stderr.trim());
     }
-    let seen = watch.stop()?;
     ensure!(seen.status == Some(0), "wrapwatch ended with {:?}: {}", seen.status, seen.stderr.trim());
     Ok(Run { way: *way, seen, file, fast, slow, dead, refused, programs })
 }
@@ -197,7 +199,9 @@ fn queries(connection: &Connection, kind: LookupKind) -> Result<Vec<(String, Que
 
 fn fast(run: &Run) -> Result<()> {
     ensure!(run.fast.len() == FAST, "{} clients", run.fast.len());
-    for client in &run.fast {
+    let undoubted = skipped::undoubted(&run.seen, &run.fast)?;
+    ensure!(!undoubted.is_empty(), "the kernel left out calls at each of {} connections", run.fast.len());
+    for client in undoubted {
         let connection = greeted(run, client)?;
         for kind in [LookupKind::Reverse, LookupKind::Forward] {
             let asked = queries(connection, kind)?;
@@ -209,7 +213,7 @@ fn fast(run: &Run) -> Result<()> {
 
 fn slow(run: &Run) -> Result<()> {
     let mut behind = 0;
-    for client in &run.slow {
+    for client in skipped::undoubted(&run.seen, &run.slow)? {
         let connection = greeted(run, client)?;
         // Two lookups, each that much later; what the thread then waited for a processor is nobody's.
         let (dns, check) = (connection.parts.dns_ns, connection.wrapper_ns);
@@ -224,12 +228,13 @@ fn slow(run: &Run) -> Result<()> {
         behind += usize::from(connection.queued_behind_count > 0);
     }
     // They came together, and one thread accepts.
-    ensure!(behind == run.slow.len() - 1, "{behind} were queued behind another");
+    let whole = skipped::undoubted(&run.seen, &run.slow)?.len() == run.slow.len();
+    ensure!(!whole || behind == run.slow.len() - 1, "{behind} were queued behind another");
     Ok(())
 }
 
 fn first_server_dead(run: &Run) -> Result<()> {
-    for client in &run.dead {
+    for client in skipped::undoubted(&run.seen, &run.dead)? {
         let connection = greeted(run, client)?;
         for kind in [LookupKind::Reverse, LookupKind::Forward] {
             let asked = queries(connection, kind)?;
@@ -244,7 +249,7 @@ fn first_server_dead(run: &Run) -> Result<()> {
 }
 
 fn refused(run: &Run) -> Result<()> {
-    for client in &run.refused {
+    for client in skipped::undoubted(&run.seen, &run.refused)? {
         ensure!(client.outcome == clients::Outcome::Closed, "a refused client saw {:?}", client.outcome);
         let connection = of(run, client)?;
         ensure!(connection.outcome == Outcome::Refused, "refused, but told as {:?}", connection.outcome);
@@ -262,7 +267,9 @@ fn accepts_add_up(run: &Run) -> Result<()> {
     let made = summary.connections + summary.lost_accepts;
     ensure!(summary.accepts == made, "{} accepts, but {made} told or lost", summary.accepts);
     ensure!(summary.connections == told as u64, "{} in the summary, {told} told", summary.connections);
-    ensure!(summary.accepts == clients as u64, "{} accepts of {clients} clients", summary.accepts);
+    let all =
+        summary.accepts == clients as u64 || skipped::happened(&run.seen) && summary.accepts < clients as u64;
+    ensure!(all, "{} accepts of {clients} clients", summary.accepts);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CM
 
 use super::sim::TOO_MANY;
 use super::*;
-use crate::correlate::{END_UNSEEN, SeededCheck, SeededSocket};
+use crate::correlate::{CALLS_SKIPPED, END_UNSEEN, SeededCheck, SeededSocket};
 use crate::model::{Client, LeaveKind, LookupKind, StallCause};
 
 const SERVER_CLOSES: (u8, u8) = (1, 4);
@@ -698,4 +698,30 @@ fn descriptors_above_65535_are_told_apart_from_those_below() {
     let different: std::collections::BTreeSet<_> = keys.into_iter().collect();
     assert_eq!(different.len(), keys.len());
     assert!(keys.iter().all(|key| key >> 32 == u64::from(TGID)));
+}
+
+#[test]
+fn what_was_open_while_calls_were_left_out_is_not_complete() {
+    use wrapwatch_common::counters::Counter;
+    let left_out = [(Counter::SkippedCalls, 2)];
+    let (_, th, mut open) = asking();
+    open.note_lost(&left_out);
+    open.finish(KtimeNs(th.t + SEC));
+    let told = open.pop().unwrap();
+    assert!(!told.complete && told.missing.iter().any(|why| why == CALLS_SKIPPED), "{:?}", told.missing);
+    // Its accept may have come before that, and be taken from the ring now; later it cannot.
+    for (later, marked) in [(false, true), (true, false)] {
+        let (sim, th, _) = asking();
+        let mut to_come = correlator();
+        to_come.note_lost(&left_out);
+        if later {
+            to_come.set_clock(clock());
+        }
+        for record in sim.clone().records() {
+            to_come.push(&decode(&record.bytes).unwrap());
+        }
+        to_come.finish(KtimeNs(th.t + SEC));
+        let told = to_come.pop().unwrap();
+        assert_eq!(told.missing.iter().any(|why| why == CALLS_SKIPPED), marked, "{:?}", told.missing);
+    }
 }

@@ -116,6 +116,8 @@ fn stalls_degradations_and_losses() {
     page += &text.line(&Line::Degradation(degradation));
     let lost = Lost { events: 12, by: vec![("lost_accept".to_owned(), 2), ("lost_file".to_owned(), 10)] };
     page += &text.line(&Line::Lost(lost));
+    let left_out = Lost { events: 0, by: vec![("skipped_calls".to_owned(), 3)] };
+    page += &text.line(&Line::Lost(left_out));
     insta::assert_snapshot!(page);
 }
 
