@@ -33,6 +33,11 @@ impl Share {
         #[expect(clippy::cast_precision_loss, reason = "a share for people")]
         Self(if whole == 0 { 0.0 } else { part as f64 / whole as f64 })
     }
+
+    /// In percent as a person wrote it: 0.0001, 1, 2.5, without what multiplying leaves behind.
+    pub fn percent(self) -> f64 {
+        (self.0 * 1e8).round() / 1e6
+    }
 }
 
 impl fmt::Display for Share {
@@ -72,6 +77,14 @@ pub(crate) fn error_line(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_told_as_it_was_written() {
+        for written in ["0.0001", "0.3", "1", "2.5", "7", "100"] {
+            let share = written.parse::<f64>().unwrap() / 100.0;
+            assert_eq!(Share(share).percent().to_string(), written);
+        }
+    }
 
     #[test]
     fn durations_keep_about_three_digits() {
