@@ -128,7 +128,7 @@ fn outcome(looking: &Looking, queries: &[&mut Asked], outcomes: &[QueryOutcome])
             .as_ref()
             .is_some_and(|answer| matches!(answer.rcode, NOERROR | NXDOMAIN) && !answer.usable)
     };
-    if queries.iter().filter(|asked| name(asked) == last).any(|asked| said_no(&asked)) {
+    if queries.iter().filter(|asked| name(asked) == last).any(|asked| said_no(asked)) {
         LookupOutcome::NotFound
     } else if outcomes.contains(&QueryOutcome::Unseen) {
         LookupOutcome::Unfinished
