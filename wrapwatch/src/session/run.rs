@@ -417,6 +417,7 @@ impl<'a> Session<'a> {
         }));
         self.correlator.finish(at);
         self.flush();
+        self.summary.note_still_queued(self.correlator.still_queued());
         let counts = Counts {
             accepts: self.counted.get(Counter::Accepts),
             lost: self.counted.lost(),
