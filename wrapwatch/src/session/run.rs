@@ -184,18 +184,22 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Takes what is in the ring; first tells of calls that were left out, of which the records are to be seen in the light.
+    /// Takes what is in the ring; before each batch tells of calls that were left out, for its records are to be seen in that light.
     fn drain(&mut self, ring: &mut Ring) {
-        let skips = self.skips();
-        while ring.drain(|record| self.take(record)) && self.failed.is_none() {
+        loop {
+            let skips = self.skips();
+            let more = ring.drain(|record| self.take(record));
+            // In a trace a clock pair is no word about the time: that a second has passed is said after it.
+            if skips {
+                self.set_clock();
+            }
+            if !more || self.failed.is_some() {
+                return;
+            }
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
-        }
-        // In a trace a clock pair is no word about the time: that a second has passed is said after it.
-        if skips {
-            self.set_clock();
         }
     }
 
