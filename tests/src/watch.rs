@@ -280,7 +280,8 @@ impl Seen {
 
     /// The connection of a client, by its address and port.
     pub fn of(&self, peer: &str) -> Result<&Connection> {
-        let mut found = self.connections().into_iter().filter(|c| c.peer.as_deref() == Some(peer));
+        let client = peer.parse()?;
+        let mut found = self.connections().into_iter().filter(|c| c.peer == Some(client));
         let first = found.next().with_context(|| format!("no connection of {peer}"))?;
         if found.next().is_some() {
             bail!("two connections of {peer}");

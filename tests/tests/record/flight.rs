@@ -76,12 +76,30 @@ fn a_killed_one_leaves_its_ring() {
     drop(recorder);
     clients.wait().unwrap();
     let ring = dir.path().join("a.wwt.ring");
+    // The next one leaves it alone, and says what can be done.
+    let kept = files_in(&ring);
+    let pid = lab.server_pid().unwrap().to_string();
+    let next = wrapwatch(["record", "-p", &pid, "--last", "10m", "-o", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&next.stderr).into_owned();
+    assert!(
+        next.status.code() == Some(1) && said.contains("wrapwatch export") && said.contains("--force"),
+        "{said}"
+    );
+    assert_eq!((said.lines().count(), files_in(&ring)), (1, kept), "{said}");
     let output = wrapwatch(["export", "--to", "wwt", ring.to_str().unwrap(), "-o", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // A second of a hundred connections may be missing, and that is said.
     let trace = replay(&file);
     assert!(trace.connections().len() >= 30);
     assert!(trace.stderr.contains("did not end by itself"), "{}", trace.stderr);
+
+    // Replaced where that is asked for.
+    std::fs::remove_file(&file).unwrap();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &file, ["--last", "10m", "--force"]).unwrap();
+    lab.clients(ClientsSpec::one_by_one(2)).unwrap();
+    let told = recorder.stop().unwrap();
+    assert_eq!((told.status, ring.exists()), (Some(0), false), "{}", told.stderr);
+    assert_eq!(replay(&file).connections().len(), 2);
 }
 
 /// What the traces saved so far were saved for; those that are being written have no end yet.

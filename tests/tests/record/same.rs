@@ -70,7 +70,7 @@ fn a_trace_tells_what_was_seen_live() {
     // Another wrapwatch has its own probes and times, but sees the same happen.
     assert_eq!(live.connections().len(), 23);
     for connection in live.connections() {
-        let recorded = trace.of(connection.peer.as_deref().unwrap()).unwrap();
+        let recorded = trace.of(&connection.peer.unwrap().to_string()).unwrap();
         assert_eq!(connection.outcome, recorded.outcome);
         assert_eq!(asked(connection), asked(recorded));
         assert_eq!(connection.rule, recorded.rule);

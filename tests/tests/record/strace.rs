@@ -6,7 +6,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wrapwatch::model::Connection;
+use wrapwatch::model::{Client, Connection};
 use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Files, Lab, LabConfig},
@@ -44,7 +44,7 @@ fn strace_sees_the_same() {
     lab.files(Files::tables("", "ALL: .lab.example\n")).unwrap();
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
     // When this one has been accepted, strace has told all of those before it.
-    let last = lab.client().unwrap().source.unwrap().to_string();
+    let last = lab.client().unwrap().source.unwrap();
 
     kill(Pid::from_raw(i32::try_from(strace.id()).unwrap()), Signal::SIGINT).unwrap();
     strace.wait().unwrap();
@@ -57,9 +57,9 @@ fn strace_sees_the_same() {
     assert_eq!(seen.connections().len(), 20);
     assert_eq!(straced.connections().len(), 20);
     let mut timeouts = 0;
-    let compared = |c: &&Connection| c.peer.as_ref() != Some(&last);
+    let compared = |c: &&Connection| c.peer != Some(Client::Ip(last));
     for connection in seen.connections().into_iter().filter(compared) {
-        let other = straced.of(connection.peer.as_deref().unwrap()).unwrap();
+        let other = straced.of(&connection.peer.unwrap().to_string()).unwrap();
         assert_eq!(connection.outcome, other.outcome, "{other:#?}");
         assert_eq!(asked(connection), asked(other));
         assert_eq!(other.queued_ns, None, "strace cannot see the queue");

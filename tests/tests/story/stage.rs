@@ -120,7 +120,7 @@ impl Stage {
     /// What is told of a client, by its address and port; every connection so told adds up.
     pub fn told_of(&mut self, peer: &str) -> Connection {
         let told = self.watch.find(|line| match line {
-            Line::Connection(connection) if connection.peer.as_deref() == Some(peer) => {
+            Line::Connection(connection) if connection.peer == peer.parse().ok() => {
                 Some((**connection).clone())
             }
             _ => None,

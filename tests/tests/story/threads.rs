@@ -1,6 +1,6 @@
 //! Both threads: who accepts and how, who takes over, who waits behind the same thread.
 
-use wrapwatch::model::{Connection, Line, Outcome};
+use wrapwatch::model::{Client, Connection, Line, Outcome};
 use wrapwatch_tests::{
     clients::{self, ClientsSpec, Mode, Source},
     lab::{Files, ServerConfig},
@@ -74,8 +74,8 @@ fn extra_port_is_served_by_the_same_thread() {
     wrapwatch_tests::wait_for("the first client's query", || Ok(!stage.lab.dns_log()?.is_empty())).unwrap();
     let extra = stage.clients(ClientsSpec { port: 3307, ..ClientsSpec::default() }).remove(0).1;
     let first = stage.told(first.wait().unwrap()).remove(0).1;
-    assert!(extra.local.as_ref().unwrap().ends_with(":3307"), "{extra:#?}");
-    assert!(first.local.as_ref().unwrap().ends_with(":3306"));
+    assert_eq!(extra.local.unwrap().port(), 3307, "{extra:#?}");
+    assert_eq!(first.local.unwrap().port(), 3306);
     assert_eq!(extra.tid, first.tid);
     assert_whole(&extra);
     assert_eq!(extra.queued_behind, [first.conn], "it waited behind the other port's client");
@@ -96,7 +96,7 @@ fn a_unix_socket_client_is_not_checked_and_waits_behind_the_same_thread() {
     assert!(client.waited_ns() > 100 * MS, "it waited for the TCP client's check");
     let slow = stage.told(slow.wait().unwrap()).remove(0).1;
     let unix = stage.line(|line| match line {
-        Line::Connection(c) if c.peer.as_deref() == Some("unix") && c.accepted > slow.accepted => {
+        Line::Connection(c) if c.peer == Some(Client::Unix) && c.accepted > slow.accepted => {
             Some((**c).clone())
         }
         _ => None,

@@ -92,7 +92,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            output::note(&crate::probe::chain(error.as_ref()));
+            output::note(&crate::model::error_line(error.as_ref()));
             ExitCode::from(1)
         }
     }

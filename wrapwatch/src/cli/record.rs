@@ -12,7 +12,7 @@ use super::{
     progress::Line as ProgressLine,
 };
 use crate::{
-    model::Line,
+    model::{Line, Share},
     probe,
     record::{Finished, FlightPlan, Plan, Recorder},
     render::text,
@@ -145,7 +145,7 @@ impl Args {
             note("last_ns", ns(last).to_string());
         }
         if let Some(max_overhead) = self.max_overhead {
-            note("max_overhead_percent", (max_overhead * 100.0).to_string());
+            note("max_overhead_percent", Share(max_overhead).percent().to_string());
         }
         if !self.when.is_empty() {
             let when: Vec<String> = self.when.iter().map(ToString::to_string).collect();

@@ -103,25 +103,25 @@ impl Asked {
         }
     }
 
-    /// As it is told, times from `accepted`.
-    pub(super) fn tell(&self, outcome: QueryOutcome, accepted: KtimeNs, servers: &Servers) -> Query {
+    /// As it is told, times from `accepted`; its texts are given away.
+    pub(super) fn tell(&mut self, outcome: QueryOutcome, accepted: KtimeNs, servers: &Servers) -> Query {
         let waited = match (self.sent, self.end.at()) {
             (Some(sent), Some(at)) if !self.seeded && outcome != QueryOutcome::Unseen => Some(at.since(sent)),
             _ => None,
         };
-        let answer = self.answer.as_ref();
+        let (question, answer) = (self.question.take(), self.answer.take());
         Query {
             server: servers.text(self.server).clone(),
             transport: self.transport,
             id: self.id,
-            qtype: self.question.as_ref().map(|question| dns::qtype_text(question.qtype)),
-            qname: self.question.as_ref().map(|question| question.name.clone()),
+            qtype: question.as_ref().map(|question| dns::qtype_text(question.qtype)),
+            qname: question.map(|question| question.name),
             at_ns: self.began().since(accepted),
             rtt_ns: waited,
             outcome,
-            rcode: answer.map(|answer| dns::rcode_text(answer.rcode)),
-            answers: answer.map(|answer| answer.data.clone()).unwrap_or_default(),
-            truncated: answer.is_some_and(|answer| answer.truncated),
+            rcode: answer.as_ref().map(|answer| dns::rcode_text(answer.rcode)),
+            truncated: answer.as_ref().is_some_and(|answer| answer.truncated),
+            answers: answer.map(|answer| answer.data).unwrap_or_default(),
         }
     }
 }

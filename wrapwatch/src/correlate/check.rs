@@ -90,6 +90,9 @@ pub(super) enum FdKind {
     Other(usize),
 }
 
+/// Calls of a check with two lookups, and some more: beyond this the list grows.
+const SPANS_USUAL: usize = 32;
+
 /// The check.
 #[derive(Debug, Default)]
 pub(super) struct Check {
@@ -129,6 +132,9 @@ impl Check {
             return;
         }
         if self.spans.len() < limit {
+            if self.spans.is_empty() {
+                self.spans.reserve(SPANS_USUAL.min(limit));
+            }
             self.spans.push(span);
         } else {
             self.overflow = true;

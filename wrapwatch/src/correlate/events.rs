@@ -5,11 +5,11 @@ use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
 use crate::decode::addr::{is_unix, socket_addr};
-use crate::model::KtimeNs;
+use crate::model::{Client, KtimeNs};
 
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
-use super::story::{Birth, Client, Story};
+use super::story::{Birth, Story};
 use super::{ACCEPTS_LOST, CALLS_SKIPPED, Correlator, Listener, STATES_LOST, TWIST_NS};
 
 /// What an `execve` of the server means.
@@ -149,13 +149,13 @@ impl Correlator {
         }
         let Some(peer) = socket_addr(&rec.peer) else {
             if is_unix(&rec.peer) || listener == Some(Listener::Unix) {
-                story.client = Client::Unix;
+                story.client = Some(Client::Unix);
             } else {
                 story.miss("the server did not ask accept for the client's address");
             }
             return;
         };
-        story.client = Client::Ip(peer);
+        story.client = Some(Client::Ip(peer));
         let port = match listener {
             Some(Listener::Tcp(addr)) => Some(addr.port()),
             _ => None,
@@ -200,7 +200,7 @@ impl Correlator {
                 }
             }
             if let Some(last_story) = self.open.get_mut(&last) {
-                let unseen = established.is_none() && matches!(story.client, Client::Ip(_));
+                let unseen = established.is_none() && matches!(story.client, Some(Client::Ip(_)));
                 if unseen && self.config.sees_handshakes {
                     last_story
                         .miss("the next client's handshake was not seen: its service time may be too short");

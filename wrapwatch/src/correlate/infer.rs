@@ -6,7 +6,9 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole};
+use crate::model::{
+    Client, Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
+};
 use crate::wrappers::{
     Addresses, Endpoint, Environment, Evaluation, FileText, Place, Request, Table, TableKind, Tables,
     Verdict, evaluate,
@@ -14,7 +16,7 @@ use crate::wrappers::{
 
 use super::check::PathKind;
 use super::shared::Target;
-use super::story::{Birth, Client, Story};
+use super::story::{Birth, Story};
 
 /// Fills in what was not observed.
 pub(super) fn infer(connection: &mut Connection, story: &Story, target: &Target) {
@@ -23,7 +25,7 @@ pub(super) fn infer(connection: &mut Connection, story: &Story, target: &Target)
     if observed || !whole || !story.check.seen() {
         return;
     }
-    let (Client::Ip(client), Some(daemon)) = (story.client, &target.info.daemon) else { return };
+    let (Some(Client::Ip(client)), Some(daemon)) = (story.client, &target.info.daemon) else { return };
     let Some(tables) = tables(story, target) else { return };
     let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
     request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));

@@ -75,9 +75,9 @@ fn first_label(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// A lookup as it is told, with its queries.
+/// A lookup as it is told, with its queries, which give their texts away.
 pub(super) struct Telling<'a> {
-    pub queries: &'a [Asked],
+    pub queries: &'a mut [Asked],
     pub seqs: &'a Seqs,
     pub servers: &'a Servers,
     pub accepted: KtimeNs,
@@ -85,31 +85,33 @@ pub(super) struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    pub(super) fn lookup(&self, index: usize, looking: &Looking) -> Lookup {
-        let mut mine: Vec<&Asked> = self.queries.iter().filter(|asked| asked.lookup == index).collect();
+    pub(super) fn lookup(&mut self, index: usize, looking: &mut Looking) -> Lookup {
+        let mut mine: Vec<&mut Asked> =
+            self.queries.iter_mut().filter(|asked| asked.lookup == index).collect();
         mine.sort_by_key(|asked| asked.began());
         let outcomes: Vec<QueryOutcome> =
             mine.iter().map(|asked| asked.outcome(self.seqs, answered_while(asked, &mine))).collect();
-        let told = mine.iter().zip(&outcomes);
+        let outcome = outcome(looking, &mine, &outcomes);
+        let told = mine.into_iter().zip(outcomes);
         Lookup {
             kind: looking.kind,
-            name: looking.name.clone(),
+            name: looking.name.take(),
             thread: if looking.tid == self.accept_tid { ThreadRole::Accept } else { ThreadRole::Connection },
-            outcome: outcome(looking, &mine, &outcomes),
+            outcome,
             at_ns: looking.first.since(self.accepted),
             dur_ns: looking.last.since(looking.first),
-            queries: told.map(|(asked, &outcome)| asked.tell(outcome, self.accepted, self.servers)).collect(),
+            queries: told.map(|(asked, outcome)| asked.tell(outcome, self.accepted, self.servers)).collect(),
         }
     }
 }
 
-fn answered_while(asked: &Asked, all: &[&Asked]) -> bool {
+fn answered_while(asked: &Asked, all: &[&mut Asked]) -> bool {
     let (from, Some(to)) = (asked.began(), asked.end.at()) else { return false };
     all.iter().any(|other| matches!(other.end, End::Answered { at } if from <= at && at <= to))
 }
 
 /// The last name asked for decides, unless some name was found.
-fn outcome(looking: &Looking, queries: &[&Asked], outcomes: &[QueryOutcome]) -> LookupOutcome {
+fn outcome(looking: &Looking, queries: &[&mut Asked], outcomes: &[QueryOutcome]) -> LookupOutcome {
     match looking.found {
         Some(true) => return LookupOutcome::Found,
         None => return LookupOutcome::Answered,
@@ -120,13 +122,13 @@ fn outcome(looking: &Looking, queries: &[&Asked], outcomes: &[QueryOutcome]) -> 
     }
     let name = |asked: &Asked| asked.question.as_ref().map(|question| question.name.to_ascii_lowercase());
     let last = queries.last().and_then(|asked| name(asked));
-    let said_no = |asked: &&&Asked| {
+    let said_no = |asked: &Asked| {
         asked
             .answer
             .as_ref()
             .is_some_and(|answer| matches!(answer.rcode, NOERROR | NXDOMAIN) && !answer.usable)
     };
-    if queries.iter().filter(|asked| name(asked) == last).any(|asked| said_no(&asked)) {
+    if queries.iter().filter(|asked| name(asked) == last).any(|asked| said_no(asked)) {
         LookupOutcome::NotFound
     } else if outcomes.contains(&QueryOutcome::Unseen) {
         LookupOutcome::Unfinished

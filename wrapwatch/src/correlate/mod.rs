@@ -345,7 +345,7 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let mut connection = Box::new(tell::tell(&story, &self.config.clock, &self.shared.servers));
+        let mut connection = Box::new(tell::tell(&mut story, &self.config.clock, &self.shared.servers));
         if let Some(target) = self.shared.targets.get(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use wrapwatch_common::maps::{thread_key, watch_key};
 
-use crate::model::KtimeNs;
+use crate::model::{Client, KtimeNs};
 
 use super::Correlator;
 use super::check::{FdKind, FdUse, TableUse};
 use super::resolver::{Moment, Service};
-use super::story::{Birth, Client, Story};
+use super::story::{Birth, Story};
 
 /// A socket that a seeded check had open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Correlator {
     /// Begins with a check that was going on at attach; before any event of its connection.
     pub fn seed(&mut self, seed: &SeededCheck) {
         let mut story = Story::new(seed.conn, seed.tgid, seed.tid, seed.fd, Birth::Seeded, seed.at);
-        story.client = seed.peer.map_or(Client::Unknown, Client::Ip);
+        story.client = seed.peer.map(Client::Ip);
         story.local = seed.local;
         story.miss("began before wrapwatch attached");
         if let Some((fd, path)) = &seed.table {

@@ -2,10 +2,10 @@
 
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{ClockPair, KtimeNs, LookupKind, RuleRef, Stall, StallCause};
+use crate::model::{Client, ClockPair, KtimeNs, LookupKind, RuleRef, Stall, StallCause};
 
 use super::asked::Asked;
-use super::story::{Birth, Client, Story};
+use super::story::{Birth, Story};
 use super::tell::rule_ref;
 use super::{AcceptThread, Correlator, END_UNSEEN, Servers};
 
@@ -18,8 +18,8 @@ pub struct OpenCheck {
     pub tid: u32,
     /// The connection.
     pub conn: u64,
-    /// Its client, `address:port`.
-    pub peer: Option<String>,
+    /// Its client.
+    pub peer: Option<Client>,
     /// Accept's return, or the attach.
     pub since: KtimeNs,
     /// `since` is the attach: the check began before.
@@ -49,7 +49,7 @@ impl OpenCheck {
             pid: self.tgid,
             tid: self.tid,
             conn: Some(self.conn),
-            peer: self.peer.clone(),
+            peer: self.peer,
             blocked_ns: now.since(self.since),
             since_attach: self.since_attach,
             cause: self.cause,
@@ -130,11 +130,7 @@ fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
         tgid: story.tgid,
         tid: story.tid,
         conn: story.conn,
-        peer: match story.client {
-            Client::Ip(peer) => Some(peer.to_string()),
-            Client::Unix => Some("unix".to_owned()),
-            Client::Unknown => None,
-        },
+        peer: story.client,
         since: story.accepted,
         since_attach: story.birth == Birth::Seeded,
         certain: story.in_check() == Some(true),

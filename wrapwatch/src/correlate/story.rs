@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wrapwatch_common::records as abi;
 
-use crate::model::{KtimeNs, LeaveKind, LookupKind, StallCause};
+use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, StallCause};
 
 use super::asked::End;
 use super::check::Check;
@@ -13,14 +13,6 @@ use super::parts::Span;
 use super::queue::Behind;
 use super::resolver::Resolver;
 use super::seqs::Seqs;
-
-/// Who connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Client {
-    Unknown,
-    Unix,
-    Ip(SocketAddr),
-}
 
 /// How a story began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +36,8 @@ pub(super) struct Story {
     /// The accepted socket; -1 where not known.
     pub fd: i32,
     pub birth: Birth,
-    pub client: Client,
+    /// Who connected, where that is known.
+    pub client: Option<Client>,
     pub local: Option<SocketAddr>,
     /// Socket whose states are followed; 0 for none.
     pub sk: u64,
@@ -85,7 +78,7 @@ impl Story {
             tid,
             fd,
             birth,
-            client: Client::Unknown,
+            client: None,
             local: None,
             sk: 0,
             established: None,

@@ -13,7 +13,7 @@ use super::lookups::Telling;
 use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
-use super::story::{Client, Story};
+use super::story::Story;
 
 /// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
 const ERR_PACKET: u8 = 0xff;
@@ -22,8 +22,9 @@ pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
     RuleRef { file: rule.file.clone(), line: rule.line, text: rule.text.clone(), how: How::Observed }
 }
 
-/// Tells a story whose check is closed.
-pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Connection {
+/// Tells a story whose check is closed. The texts of its lookups are the connection's then.
+pub(super) fn tell(story: &mut Story, clock: &ClockPair, servers: &Servers) -> Connection {
+    let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
@@ -38,12 +39,8 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         conn: story.conn,
         pid: story.tgid,
         tid: story.tid,
-        peer: match story.client {
-            Client::Ip(peer) => Some(peer.to_string()),
-            Client::Unix => Some("unix".to_owned()),
-            Client::Unknown => None,
-        },
-        local: story.local.map(|local| local.to_string()),
+        peer: story.client,
+        local: story.local,
         established: story.established.map(|at| clock.wall(at)),
         accepted: clock.wall(story.accepted),
         accepted_ktime: story.accepted,
@@ -63,7 +60,7 @@ pub(super) fn tell(story: &Story, clock: &ClockPair, servers: &Servers) -> Conne
         blame: blame(painted, &story.behind.checks, servers),
         rule: forced.map(rule_ref),
         verdict_rule: verdict.map(rule_ref),
-        lookups: lookups(story, servers),
+        lookups,
         files: files(story, check_end),
         other: others(story, check_end),
         complete: missing.is_empty(),
@@ -161,9 +158,9 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
     blame
 }
 
-fn lookups(story: &Story, servers: &Servers) -> Vec<Lookup> {
-    let telling = Telling {
-        queries: &story.resolver.queries,
+fn lookups(story: &mut Story, servers: &Servers) -> Vec<Lookup> {
+    let mut telling = Telling {
+        queries: &mut story.resolver.queries,
         seqs: &story.seqs,
         servers,
         accepted: story.accepted,
@@ -172,7 +169,7 @@ fn lookups(story: &Story, servers: &Servers) -> Vec<Lookup> {
     let mut lookups: Vec<Lookup> = story
         .resolver
         .lookups
-        .iter()
+        .iter_mut()
         .enumerate()
         .map(|(index, looking)| telling.lookup(index, looking))
         .collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Connection, KtimeNs};
+use crate::model::{Client, Connection, KtimeNs};
 
 use super::what_if::{self, SCENARIOS};
 
@@ -102,7 +102,7 @@ pub struct Load {
 impl Load {
     /// Takes a connection. Those of a unix socket are no work worth counting.
     pub fn add(&mut self, connection: &Connection) {
-        if connection.peer.as_deref() == Some("unix") {
+        if connection.peer == Some(Client::Unix) {
             return;
         }
         let key = (connection.pid, connection.tid);

@@ -14,10 +14,6 @@ mod verdict;
 mod waiting;
 mod what_if;
 
-use std::net::IpAddr;
-
-use crate::model::Connection;
-
 pub use charts::{Bar, WaitColumn, Waits, Waterfall, waits, waterfall};
 pub use diff::{Diff, FileChange, FindingChange, NameserverChange, SpreadChange, diff};
 pub use headline::rate;
@@ -27,12 +23,6 @@ pub use summary::{Counts, SummaryBuilder};
 pub use verdict::bare;
 pub use waiting::waiting;
 pub use what_if::SCENARIOS;
-
-/// The client's address.
-fn client_address(connection: &Connection) -> Option<IpAddr> {
-    let peer: std::net::SocketAddr = connection.peer.as_deref()?.parse().ok()?;
-    Some(peer.ip().to_canonical())
-}
 
 #[cfg(test)]
 mod tests;

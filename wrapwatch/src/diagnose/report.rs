@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Connection, Finding, KtimeNs, QueryOutcome, Severity, Summary, WallTime, WhatIf};
+use crate::model::{Client, Connection, Finding, KtimeNs, QueryOutcome, Severity, Summary, WallTime, WhatIf};
 use crate::story::Facts;
 use crate::trace::Head;
 
@@ -15,7 +15,7 @@ use super::closed_loop::ClosedLoop;
 use super::findings::{self, Case, Detector, Seen};
 use super::load::{Load, Stretch, longest_stretch};
 use super::what_if::{self, Circumstances};
-use super::{client_address, headline, verdict};
+use super::{headline, verdict};
 
 /// What a report is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,14 +98,14 @@ impl Diagnosis {
     /// Takes a connection.
     pub fn add(&mut self, connection: Box<Connection>, facts: &Facts) {
         let accepted = connection.accepted_ktime;
-        let client = client_address(&connection);
+        let client = connection.peer.and_then(Client::ip);
         let seen = Seen { connection: &connection, client, facts };
         for detector in &mut self.detectors {
             detector.see(&seen);
         }
         self.load.add(&connection);
         self.closed_loop.add(&connection, client);
-        if connection.peer.as_deref() != Some("unix") {
+        if connection.peer != Some(Client::Unix) {
             self.count += 1;
             self.queue_known += u64::from(connection.queued_ns.is_some());
         }

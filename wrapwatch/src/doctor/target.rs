@@ -8,12 +8,14 @@ use super::resolver;
 use crate::{
     diagnose::doctor::{Texts, paths},
     host::{
-        HostError, clock, elf, files, kernel,
+        HostError, clock,
+        descriptors::Descriptors,
+        elf, files, kernel,
         libwrap::{self, Libwrap},
         listeners, netns,
         network::{self, Limits},
         process::{self, ProcessInfo},
-        sockdiag::{SockDiag, socket_fds},
+        sockdiag::SockDiag,
     },
     model::{
         WallTime,
@@ -141,7 +143,7 @@ fn deleted(pid: u32, found: &Libwrap) -> bool {
 fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
     let mut diag = SockDiag::open(pid)?;
     let listeners = listeners::read(pid, &mut diag)?;
-    let held = socket_fds(pid)?;
+    let held = Descriptors::read(pid, &[])?.sockets;
     let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
     ports.sort_unstable();
     ports.dedup();

@@ -9,10 +9,7 @@ use std::{
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, sockopt};
 
-use super::{
-    HostError, process,
-    sockdiag::{SockDiag, socket_fds},
-};
+use super::{HostError, descriptors::Descriptors, process, sockdiag::SockDiag};
 
 /// A listening socket of the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub struct Listener {
 
 /// The listeners of `pid` as they are now, by descriptor. `diag` must have been opened in its network namespace.
 pub fn read(pid: u32, diag: &mut SockDiag) -> Result<Vec<Listener>, HostError> {
-    let fds = socket_fds(pid)?;
+    let fds = Descriptors::read(pid, &[])?.sockets;
     let mut found: Vec<Listener> = diag
         .dump(IPPROTO_TCP, &StateFlags::LISTEN, 0)?
         .into_iter()

@@ -1,6 +1,7 @@
 //! What the machine says about a target: /proc, ELF, sockets, clocks. Nothing here changes anything.
 
 pub mod clock;
+pub mod descriptors;
 pub mod elf;
 mod error;
 pub mod files;

@@ -2,7 +2,7 @@
 //!
 //! Always with a filter on state or port: `/proc/net/tcp` is never read, for the kernel formats every socket of the machine for it.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
@@ -11,7 +11,6 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
-use procfs::process::{FDTarget, Process};
 
 use super::{HostError, netns};
 
@@ -120,18 +119,4 @@ fn parse(mut bytes: &[u8], found: &mut Vec<Found>) -> Result<bool, HostError> {
         bytes = bytes.get(step..).unwrap_or_default();
     }
     Ok(false)
-}
-
-/// Inode → descriptor of the sockets a process holds.
-pub fn socket_fds(pid: u32) -> Result<HashMap<u64, i32>, HostError> {
-    let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
-    let process = Process::new(raw).map_err(|e| HostError::proc(pid, "fd", e))?;
-    let fds = process.fd().map_err(|e| HostError::proc(pid, "fd", e))?;
-    Ok(fds
-        .filter_map(Result::ok)
-        .filter_map(|info| match info.target {
-            FDTarget::Socket(inode) => Some((inode, info.fd)),
-            _ => None,
-        })
-        .collect())
 }

@@ -7,12 +7,8 @@ use netlink_packet_sock_diag::{
     constants::{IPPROTO_TCP, IPPROTO_UDP},
     inet::StateFlags,
 };
-use procfs::process::{FDTarget, Process};
 
-use super::{
-    HostError,
-    sockdiag::{SockDiag, socket_fds},
-};
+use super::{HostError, descriptors::Descriptors, sockdiag::SockDiag};
 
 /// Port of nameservers.
 const DOMAIN: u16 = 53;
@@ -35,11 +31,10 @@ pub fn in_progress(
     tables: &[String],
     ports: &[u16],
 ) -> Result<Option<InProgress>, HostError> {
-    let tables = open_files(pid, tables)?;
+    let Descriptors { files: tables, sockets: fds } = Descriptors::read(pid, tables)?;
     if tables.is_empty() {
         return Ok(None);
     }
-    let fds = socket_fds(pid)?;
     let dns = diag
         .dump(IPPROTO_UDP, &StateFlags::all(), 0)?
         .into_iter()
@@ -58,23 +53,6 @@ pub fn in_progress(
         }
     }
     Ok(Some(InProgress { tables, dns, ungreeted }))
-}
-
-/// The descriptors on files of these paths.
-fn open_files(pid: u32, paths: &[String]) -> Result<Vec<(i32, String)>, HostError> {
-    let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
-    let process = Process::new(raw).map_err(|e| HostError::proc(pid, "fd", e))?;
-    let fds = process.fd().map_err(|e| HostError::proc(pid, "fd", e))?;
-    Ok(fds
-        .filter_map(Result::ok)
-        .filter_map(|info| match info.target {
-            FDTarget::Path(path) => {
-                let path = path.display().to_string();
-                paths.contains(&path).then_some((info.fd, path))
-            }
-            _ => None,
-        })
-        .collect())
 }
 
 /// Whether a thread waits at one of these listeners for a client, by the call that it is in; None where that cannot be seen, or it is in none.

@@ -1,11 +1,12 @@
 //! One accepted connection and where its time went.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KtimeNs, Lookup, RuleRef, StallCause, WallTime};
+use super::{Client, KtimeNs, Lookup, RuleRef, StallCause, WallTime};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -120,9 +121,11 @@ pub struct Connection {
     /// Thread that accepted it.
     pub tid: u32,
     /// Client, `address:port`; `unix` for a client of the unix socket (it is not checked, but waits behind the same thread); null where neither accept nor the handshake told.
-    pub peer: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<Client>,
     /// Server's side, `address:port`.
-    pub local: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub local: Option<SocketAddr>,
     /// TCP handshake completed; null where not seen or ambiguous.
     pub established: Option<WallTime>,
     /// `accept` returned.

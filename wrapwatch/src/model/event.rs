@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, LookupKind, RuleRef, Summary, WallTime};
+use super::{Client, Connection, LookupKind, RuleRef, Summary, WallTime};
 
 /// One line of `live --json` and `export --to jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +53,8 @@ pub struct Stall {
     /// The connection in the check; null where it was accepted before attach and is not known.
     pub conn: Option<u64>,
     /// Its client.
-    pub peer: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<Client>,
     /// How long the check has lasted; a lower bound where `since_attach`.
     pub blocked_ns: u64,
     /// The check began before wrapwatch attached.

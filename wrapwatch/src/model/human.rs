@@ -1,4 +1,4 @@
-//! Durations and shares as a person reads them, the same wherever they are printed.
+//! Durations, shares and errors as a person reads them, the same wherever they are printed.
 
 use std::fmt;
 
@@ -33,6 +33,11 @@ impl Share {
         #[expect(clippy::cast_precision_loss, reason = "a share for people")]
         Self(if whole == 0 { 0.0 } else { part as f64 / whole as f64 })
     }
+
+    /// In percent as a person wrote it: 0.0001, 1, 2.5, without what multiplying leaves behind.
+    pub fn percent(self) -> f64 {
+        (self.0 * 1e8).round() / 1e6
+    }
 }
 
 impl fmt::Display for Share {
@@ -53,9 +58,33 @@ impl fmt::Display for Share {
     }
 }
 
+/// An error with what is behind it, in one line.
+pub(crate) fn error_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        // Some errors print their source themselves.
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_told_as_it_was_written() {
+        for written in ["0.0001", "0.3", "1", "2.5", "7", "100"] {
+            let share = written.parse::<f64>().unwrap() / 100.0;
+            assert_eq!(Share(share).percent().to_string(), written);
+        }
+    }
 
     #[test]
     fn durations_keep_about_three_digits() {

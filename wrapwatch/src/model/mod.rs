@@ -3,6 +3,7 @@
 //! JSON names are a contract (see `wrapwatch schema`): fields are added, never renamed. Durations are integer nanoseconds and end in
 //! `_ns`; wall-clock times are RFC 3339 in UTC with nanoseconds. A value that was not seen is `null`, never a guess.
 
+mod client;
 mod connection;
 mod cost;
 pub mod doctor;
@@ -15,10 +16,12 @@ mod rule;
 mod summary;
 mod time;
 
+pub use client::Client;
 pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
 pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
+pub(crate) use human::error_line;
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
 pub use rule::{How, RuleRef};

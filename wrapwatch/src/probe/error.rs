@@ -4,6 +4,8 @@ use std::io;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use crate::model::error_line;
+
 /// Loading, attaching or reading failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,7 +53,7 @@ pub enum ProbeError {
     #[error("the kernel refused the eBPF object: {0}")]
     Load(Box<EbpfError>),
     /// The verifier refused a program, or it could not be attached.
-    #[error("cannot attach {hook}: {}", chain(&**why))]
+    #[error("cannot attach {hook}: {}", error_line(&**why))]
     Attach {
         /// `category:event` or the function.
         hook: String,
@@ -109,22 +111,6 @@ impl ProbeError {
     pub(crate) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| Self::Map { map, source: Box::new(source) }
     }
-}
-
-/// An error with what is behind it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        // Some errors print their source themselves.
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        source = inner.source();
-    }
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ pub use capabilities::{
 };
 pub use counts::Counts;
 pub use error::ProbeError;
-pub(crate) use error::chain;
 pub use hooks::{Rung, lost_without, raw_skips_calls};
 pub use maps::Seed;
 pub use ring::Ring;

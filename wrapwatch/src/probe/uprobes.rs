@@ -11,10 +11,13 @@ use aya::{
     },
 };
 
-use super::{ProbeError, error, trial};
+use super::{ProbeError, trial};
 use crate::{
     host::{libwrap::Libwrap, symbols},
-    model::doctor::{Hook, HookKind, HookState},
+    model::{
+        doctor::{Hook, HookKind, HookState},
+        error_line,
+    },
 };
 
 /// Program and function; a program ending in `_ret` goes on the return.
@@ -79,7 +82,7 @@ pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook
             let (state, error) = if symbols.iter().any(|(symbol, _)| symbol == function) {
                 match attach_one(ebpf, program, function, libwrap, scope) {
                     Ok(_) => (HookState::Works, None),
-                    Err(error) => (HookState::Refused, Some(error::chain(&error))),
+                    Err(error) => (HookState::Refused, Some(error_line(&error))),
                 }
             } else {
                 (HookState::Absent, None)

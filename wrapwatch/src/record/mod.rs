@@ -77,10 +77,12 @@ pub enum RecordError {
     #[error("{0}")]
     Write(#[from] WriteError),
     /// It was removed, and what it held was brought elsewhere.
-    #[error("{} was removed while it was being written; what was recorded is in {}", path.display(), rescued.display())]
+    #[error("{} was removed while it was being written; {what} is in {}", path.display(), rescued.display())]
     Removed {
         /// The file.
         path: PathBuf,
+        /// How much of it could be saved.
+        what: &'static str,
         /// Its copy.
         rescued: PathBuf,
     },
@@ -154,7 +156,7 @@ impl Recorder {
         force: bool,
         options: Vec<(String, String)>,
     ) -> Result<Self, RecordError> {
-        out::check(path, force)?;
+        out::check(path, &plan, force)?;
         Ok(Self {
             path: path.to_owned(),
             plan,

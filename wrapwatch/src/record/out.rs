@@ -8,6 +8,7 @@ use std::{
 use super::{Plan, RecordError};
 use crate::trace::{
     BlockSink, CreateError, FileSink, FlightRing, Limits, Segmented, SingleFile, WriteError, block::Block,
+    ring_of,
 };
 
 /// Files.
@@ -19,10 +20,14 @@ pub(super) enum Out {
 }
 
 /// What can be known to fail before anything is attached. What has changed until the file is made fails then.
-pub(super) fn check(path: &Path, force: bool) -> Result<(), RecordError> {
+pub(super) fn check(path: &Path, plan: &Plan, force: bool) -> Result<(), RecordError> {
     let dir = directory(path);
     if !dir.is_dir() {
         return Err(RecordError::NoDirectory { path: path.to_owned(), dir: dir.to_owned() });
+    }
+    let ring = matches!(plan, Plan::Flight(_)).then(|| ring_of(path));
+    if let Some(left) = ring.filter(|ring| !force && ring.symlink_metadata().is_ok()) {
+        return Err(CreateError::RingLeft(left).into());
     }
     match path.symlink_metadata() {
         Ok(_) if !force => Err(CreateError::Exists(path.to_owned()).into()),
@@ -69,9 +74,14 @@ impl Out {
         let lost = |why: String| RecordError::Gone { path: path.to_owned(), why };
         let Some(sink) = self.sink() else { return lost("it has no name".to_owned()) };
         let mut tried = String::new();
-        for to in places(sink.path()) {
+        let what = match self {
+            Self::Single(_) => "what was recorded",
+            // Files that were finished have gone with their names.
+            Self::Rotated(_) | Self::Flight(_) => "the newest part of what was recorded",
+        };
+        for to in places(path) {
             match sink.rescue(&to) {
-                Ok(_) => return RecordError::Removed { path: path.to_owned(), rescued: to },
+                Ok(_) => return RecordError::Removed { path: path.to_owned(), what, rescued: to },
                 Err(error) => tried = error.to_string(),
             }
         }
@@ -140,12 +150,20 @@ impl BlockSink for Out {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{record::FlightPlan, trace::FlightOptions};
 
     #[test]
     fn what_can_be_known_to_fail_fails_before_anything_is_attached() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wwt");
-        assert!(check(&path, false).is_ok());
+        let ring = FlightOptions { last_ns: 1, ring_bytes: 1, total_bytes: 1 };
+        let flight = Plan::Flight(FlightPlan { ring, when: Vec::new(), after_ns: 0, cooldown_ns: 0 });
+        let check = |path: &Path, force| check(path, &Plan::Single, force);
+        assert!(super::check(&path, &flight, false).is_ok());
+        std::fs::create_dir(dir.path().join("a.wwt.ring")).unwrap();
+        let left = super::check(&path, &flight, false);
+        assert!(matches!(left, Err(RecordError::Create(CreateError::RingLeft(_)))), "{left:?}");
+        assert!(super::check(&path, &flight, true).is_ok() && check(&path, false).is_ok());
         assert!(check(Path::new("a-name-that-nobody-has.wwt"), false).is_ok());
         std::fs::write(&path, "precious").unwrap();
         assert!(matches!(check(&path, false), Err(RecordError::Create(CreateError::Exists(_)))));

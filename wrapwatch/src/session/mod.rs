@@ -22,7 +22,7 @@ pub use tracee::Tracee;
 
 use crate::{
     host::process::{ProcessInfo, Wanted},
-    model::{ClockPair, Cost, KtimeNs, Line, Summary},
+    model::{ClockPair, Cost, KtimeNs, Line, Share, Summary},
     probe, trace,
 };
 
@@ -74,7 +74,7 @@ impl Ended {
             Self::TargetsGone => "every target has exited".to_owned(),
             Self::OutputClosed => "the output was closed".to_owned(),
             Self::TooExpensive { share, limit } => {
-                let (took, may) = (share * 100.0, limit * 100.0);
+                let (took, may) = (share * 100.0, Share(limit).percent());
                 format!(
                     "detached: the programs took {took:.4} % of one core, more than the {may} % of --max-overhead"
                 )

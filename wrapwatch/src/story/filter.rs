@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
-use crate::model::{Connection, Outcome, Stall, WallTime};
+use crate::model::{Client, Connection, Outcome, Stall, WallTime};
 
 /// What to tell of. Everything given has to hold; of several peers, outcomes or nameservers one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,13 +55,13 @@ impl Bounds {
         self.in_time(connection.established.unwrap_or(connection.accepted))
             && filter.slow_ns.is_none_or(|slow| waited >= slow)
             && (filter.outcomes.is_empty() || filter.outcomes.contains(&connection.outcome))
-            && self.admits_peer(connection.peer.as_deref())
+            && self.admits_peer(connection.peer)
             && (filter.nameservers.is_empty() || connection.lookups.iter().any(|l| self.asks(l)))
     }
 
     /// Whether a stall is told of.
     pub fn admits_stall(&self, stall: &Stall) -> bool {
-        self.in_time(stall.at) && self.admits_peer(stall.peer.as_deref())
+        self.in_time(stall.at) && self.admits_peer(stall.peer)
     }
 
     /// Whether a moment lies between the bounds.
@@ -69,11 +69,11 @@ impl Bounds {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
     }
 
-    fn admits_peer(&self, peer: Option<&str>) -> bool {
+    fn admits_peer(&self, peer: Option<Client>) -> bool {
         if self.filter.peers.is_empty() {
             return true;
         }
-        let ip = peer.and_then(|peer| peer.parse::<SocketAddr>().ok()).map(|peer| peer.ip());
+        let ip = peer.and_then(Client::ip);
         ip.is_some_and(|ip| self.filter.peers.iter().any(|peer| peer.contains(ip)))
     }
 

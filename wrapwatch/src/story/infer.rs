@@ -4,10 +4,12 @@
 //! rule that forced the first lookup does not depend on answers, so it is as sure as the tables' text; the rule that decided depends on
 //! the names, and is told only where it agrees with what became of the connection.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::Facts;
-use crate::model::{Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole};
+use crate::model::{
+    Client, Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
+};
 use crate::trace::SnapshotRole;
 use crate::wrappers::{Addresses, Endpoint, Environment, Place, Request, TableKind, Verdict, evaluate};
 
@@ -19,15 +21,13 @@ pub(super) fn rules(connection: &mut Connection, facts: &mut Facts) {
     if !checked || (connection.rule.is_some() && connection.verdict_rule.is_some()) {
         return;
     }
-    let Some(client) = connection.peer.as_deref().and_then(|peer| peer.parse::<SocketAddr>().ok()) else {
-        return;
-    };
+    let Some(client) = connection.peer.and_then(Client::addr) else { return };
     let check_end = connection.accepted_ktime.plus(connection.wrapper_ns);
     let Some(tables) = facts.tables(connection.pid, check_end) else { return };
     let target = facts.target_by_pid(connection.pid);
     let daemon = target.and_then(|target| target.daemon.clone().or_else(|| Some(target.comm.clone())));
     let daemon = daemon.filter(|daemon| !daemon.is_empty()).unwrap_or_else(|| "mysqld".to_owned());
-    let server = connection.local.as_deref().and_then(|local| local.parse::<SocketAddr>().ok());
+    let server = connection.local;
     let request = Request {
         server: server.map(|server| Endpoint::new(server.ip(), server.port())),
         pid: connection.pid,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::{Options, Story, names_of};
-use crate::model::Line;
+use crate::model::{Client, Line};
 use crate::trace::{ReadError, SnapshotRole};
 
 /// A trace's clients and its target's files.
@@ -47,11 +47,7 @@ impl Seen {
         let mut known: HashMap<IpAddr, usize> = HashMap::new();
         while let Some(line) = story.next_line()? {
             let Line::Connection(connection) = line else { continue };
-            let Some(peer) = connection.peer.as_deref().and_then(|peer| peer.parse::<SocketAddr>().ok())
-            else {
-                continue;
-            };
-            let address = peer.ip().to_canonical();
+            let Some(address) = connection.peer.and_then(Client::ip) else { continue };
             let at = match known.get(&address) {
                 Some(&at) => at,
                 None if seen.clients.len() >= max_clients => {

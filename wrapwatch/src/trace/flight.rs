@@ -79,15 +79,20 @@ pub struct FlightRing {
     saved: u64,
 }
 
+/// The ring's directory beside the trace that will be saved to `path`: `FILE.wwt.ring`.
+pub fn ring_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".ring");
+    path.with_file_name(name)
+}
+
 impl FlightRing {
     /// Makes the directory `FILE.wwt.ring` beside the trace that will be saved to `path` (a second one to `FILE.000001.wwt`).
     pub fn create(path: &Path, force: bool, options: FlightOptions) -> Result<Self, WriteError> {
         if !force && path.symlink_metadata().is_ok() {
             return Err(CreateError::Exists(path.to_owned()).into());
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".ring");
-        let dir = path.with_file_name(name);
+        let dir = ring_of(path);
         let limits = Limits {
             // A segment of a small ring holds some blocks, and is no more than a part of it.
             file_bytes: Some((options.ring_bytes / SEGMENTS).max((1 << 16).min(options.ring_bytes / 4))),

@@ -40,7 +40,7 @@ mod versions;
 mod when;
 mod writer;
 
-pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
+pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued, ring_of};
 pub use head::{
     AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin,
     ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,

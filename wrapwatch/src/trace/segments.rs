@@ -120,7 +120,7 @@ impl Segmented {
             Ok(()) => {}
             Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
                 if !force {
-                    return Err(CreateError::Exists(dir.to_owned()).into());
+                    return Err(CreateError::RingLeft(dir.to_owned()).into());
                 }
                 for path in ring_files(dir).map_err(error)? {
                     std::fs::remove_file(path).map_err(error)?;

@@ -59,6 +59,12 @@ pub enum CreateError {
     /// There is something of that name, and `force` was not given.
     #[error("{} exists already; choose another name, or --force to replace it", .0.display())]
     Exists(PathBuf),
+    /// The ring of an earlier flight recorder, and `force` was not given.
+    #[error(
+        "{} was left by a flight recorder that did not end by itself; make a trace of it (wrapwatch export {} --to wwt -o FILE.wwt) and remove it, choose another name, or --force to replace it",
+        .0.display(), .0.display()
+    )]
+    RingLeft(PathBuf),
     /// It is a directory, device, socket or pipe: never replaced.
     #[error("{} is not a regular file and is not replaced", .0.display())]
     NotAFile(PathBuf),

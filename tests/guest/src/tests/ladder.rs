@@ -174,7 +174,7 @@ fn nothing(said: &str) -> Result<String> {
 
 /// What is seen of a connection that has to be told rightly, whatever is missing.
 fn judge(seen: &Seen, peer: &str) -> Result<String> {
-    let peers = || seen.connections().into_iter().map(|c| (c.conn, c.peer.clone())).collect::<Vec<_>>();
+    let peers = || seen.connections().into_iter().map(|c| (c.conn, c.peer)).collect::<Vec<_>>();
     let connection = seen.of(peer).with_context(|| format!("told of {:?}", peers()))?;
     ensure!(connection.outcome == Outcome::Greeted, "told as {:?}", connection.outcome);
     let mut lost: Vec<String> = seen.degradations().iter().map(|told| name(told.kind)).collect();

@@ -170,7 +170,7 @@ fn recorded(site: &Site, way: &Way) -> Result<Run> {
 /// The connection of a client, with everything that holds in every scene.
 fn of<'a>(run: &'a Run, client: &ClientResult) -> Result<&'a Connection> {
     let source = client.source.context("a client has no address")?;
-    let peers = || run.seen.connections().into_iter().map(|c| (c.conn, c.peer.clone())).collect::<Vec<_>>();
+    let peers = || run.seen.connections().into_iter().map(|c| (c.conn, c.peer)).collect::<Vec<_>>();
     let connection = run.seen.of(&source.to_string()).with_context(|| format!("told of {:?}", peers()))?;
     ensure!(connection.complete, "not all of {source} was seen: {:?}", connection.missing);
     ensure!(connection.queued_ns.is_some(), "the wait of {source} in the accept queue was not seen");

@@ -5,7 +5,7 @@ use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CM
 use super::sim::TOO_MANY;
 use super::*;
 use crate::correlate::{CALLS_SKIPPED, END_UNSEEN, SeededCheck, SeededSocket};
-use crate::model::{LeaveKind, LookupKind, StallCause};
+use crate::model::{Client, LeaveKind, LookupKind, StallCause};
 
 const SERVER_CLOSES: (u8, u8) = (1, 4);
 const FIN: (u8, u8) = (1, 8);
@@ -107,7 +107,7 @@ fn unix_clients_hold_the_thread_and_are_not_checked() {
     let est = th.t - 4 * MS;
     connection(&mut sim, &mut th, 2, est, 0);
     let told = run(sim);
-    assert_eq!((told[0].peer.as_deref(), told[0].wrapper_ns, told[0].complete), (Some("unix"), 0, true));
+    assert_eq!((told[0].peer, told[0].wrapper_ns, told[0].complete), (Some(Client::Unix), 0, true));
     assert_eq!((told[0].queued_ns, told[1].queued_behind.as_slice()), (None, [1].as_slice()));
 }
 

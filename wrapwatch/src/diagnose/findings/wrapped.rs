@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{DegradationKind, Evidence, Finding, FindingId, Severity};
+use crate::model::{Client, DegradationKind, Evidence, Finding, FindingId, Severity};
 use crate::trace::SnapshotRole;
 use crate::wrappers::EntryKind;
 
@@ -26,7 +26,7 @@ impl Detector for Wrapped {
         let table = |path: &str| known.contains(&path) || known.is_empty() && usual(path);
         if connection.wrapper_ns > 0 || connection.files.iter().any(|file| table(&file.path)) {
             self.checked.entry(connection.pid).or_default().add(connection, connection.wrapper_ns);
-        } else if connection.complete && connection.peer.as_deref() != Some("unix") {
+        } else if connection.complete && connection.peer != Some(Client::Unix) {
             self.unchecked += 1;
         }
     }

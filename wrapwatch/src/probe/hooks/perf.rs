@@ -12,8 +12,9 @@ use crate::{
     model::{
         DegradationKind,
         doctor::{Hook as Tried, HookKind, HookState},
+        error_line,
     },
-    probe::{ProbeError, error, tracefs, trial},
+    probe::{ProbeError, tracefs, trial},
 };
 
 /// What it means that a tracepoint does not exist here.
@@ -145,7 +146,7 @@ pub(in crate::probe) fn try_each(ebpf: &mut Ebpf, events: &Path) -> Vec<Tried> {
             let (state, error) = if exists(events, hook) {
                 match attach_one(ebpf, hook) {
                     Ok(()) => (HookState::Works, None),
-                    Err(error) => (HookState::Refused, Some(error::chain(&*error))),
+                    Err(error) => (HookState::Refused, Some(error_line(&*error))),
                 }
             } else {
                 (HookState::Absent, None)

@@ -9,8 +9,11 @@ use wrapwatch_common::maps::{call, syscall};
 
 use super::{Attached, NO_ERRORS, NO_STATES, perf};
 use crate::{
-    model::doctor::{Hook as Tried, HookKind, HookState},
-    probe::{ProbeError, error, trial},
+    model::{
+        doctor::{Hook as Tried, HookKind, HookState},
+        error_line,
+    },
+    probe::{ProbeError, trial},
 };
 
 /// Program and tracepoint.
@@ -94,7 +97,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, layout: bool) -> Result<Attached, ProbeErr
             Ok(()) => attached.hooks.push(name(hook)),
             Err(error) => match perf::attach_event(ebpf, hook.1) {
                 Ok(name) => attached.hooks.push(name),
-                Err(_) if layout => attached.lost(lost, &error::chain(&*error)),
+                Err(_) if layout => attached.lost(lost, &error_line(&*error)),
                 Err(other) => attached.lost(lost, &other.to_string()),
             },
         }
@@ -206,7 +209,7 @@ pub(in crate::probe) fn try_each(ebpf: &mut Ebpf, layout: bool) -> Vec<Tried> {
             _ => match attach_one(ebpf, hook) {
                 Ok(()) => (HookState::Works, None),
                 Err(error) if absent(&error) => (HookState::Absent, None),
-                Err(error) => (HookState::Refused, Some(error::chain(&*error))),
+                Err(error) => (HookState::Refused, Some(error_line(&*error))),
             },
         };
         tried.push(trial::hook(name(hook), HookKind::RawTracepoint, None, required, (state, error)));

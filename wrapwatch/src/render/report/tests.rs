@@ -2,9 +2,9 @@
 
 use crate::diagnose::{self, Diff, Report};
 use crate::import::strace::{Dates, Importer, Log, Out, import};
-use crate::model::{FindingId, Scenario};
+use crate::model::{FindingId, KtimeNs, Scenario};
 use crate::render::text::Text;
-use crate::story::{Filter, Wanted, Whole};
+use crate::story::{Filter, QueuePoint, Wanted, Whole};
 use crate::trace::{SingleFile, Writer, WriterOptions};
 
 use super::Page;
@@ -147,13 +147,50 @@ fn a_comparison_says_what_changed_and_what_cannot_be_compared() {
 }
 
 #[test]
+fn waits_and_queue_have_one_time_axis() {
+    let whole = whole(E2, Filter::default());
+    let load = whole.diagnosis.load();
+    let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
+    let point = |at, queued| QueuePoint { at, queued, limit: 80 };
+    let before = |ns| KtimeNs(waits.from.0 - ns);
+    let queue = [
+        point(before(9_000_000_000), 7),
+        point(before(1), 1),
+        point(waits.from.plus(5), 3),
+        point(waits.to.plus(1), 2),
+        point(waits.to.plus(2), 9),
+    ];
+    let page = Page {
+        report: &whole.report,
+        waits: &waits,
+        waterfall: &waterfall,
+        queue: &queue,
+        clock: whole.clock,
+    };
+    let html = page.html();
+    let chart = |label: &str| {
+        let (_, rest) = html.split_once(&format!("aria-label=\"{label}\"")).unwrap();
+        rest.split_once("</svg>").unwrap().0.to_owned()
+    };
+    let ticks = |svg: &str| {
+        let texts = svg.split("</text>").filter_map(|text| text.rsplit('>').next());
+        texts.filter(|text| text.contains(':')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let length = chart("accept queue over time");
+    assert_eq!(ticks(&length), ticks(&chart("wait over time")));
+    assert_eq!(ticks(&length).len(), 5);
+    let (_, points) = length.split_once("points=\"").unwrap();
+    assert_eq!(points.split_once('"').unwrap().0.split(' ').count(), 3, "what lies further off is not drawn");
+}
+
+#[test]
 fn the_page_is_whole_and_asks_for_nothing() {
     let whole = whole(E2, Filter::default());
     let load = whole.diagnosis.load();
     let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
     let mut hostile = whole.report.clone();
     hostile.trace.file_name = "<script>alert(1)</script>".to_owned();
-    hostile.connections[0].peer = Some("\"><img src=x onerror=alert(1)>".to_owned());
+    hostile.connections[0].lookups[0].queries[0].server = "\"><img src=x onerror=alert(1)>".into();
     hostile.connections[0].lookups[0].queries[0].qname = Some("</td><script>x</script>.example".to_owned());
     let page = Page {
         report: &hostile,

@@ -8,7 +8,7 @@ use anstyle::Style;
 
 use crate::model::{Connection, Nanos, Outcome};
 
-use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, fit, time};
+use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, client, fit, time};
 
 /// Columns: time, number, client at 80 columns and at most, outcome, total, bar, and what of the phases at least.
 const TIME: usize = 12;
@@ -83,7 +83,7 @@ impl Text {
         let fixed = TIME + fit::width(&number) + OUTCOME + TOTAL + if shows_bar { BAR + 5 } else { 4 };
         let room = self.width().saturating_sub(fixed);
         let peer_columns = (PEER + self.width().saturating_sub(USUAL) / 2).min(PEER_MOST).min(room);
-        let peer = self.outside(connection.peer.as_deref().unwrap_or("?"), peer_columns);
+        let peer = self.outside(&client(connection.peer), peer_columns);
         let said = if shows_bar {
             self.longest(&phases, room.saturating_sub(peer_columns + 1))
         } else {

@@ -51,14 +51,32 @@ fn pieces(text: &str) -> impl Iterator<Item = String> {
     let mut words = text.split_whitespace().peekable();
     std::iter::from_fn(move || {
         let mut piece = words.next()?.to_owned();
-        let number = piece.ends_with(|c: char| c.is_ascii_digit());
-        let is_unit = |word: &&str| UNITS.contains(&word.trim_end_matches([',', ';', '.', ':', ')']));
-        if let Some(unit) = words.next_if(|word| number && is_unit(word)) {
+        if let Some(unit) = words.next_if(|word| is_unit_of(word, &piece)) {
             piece.push(' ');
             piece.push_str(unit);
         }
         Some(piece)
     })
+}
+
+/// Whether a word is a unit and stands behind its number.
+fn is_unit_of(word: &str, before: &str) -> bool {
+    before.ends_with(|c: char| c.is_ascii_digit())
+        && UNITS.contains(&word.trim_end_matches([',', ';', '.', ':', ')']))
+}
+
+/// Text that is wrapped elsewhere, and there too leaves numbers with their units: no-break spaces between them.
+pub(in crate::render) fn unbroken(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut before = "";
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            whole.push(if is_unit_of(word, before) { '\u{a0}' } else { ' ' });
+        }
+        whole.push_str(word);
+        before = word;
+    }
+    whole
 }
 
 /// Words into lines of `columns`, those after the first indented by `indent`; a word that is longer than a line is squeezed.
@@ -124,6 +142,11 @@ mod tests {
             assert!(!wrapped.lines().any(alone), "{wrapped}");
             assert!(wrapped.lines().all(|line| width(line) <= columns), "{wrapped}");
         }
+    }
+
+    #[test]
+    fn what_is_wrapped_elsewhere_is_kept_together_there() {
+        assert_eq!(unbroken(" 83 % of  it, 12.2 s; 3 months"), " 83\u{a0}% of  it, 12.2\u{a0}s; 3 months");
     }
 
     #[test]

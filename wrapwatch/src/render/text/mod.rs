@@ -24,7 +24,7 @@ mod summary;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{Line, WallTime};
+use crate::model::{Client, Line, WallTime};
 
 pub use cost::cost;
 pub use escape::escape;
@@ -109,6 +109,11 @@ pub(in crate::render) fn period(from: WallTime, to: WallTime) -> String {
     let day = |at: WallTime| at.0.strftime("%F").to_string();
     let until = if day(from) == day(to) { "%T" } else { "%F %T" };
     format!("{} to {} UTC", from.0.strftime("%F %T"), to.0.strftime(until))
+}
+
+/// Who connected.
+pub(in crate::render) fn client(peer: Option<Client>) -> String {
+    peer.map_or_else(|| "?".to_owned(), |peer| peer.to_string())
 }
 
 /// Time of day, UTC, with milliseconds.

@@ -26,8 +26,8 @@ impl Text {
             (Some(queued), None) => put!(said, "; {queued} queued"),
             _ => {}
         }
-        if let (Some(conn), Some(peer)) = (stall.conn, &stall.peer) {
-            put!(said, " (#{conn} {})", self.outside(peer, ADDRESS));
+        if let (Some(conn), Some(peer)) = (stall.conn, stall.peer) {
+            put!(said, " (#{conn} {})", self.outside(&peer.to_string(), ADDRESS));
         }
         let text = format!("{} STALL {}", time(stall.at), self.own(&said));
         self.block(RED | BOLD.get_effects(), &text)

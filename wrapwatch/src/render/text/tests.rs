@@ -59,7 +59,7 @@ fn refused_errors_and_clients_that_left() {
 fn every_width_is_kept() {
     let mut told = told(&lab::scenes::dead_first_server());
     for connection in &mut told.0 {
-        connection.peer = Some("[2001:db8:85a3:1234:5678:8a2e:370:7334]:65535".to_owned());
+        connection.peer = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:65535".parse().ok();
         connection.complete = false;
         connection.missing = vec!["a-very-long-reason-without-a-single-blank".repeat(4)];
         for query in connection.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
@@ -84,7 +84,7 @@ fn stall() -> Stall {
         pid: 812,
         tid: 812,
         conn: Some(17),
-        peer: Some("10.0.3.7:40112".to_owned()),
+        peer: "10.0.3.7:40112".parse().ok(),
         blocked_ns: 7_300 * MS,
         since_attach: false,
         cause: StallCause::Dns,
@@ -134,7 +134,6 @@ fn hostile_names_do_not_reach_the_terminal() {
     let mut hostile = connection();
     let evil = "evil\x1b]0;owned\x07\u{202e}gpj.\r\nfake line";
     hostile.wrapper_ns = 1_000 * MS;
-    hostile.peer = Some(evil.to_owned());
     hostile.missing = vec![evil.to_owned()];
     hostile.complete = false;
     hostile.verdict_rule =
@@ -148,12 +147,8 @@ fn hostile_names_do_not_reach_the_terminal() {
     }
     hostile.other = vec![crate::model::OtherUse { what: evil.to_owned(), dur_ns: 1_000 * MS }];
     let mut page = Text::PLAIN.connection(&hostile);
-    page += &Text::PLAIN.stall(&Stall {
-        name: Some(evil.to_owned()),
-        peer: Some(evil.to_owned()),
-        server: Some(evil.to_owned()),
-        ..stall()
-    });
+    page +=
+        &Text::PLAIN.stall(&Stall { name: Some(evil.to_owned()), server: Some(evil.to_owned()), ..stall() });
     let lost = Lost { events: 1, by: vec![(evil.to_owned(), 1)], ..Lost::default() };
     page += &Text::PLAIN.lost(&lost);
     assert!(page.contains("evil"));

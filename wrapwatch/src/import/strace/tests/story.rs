@@ -40,7 +40,7 @@ fn wrapper_time_outcome_and_queries_of_each_connection_are_the_logs() {
         for (connection, line) in connections.iter().zip(lines) {
             let mut fields = line.split(' ');
             let mut field = || fields.next().unwrap();
-            assert_eq!(connection.peer.as_deref(), Some(field()));
+            assert_eq!(connection.peer, field().parse().ok());
             let outcome = if field() == "greeted" { Outcome::Greeted } else { Outcome::Refused };
             assert_eq!(connection.outcome, outcome, "{line}");
             let us = |text: &str| text.parse::<u64>().unwrap() * 1_000;

@@ -94,18 +94,21 @@ impl Page<'_> {
         }
         svg += &self.time_axis(waits.from, waits.to, TOP + PLOT);
         let mut html = format!(
-            "<h2>Wait over time</h2>\n<figure><svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"wait over time\">{svg}</svg>\n\
+            "<div class=\"together\"><h2>Wait over time</h2>\n<figure><svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"wait over time\">{svg}</svg>\n\
              <figcaption class=\"key\"><span><i class=\"queue\"></i>longest wait of the clients that came then</span><span><i class=\"dns\"></i>their median</span></figcaption></figure>\n",
             TOP + PLOT + 20.0
         );
         html += &self.queue_length();
-        html
+        html + "</div>\n"
     }
 
-    /// The accept queue's length by the samples, where there are any.
+    /// The accept queue's length by the samples, where there are any, on the time axis of the waits above it.
     fn queue_length(&self) -> String {
-        let points = self.queue;
-        let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
+        let (from, to) = (self.waits.from, self.waits.to);
+        // With the last one before and the first one after, which are drawn at the ends.
+        let begin = self.queue.partition_point(|point| point.at < from).saturating_sub(1);
+        let end = self.queue.partition_point(|point| point.at <= to).saturating_add(1).min(self.queue.len());
+        let points = self.queue.get(begin..end).unwrap_or_default();
         let most = points.iter().map(|point| point.queued).max().unwrap_or(0);
         let limit = points.iter().map(|point| point.limit).max().unwrap_or(0);
         if most == 0 || points.len() < 2 {
@@ -113,11 +116,11 @@ impl Page<'_> {
         }
         let top = u64::from(most.max(if most.saturating_mul(3) >= limit { limit } else { 0 })).max(1);
         let height = 70.0;
-        let span = last.at.since(first.at);
+        let span = to.since(from);
         let line: Vec<String> = points
             .iter()
             .map(|point| {
-                let x = LEFT + (WIDTH - LEFT - RIGHT) * share(point.at.since(first.at), span);
+                let x = LEFT + (WIDTH - LEFT - RIGHT) * share(point.at.min(to).since(from), span);
                 format!("{x:.1},{:.1}", TOP + height * (1.0 - share(u64::from(point.queued), top)))
             })
             .collect();
@@ -131,7 +134,7 @@ impl Page<'_> {
                 y + 4.0
             );
         }
-        svg += &self.time_axis(first.at, last.at, TOP + height);
+        svg += &self.time_axis(from, to, TOP + height);
         format!(
             "<figure><svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"accept queue over time\">{svg}</svg>\n\
              <figcaption>clients in the accept queue, limit {limit}</figcaption></figure>\n",

@@ -7,7 +7,7 @@ mod tables;
 
 use crate::diagnose::{Report, Waits, Waterfall};
 use crate::model::{ClockPair, Finding, Severity};
-use crate::render::text::period;
+use crate::render::text::{fit::unbroken, period};
 use crate::story::QueuePoint;
 use crate::trace::Origin;
 
@@ -50,7 +50,7 @@ pub(super) fn prose(text: &str) -> String {
     let mut html = String::new();
     for (index, part) in text.split('`').enumerate() {
         if index % 2 == 0 {
-            html += &esc(part);
+            html += &esc(&unbroken(part));
         } else {
             html += &format!("<code>{}</code>", esc(part));
         }
@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(esc("<script>&\"'"), "&lt;script&gt;&amp;&quot;&#39;");
         assert_eq!(esc("a\u{202e}b\0"), "a\\u{202e}b\\x00");
         assert_eq!(prose("put `<b>` in"), "put <code>&lt;b&gt;</code> in");
+        assert_eq!(prose("83 % of it"), "83\u{a0}% of it");
         // Unbalanced, as a hostile name could make it: still text.
         assert_eq!(prose("a ` <i>"), "a <code> &lt;i&gt;</code>");
     }

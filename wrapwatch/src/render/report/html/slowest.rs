@@ -2,6 +2,7 @@
 
 use crate::diagnose::took_ns;
 use crate::model::{Connection, Nanos, Outcome, Query, QueryOutcome, ThreadRole};
+use crate::render::text::client;
 
 use super::charts::{KEY, WIDTH, share};
 use super::{Page, esc};
@@ -36,7 +37,7 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
          <span>{outcome}</span><b>{}</b></div>{}</summary>\n<div class=\"detail\">{}</div></details>\n",
         if open { " open" } else { "" },
         connection.conn,
-        esc(connection.peer.as_deref().unwrap_or("?")),
+        esc(&client(connection.peer)),
         Nanos(took_ns(connection)),
         bar(connection, longest),
         details(connection)
