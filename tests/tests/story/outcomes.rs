@@ -1,13 +1,13 @@
 //! What became of a connection: refused by which rule, left by its client how and when, turned by a failed lookup.
 
 use serde_json::Value;
-use wrapwatch::model::{LeaveKind, LookupKind, LookupOutcome, Outcome};
+use wrapwatch::model::{LeaveKind, Line, LookupKind, LookupOutcome, Outcome};
 use wrapwatch_tests::{
     clients::{self, ClientsSpec, LeaveBy, Mode, Source},
-    lab::{Files, Lab, LabConfig, ServerConfig},
+    lab::{Files, Lab, LabConfig, ServerConfig, Signal},
     nameserver::{Rcode, Reply, Rule},
     next_tick,
-    watch::{Watch, binary},
+    watch::{Seen, Watch, binary},
 };
 
 use crate::stage::{Stage, lookup, usual};
@@ -141,6 +141,40 @@ fn refused_because_a_lookup_failed_and_admitted_because_one_did() {
         text.contains(&of(&closed).conn.to_string()) && text.contains(&of(&open).conn.to_string()),
         "{text}"
     );
+}
+
+#[test]
+fn unfinished_are_those_whose_end_is_not_in_the_trace() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let pid = lab.server_pid().unwrap();
+    lab.rules([Rule::delay(4_000).qtype("PTR")]).unwrap();
+    // While a check goes on, with somebody behind it, the trace ends, or the server.
+    let checked_until = |end: &dyn Fn(Watch) -> Seen| {
+        let mut watch = Watch::pid(pid).unwrap();
+        let clients = lab.begin_clients(ClientsSpec::at_once(2)).unwrap();
+        let queued = |line: &Line| match line {
+            Line::Stall(stall) => (stall.queued == Some(1)).then_some(()),
+            _ => None,
+        };
+        watch.wait_for(queued).unwrap();
+        let seen = end(watch);
+        clients.wait().unwrap();
+        let [connection] = seen.connections()[..] else { panic!("{:#?}", seen.lines) };
+        assert_eq!(connection.parts.total(), connection.wrapper_ns);
+        let lookup = lookup(connection, LookupKind::Reverse);
+        assert_eq!((lookup.outcome, lookup.queries.len()), (LookupOutcome::Unfinished, 1), "{lookup:#?}");
+        assert_eq!((connection.total_ns, connection.greeting_ns), (None, None), "{connection:#?}");
+        (connection.outcome, connection.missing.clone(), seen.summary().unwrap().still_queued)
+    };
+    let ended = checked_until(&|watch| watch.stop().unwrap());
+    let still = "still in its check when the trace ended".to_owned();
+    assert_eq!(ended, (Outcome::Unfinished, vec![still], 1), "and the other one is still queued");
+    let killed = checked_until(&|watch| {
+        lab.signal(Signal::Kill).unwrap();
+        watch.wait().unwrap()
+    });
+    let (outcome, missing, _) = killed;
+    assert_eq!((outcome, missing), (Outcome::Unfinished, vec!["the server process ended".to_owned()]));
 }
 
 /// Clients that leave after the greeting are errors to the server; after `max_connect_errors` of them it blocks their host.

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::model::ClockPair;
 use crate::wrappers::Table;
 
+/// Calls that were left out are told of within a tenth of a second; three times that, for wrapwatch may have to wait for a CPU.
+const HOLD_NS: u64 = 300_000_000;
+
 /// Settings of a [`super::Correlator`].
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -15,6 +18,8 @@ pub struct Config {
     /// Whether `sock:inet_sock_set_state` is attached. Where it is not, a missing handshake is a known degradation and does not
     /// make a connection incomplete.
     pub sees_handshakes: bool,
+    /// How much longer than else a connection's story is held back before it is told: see [`super::Correlator::note_skipped`].
+    pub hold_ns: u64,
     /// Bounds of its memory.
     pub limits: Limits,
 }
@@ -22,7 +27,13 @@ pub struct Config {
 impl Config {
     /// Everything attached, the usual bounds.
     pub const fn new(clock: ClockPair) -> Self {
-        Self { clock, sees_handshakes: true, limits: Limits::DEFAULT }
+        Self { clock, sees_handshakes: true, hold_ns: 0, limits: Limits::DEFAULT }
+    }
+
+    /// For a kernel that leaves out calls, or not.
+    #[must_use]
+    pub const fn skipping(self, skips: bool) -> Self {
+        Self { hold_ns: if skips { HOLD_NS } else { 0 }, ..self }
     }
 }
 

@@ -100,7 +100,7 @@ impl Correlator {
         self.end_unseen(hdr.conn, "its number was given again");
         self.make_room();
         let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at));
-        if self.skips {
+        if self.skipped_until.is_some_and(|until| at <= until) {
             story.miss(CALLS_SKIPPED);
         }
         story.seqs.insert(hdr.seq);

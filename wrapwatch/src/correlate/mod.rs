@@ -138,8 +138,8 @@ pub struct Correlator {
     accepts_lost_at: Option<KtimeNs>,
     states_lost_at: Option<KtimeNs>,
     steps_lost_at: Option<KtimeNs>,
-    /// Calls were left out since the last [`Self::set_clock`]: accepts that are still to come may have been before that.
-    skips: bool,
+    /// Until when calls were left out: accepts that are still to come may have been before that.
+    skipped_until: Option<KtimeNs>,
     stats: Stats,
 }
 
@@ -159,7 +159,7 @@ impl Correlator {
             accepts_lost_at: None,
             states_lost_at: None,
             steps_lost_at: None,
-            skips: false,
+            skipped_until: None,
             stats: Stats::default(),
             config,
         }
@@ -181,13 +181,20 @@ impl Correlator {
         self.shared.targets.entry(tgid).or_default().set_text(path, text, from);
     }
 
-    /// A new pair of clocks, for connections told from now on. It comes once a second and when what was in the ring has been pushed after
-    /// [`Self::note_lost`] was told of calls left out.
+    /// A new pair of clocks, for connections told from now on.
     pub fn set_clock(&mut self, clock: ClockPair) {
         self.config.clock = clock;
-        if std::mem::take(&mut self.skips) {
-            // What was pushed meanwhile did not show that nothing after it is missing.
-            self.steps_lost_at = Some(self.now);
+    }
+
+    /// The kernel left out calls between these times, anybody's. Before the events that came meanwhile are pushed; what has ended by then is told only
+    /// after [`Config::hold_ns`], so that it is still there.
+    pub fn note_skipped(&mut self, since: KtimeNs, until: KtimeNs) {
+        self.skipped_until = self.skipped_until.max(Some(until));
+        self.steps_lost_at = self.steps_lost_at.max(Some(until));
+        for story in self.open.values_mut() {
+            if !story.is_told() || story.ended().is_none_or(|ended| ended.max(story.check_end()) >= since) {
+                story.miss(CALLS_SKIPPED);
+            }
         }
     }
 
@@ -218,7 +225,7 @@ impl Correlator {
     /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
     pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
-            if counter != Counter::LostSockState {
+            if !matches!(counter, Counter::LostSockState | Counter::SkippedCalls) {
                 self.steps_lost_at = Some(self.now);
             }
             let why = match counter {
@@ -229,10 +236,6 @@ impl Correlator {
                 Counter::LostSockState => {
                     self.states_lost_at = Some(self.now);
                     STATES_LOST
-                }
-                Counter::SkippedCalls => {
-                    self.skips = true;
-                    CALLS_SKIPPED
                 }
                 Counter::LostOther => {
                     self.execs_lost();
@@ -363,6 +366,7 @@ impl Correlator {
         } else {
             ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
         };
+        let due = due.plus(self.config.hold_ns);
         if story.due != Some(due) {
             if let Some(old) = story.due.replace(due) {
                 self.due.remove(&(old, conn));

@@ -172,6 +172,12 @@ pub(super) fn named(counts: &probe::Counts) -> BTreeMap<String, u64> {
     Counter::ALL.iter().map(|&(counter, name)| (name.to_owned(), counts.get(counter))).collect()
 }
 
+/// How much was lost by what, by the counters' names.
+pub(super) fn by_name(lost: &[(Counter, u64)]) -> Vec<(String, u64)> {
+    let name = |counter| Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name);
+    lost.iter().map(|&(counter, n)| (name(counter).to_owned(), n)).collect()
+}
+
 fn process(pid: u32) -> ProcessSample {
     let usage = usage::read(pid).ok();
     ProcessSample {

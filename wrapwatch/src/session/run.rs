@@ -20,7 +20,7 @@ use crate::{
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
-    model::{ClockPair, Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
+    model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace,
 };
@@ -48,6 +48,8 @@ pub struct Session<'a> {
     pub(super) exited: mpsc::UnboundedSender<u32>,
     signals: Signals,
     pub(super) counted: probe::Counts,
+    /// When it was last asked whether the kernel left out calls.
+    skips_known: KtimeNs,
     failed: Option<std::io::Error>,
     /// The greatest number of a connection that was seen.
     last_conn: u64,
@@ -86,7 +88,7 @@ impl<'a> Session<'a> {
         let signals = Signals::new()?;
         let mut probe = Probe::attach(&options)?;
         let ring = probe.take_ring()?;
-        let mut config = Config::new(clock::pair());
+        let mut config = Config::new(clock::pair()).skipping(probe::raw_skips_calls());
         config.sees_handshakes =
             !probe.degradations().iter().any(|lost| lost.kind == DegradationKind::NoQueueTime);
         let counted = probe.counts();
@@ -104,6 +106,7 @@ impl<'a> Session<'a> {
             exited,
             signals,
             counted,
+            skips_known: clock::now(),
             failed: None,
             last_conn: 0,
             meter: Meter::new(settings.measure),
@@ -184,18 +187,18 @@ impl<'a> Session<'a> {
         probe::privileges::drop_all_but(&keep);
     }
 
-    /// Takes what is in the ring; first tells of calls that were left out, of which the records are to be seen in the light.
+    /// Takes what is in the ring; before each batch tells of calls that were left out, for its records are to be seen in that light.
     fn drain(&mut self, ring: &mut Ring) {
-        let skips = self.skips();
-        while ring.drain(|record| self.take(record)) && self.failed.is_none() {
+        loop {
+            self.skips();
+            let more = ring.drain(|record| self.take(record));
+            if !more || self.failed.is_some() {
+                return;
+            }
             // With a full ring this goes on for long: what is written to must not wait for its end.
             let flushed = self.sink.flush();
             self.keep_error(flushed);
             self.aside(&Aside::Time(clock::now()));
-        }
-        // In a trace a clock pair is no word about the time: that a second has passed is said after it.
-        if skips {
-            self.set_clock();
         }
     }
 
@@ -321,39 +324,31 @@ impl<'a> Session<'a> {
             .collect();
         self.counted = counts;
         if !by.is_empty() {
-            self.lost(by.iter().map(|(_, n)| n).sum(), &by);
+            self.correlator.note_lost(&by);
+            let events = by.iter().map(|(_, n)| n).sum();
+            self.tell(&Line::Lost(Lost { events, by: asides::by_name(&by), ..Lost::default() }));
         }
     }
 
     /// Tells that the kernel left out calls since the last time, if it did. Before the ring is drained: it concerns what is in there.
-    fn skips(&mut self) -> bool {
+    fn skips(&mut self) {
+        // What is left out while this is asked for may be counted now or the next time.
+        let asked = clock::now();
         let skipped = self.probe.skipped_calls();
+        let (since, until) = (self.skips_known, clock::now());
         let n = skipped.saturating_sub(self.counted.get(Counter::SkippedCalls));
-        self.counted.set(Counter::SkippedCalls, skipped);
         if n > 0 {
-            // They are anybody's, and most would not have been events.
-            self.lost(0, &[(Counter::SkippedCalls, n)]);
+            self.counted.set(Counter::SkippedCalls, skipped);
+            self.correlator.note_skipped(since, until);
+            self.tell(&Line::Lost(Lost {
+                // They are anybody's, and most would not have been events.
+                events: 0,
+                by: asides::by_name(&[(Counter::SkippedCalls, n)]),
+                since_ns: Some(since.0),
+                until_ns: Some(until.0),
+            }));
         }
-        n > 0
-    }
-
-    fn lost(&mut self, events: u64, by: &[(Counter, u64)]) {
-        self.correlator.note_lost(by);
-        let named = |counter: Counter| {
-            Counter::ALL.iter().find(|(c, _)| *c == counter).map_or("other", |(_, name)| *name).to_owned()
-        };
-        self.tell(&Line::Lost(Lost {
-            events,
-            by: by.iter().map(|&(counter, n)| (named(counter), n)).collect(),
-        }));
-    }
-
-    /// Compares the clocks. It also says, now and later, that what was in the ring has been taken.
-    fn set_clock(&mut self) -> ClockPair {
-        let clock = clock::pair();
-        self.correlator.set_clock(clock);
-        self.aside(&Aside::Clock(clock));
-        clock
+        self.skips_known = asked;
     }
 
     /// Once a second: stalls, the clocks.
@@ -364,7 +359,9 @@ impl<'a> Session<'a> {
         let now = clock::now();
         // Before anything else that says in a trace that a second has passed.
         self.doubts(now);
-        let clock = self.set_clock();
+        let clock = clock::pair();
+        self.correlator.set_clock(clock);
+        self.aside(&Aside::Clock(clock));
         self.sample_aside(now);
         let cost = self.cost(now);
         // The first time is at the very beginning.
@@ -417,6 +414,7 @@ impl<'a> Session<'a> {
         }));
         self.correlator.finish(at);
         self.flush();
+        self.summary.note_still_queued(self.correlator.still_queued());
         let counts = Counts {
             accepts: self.counted.get(Counter::Accepts),
             lost: self.counted.lost(),

@@ -25,6 +25,7 @@ use wrapwatch_common::counters::Counter;
 use crate::correlate::{Config, Correlator};
 use crate::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
+use crate::host::kernel;
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary};
 use crate::trace::{Damage, Head, Item, ReadError, Reader, Sample, Snapshot, Target};
 
@@ -247,7 +248,8 @@ impl Teller {
         let blind = |kind| head.degradations.iter().any(|degradation| degradation.kind == kind);
         self.infer = blind(DegradationKind::NoRuleContext);
         let config =
-            Config { sees_handshakes: !blind(DegradationKind::NoQueueTime), ..Config::new(head.clock) };
+            Config { sees_handshakes: !blind(DegradationKind::NoQueueTime), ..Config::new(head.clock) }
+                .skipping(kernel::skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
         for degradation in &head.degradations {
             self.facts.degradation(degradation);
@@ -321,6 +323,9 @@ impl Teller {
             })
             .collect();
         self.correlator.note_lost(&by);
+        if let (Some(since), Some(until)) = (lost.since_ns, lost.until_ns) {
+            self.correlator.note_skipped(KtimeNs(since), KtimeNs(until));
+        }
         self.lost = self.lost.saturating_add(lost.events);
         let accepts = by.iter().filter(|(counter, _)| *counter == Counter::LostAccept).map(|(_, n)| n);
         self.lost_accepts = self.lost_accepts.saturating_add(accepts.sum());

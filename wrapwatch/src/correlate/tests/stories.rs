@@ -701,27 +701,44 @@ fn descriptors_above_65535_are_told_apart_from_those_below() {
 }
 
 #[test]
-fn what_was_open_while_calls_were_left_out_is_not_complete() {
-    use wrapwatch_common::counters::Counter;
-    let left_out = [(Counter::SkippedCalls, 2)];
+fn what_was_going_on_while_calls_were_left_out_is_not_complete() {
+    let marked = |connection: &Connection| connection.missing.iter().any(|why| why == CALLS_SKIPPED);
     let (_, th, mut open) = asking();
-    open.note_lost(&left_out);
+    open.note_skipped(KtimeNs(th.t - 1), KtimeNs(th.t));
     open.finish(KtimeNs(th.t + SEC));
     let told = open.pop().unwrap();
-    assert!(!told.complete && told.missing.iter().any(|why| why == CALLS_SKIPPED), "{:?}", told.missing);
-    // Its accept may have come before that, and be taken from the ring now; later it cannot.
-    for (later, marked) in [(false, true), (true, false)] {
+    assert!(!told.complete && marked(&told), "{:?}", told.missing);
+    // Its accept may have come before that, and be taken from the ring now, or later.
+    for (until, doubted) in [(th.t, true), (1, false)] {
         let (sim, th, _) = asking();
         let mut to_come = correlator();
-        to_come.note_lost(&left_out);
-        if later {
-            to_come.set_clock(clock());
-        }
+        to_come.note_skipped(KtimeNs(0), KtimeNs(until));
         for record in sim.clone().records() {
             to_come.push(&decode(&record.bytes).unwrap());
         }
         to_come.finish(KtimeNs(th.t + SEC));
         let told = to_come.pop().unwrap();
-        assert_eq!(told.missing.iter().any(|why| why == CALLS_SKIPPED), marked, "{:?}", told.missing);
+        assert_eq!(marked(&told), doubted, "{:?}", told.missing);
+    }
+}
+
+#[test]
+fn where_calls_are_left_out_a_connection_waits_for_that_to_be_told() {
+    for (since, doubted) in [(0, true), (MS, false)] {
+        let mut sim = Sim::default();
+        let mut th = main_thread();
+        let t0 = th.t;
+        connection(&mut sim, &mut th, 1, t0, 5 * MS);
+        let mut correlator = Correlator::new(Config::new(clock()).skipping(true));
+        for record in sim.records() {
+            correlator.push(&decode(&record.bytes).unwrap());
+        }
+        let ended = th.t + 50_000;
+        correlator.advance(KtimeNs(ended + 100 * MS));
+        assert_eq!(correlator.pop(), None);
+        correlator.note_skipped(KtimeNs(ended + since), KtimeNs(ended + 2 * MS));
+        correlator.advance(KtimeNs(ended + SEC));
+        let told = correlator.pop().unwrap();
+        assert_eq!(told.missing.iter().any(|why| why == CALLS_SKIPPED), doubted, "{:?}", told.missing);
     }
 }

@@ -111,7 +111,7 @@ impl Scene {
         }
         if self.lost > 0 {
             let by = vec![("lost_accept".to_owned(), self.lost)];
-            writer.lost(&Lost { events: self.lost, by }).unwrap();
+            writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
         let (out, ended) = writer.finish(End { at: KtimeNs(at), ..End::default() });

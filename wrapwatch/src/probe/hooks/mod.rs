@@ -57,15 +57,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, rung: Rung, layout: Option<&Layout>) -> Re
     }
 }
 
-/// Linux from this version on lets a task be preempted within a raw tracepoint's program, keeping only migration off, and until the task goes on leaves out
-/// every other run of that program on that CPU (`bpf_trace_run`): the calls of whoever runs meanwhile. Seen on 7.2, where of 26 connections up to
-/// five were told wrongly, and not up to 6.18. By 7.2 perf's are left out likewise, but there a program is one call's enter or exit, so that a thread
-/// preempted in it hides less.
-const PREEMPTIBLE: (u32, u32) = (7, 0);
-
 /// Whether this kernel leaves out calls on raw tracepoints.
 pub fn raw_skips_calls() -> bool {
-    kernel::version(&kernel::release().0).is_some_and(|version| version >= PREEMPTIBLE)
+    kernel::skips_calls(&kernel::release().0)
 }
 
 /// The rungs, the better one first.

@@ -114,9 +114,13 @@ fn stalls_degradations_and_losses() {
         message: "uprobes need CAP_SYS_ADMIN: the check's end is taken from the last table's close; run as root to see it exactly".to_owned(),
     };
     page += &text.line(&Line::Degradation(degradation));
-    let lost = Lost { events: 12, by: vec![("lost_accept".to_owned(), 2), ("lost_file".to_owned(), 10)] };
+    let lost = Lost {
+        events: 12,
+        by: vec![("lost_accept".to_owned(), 2), ("lost_file".to_owned(), 10)],
+        ..Lost::default()
+    };
     page += &text.line(&Line::Lost(lost));
-    let left_out = Lost { events: 0, by: vec![("skipped_calls".to_owned(), 3)] };
+    let left_out = Lost { events: 0, by: vec![("skipped_calls".to_owned(), 3)], ..Lost::default() };
     page += &text.line(&Line::Lost(left_out));
     insta::assert_snapshot!(page);
 }
@@ -145,7 +149,7 @@ fn hostile_names_do_not_reach_the_terminal() {
     let mut page = Text::PLAIN.connection(&hostile);
     page +=
         &Text::PLAIN.stall(&Stall { name: Some(evil.to_owned()), server: Some(evil.to_owned()), ..stall() });
-    let lost = Lost { events: 1, by: vec![(evil.to_owned(), 1)] };
+    let lost = Lost { events: 1, by: vec![(evil.to_owned(), 1)], ..Lost::default() };
     page += &Text::PLAIN.lost(&lost);
     assert!(page.contains("evil"));
     for c in page.chars().filter(|c| *c != '\n') {

@@ -145,9 +145,11 @@ impl Copy {
     fn damage<B: BlockSink>(&mut self, writer: &mut Writer<B>, damage: &Damage) -> Result<(), WriteError> {
         self.done.damages += 1;
         match damage.records {
-            Some(events) if events > 0 => {
-                writer.lost(&Lost { events, by: vec![("damaged_trace".to_owned(), events)] })
-            }
+            Some(events) if events > 0 => writer.lost(&Lost {
+                events,
+                by: vec![("damaged_trace".to_owned(), events)],
+                ..Lost::default()
+            }),
             _ => Ok(()),
         }
     }

@@ -109,7 +109,7 @@ fn small() -> (Vec<u8>, Vec<Owned>) {
     let degradation =
         Degradation { kind: DegradationKind::NoUprobes, pid: None, message: "no uprobes".to_owned() };
     w.degradation(&degradation).unwrap();
-    let lost = Lost { events: 3, by: vec![("lost_file".to_owned(), 3)] };
+    let lost = Lost { events: 3, by: vec![("lost_file".to_owned(), 3)], ..Lost::default() };
     w.lost(&lost).unwrap();
     let n = expected.iter().filter(|item| matches!(item, Owned::Record(_))).count() as u64;
     let end = End { at: KtimeNs(10_000_000), reason: "done".to_owned(), ..End::default() };

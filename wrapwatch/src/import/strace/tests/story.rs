@@ -1,7 +1,7 @@
 //! Imported captures, correlated: each connection is what the log says.
 
 use super::*;
-use crate::correlate::{Config, Correlator, Limits, TargetInfo};
+use crate::correlate::{Config, Correlator, TargetInfo};
 use crate::model::{Connection, LookupKind, Outcome, QueryOutcome, ThreadRole};
 
 const CAPTURES: [(&str, &str); 4] = [
@@ -14,7 +14,7 @@ const CAPTURES: [(&str, &str); 4] = [
 fn correlate(log: &str) -> Vec<Connection> {
     let got = import(log);
     let head = got.head.as_ref().unwrap();
-    let config = Config { clock: head.clock, sees_handshakes: false, limits: Limits::DEFAULT };
+    let config = Config { sees_handshakes: false, ..Config::new(head.clock) };
     let mut correlator = Correlator::new(config);
     let target = &head.targets[0];
     correlator.add_target(target.pid, TargetInfo::default());
