@@ -22,7 +22,7 @@ const PREEMPTING: usize = 2;
 const PAUSE: Duration = Duration::from_millis(1);
 const CLIENTS: usize = 20;
 /// How often something is tried that the kernel may leave out.
-const ROUNDS: u32 = 5;
+pub(super) const ROUNDS: u32 = 5;
 
 /// The test.
 pub(super) fn run(report: &mut Report, site: &Site) {
