@@ -18,6 +18,10 @@ pub struct IoVec {
     len: u64,
 }
 
+/// No buffer. Not an `Option`: of one the compiler keeps parts on the stack that it writes on one path only, and reads them on both, which Linux 5.10
+/// refuses.
+const NO_BUFFER: IoVec = IoVec { base: 0, len: 0 };
+
 /// The beginning of `struct msghdr` (recvmsg(2), x86-64 and arm64).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -86,7 +90,7 @@ pub fn sendmmsg(ctx: &impl Call) {
 /// One buffer, with a destination where the call names one.
 #[inline(always)]
 fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) {
-    sent(fd, watched, IoVec { base, len }, None, name, 0);
+    sent(fd, watched, IoVec { base, len }, NO_BUFFER, name, 0);
 }
 
 /// Several buffers: the first, and the second where the first is only the frame of a DNS message over TCP.
@@ -94,11 +98,12 @@ fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) {
 fn vector(fd: i32, watched: &Watch, iov: u64, count: u64, name: u64, index: u16) {
     let Some(first) = user::read::<IoVec>(iov) else { return };
     let second = if count > 1 && first.len == FRAME { user::read::<IoVec>(iov + 16) } else { None };
+    let second = second.unwrap_or(NO_BUFFER);
     sent(fd, watched, first, second, name, index);
 }
 
 #[inline(always)]
-fn sent(fd: i32, watched: &Watch, first: IoVec, second: Option<IoVec>, name: u64, index: u16) {
+fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index: u16) {
     if watched.class == Class::Accepted as u8 {
         first_packet(fd, watched, first);
         return;
@@ -150,31 +155,18 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     clippy::too_many_arguments,
     reason = "one caller, inlined: a structure would go over the program's small stack"
 )]
-fn payload(
-    fd: i32,
-    conn: u64,
-    sock_type: u8,
-    first: IoVec,
-    second: Option<IoVec>,
-    addr: Addr,
-    index: u16,
-    ts: u64,
-) {
+fn payload(fd: i32, conn: u64, sock_type: u8, first: IoVec, second: IoVec, addr: Addr, index: u16, ts: u64) {
     let run_delay_ns = emit::run_delay();
-    let full_len = match second {
-        Some(second) => second.len + FRAME,
-        None => first.len,
-    };
+    let full_len = if second.base == 0 { first.len } else { second.len + FRAME };
     emit::with_tail::<Payload, MAX>(
         Counter::LostPayload,
         // SAFETY: there is room for MAX bytes, the longest record's tail.
         |tail| unsafe {
-            match second {
-                Some(second) => {
-                    user::copy::<FRAME>(tail, first.base, FRAME);
-                    user::copy::<{ MAX - FRAME }>(tail.add(FRAME as usize), second.base, second.len) + FRAME
-                }
-                None => user::copy::<MAX>(tail, first.base, first.len),
+            if second.base == 0 {
+                user::copy::<MAX>(tail, first.base, first.len)
+            } else {
+                user::copy::<FRAME>(tail, first.base, FRAME);
+                user::copy::<{ MAX - FRAME }>(tail.add(FRAME as usize), second.base, second.len) + FRAME
             }
         },
         |payload_len, len| Payload {
