@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::fd::{IntoRawFd as _, OwnedFd},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use wrapwatch::model::{Connection, DegradationKind, Outcome};
@@ -17,6 +18,9 @@ use wrapwatch_tests::{
 };
 
 use crate::support::{NS1, lab_with, peer, two_servers};
+
+/// Held by a test that is its own server: tests run side by side in one process, and one would see the other's connections.
+static OWN_PROCESS: Mutex<()> = Mutex::new(());
 
 /// On one rung.
 fn on(rung: &str, pid: u32) -> Watch {
@@ -124,6 +128,7 @@ fn three_capabilities_and_no_tracefs_are_enough() {
 /// What is written to a duplicate of a client's socket is its first packet, and only the close of the last one is its close.
 #[test]
 fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
+    let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     for rung in ["raw", "tracepoint"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
@@ -171,6 +176,7 @@ fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
 /// A server that is already waiting in `accept` when the probes come: there is no enter to be seen.
 #[test]
 fn an_accept_that_began_before_counts() {
+    let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     for rung in ["raw", "tracepoint"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
