@@ -96,8 +96,11 @@ pub struct Slot {
     pub call: Inflight,
 }
 
+/// Words of [`Gate::always`].
+const WORDS: usize = (syscall::NUMBERS / 64) as usize;
+
 /// What nearly every system call of the machine is asked, and is let go by. It is written when a connection comes or goes and otherwise only
-/// read, so it stays in every CPU's cache; its beginning, with all but the highest calls' bits, is one cache line.
+/// read, so it stays in every CPU's cache: one line of it or two, as the kernel happens to place it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Gate {
@@ -108,12 +111,12 @@ pub struct Gate {
     /// Zero.
     pub pad: u32,
     /// A bit for each system call's number: it matters also while no connection is open.
-    pub always: [u64; (syscall::NUMBERS / 64) as usize],
+    pub always: [u64; WORDS],
 }
 
 impl Gate {
     /// Of no target.
-    pub const SHUT: Self = Self { conns: 0, only_target: NOBODY, pad: 0, always: [0; 8] };
+    pub const SHUT: Self = Self { conns: 0, only_target: NOBODY, pad: 0, always: [0; WORDS] };
 }
 
 /// What is counted at nearly each call of a target that matters: apart from [`Gate`], since it is written as often as it is read.

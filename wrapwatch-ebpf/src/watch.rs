@@ -292,16 +292,14 @@ fn count_call(slot: *mut Slot, n: u64) {
     add!(BUSY, calls, n);
 }
 
-/// Whether [`CALLS`] or [`INFLIGHT`] may have a call of the current thread. Asked at every exit of the machine: mostly nobody is in one that was
-/// remembered, which is found out without the call of a helper.
+/// The current thread and its slot, where the thread or another that shares it may be in a call that was remembered. Asked at every exit of the machine:
+/// mostly nobody is in one, which is found out without the call of a helper.
 #[inline(always)]
-fn is_calm() -> bool {
-    load!(BUSY, calls) == 0
-}
-
-/// The current thread's slot, where the thread or another that shares it may be in a call that was remembered.
-#[inline(always)]
-fn slot_in_use(thread: u64) -> Option<*mut Slot> {
+fn slot_in_use() -> Option<(u64, *mut Slot)> {
+    if load!(BUSY, calls) == 0 {
+        return None;
+    }
+    let thread = thread();
     let only = only_target();
     if only != 0 && only != (thread >> 32) as u32 {
         return None;
@@ -309,17 +307,13 @@ fn slot_in_use(thread: u64) -> Option<*mut Slot> {
     let slot = CALLS.get_ptr_mut(call_slot(thread as u32))?;
     // SAFETY: a live map value. Of one target its threads alone are counted; of several not all are.
     let entries = unsafe { core::ptr::addr_of!((*slot).entries).read_volatile() };
-    if only != 0 && entries == 0 { None } else { Some(slot) }
+    if only != 0 && entries == 0 { None } else { Some((thread, slot)) }
 }
 
 /// The sort of call that the current thread is in, where it was remembered.
 #[inline(always)]
 pub fn in_flight() -> Option<u8> {
-    if is_calm() {
-        return None;
-    }
-    let thread = thread();
-    let slot = slot_in_use(thread)?;
+    let (thread, slot) = slot_in_use()?;
     // SAFETY: a live map value; only the thread that has the slot writes it.
     unsafe {
         if (*slot).thread == thread {
@@ -364,11 +358,7 @@ fn forget_other(slot: *mut Slot, thread: u64) {
 /// The call that the current thread returns from, if it was remembered and is of this sort.
 #[inline(always)]
 pub fn recall(call: u8) -> Option<Inflight> {
-    if is_calm() {
-        return None;
-    }
-    let thread = thread();
-    let slot = slot_in_use(thread)?;
+    let (thread, slot) = slot_in_use()?;
     // SAFETY: as in `in_flight`.
     unsafe {
         if (*slot).thread == thread {

@@ -5,11 +5,8 @@
 use std::borrow::Cow;
 
 use hickory_proto::op::{Header, MessageType, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, Restrict};
-
-/// First byte of a pointer to a name, at least (RFC 1035, 4.1.4).
-const POINTER: u8 = 0xc0;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 /// Most answers of one message that are kept.
 pub const ANSWERS_MAX: usize = 8;
@@ -130,38 +127,24 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
 fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message) {
     let asked = message.question.as_ref().map(|question| question.qtype);
     for _ in 0..count {
-        let Some((kind, data)) = read_record(decoder) else { return };
-        if asked.is_none_or(|asked| asked == u16::from(kind)) {
+        let Ok(record) = Record::<RData>::read(decoder) else { return };
+        if asked.is_none_or(|asked| asked == u16::from(record.record_type())) {
             message.has_answer = true;
         }
         if message.answers.len() < ANSWERS_MAX {
-            message.answers.push(data_text(kind, &data));
+            message.answers.push(data_text(&record));
         }
     }
 }
 
-/// A record's type and data (RFC 1035, 4.1.3). Whose it is is not told, and nearly always a pointer to the question's name: passed over, not followed.
-fn read_record(decoder: &mut BinDecoder<'_>) -> Option<(RecordType, RData)> {
-    if decoder.peek()?.unverified() >= POINTER {
-        decoder.read_u16().ok()?;
-    } else {
-        Name::read(decoder).ok()?;
-    }
-    let kind = RecordType::read(decoder).ok()?;
-    // Class and time to live.
-    decoder.read_slice(2 + 4).ok()?;
-    let len = decoder.read_u16().ok()?.verify_unwrap(|len| usize::from(*len) <= decoder.len()).ok()?;
-    Some((kind, RData::read(decoder, kind, Restrict::new(len)).ok()?))
-}
-
-fn data_text(kind: RecordType, data: &RData) -> String {
-    match data {
+fn data_text(record: &Record) -> String {
+    match &record.data {
         RData::A(address) => address.to_string(),
         RData::AAAA(address) => address.to_string(),
         RData::PTR(name) => name_text(&name.0),
         RData::CNAME(name) => name_text(&name.0),
         RData::NS(name) => name_text(&name.0),
-        _ => qtype_text(kind.into()).into_owned(),
+        _ => qtype_text(record.record_type().into()).into_owned(),
     }
 }
 

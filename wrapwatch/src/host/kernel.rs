@@ -22,23 +22,6 @@ pub fn release() -> (String, String) {
     )
 }
 
-/// The first two numbers of what `uname -r` says; None where there are none.
-pub fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// Linux from this version on lets a task be preempted within a tracepoint's program, keeping only migration off, and until the task goes on leaves out
-/// every other run of that program on that CPU (`bpf_trace_run`): the calls of whoever runs meanwhile. Seen on 7.2, where of 26 connections up to
-/// five were told wrongly with raw tracepoints, and not up to 6.18. By 7.2 perf's are left out likewise, but there a program is one call's enter or exit,
-/// so that a thread preempted in it hides less.
-const PREEMPTIBLE: (u32, u32) = (7, 0);
-
-/// Whether a kernel of this release leaves out calls.
-pub fn skips_calls(release: &str) -> bool {
-    version(release).is_some_and(|version| version >= PREEMPTIBLE)
-}
-
 /// The state of lockdown; None where securityfs is not mounted or not readable.
 pub fn lockdown() -> Option<String> {
     chosen(&fs::read_to_string(LOCKDOWN).ok()?)
@@ -88,15 +71,6 @@ pub fn namespace(pid: &str, kind: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_is_two_numbers() {
-        assert_eq!(version("7.2.13+deb14-cloud-amd64"), Some((7, 2)));
-        assert_eq!(version("6.12-rc1"), Some((6, 12)));
-        for broken in ["", "linux", "7", "7."] {
-            assert_eq!(version(broken), None, "{broken}");
-        }
-    }
 
     #[test]
     fn the_chosen_lockdown_state_is_the_one_in_brackets() {

@@ -188,24 +188,13 @@ pub(super) fn add_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), ProbeError
 /// Forgets the connections up to this number that the descriptors and threads of a process name. What names one counts for nothing any more, and
 /// stays until the number of the descriptor or thread is used again.
 pub(super) fn forget_conns(ebpf: &mut Ebpf, pid: u32, last: u64) -> Result<(), ProbeError> {
-    let named = named(ebpf, pid)?;
-    let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
-    for conn in named.range(..=last) {
-        let _ = open.remove(conn);
-    }
-    Ok(())
+    let slots = fd_slots(ebpf, pid)?;
+    forget_named(ebpf, pid, &slots, last)
 }
 
-/// The connections that a process' descriptors and threads name.
-fn named(ebpf: &mut Ebpf, pid: u32) -> Result<BTreeSet<u64>, ProbeError> {
-    let mut named = BTreeSet::new();
-    let fds = array::<Bytes<Watch>>(ebpf, "FDS")?;
-    named.extend(
-        fds.iter()
-            .filter_map(Result::ok)
-            .map(|slot| Watch::of(&slot))
-            .filter_map(|slot| (slot.process == pid).then_some(slot.conn)),
-    );
+/// As that, with the descriptors that are in slots.
+fn forget_named(ebpf: &mut Ebpf, pid: u32, slots: &[(u32, Watch)], last: u64) -> Result<(), ProbeError> {
+    let mut named: BTreeSet<u64> = slots.iter().map(|(_, slot)| slot.conn).collect();
     let mine = |key: u64| (key >> 32) == u64::from(pid);
     let watch = table::<u64, Bytes<Watch>>(ebpf, "WATCH")?;
     let watched = watch.iter().filter_map(Result::ok).filter(|(key, _)| mine(*key));
@@ -213,7 +202,11 @@ fn named(ebpf: &mut Ebpf, pid: u32) -> Result<BTreeSet<u64>, ProbeError> {
     let threads = table::<u64, Bytes<Thread>>(ebpf, "THREADS")?;
     let working = threads.iter().filter_map(Result::ok).filter(|(key, _)| mine(*key));
     named.extend(working.map(|(_, value)| Thread::of(&value).conn));
-    Ok(named)
+    let mut open = table::<u64, Bytes<Conn>>(ebpf, "CONNS")?;
+    for conn in named.range(..=last) {
+        let _ = open.remove(conn);
+    }
+    Ok(())
 }
 
 /// Forgets a process that has exited. Ports stay: another target may listen on them, and an event too many does no harm. Where there never were
@@ -221,32 +214,53 @@ fn named(ebpf: &mut Ebpf, pid: u32) -> Result<BTreeSet<u64>, ProbeError> {
 pub(super) fn remove_target(ebpf: &mut Ebpf, pid: u32, several: bool) -> Result<(), ProbeError> {
     // It may have gone before: what counts is that it is not there.
     let _ = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.remove(&pid);
-    forget_conns(ebpf, pid, u64::MAX)?;
-    clear::<Watch>(ebpf, "FDS", FD_SLOTS, |slot| slot.process == pid)?;
+    let slots = fd_slots(ebpf, pid)?;
+    forget_named(ebpf, pid, &slots, u64::MAX)?;
+    empty(ebpf, "FDS", &slots)?;
     drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, pid);
     drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid);
     drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
     if several {
         return Ok(());
     }
-    clear::<Slot>(ebpf, "CALLS", CALL_SLOTS, |slot| *slot != Slot::default())?;
+    let used = find(ebpf, "CALLS", CALL_SLOTS, |slot: &Slot| *slot != Slot::default())?;
+    empty(ebpf, "CALLS", &used)?;
     change_busy(ebpf, |busy| *busy = Busy::default())?;
     change_gate(ebpf, |gate| gate.conns = 0)
 }
 
-/// Empties the slots of which that is true.
-fn clear<T: AsArray + Default>(
+/// A process' watched descriptors that are in slots.
+fn fd_slots(ebpf: &mut Ebpf, pid: u32) -> Result<Vec<(u32, Watch)>, ProbeError> {
+    find(ebpf, "FDS", FD_SLOTS, |slot: &Watch| slot.process == pid)
+}
+
+/// The slots of which that is true. A system call each: only when a target goes or becomes another program.
+fn find<T: AsArray>(
     ebpf: &mut Ebpf,
     name: &'static str,
     slots: u32,
-    stale: impl Fn(&T) -> bool,
+    wanted: impl Fn(&T) -> bool,
+) -> Result<Vec<(u32, T)>, ProbeError> {
+    let array = array::<T::Array>(ebpf, name)?;
+    let mut found = Vec::new();
+    for index in 0..slots {
+        let value = T::of(&array.get(&index, 0).map_err(ProbeError::map(name))?);
+        if wanted(&value) {
+            found.push((index, value));
+        }
+    }
+    Ok(found)
+}
+
+/// Empties slots.
+fn empty<T: AsArray + Default>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    slots: &[(u32, T)],
 ) -> Result<(), ProbeError> {
     let mut array = array::<T::Array>(ebpf, name)?;
-    for index in 0..slots {
-        let value = array.get(&index, 0).map_err(ProbeError::map(name))?;
-        if stale(&T::of(&value)) {
-            array.set(index, T::default().array(), 0).map_err(ProbeError::map(name))?;
-        }
+    for (index, _) in slots {
+        array.set(*index, T::default().array(), 0).map_err(ProbeError::map(name))?;
     }
     Ok(())
 }

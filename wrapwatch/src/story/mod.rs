@@ -25,8 +25,7 @@ use wrapwatch_common::counters::Counter;
 use crate::correlate::{Config, Correlator};
 use crate::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
-use crate::host::kernel;
-use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary};
+use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, skips_calls};
 use crate::trace::{Damage, Head, Item, ReadError, Reader, Sample, Snapshot, Target};
 
 pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
@@ -249,7 +248,7 @@ impl Teller {
         self.infer = blind(DegradationKind::NoRuleContext);
         let config =
             Config { sees_handshakes: !blind(DegradationKind::NoQueueTime), ..Config::new(head.clock) }
-                .skipping(kernel::skips_calls(&head.kernel));
+                .skipping(skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
         for degradation in &head.degradations {
             self.facts.degradation(degradation);

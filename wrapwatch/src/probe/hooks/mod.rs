@@ -12,7 +12,7 @@ use wrapwatch_common::maps::Layout;
 use super::ProbeError;
 use crate::{
     host::kernel,
-    model::{Degradation, DegradationKind},
+    model::{Degradation, DegradationKind, skips_calls},
 };
 
 /// A rung of the ladder.
@@ -59,7 +59,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, rung: Rung, layout: Option<&Layout>) -> Re
 
 /// Whether this kernel leaves out calls on raw tracepoints.
 pub fn raw_skips_calls() -> bool {
-    kernel::skips_calls(&kernel::release().0)
+    skips_calls(&kernel::release().0)
 }
 
 /// The rungs, the better one first.
