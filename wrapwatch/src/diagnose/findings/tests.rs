@@ -13,8 +13,9 @@ use crate::decode::dns;
 use crate::diagnose::Report;
 use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
 use crate::story::{Wanted, Whole};
+use crate::trace::block::BlockType;
 use crate::trace::{
-    End, Head, Listener, ListenerSample, NetnsSample, Sample, SingleFile, SnapshotMeta, SnapshotRole, Target,
+    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, SnapshotMeta, SnapshotRole, Target,
     Writer, WriterOptions,
 };
 
@@ -31,6 +32,8 @@ struct Scene {
     samples: Vec<(ListenerSample, NetnsSample)>,
     degradations: Vec<Degradation>,
     lost: u64,
+    /// Of `lost`, what the kernel side had no room for.
+    full: u64,
 }
 
 impl Default for Scene {
@@ -45,6 +48,7 @@ impl Default for Scene {
             samples: Vec::new(),
             degradations: Vec::new(),
             lost: 0,
+            full: 0,
         }
     }
 }
@@ -110,19 +114,45 @@ impl Scene {
             writer.record(&record.bytes).unwrap();
         }
         if self.lost > 0 {
-            let by = vec![("lost_accept".to_owned(), self.lost)];
+            let by = vec![
+                ("lost_accept".to_owned(), self.lost - self.full),
+                ("full_watch".to_owned(), self.full),
+            ];
             writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
-        let (out, ended) = writer.finish(End { at: KtimeNs(at), ..End::default() });
+        let counters = [("full_watch".to_owned(), self.full)].into();
+        let (out, ended) = writer.finish(End { at: KtimeNs(at), counters, ..End::default() });
         ended.unwrap();
         out.into_inner()
     }
 
     fn report(&self) -> Report {
-        let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
-        Whole::read(self.trace().as_slice(), &wanted, |_| ()).unwrap().report
+        report(&self.trace())
     }
+}
+
+fn report(trace: &[u8]) -> Report {
+    let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
+    Whole::read(trace, &wanted, |_| ()).unwrap().report
+}
+
+/// What a report says of this.
+fn found(report: Report, id: FindingId) -> Finding {
+    report.findings.into_iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no {id:?}"))
+}
+
+/// The trace without its records, as a disk leaves it that was full when they were to be written.
+fn without_records(trace: &[u8]) -> Vec<u8> {
+    let (mut scanner, mut kept) = (Scanner::new(trace), Vec::new());
+    while let Some(Found::Block(header, payload, offset)) = scanner.next_block().unwrap() {
+        let begin = usize::try_from(offset).unwrap();
+        if header.kind != BlockType::Records as u16 {
+            kept.extend_from_slice(&trace[begin..begin + header.block_len()]);
+        }
+        assert!(!payload.is_empty());
+    }
+    kept
 }
 
 /// A question to a server, and what comes of it: nothing for so long, or this answer.
@@ -358,6 +388,48 @@ fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
         known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
     assert_eq!(tried, known.collect(), "a finding without a trace");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_to_do_about_a_loss_fits_its_cause() {
+    let change = |trace: &[u8]| found(report(trace), FindingId::EventsLost).change.unwrap();
+    let parts = |change: &str| ["CPU", "Attach anew", "space"].map(|word| change.contains(word));
+    let of = |lost, full| Scene { lost, full, ..Scene::checks(fast) }.trace();
+    assert_eq!(parts(&change(&of(5, 0))), [true, false, false]);
+    assert_eq!(parts(&change(&of(5, 5))), [false, true, false]);
+    assert_eq!(parts(&change(&of(5, 2))), [true, true, false]);
+    assert_eq!(parts(&change(&without_records(&of(0, 0)))), [false, false, true]);
+    assert_eq!(parts(&change(&without_records(&of(5, 0)))), [true, false, true]);
+}
+
+#[test]
+fn several_clients_that_gave_up_are_told_apart_from_one() {
+    let impatient = |of: u64| {
+        Scene::played(|sim, th| {
+            let start = th.t;
+            arrive(sim, th, 1, start);
+            resolve(sim, th, 1, false, 300 * MS);
+            admit(sim, th, GREETING);
+            for n in 2..=of + 1 {
+                let sock = 0x1000 + n;
+                let peer = addr(&format!("10.77.0.{n}:{}", 36_000 + n));
+                sim.state(start + n * 50 * MS, sock, peer, (1, 7), NETNS);
+                arrive(sim, th, n, start + n * MS);
+                refuse(sim, th);
+            }
+        })
+    };
+    let told = |of| {
+        let finding = found(impatient(of).report(), FindingId::ClientsGaveUp);
+        (finding.message, finding.evidence.facts[1].clone())
+    };
+    let behind = "all the same, and whoever was behind waited for that too.";
+    let (one, when) = told(1);
+    assert_eq!(one, format!("1 client gave up before the greeting; the server checked it {behind}"));
+    assert_eq!(when, "after 98.0 ms");
+    let (two, when) = told(2);
+    assert_eq!(two, format!("2 clients gave up before the greeting; the server checked them {behind}"));
+    assert_eq!(when, "the most impatient after 98.0 ms, the most patient after 147 ms");
 }
 
 #[test]
