@@ -35,7 +35,9 @@ impl Detector for ClientsGaveUp {
         let mut facts = vec![format!("{share} of all connections")];
         match self.soonest.map(|soonest| (Nanos(soonest), Nanos(self.proof.max))) {
             Some((only, _)) if self.proof.count == 1 => facts.push(format!("after {only}")),
-            Some((first, last)) => facts.push(format!("the most impatient after {first}, the most patient after {last}")),
+            Some((first, last)) => {
+                facts.push(format!("the most impatient after {first}, the most patient after {last}"))
+            }
             None => {}
         }
         facts.push(

@@ -15,8 +15,8 @@ use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lo
 use crate::story::{Wanted, Whole};
 use crate::trace::block::BlockType;
 use crate::trace::{
-    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, SnapshotMeta, SnapshotRole, Target,
-    Writer, WriterOptions,
+    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, SnapshotMeta,
+    SnapshotRole, Target, Writer, WriterOptions,
 };
 
 /// A trace in the making: the server's files, what happened, what was sampled.
@@ -114,10 +114,8 @@ impl Scene {
             writer.record(&record.bytes).unwrap();
         }
         if self.lost > 0 {
-            let by = vec![
-                ("lost_accept".to_owned(), self.lost - self.full),
-                ("full_watch".to_owned(), self.full),
-            ];
+            let by =
+                vec![("lost_accept".to_owned(), self.lost - self.full), ("full_watch".to_owned(), self.full)];
             writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
