@@ -36,7 +36,7 @@ impl Detector for ClientsGaveUp {
         match self.soonest.map(|soonest| (Nanos(soonest), Nanos(self.proof.max))) {
             Some((only, _)) if self.proof.count == 1 => facts.push(format!("after {only}")),
             Some((first, last)) => {
-                facts.push(format!("the most impatient after {first}, the most patient after {last}"))
+                facts.push(format!("the most impatient after {first}, the most patient after {last}"));
             }
             None => {}
         }

@@ -11,7 +11,7 @@ use crate::correlate::tests::sim::{
 use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
-use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
+use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Severity};
 use crate::story::{Wanted, Whole};
 use crate::trace::block::BlockType;
 use crate::trace::{
@@ -398,6 +398,36 @@ fn what_to_do_about_a_loss_fits_its_cause() {
     assert_eq!(parts(&change(&of(5, 2))), [true, true, false]);
     assert_eq!(parts(&change(&without_records(&of(0, 0)))), [false, false, true]);
     assert_eq!(parts(&change(&without_records(&of(5, 0)))), [true, false, true]);
+}
+
+#[test]
+fn a_slow_nameserver_that_is_silent_now_and_then_is_slow_first() {
+    let of = |silent: u64, slow: u64| {
+        let script = |sim: &mut Sim, th: &mut Thread| {
+            for n in 1..=silent + slow {
+                let at = th.t + 30 * MS;
+                arrive(sim, th, n, at);
+                resolve(sim, th, n, n <= silent, 300 * MS);
+                admit(sim, th, GREETING);
+            }
+        };
+        let told = Scene::played(script).report();
+        told.findings.into_iter().filter(|found| found.id.name().contains("nameserver")).collect::<Vec<_>>()
+    };
+    let told =
+        |findings: &[Finding]| findings.iter().map(|found| (found.id, found.severity)).collect::<Vec<_>>();
+    let dead = FindingId::FirstNameserverDead;
+    // `resolve` has the second server answer after as long: it is slow as well.
+    let slow = (FindingId::NameserverSlow, Severity::Critical);
+    let both = of(1, 15);
+    assert!(told(&both).starts_with(&[slow, (dead, Severity::Warning)]), "{both:#?}");
+    let message = &both.iter().find(|found| found.id == dead).unwrap().message;
+    assert_eq!(
+        message,
+        "The first nameserver, 10.77.53.1, left 2 of 32 queries unanswered: such a lookup waits 1.00 s for it before 10.77.53.2 is asked."
+    );
+    let mostly_silent = of(20, 2);
+    assert_eq!(told(&mostly_silent)[0], (dead, Severity::Critical), "{mostly_silent:#?}");
 }
 
 #[test]
