@@ -80,7 +80,7 @@ fn a_cut_trace_is_told_up_to_the_cut() {
 /// A check that has begun and does not end, then what `rest` writes.
 fn hanging(origin: Origin, rest: impl FnOnce(&mut Writer<SingleFile<Vec<u8>>>)) -> usize {
     let clock = ClockPair { ktime: KtimeNs(1_000), wall_ns: 0 };
-    let head = Head { clock, origin, ..Head::default() };
+    let head = Head { origin, clock, ..Head::default() };
     let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
     let mut records = Vec::new();
     Synth::new(7, SECOND_NS, 100).connection(&mut |record| records.push(record.to_vec()));
