@@ -1,10 +1,16 @@
-//! `cargo xtask counts`: instructions that wrapwatch takes for a record, by callgrind, against the figures in `tests/instructions.toml`.
+//! `cargo xtask counts`: instructions that wrapwatch takes for a record, by callgrind, and those of the kernel side's programs, against the figures in
+//! `tests/instructions.toml`.
 //!
 //! Instructions, not times: they are the same on a crowded machine. Each figure is the difference between a few rounds and one, so that starting up does not
 //! count. The tolerance leaves room for another version of a library; what goes beyond it was somebody's change. With another compiler than the figures are of, it is
 //! three times as wide.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -18,6 +24,8 @@ use crate::{
 
 /// The figures that stand.
 const FIGURES: &str = "tests/instructions.toml";
+/// Where the programs' figures begin in it, which are the last.
+const PROGRAMS: &str = "[programs]\n";
 /// With another compiler the tolerance is this many times as wide.
 const OTHER_COMPILER: f64 = 3.0;
 /// Rounds beyond the first.
@@ -33,6 +41,8 @@ struct Figures {
     compiler: String,
     /// Instructions a record, by what `wrapwatch-count` does.
     per_record: BTreeMap<String, u64>,
+    /// Instructions of each program of the kernel side.
+    programs: BTreeMap<String, u64>,
 }
 
 /// The command.
@@ -70,8 +80,18 @@ pub(crate) fn run(options: &cli::Counts) -> Result<()> {
             off.push(format!("{what} {change:+.1} %"));
         }
     }
+    let sizes = sizes(&program)?;
+    println!(
+        "{:<12} {:>8} instructions in {} programs",
+        "kernel side",
+        sizes.values().sum::<u64>(),
+        sizes.len()
+    );
+    off.extend(programs_off(&sizes, &figures.programs, tolerance));
     if options.update {
-        fs::write(&path, now)?;
+        let before = now.split_once(PROGRAMS).context("no table of programs")?.0;
+        let lines: Vec<String> = sizes.iter().map(|(name, size)| format!("{name} = {size}\n")).collect();
+        fs::write(&path, format!("{before}{PROGRAMS}{}", lines.concat()))?;
         return Ok(());
     }
     if !off.is_empty() {
@@ -81,6 +101,25 @@ pub(crate) fn run(options: &cli::Counts) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Instructions of each program of the kernel side, by its name.
+fn sizes(program: &Path) -> Result<BTreeMap<String, u64>> {
+    let output =
+        Command::new(program).args(["programs", "1"]).output().context("cannot run wrapwatch-count")?;
+    ensure!(output.status.success(), "programs failed: {}", String::from_utf8_lossy(&output.stderr));
+    toml::from_slice(&output.stdout).context("no list of programs")
+}
+
+/// Programs that are longer or shorter than they stand, new, or gone.
+fn programs_off(found: &BTreeMap<String, u64>, stand: &BTreeMap<String, u64>, tolerance: f64) -> Vec<String> {
+    let gone = stand.keys().filter(|name| !found.contains_key(*name)).map(|name| format!("{name} is gone"));
+    let moved = found.iter().filter_map(|(name, &size)| {
+        let Some(&stands) = stand.get(name) else { return Some(format!("{name} is new")) };
+        let change = percent(size, stands);
+        (change.abs() > tolerance).then(|| format!("{name} {change:+.1} % ({stands} -> {size})"))
+    });
+    moved.chain(gone).collect()
 }
 
 impl Figures {
@@ -126,13 +165,23 @@ fn collected(said: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, collected, percent};
+    use super::{Figures, collected, percent, programs_off};
 
     #[test]
     fn another_compiler_may_count_otherwise() {
-        let text = "tolerance_percent = 5.0\ncompiler = \"rustc 1\"\nper_record = {}\n";
+        let text = "tolerance_percent = 5.0\ncompiler = \"rustc 1\"\nper_record = {}\nprograms = {}\n";
         let figures: Figures = toml::from_str(text).unwrap();
         assert!(figures.tolerance("rustc 1") < 5.1 && figures.tolerance("rustc 2") > 14.9);
+    }
+
+    #[test]
+    fn a_program_that_grew_is_named() {
+        let sizes = |of: &[(&str, u64)]| of.iter().map(|&(name, n)| (name.to_owned(), n)).collect();
+        let stand = sizes(&[("sys_enter", 84), ("sys_exit", 45), ("gone", 7)]);
+        let found = sizes(&[("sys_enter", 86), ("sys_exit", 48), ("new", 7)]);
+        let off = programs_off(&found, &stand, 5.0);
+        assert_eq!(off, ["new is new", "sys_exit +6.7 % (45 -> 48)", "gone is gone"]);
+        assert!(programs_off(&stand, &stand, 5.0).is_empty());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! - `json`: the same, and each connection as a line of JSON;
 //! - `story`: the committed trace read and told.
 //!
+//! Or it is `programs`: then it lists the kernel side's programs with their instructions, as compiled, whatever TIMES is.
+//!
 //! Prints how many records one time is. Once more than another takes so many instructions more: what comes before and after does not count.
 
 use std::{
@@ -14,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use wrapwatch::{
     correlate::{Config, Correlator},
     decode,
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let what = args.next().context("what?")?;
+    if what == "programs" {
+        return programs();
+    }
     let times: u32 = args.next().context("how often?")?.parse()?;
     let records = made_up();
     let mut count = 0;
@@ -54,6 +60,20 @@ fn run() -> Result<()> {
         };
     }
     writeln!(stdout(), "{count}")?;
+    Ok(())
+}
+
+/// The kernel side's programs, a line each. What they share (`.text`) is nobody's alone.
+fn programs() -> Result<()> {
+    /// Bytes of an instruction; one that loads 8 bytes takes two.
+    const INSTRUCTION: u64 = 8;
+    let file = object::File::parse(wrapwatch::probe::OBJECT)?;
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
+        let Some(section) = symbol.section_index() else { continue };
+        if file.section_by_index(section)?.name()? != ".text" {
+            writeln!(stdout(), "{} = {}", symbol.name()?, symbol.size() / INSTRUCTION)?;
+        }
+    }
     Ok(())
 }
 

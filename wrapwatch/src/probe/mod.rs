@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// The kernel side, compiled by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wrapwatch-ebpf"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wrapwatch-ebpf"));
 
 /// How to load.
 #[derive(Clone, Copy, Debug)]
