@@ -31,6 +31,8 @@ struct Scene {
     samples: Vec<(ListenerSample, NetnsSample)>,
     degradations: Vec<Degradation>,
     lost: u64,
+    /// Calls that the kernel left out all the time.
+    skipped: u64,
 }
 
 impl Default for Scene {
@@ -45,6 +47,7 @@ impl Default for Scene {
             samples: Vec::new(),
             degradations: Vec::new(),
             lost: 0,
+            skipped: 0,
         }
     }
 }
@@ -114,6 +117,10 @@ impl Scene {
             writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
+        if self.skipped > 0 {
+            let by = vec![("skipped_calls".to_owned(), self.skipped)];
+            writer.lost(&Lost { by, since_ns: Some(0), until_ns: Some(at), ..Lost::default() }).unwrap();
+        }
         let (out, ended) = writer.finish(End { at: KtimeNs(at), ..End::default() });
         ended.unwrap();
         out.into_inner()
@@ -374,6 +381,22 @@ fn a_healthy_server_has_nothing_to_change() {
         "{:#?}",
         report.findings
     );
+}
+
+#[test]
+fn calls_that_the_kernel_left_out_are_told_by_the_connections_they_may_belong_to() {
+    let told = |scene: Scene| {
+        let findings = scene.report().findings;
+        findings.into_iter().find(|finding| finding.id == FindingId::EventsLost)
+    };
+    let alone = told(Scene { skipped: 9, ..Scene::checks(fast) }).unwrap();
+    assert!(alone.message.contains("during 3 connections"), "{alone:?}");
+    assert_eq!(alone.change, None, "nothing that was lost for want of CPU: {alone:?}");
+    let with_others = told(Scene { skipped: 9, lost: 5, ..Scene::checks(fast) }).unwrap();
+    assert!(with_others.message.starts_with("5 events lost"), "{with_others:?}");
+    assert!(with_others.evidence.facts.contains(&alone.message), "{with_others:?}");
+    let nobody = Scene { skipped: 9, records: Vec::new(), ..Scene::default() };
+    assert_eq!(told(nobody), None, "calls left out that concern no connection");
 }
 
 #[test]
