@@ -4,6 +4,7 @@
 
 mod crash;
 mod flight;
+mod guide;
 mod lost;
 mod page;
 mod printed;

@@ -72,8 +72,61 @@ pub fn read(pid: u32, path: &str) -> Result<Copy, HostError> {
 
 /// The mark alone, to find out whether [`read`] would give something new.
 pub fn mark(pid: u32, path: &str) -> Result<Mark, HostError> {
-    // Only looked at, not opened: what opening waits for (a slow disk, a watcher) is not waited for once a second.
-    open_with(pid, path, libc::O_PATH)?.map_or(Ok(Mark::default()), |file| mark_of(&file, path))
+    Root::of(pid)?.mark(path)
+}
+
+/// Where the paths of a process begin, for several looks in a row.
+#[derive(Debug)]
+pub struct Root(File);
+
+impl Root {
+    /// That of process `pid`.
+    pub fn of(pid: u32) -> Result<Self, HostError> {
+        File::open(format!("/proc/{pid}/root")).map(Self).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => HostError::Exited(pid),
+            std::io::ErrorKind::PermissionDenied => HostError::Permission { pid, what: "root" },
+            _ => HostError::io(format!("/proc/{pid}/root"), error),
+        })
+    }
+
+    /// As [`mark`].
+    pub fn mark(&self, path: &str) -> Result<Mark, HostError> {
+        // Only looked at, not opened: what opening waits for (a slow disk, a watcher) is not waited for once a second.
+        self.open(path, libc::O_PATH)?.map_or(Ok(Mark::default()), |file| mark_of(&file, path))
+    }
+
+    /// What is at a path; None where there is nothing.
+    fn open(&self, path: &str, flags: i32) -> Result<Option<File>, HostError> {
+        let name = std::ffi::CString::new(path).map_err(|_| HostError::Unusable {
+            what: path.escape_debug().to_string(),
+            why: "a NUL in its name".into(),
+        })?;
+        // SAFETY: open_how is a structure of integers; all zeroes is its documented default.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
+        how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+        // SAFETY: name is NUL-terminated and how is a live open_how of the size given.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                self.0.as_raw_fd(),
+                name.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        match i32::try_from(fd) {
+            // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+            Ok(fd) if fd >= 0 => Ok(Some(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))),
+            _ => {
+                let error = std::io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::ENOENT | libc::ENOTDIR) => Ok(None),
+                    _ => Err(HostError::io(path, error)),
+                }
+            }
+        }
+    }
 }
 
 fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {
@@ -91,12 +144,13 @@ fn mark_of(file: &File, path: &str) -> Result<Mark, HostError> {
 
 /// Opens a file as process `pid` would see it; None where there is none.
 pub(super) fn open(pid: u32, path: &str) -> Result<Option<File>, HostError> {
-    open_with(pid, path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
+    Root::of(pid)?.open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
 /// What is at a path as process `pid` would see it, whatever it is; None where there is nothing. It is not opened.
 pub fn metadata(pid: u32, path: &str) -> Result<Option<std::fs::Metadata>, HostError> {
-    open_with(pid, path, libc::O_PATH)?
+    Root::of(pid)?
+        .open(path, libc::O_PATH)?
         .map(|file| file.metadata().map_err(|e| HostError::io(path, e)))
         .transpose()
 }
@@ -104,41 +158,4 @@ pub fn metadata(pid: u32, path: &str) -> Result<Option<std::fs::Metadata>, HostE
 /// Whether the files of process `pid` can be looked at as it sees them.
 pub fn can_look(pid: u32) -> bool {
     std::fs::metadata(format!("/proc/{pid}/root/")).is_ok()
-}
-
-fn open_with(pid: u32, path: &str, flags: i32) -> Result<Option<File>, HostError> {
-    let root = File::open(format!("/proc/{pid}/root")).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => HostError::Exited(pid),
-        std::io::ErrorKind::PermissionDenied => HostError::Permission { pid, what: "root" },
-        _ => HostError::io(format!("/proc/{pid}/root"), error),
-    })?;
-    let name = std::ffi::CString::new(path).map_err(|_| HostError::Unusable {
-        what: path.escape_debug().to_string(),
-        why: "a NUL in its name".into(),
-    })?;
-    // SAFETY: open_how is a structure of integers; all zeroes is its documented default.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = u64::try_from(flags | libc::O_CLOEXEC).unwrap_or(0);
-    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    // SAFETY: name is NUL-terminated and how is a live open_how of the size given.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            root.as_raw_fd(),
-            name.as_ptr(),
-            &raw const how,
-            size_of::<libc::open_how>(),
-        )
-    };
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-        Ok(fd) if fd >= 0 => Ok(Some(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))),
-        _ => {
-            let error = std::io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => Ok(None),
-                _ => Err(HostError::io(path, error)),
-            }
-        }
-    }
 }

@@ -18,7 +18,7 @@ use tokio::{
 use super::ProbeError;
 
 /// How soon after a look that found something the reader looks again.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(50);
 /// How soon after one that found nothing.
 const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Records handled before others get a turn: a reader that can not keep up must still see Ctrl-C.

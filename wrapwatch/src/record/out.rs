@@ -150,7 +150,12 @@ impl BlockSink for Out {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{record::FlightPlan, trace::FlightOptions};
+    use crate::{
+        model::KtimeNs,
+        record::{FlightPlan, LOOK_NS, Recorder},
+        session::{Aside, Sink as _},
+        trace::{FlightOptions, Head, Item, Reader},
+    };
 
     #[test]
     fn what_can_be_known_to_fail_fails_before_anything_is_attached() {
@@ -178,5 +183,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let places = places(&dir.path().join("gone").join("too").join("a.wwt"));
         assert_eq!(places[0], dir.path().join("a.rescued.wwt"));
+    }
+
+    #[test]
+    fn what_is_rescued_bears_the_name_of_the_trace_also_where_it_is_a_part_of_a_ring() {
+        let ring = FlightOptions { last_ns: 1 << 40, ring_bytes: 1 << 20, total_bytes: 1 << 22 };
+        let flight = FlightPlan { ring, when: Vec::new(), after_ns: 0, cooldown_ns: 0 };
+        let part = "the newest part of what was recorded";
+        for (plan, held) in [
+            (Plan::Single, "what was recorded"),
+            (Plan::Rotated { max_bytes: 1 << 20, keep: None }, part),
+            (Plan::Flight(flight), part),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let gone = dir.path().join("gone");
+            std::fs::create_dir(&gone).unwrap();
+            let mut recorder = Recorder::new(&gone.join("a.wwt"), plan, false, Vec::new()).unwrap();
+            recorder.aside(&Aside::Begun(&Head::default())).unwrap();
+            std::fs::remove_dir_all(&gone).unwrap();
+            let looked = recorder.aside(&Aside::Time(KtimeNs(2 * LOOK_NS)));
+            assert!(looked.is_err(), "the session is told to end");
+            let error = recorder.finish().unwrap_err();
+            let to = dir.path().join("a.rescued.wwt");
+            let RecordError::Removed { what, rescued, .. } = &error else { panic!("{error}") };
+            assert_eq!((*what, rescued), (held, &to));
+            let mut reader = Reader::new(std::fs::File::open(&to).unwrap());
+            assert!(matches!(reader.next_item(), Ok(Some(Item::Head(_)))), "{held}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 }

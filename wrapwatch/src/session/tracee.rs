@@ -254,16 +254,19 @@ impl Tracee {
         let others = FILES.map(|(role, path)| (role, path.into()));
         let all = tables.into_iter().chain(others);
         let before = self.looked.replace(clock::now());
-        all.filter_map(|(role, path)| self.changed_file(role, path, before)).collect()
+        // One for all: they are looked at many times a second.
+        let root = files::Root::of(self.info.pid).ok();
+        all.filter_map(|(role, path)| self.changed_file(root.as_ref(), role, path, before)).collect()
     }
 
     fn changed_file(
         &mut self,
+        root: Option<&files::Root>,
         role: SnapshotRole,
         path: Arc<str>,
         before: Option<KtimeNs>,
     ) -> Option<Changed> {
-        let mark = files::mark(self.info.pid, &path);
+        let mark = root.map_or_else(|| files::mark(self.info.pid, &path), |root| root.mark(&path));
         let key = (role, path);
         if self.marks.get(&key) == Some(&mark.as_ref().ok().copied()) {
             return None;

@@ -90,7 +90,7 @@ impl Facts {
                 self.netns.entry(netns.netns).or_default().take(netns);
             }
         }
-        if !sample.counters.is_empty() {
+        if sample.is_whole() {
             self.counters = sample.counters;
         }
     }

@@ -26,7 +26,7 @@ use crate::correlate::{Config, Correlator};
 use crate::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, skips_calls};
-use crate::trace::{Damage, Head, Item, ReadError, Reader, Sample, Snapshot, Target};
+use crate::trace::{Damage, Head, Item, Origin, ReadError, Reader, Sample, Snapshot, Target};
 
 pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
@@ -291,7 +291,7 @@ impl Teller {
     }
 
     fn sample(&mut self, sample: Sample) {
-        // Before the seconds up to it, as live looks before it tells a stall.
+        // Before the stalls, as live looks before it tells one.
         for process in &sample.targets {
             for thread in &process.accept_threads {
                 self.correlator.note_accept_thread(process.pid, thread.tid, sample.at, thread.at_listener);
@@ -305,7 +305,11 @@ impl Teller {
         }
         self.correlator.advance(sample.at);
         self.connections();
+        let (at, whole) = (sample.at, sample.is_whole());
         self.facts.sample(sample);
+        if whole && self.sampled() {
+            self.stalls(at);
+        }
     }
 
     fn set_clock(&mut self, clock: ClockPair) {
@@ -345,11 +349,11 @@ impl Teller {
         self.now = self.now.max(at);
     }
 
-    /// The full seconds up to `at`: stalls, as `live` tells them, also where for a while nothing happened.
+    /// The full seconds up to `at` of a trace that has no samples: stalls, also where for a while nothing happened.
     fn seconds(&mut self, at: KtimeNs) {
         let mut second = self.next_second;
         self.next_second = KtimeNs((at.0 / SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS));
-        if !self.options.stalls || second.0 == 0 {
+        if self.sampled() || second.0 == 0 {
             return;
         }
         let idle = at.since(second) / SECOND_NS;
@@ -365,8 +369,16 @@ impl Teller {
         }
     }
 
+    /// Each second has its sample, as `live` looked then: what was lost until then is told before it, so nothing but a sample is the time to tell stalls.
+    fn sampled(&self) -> bool {
+        self.facts.head.origin == Origin::Kernel
+    }
+
     /// Tells what hangs at this second; false where nothing is open that could.
     fn stalls(&mut self, now: KtimeNs) -> bool {
+        if !self.options.stalls {
+            return false;
+        }
         let queue = self.facts.queue.last(now, SAMPLE_FRESH_NS);
         for check in self.correlator.stalls(now, self.options.slow_ns) {
             if check.certain || queue.is_some_and(|(queued, _)| queued > 0) {

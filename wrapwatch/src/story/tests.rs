@@ -1,5 +1,7 @@
 //! Traces in memory, told.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::Outcome;
 use crate::trace::synth::Synth;
@@ -75,20 +77,51 @@ fn a_cut_trace_is_told_up_to_the_cut() {
     assert!(story.facts().end.is_none());
 }
 
-#[test]
-fn of_hours_without_an_event_not_every_second_is_told() {
-    let head = Head { clock: ClockPair { ktime: KtimeNs(1_000), wall_ns: 0 }, ..Head::default() };
+/// A check that has begun and does not end, then what `rest` writes.
+fn hanging(origin: Origin, rest: impl FnOnce(&mut Writer<SingleFile<Vec<u8>>>)) -> usize {
+    let clock = ClockPair { ktime: KtimeNs(1_000), wall_ns: 0 };
+    let head = Head { origin, clock, ..Head::default() };
     let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
     let mut records = Vec::new();
     Synth::new(7, SECOND_NS, 100).connection(&mut |record| records.push(record.to_vec()));
-    // Its check has begun, and does not end.
     records.iter().take(6).for_each(|record| writer.record(record).unwrap());
-    for hour in 1..=50 {
-        writer.sample(&Sample { at: KtimeNs(hour * 3600 * SECOND_NS), ..Sample::default() }).unwrap();
-    }
+    rest(&mut writer);
     let (out, ended) = writer.finish(End { at: KtimeNs(51 * 3600 * SECOND_NS), ..End::default() });
     ended.unwrap();
     let lines = lines(&out.into_inner(), Filter::default());
-    let stalls = lines.iter().filter(|line| matches!(line, Line::Stall(_))).count();
+    lines.iter().filter(|line| matches!(line, Line::Stall(_))).count()
+}
+
+fn sample(second: u64, whole: bool) -> Sample {
+    let counters = if whole { [("accepts".to_owned(), 1)].into() } else { BTreeMap::new() };
+    Sample { at: KtimeNs(second * SECOND_NS), counters, ..Sample::default() }
+}
+
+#[test]
+fn of_hours_without_an_event_not_every_second_is_told() {
+    let stalls = hanging(Origin::Strace, |writer| {
+        (1..=50).for_each(|hour| writer.sample(&sample(hour * 3600, true)).unwrap());
+    });
     assert!((3 * 3600..5 * 3600).contains(&stalls), "{stalls}");
+}
+
+#[test]
+fn a_stall_is_told_at_the_samples_of_each_second() {
+    let seconds = [(5, false), (6, true), (7, true)];
+    let stalls = hanging(Origin::Kernel, |writer| {
+        seconds.iter().for_each(|&(second, whole)| writer.sample(&sample(second, whole)).unwrap());
+    });
+    assert_eq!(stalls, 2);
+}
+
+/// What comes before may be later than the loss: the recorder was told of it only afterwards.
+#[test]
+fn what_was_lost_within_a_second_is_told_before_its_stalls() {
+    let stalls = hanging(Origin::Kernel, |writer| {
+        writer.sample(&sample(5, false)).unwrap();
+        let by = vec![("lost_other".to_owned(), 3)];
+        writer.lost(&Lost { events: 3, by, ..Lost::default() }).unwrap();
+        writer.sample(&sample(6, true)).unwrap();
+    });
+    assert_eq!(stalls, 0);
 }

@@ -267,6 +267,13 @@ pub struct Sample {
     pub programs: Option<ProgramsSample>,
 }
 
+impl Sample {
+    /// It is one of those of every second, which bear counters: the others tell only where some threads are, or who is stopped.
+    pub fn is_whole(&self) -> bool {
+        !self.counters.is_empty()
+    }
+}
+
 /// What a file is to the check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

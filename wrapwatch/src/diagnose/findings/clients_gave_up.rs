@@ -28,17 +28,17 @@ impl Detector for ClientsGaveUp {
         }
         let share = Share::of(self.proof.count, case.summary.connections);
         let message = format!(
-            "{} gave up before the greeting; the server checked {} of them all the same, and those behind waited for that too.",
+            "{} gave up before the greeting{}",
             counted(self.proof.count, "client"),
-            self.checked
+            self.checked_too()
         );
         let mut facts = vec![format!("{share} of all connections")];
-        if let Some(soonest) = self.soonest {
-            facts.push(format!(
-                "the first after {}, the last after {}",
-                Nanos(soonest),
-                Nanos(self.proof.max)
-            ));
+        match self.soonest.map(|soonest| (Nanos(soonest), Nanos(self.proof.max))) {
+            Some((only, _)) if self.proof.count == 1 => facts.push(format!("after {only}")),
+            Some((first, last)) => {
+                facts.push(format!("the most impatient after {first}, the most patient after {last}"));
+            }
+            None => {}
         }
         facts.push(
             "in the error log: \"Got an error writing communication packets\" or \"Got an error reading communication packets\"".to_owned(),
@@ -53,5 +53,18 @@ impl Detector for ClientsGaveUp {
             self.proof.evidence(facts),
             Some(change.into()),
         )]
+    }
+}
+
+impl ClientsGaveUp {
+    /// The rest of the sentence: whether the server worked for them in vain.
+    fn checked_too(&self) -> String {
+        let whom = match (self.proof.count, self.checked) {
+            (_, 0) => return ".".to_owned(),
+            (1, _) => "it".to_owned(),
+            (all, checked) if all == checked => "them".to_owned(),
+            (_, checked) => format!("{checked} of them"),
+        };
+        format!("; the server checked {whom} all the same, and whoever was behind waited for that too.")
     }
 }

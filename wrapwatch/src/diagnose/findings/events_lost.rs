@@ -2,6 +2,7 @@
 
 use crate::correlate::CALLS_SKIPPED;
 use crate::model::{Evidence, Finding, FindingId, Severity, Share};
+use crate::trace::DamageKind;
 
 use super::support::{Proof, counted, finding};
 use super::{Case, Detector, Seen};
@@ -49,12 +50,9 @@ impl Detector for EventsLost {
         facts.extend(case.facts.damages.iter().take(3).map(ToString::to_string));
         let share = Share::of(case.summary.incomplete, case.summary.connections);
         facts.push(format!("{share} of the connections were not seen whole"));
-        let change = (lost > 0).then(|| {
-            "Record on a machine with CPU to spare for the reader, or a shorter time; what is counted (accepts) stays right.".to_owned()
-        });
         let severity = if share.0 >= 0.05 { Severity::Warning } else { Severity::Info };
         let evidence = Evidence { count: case.summary.incomplete, ..self.incomplete.evidence(facts) };
-        vec![finding(FindingId::EventsLost, severity, message, evidence, change)]
+        vec![finding(FindingId::EventsLost, severity, message, evidence, change(case, lost))]
     }
 }
 
@@ -66,4 +64,28 @@ impl EventsLost {
             counted(self.doubted, "connection")
         )
     }
+}
+
+/// What to do, by what was in the way: the reader had no CPU, the kernel side no room, the disk no space. A recorder that was killed needs no advice.
+fn change(case: &Case<'_>, lost: u64) -> Option<String> {
+    let counters = case.facts.counters.iter();
+    let full: u64 = counters.filter(|(name, _)| name.starts_with("full_")).map(|(_, n)| *n).sum();
+    let unwritten = case.facts.damages.iter().any(|damage| damage.kind == DamageKind::Dropped);
+    let mut changes = Vec::new();
+    if lost > full {
+        changes.push(
+            "Record on a machine with CPU to spare for the reader, or a shorter time; what is counted (accepts) stays right.",
+        );
+    }
+    if full > 0 {
+        changes.push(
+            "Attach anew: room is made for as many descriptors and threads as the server may have at attach, and now there were more.",
+        );
+    }
+    if unwritten {
+        changes.push(
+            "Record to where there is space, or less: `--max-size` with `--keep`, or `--last` with `--max-total`, never take more than they are told.",
+        );
+    }
+    (!changes.is_empty()).then(|| changes.join(" "))
 }

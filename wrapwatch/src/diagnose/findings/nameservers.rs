@@ -86,10 +86,14 @@ impl Detector for Nameservers {
         for stats in &case.summary.nameservers {
             let Some(server) = self.servers.get(&stats.server) else { continue };
             let about = About { stats, server, conf: conf.as_ref(), case };
-            if about.silent() {
-                findings.push(about.tell_silent());
-            } else if about.slow() {
+            let silent = about.silent();
+            // Of one that is both, what cost more is the cause.
+            let slow = about.slow() && (!silent || server.slow.sum > server.timeouts.sum);
+            if slow {
                 findings.push(about.tell_slow());
+            }
+            if silent {
+                findings.push(about.tell_silent(slow));
             }
             if server.refusals.count > 0 {
                 findings.push(about.tell_refusing());
@@ -156,7 +160,8 @@ impl About<'_> {
         others.filter(|other| other.answered > 0).map(|other| bare(&other.server)).next()
     }
 
-    fn tell_silent(&self) -> Finding {
+    /// `slower`: its answers cost more than its silence.
+    fn tell_silent(&self, slower: bool) -> Finding {
         let NameserverStats { queries, timeouts, answered, .. } = *self.stats;
         let (name, each) = (self.name(), Nanos(self.server.timeouts.mean()));
         let mut facts = vec![
@@ -164,7 +169,7 @@ impl About<'_> {
                 "{}, {answered} answered, {timeouts} timed out, {each} each in the mean",
                 counted(queries, "query").replace("querys", "queries")
             ),
-            self.share(),
+            if slower { "its slow answers cost more than that".to_owned() } else { self.share() },
         ];
         if let Some(conf) = self.conf {
             let listed: Vec<String> = conf.nameservers.iter().map(ToString::to_string).collect();
@@ -178,13 +183,18 @@ impl About<'_> {
             facts.push("resolv.conf is not in the trace; the order is that of the queries".to_owned());
         }
         let evidence = self.evidence(&self.server.timeouts, facts);
-        let never = if answered == 0 { "never answers" } else { "often does not answer" };
+        let severity = if slower { Severity::Warning } else { self.severity() };
+        let (never, lookup) = if answered == 0 {
+            ("never answers".to_owned(), "every lookup")
+        } else {
+            (format!("left {timeouts} of {queries} queries unanswered"), "such a lookup")
+        };
         match self.others_answer().filter(|_| self.first()) {
             Some(other) => finding(
                 FindingId::FirstNameserverDead,
-                self.severity(),
+                severity,
                 format!(
-                    "The first nameserver, {name}, {never}: every lookup waits {each} for it before {other} is asked."
+                    "The first nameserver, {name}, {never}: {lookup} waits {each} for it before {other} is asked."
                 ),
                 evidence,
                 Some(format!(
@@ -194,7 +204,7 @@ impl About<'_> {
             ),
             None => finding(
                 FindingId::NameserverSilent,
-                self.severity(),
+                severity,
                 format!("Nameserver {name} {never}: a lookup waits {each} for it."),
                 evidence,
                 Some(format!(

@@ -11,11 +11,12 @@ use crate::correlate::tests::sim::{
 use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
-use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost};
+use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Severity};
 use crate::story::{Wanted, Whole};
+use crate::trace::block::BlockType;
 use crate::trace::{
-    End, Head, Listener, ListenerSample, NetnsSample, Sample, SingleFile, SnapshotMeta, SnapshotRole, Target,
-    Writer, WriterOptions,
+    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, SnapshotMeta,
+    SnapshotRole, Target, Writer, WriterOptions,
 };
 
 /// A trace in the making: the server's files, what happened, what was sampled.
@@ -33,6 +34,8 @@ struct Scene {
     lost: u64,
     /// Calls that the kernel left out all the time.
     skipped: u64,
+    /// Of `lost`, what the kernel side had no room for.
+    full: u64,
 }
 
 impl Default for Scene {
@@ -48,6 +51,7 @@ impl Default for Scene {
             degradations: Vec::new(),
             lost: 0,
             skipped: 0,
+            full: 0,
         }
     }
 }
@@ -113,7 +117,8 @@ impl Scene {
             writer.record(&record.bytes).unwrap();
         }
         if self.lost > 0 {
-            let by = vec![("lost_accept".to_owned(), self.lost)];
+            let by =
+                vec![("lost_accept".to_owned(), self.lost - self.full), ("full_watch".to_owned(), self.full)];
             writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
@@ -121,15 +126,38 @@ impl Scene {
             let by = vec![("skipped_calls".to_owned(), self.skipped)];
             writer.lost(&Lost { by, since_ns: Some(0), until_ns: Some(at), ..Lost::default() }).unwrap();
         }
-        let (out, ended) = writer.finish(End { at: KtimeNs(at), ..End::default() });
+        let counters = [("full_watch".to_owned(), self.full)].into();
+        let (out, ended) = writer.finish(End { at: KtimeNs(at), counters, ..End::default() });
         ended.unwrap();
         out.into_inner()
     }
 
     fn report(&self) -> Report {
-        let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
-        Whole::read(self.trace().as_slice(), &wanted, |_| ()).unwrap().report
+        report(&self.trace())
     }
+}
+
+fn report(trace: &[u8]) -> Report {
+    let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
+    Whole::read(trace, &wanted, |_| ()).unwrap().report
+}
+
+/// What a report says of this.
+fn found(report: Report, id: FindingId) -> Finding {
+    report.findings.into_iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no {id:?}"))
+}
+
+/// The trace without its records, as a disk leaves it that was full when they were to be written.
+fn without_records(trace: &[u8]) -> Vec<u8> {
+    let (mut scanner, mut kept) = (Scanner::new(trace), Vec::new());
+    while let Some(Found::Block(header, payload, offset)) = scanner.next_block().unwrap() {
+        let begin = usize::try_from(offset).unwrap();
+        if header.kind != BlockType::Records as u16 {
+            kept.extend_from_slice(&trace[begin..begin + header.block_len()]);
+        }
+        assert!(!payload.is_empty());
+    }
+    kept
 }
 
 /// A question to a server, and what comes of it: nothing for so long, or this answer.
@@ -365,6 +393,78 @@ fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
         known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
     assert_eq!(tried, known.collect(), "a finding without a trace");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_to_do_about_a_loss_fits_its_cause() {
+    let change = |trace: &[u8]| found(report(trace), FindingId::EventsLost).change.unwrap();
+    let parts = |change: &str| ["CPU", "Attach anew", "space"].map(|word| change.contains(word));
+    let of = |lost, full| Scene { lost, full, ..Scene::checks(fast) }.trace();
+    assert_eq!(parts(&change(&of(5, 0))), [true, false, false]);
+    assert_eq!(parts(&change(&of(5, 5))), [false, true, false]);
+    assert_eq!(parts(&change(&of(5, 2))), [true, true, false]);
+    assert_eq!(parts(&change(&without_records(&of(0, 0)))), [false, false, true]);
+    assert_eq!(parts(&change(&without_records(&of(5, 0)))), [true, false, true]);
+}
+
+#[test]
+fn a_slow_nameserver_that_is_silent_now_and_then_is_slow_first() {
+    let of = |silent: u64, slow: u64| {
+        let script = |sim: &mut Sim, th: &mut Thread| {
+            for n in 1..=silent + slow {
+                let at = th.t + 30 * MS;
+                arrive(sim, th, n, at);
+                resolve(sim, th, n, n <= silent, 300 * MS);
+                admit(sim, th, GREETING);
+            }
+        };
+        let told = Scene::played(script).report();
+        told.findings.into_iter().filter(|found| found.id.name().contains("nameserver")).collect::<Vec<_>>()
+    };
+    let told =
+        |findings: &[Finding]| findings.iter().map(|found| (found.id, found.severity)).collect::<Vec<_>>();
+    let dead = FindingId::FirstNameserverDead;
+    // `resolve` has the second server answer after as long: it is slow as well.
+    let slow = (FindingId::NameserverSlow, Severity::Critical);
+    let both = of(1, 15);
+    assert!(told(&both).starts_with(&[slow, (dead, Severity::Warning)]), "{both:#?}");
+    let message = &both.iter().find(|found| found.id == dead).unwrap().message;
+    assert_eq!(
+        message,
+        "The first nameserver, 10.77.53.1, left 2 of 32 queries unanswered: such a lookup waits 1.00 s for it before 10.77.53.2 is asked."
+    );
+    let mostly_silent = of(20, 2);
+    assert_eq!(told(&mostly_silent)[0], (dead, Severity::Critical), "{mostly_silent:#?}");
+}
+
+#[test]
+fn several_clients_that_gave_up_are_told_apart_from_one() {
+    let impatient = |of: u64| {
+        Scene::played(|sim, th| {
+            let start = th.t;
+            arrive(sim, th, 1, start);
+            resolve(sim, th, 1, false, 300 * MS);
+            admit(sim, th, GREETING);
+            for n in 2..=of + 1 {
+                let sock = 0x1000 + n;
+                let peer = addr(&format!("10.77.0.{n}:{}", 36_000 + n));
+                sim.state(start + n * 50 * MS, sock, peer, (1, 7), NETNS);
+                arrive(sim, th, n, start + n * MS);
+                refuse(sim, th);
+            }
+        })
+    };
+    let told = |of| {
+        let finding = found(impatient(of).report(), FindingId::ClientsGaveUp);
+        (finding.message, finding.evidence.facts[1].clone())
+    };
+    let behind = "all the same, and whoever was behind waited for that too.";
+    let (one, when) = told(1);
+    assert_eq!(one, format!("1 client gave up before the greeting; the server checked it {behind}"));
+    assert_eq!(when, "after 98 ms");
+    let (two, when) = told(2);
+    assert_eq!(two, format!("2 clients gave up before the greeting; the server checked them {behind}"));
+    assert_eq!(when, "the most impatient after 98 ms, the most patient after 147 ms");
 }
 
 #[test]
