@@ -74,7 +74,7 @@ const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it
 const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
 
 /// Why anything may be missing.
-const CALLS_SKIPPED: &str = "the kernel left out calls meanwhile: what is told of it may be wrong";
+pub(crate) const CALLS_SKIPPED: &str = "the kernel left out calls meanwhile: what is told of it may be wrong";
 
 /// An accept thread.
 #[derive(Debug, Default)]

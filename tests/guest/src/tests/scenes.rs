@@ -218,7 +218,12 @@ fn slow(run: &Run) -> Result<()> {
         // Two lookups, each that much later; what the thread then waited for a processor is nobody's.
         let (dns, check) = (connection.parts.dns_ns, connection.wrapper_ns);
         ensure!(check >= 2 * SLOW_MS * MS, "a check of {check} ns");
-        ensure!(dns >= SLOW_MS * MS, "{dns} ns of DNS in {check} ns");
+        ensure!(
+            dns >= SLOW_MS * MS,
+            "{dns} ns of DNS in {check} ns: {:?}; {:?}",
+            connection.parts,
+            connection.lookups
+        );
         let rtts =
             connection.lookups.iter().flat_map(|lookup| &lookup.queries).filter_map(|query| query.rtt_ns);
         ensure!(rtts.clone().count() == 2, "not two answers: {:?}", connection.lookups);

@@ -32,6 +32,8 @@ struct Scene {
     samples: Vec<(ListenerSample, NetnsSample)>,
     degradations: Vec<Degradation>,
     lost: u64,
+    /// Calls that the kernel left out all the time.
+    skipped: u64,
     /// Of `lost`, what the kernel side had no room for.
     full: u64,
 }
@@ -48,6 +50,7 @@ impl Default for Scene {
             samples: Vec::new(),
             degradations: Vec::new(),
             lost: 0,
+            skipped: 0,
             full: 0,
         }
     }
@@ -90,6 +93,8 @@ impl Scene {
             clock: clock(),
             targets: vec![target],
             degradations: self.degradations.clone(),
+            // From 7.0 on the kernel leaves out calls, and what has ended is held back until that is known.
+            kernel: if self.skipped > 0 { "7.2.13" } else { "6.12.0" }.to_owned(),
             ..Head::default()
         };
         let mut writer = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap();
@@ -119,6 +124,10 @@ impl Scene {
             writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
+        if self.skipped > 0 {
+            let by = vec![("skipped_calls".to_owned(), self.skipped)];
+            writer.lost(&Lost { by, since_ns: Some(0), until_ns: Some(at), ..Lost::default() }).unwrap();
+        }
         let counters = [("full_watch".to_owned(), self.full)].into();
         let (out, ended) = writer.finish(End { at: KtimeNs(at), counters, ..End::default() });
         ended.unwrap();
@@ -474,6 +483,22 @@ fn a_healthy_server_has_nothing_to_change() {
         "{:#?}",
         report.findings
     );
+}
+
+#[test]
+fn calls_that_the_kernel_left_out_are_told_by_the_connections_they_may_belong_to() {
+    let told = |scene: Scene| {
+        let findings = scene.report().findings;
+        findings.into_iter().find(|finding| finding.id == FindingId::EventsLost)
+    };
+    let alone = told(Scene { skipped: 9, ..Scene::checks(fast) }).unwrap();
+    assert!(alone.message.contains("during 3 connections"), "{alone:?}");
+    assert_eq!(alone.change, None, "nothing that was lost for want of CPU: {alone:?}");
+    let with_others = told(Scene { skipped: 9, lost: 5, ..Scene::checks(fast) }).unwrap();
+    assert!(with_others.message.starts_with("5 events lost"), "{with_others:?}");
+    assert!(with_others.evidence.facts.contains(&alone.message), "{with_others:?}");
+    let nobody = Scene { skipped: 9, records: Vec::new(), ..Scene::default() };
+    assert_eq!(told(nobody), None, "calls left out that concern no connection");
 }
 
 #[test]
