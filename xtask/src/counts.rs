@@ -105,8 +105,7 @@ pub(crate) fn run(options: &cli::Counts) -> Result<()> {
 
 /// Instructions of each program of the kernel side, by its name.
 fn sizes(program: &Path) -> Result<BTreeMap<String, u64>> {
-    let output =
-        Command::new(program).args(["programs", "1"]).output().context("cannot run wrapwatch-count")?;
+    let output = Command::new(program).arg("programs").output().context("cannot run wrapwatch-count")?;
     ensure!(output.status.success(), "programs failed: {}", String::from_utf8_lossy(&output.stderr));
     toml::from_slice(&output.stdout).context("no list of programs")
 }

@@ -6,9 +6,9 @@
 //! - `json`: the same, and each connection as a line of JSON;
 //! - `story`: the committed trace read and told.
 //!
-//! Or it is `programs`: then it lists the kernel side's programs with their instructions, as compiled, whatever TIMES is.
-//!
 //! Prints how many records one time is. Once more than another takes so many instructions more: what comes before and after does not count.
+//!
+//! `wrapwatch-count programs` lists the kernel side's programs with their instructions, as compiled.
 
 use std::{
     io::{Write as _, sink, stdout},

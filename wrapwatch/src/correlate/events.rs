@@ -5,12 +5,12 @@ use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
 use crate::decode::addr::{is_unix, socket_addr};
-use crate::model::{Client, KtimeNs};
+use crate::model::{CALLS_SKIPPED, Client, KtimeNs};
 
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Story};
-use super::{ACCEPTS_LOST, CALLS_SKIPPED, Correlator, Listener, STATES_LOST, TWIST_NS};
+use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST, TWIST_NS};
 
 /// What an `execve` of the server means.
 const REPLACED: &str = "the server process was replaced by another program (twist?)";

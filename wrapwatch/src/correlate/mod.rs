@@ -41,7 +41,7 @@ use std::sync::Arc;
 use wrapwatch_common::counters::Counter;
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{ClockPair, Connection, KtimeNs, StallCause};
+use crate::model::{CALLS_SKIPPED, ClockPair, Connection, KtimeNs, StallCause};
 
 pub use config::{Config, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
@@ -72,9 +72,6 @@ const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it
 
 /// Why a handshake or a client's leaving may be missing.
 const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
-
-/// Why anything may be missing.
-pub(crate) const CALLS_SKIPPED: &str = "the kernel left out calls meanwhile: what is told of it may be wrong";
 
 /// An accept thread.
 #[derive(Debug, Default)]

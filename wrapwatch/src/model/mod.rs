@@ -25,7 +25,7 @@ pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub(crate) use human::error_line;
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
-pub use release::skips_calls;
+pub use release::{CALLS_SKIPPED, skips_calls};
 pub use rule::{How, RuleRef};
 pub use summary::{AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -266,6 +266,7 @@ impl Tracee {
         path: Arc<str>,
         before: Option<KtimeNs>,
     ) -> Option<Changed> {
+        // Without it, why not.
         let mark = root.map_or_else(|| files::mark(self.info.pid, &path), |root| root.mark(&path));
         let key = (role, path);
         if self.marks.get(&key) == Some(&mark.as_ref().ok().copied()) {

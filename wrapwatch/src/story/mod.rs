@@ -307,7 +307,7 @@ impl Teller {
         self.connections();
         let (at, whole) = (sample.at, sample.is_whole());
         self.facts.sample(sample);
-        if whole && self.sampled() {
+        if whole && self.options.stalls && self.sampled() {
             self.stalls(at);
         }
     }
@@ -353,7 +353,7 @@ impl Teller {
     fn seconds(&mut self, at: KtimeNs) {
         let mut second = self.next_second;
         self.next_second = KtimeNs((at.0 / SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS));
-        if self.sampled() || second.0 == 0 {
+        if !self.options.stalls || self.sampled() || second.0 == 0 {
             return;
         }
         let idle = at.since(second) / SECOND_NS;
@@ -369,16 +369,13 @@ impl Teller {
         }
     }
 
-    /// Each second has its sample, as `live` looked then: what was lost until then is told before it, so nothing but a sample is the time to tell stalls.
+    /// Each second has its sample, made when `live` looked for stalls. What was lost until then stands before it, but after records that are younger than the loss.
     fn sampled(&self) -> bool {
         self.facts.head.origin == Origin::Kernel
     }
 
     /// Tells what hangs at this second; false where nothing is open that could.
     fn stalls(&mut self, now: KtimeNs) -> bool {
-        if !self.options.stalls {
-            return false;
-        }
         let queue = self.facts.queue.last(now, SAMPLE_FRESH_NS);
         for check in self.correlator.stalls(now, self.options.slow_ns) {
             if check.certain || queue.is_some_and(|(queued, _)| queued > 0) {

@@ -4,8 +4,8 @@ use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CM
 
 use super::sim::TOO_MANY;
 use super::*;
-use crate::correlate::{CALLS_SKIPPED, END_UNSEEN, SeededCheck, SeededSocket};
-use crate::model::{Client, LeaveKind, LookupKind, StallCause};
+use crate::correlate::{END_UNSEEN, SeededCheck, SeededSocket};
+use crate::model::{CALLS_SKIPPED, Client, LeaveKind, LookupKind, StallCause};
 
 const SERVER_CLOSES: (u8, u8) = (1, 4);
 const FIN: (u8, u8) = (1, 8);

@@ -1,7 +1,6 @@
 //! Not everything was seen: how far the rest can be trusted.
 
-use crate::correlate::CALLS_SKIPPED;
-use crate::model::{Evidence, Finding, FindingId, Severity, Share};
+use crate::model::{CALLS_SKIPPED, Evidence, Finding, FindingId, Severity, Share};
 use crate::trace::DamageKind;
 
 use super::support::{Proof, counted, finding};
