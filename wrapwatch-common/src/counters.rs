@@ -34,10 +34,12 @@ pub enum Counter {
     /// Runs of the system calls' programs that the kernel left out, whoever made the call. The kernel counts them, not its programs: user space
     /// asks for it.
     SkippedCalls = 13,
+    /// Lost: ICMP errors at sockets.
+    LostSockError = 14,
 }
 
 /// Number of slots.
-pub const COUNTERS: u32 = 14;
+pub const COUNTERS: u32 = 15;
 
 impl Counter {
     /// All of them, in slot order, with the name that the output uses.
@@ -56,5 +58,6 @@ impl Counter {
         (Self::FullConns, "full_conns"),
         (Self::Records, "records"),
         (Self::SkippedCalls, "skipped_calls"),
+        (Self::LostSockError, "lost_sock_error"),
     ];
 }

@@ -76,7 +76,7 @@ pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
         error: error(),
         protocol: u32::from(socket.protocol()),
     };
-    emit::fixed(&record, Counter::LostOther);
+    emit::fixed(&record, Counter::LostSockError);
 }
 
 #[inline(always)]

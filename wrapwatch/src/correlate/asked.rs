@@ -103,6 +103,11 @@ impl Asked {
         }
     }
 
+    /// Whether it is taken for timed out only because no ICMP error came: one that was lost by `lost_at` may have been its.
+    pub(super) fn may_be_refused(&self, lost_at: KtimeNs) -> bool {
+        matches!(self.end, End::WentOn { .. }) && self.error_at.is_none() && self.began() <= lost_at
+    }
+
     /// As it is told, times from `accepted`; its texts are given away.
     pub(super) fn tell(&mut self, outcome: QueryOutcome, accepted: KtimeNs, servers: &Servers) -> Query {
         let waited = match (self.sent, self.end.at()) {

@@ -73,6 +73,9 @@ const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it
 /// Why a handshake or a client's leaving may be missing.
 const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
 
+/// Why a refusal may be missing.
+const ERRORS_LOST: &str = "ICMP errors were lost: a query told as timed out may have been refused";
+
 /// An accept thread.
 #[derive(Debug, Default)]
 struct AcceptThread {
@@ -131,9 +134,10 @@ pub struct Correlator {
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Box<Connection>>,
     now: KtimeNs,
-    /// When accept records, socket states, and any that say how a check goes on were last known to be lost.
+    /// When accept records, socket states, ICMP errors, and any that say how a check goes on were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
     states_lost_at: Option<KtimeNs>,
+    errors_lost_at: Option<KtimeNs>,
     steps_lost_at: Option<KtimeNs>,
     /// Until when calls were left out: accepts that are still to come may have been before that.
     skipped_until: Option<KtimeNs>,
@@ -155,6 +159,7 @@ impl Correlator {
             now: KtimeNs(0),
             accepts_lost_at: None,
             states_lost_at: None,
+            errors_lost_at: None,
             steps_lost_at: None,
             skipped_until: None,
             stats: Stats::default(),
@@ -219,10 +224,11 @@ impl Correlator {
     }
 
     /// Events were lost since the last call, by counter; best asked for before the events that came meanwhile are pushed. A connection's own losses
-    /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving.
+    /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving, a lost ICMP error why a query
+    /// got no answer.
     pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
-            if !matches!(counter, Counter::LostSockState | Counter::SkippedCalls) {
+            if !matches!(counter, Counter::LostSockState | Counter::LostSockError | Counter::SkippedCalls) {
                 self.steps_lost_at = Some(self.now);
             }
             let why = match counter {
@@ -234,8 +240,14 @@ impl Correlator {
                     self.states_lost_at = Some(self.now);
                     STATES_LOST
                 }
+                Counter::LostSockError => {
+                    self.errors_lost_at = Some(self.now);
+                    continue;
+                }
                 Counter::LostOther => {
                     self.execs_lost();
+                    // A trace of before they had a counter of their own counts ICMP errors here.
+                    self.errors_lost_at = Some(self.now);
                     continue;
                 }
                 _ => continue,
@@ -338,6 +350,9 @@ impl Correlator {
         }
         if story.leader_gone {
             story.miss(events::ENDED);
+        }
+        if self.errors_lost_at.is_some_and(|lost_at| story.may_be_refused(lost_at)) {
+            story.miss(ERRORS_LOST);
         }
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);

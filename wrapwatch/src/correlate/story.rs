@@ -114,6 +114,11 @@ impl Story {
         self.birth == Birth::Accept && self.seqs.missing() == 0
     }
 
+    /// Whether a query is taken for timed out only because no ICMP error came, see [`Asked::may_be_refused`](super::asked::Asked::may_be_refused).
+    pub(super) fn may_be_refused(&self, lost_at: KtimeNs) -> bool {
+        self.resolver.queries.iter().any(|asked| asked.may_be_refused(lost_at))
+    }
+
     /// When its story ended: first packet, shutdown or close.
     pub(super) fn ended(&self) -> Option<KtimeNs> {
         let close = [self.shutdown, self.closed].into_iter().flatten().map(|(_, at)| at).min();

@@ -337,7 +337,12 @@ impl Teller {
 
     /// Records are missing: what they were is not known, so everything that is open may lack something.
     fn damage(&mut self, damage: Damage) {
-        self.correlator.note_lost(&[(Counter::LostAccept, 1), (Counter::LostSockState, 1)]);
+        self.correlator.note_lost(&[
+            (Counter::LostAccept, 1),
+            (Counter::LostSockState, 1),
+            (Counter::LostSockError, 1),
+            (Counter::LostOther, 1),
+        ]);
         self.facts.damage(damage);
     }
 

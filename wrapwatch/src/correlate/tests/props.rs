@@ -431,6 +431,7 @@ fn check_loss(records: &[Rec], lost: usize) -> Result<(), TestCaseError> {
             match rec.kind {
                 Kind::Accept => correlator.note_lost(&[(Counter::LostAccept, 1)]),
                 Kind::SockState => correlator.note_lost(&[(Counter::LostSockState, 1)]),
+                Kind::SockError => correlator.note_lost(&[(Counter::LostSockError, 1)]),
                 Kind::Exec => correlator.note_lost(&[(Counter::LostOther, 1)]),
                 _ => {}
             }
@@ -452,10 +453,6 @@ fn check_loss(records: &[Rec], lost: usize) -> Result<(), TestCaseError> {
             prop_assert!(!got.complete, "lost {:?} of {}", record.kind, record.conn);
         }
         if touched && !got.complete {
-            continue;
-        }
-        // SockErrors belong to no connection and their loss is not counted apart: nothing but a refusal told as a time-out may come of it.
-        if record.kind == Kind::SockError {
             continue;
         }
         // Of others, only what they waited behind may look different: it is as good as those stories.

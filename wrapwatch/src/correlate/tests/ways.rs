@@ -1,5 +1,6 @@
 //! Every way a lookup goes.
 
+use wrapwatch_common::counters::Counter;
 use wrapwatch_common::records::{Class, OP_READ, OP_WRITE, WHAT_RFC931, WHAT_SHELL_CMD};
 
 use super::sim::framed;
@@ -97,6 +98,36 @@ fn an_icmp_error_after_seconds_is_no_timeout_where_it_was_seen() {
     };
     assert_eq!(queries(&run(true)), [(NS1, QueryOutcome::Unreachable, Some(3000))]);
     assert_eq!(queries(&run(false)), [(NS1, QueryOutcome::Timeout, Some(3000))]);
+}
+
+#[test]
+fn a_lost_icmp_error_leaves_the_time_out_in_doubt() {
+    for counter in [Counter::LostSockError, Counter::LostOther] {
+        let (mut sim, mut th) = (Sim::default(), main_thread());
+        for conn in 1..=3 {
+            begin(&mut sim, &mut th, conn);
+            let asked = ask_ptr(&mut sim, &mut th, 34, NS1);
+            th.t += if conn == 1 { SEC / 2 } else { 3 * SEC };
+            if conn == 1 {
+                sim.recv(&mut th, 34, &answer(&asked, 3, None));
+            }
+            sim.close(&mut th, 34, Class::Dns);
+            admit(&mut sim, &mut th);
+            th.t += SEC;
+        }
+        let records = sim.records();
+        let sent = |rec: &Rec| rec.conn == 2 && matches!(decode(&rec.bytes), Ok(Event::Send(..)));
+        let (before, after) = records.split_at(records.iter().position(sent).unwrap() + 1);
+        let mut correlator = correlator();
+        for record in before {
+            correlator.push(&decode(&record.bytes).unwrap());
+        }
+        correlator.note_lost(&[(counter, 1)]);
+        let told = run_with(&mut correlator, after);
+        let complete: Vec<_> = told.iter().map(|told| (told.conn, told.complete)).collect();
+        assert_eq!(complete, [(1, true), (2, false), (3, true)], "{counter:?}");
+        assert_eq!(told[1].missing, ["ICMP errors were lost: a query told as timed out may have been refused"]);
+    }
 }
 
 #[test]
