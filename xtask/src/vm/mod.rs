@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use self::{
     archive::Index,
     expected::Expected,
+    guest::Guest,
     kernel::Ready,
     machine::{Accelerator, Plan},
     record::Outcome,
@@ -70,7 +71,7 @@ pub(crate) struct Sum {
 
 /// The command.
 pub(crate) fn run(options: &cli::Vm) -> Result<()> {
-    setup::ensure(&[Purpose::Build, Purpose::Lab, Purpose::Vm])?;
+    setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab, Purpose::Vm])?;
     if options.update_pins {
         return update_pins();
     }
@@ -89,42 +90,61 @@ pub(crate) fn run(options: &cli::Vm) -> Result<()> {
     Ok(())
 }
 
-/// Boots the kernels asked for, prints the table, and gives the sum.
+/// Boots the kernels asked for, prints the table, and gives the sum. A kernel that cannot be booted has its column, too: the others say what they
+/// have to say.
 pub(crate) fn boot_all(options: &cli::Vm) -> Result<Sum> {
     let expected = Expected::read()?;
     let kernels = pins::chosen(&options.kernels)?;
     let guest = guest::build(options.debug)?;
     let dir = results_dir()?;
-    let ready: Vec<Ready> = kernels.iter().map(kernel::ready).collect::<Result<_>>()?;
-    for moved in ready.iter().filter_map(|kernel| kernel.moved.as_ref()) {
-        eprintln!("note: {moved}");
+    let mut prepared = Vec::new();
+    for kernel in &kernels {
+        prepared.push(prepare(kernel, &guest, &expected, &dir));
     }
-    let initramfs: Vec<PathBuf> = ready
-        .iter()
-        .map(|kernel| guest.initramfs(kernel, expected.has("mariadb", &kernel.series), &dir))
-        .collect::<Result<_>>()?;
-    let (Some(first), Some(first_initramfs)) = (ready.first(), initramfs.first()) else {
-        bail!("no kernel to boot");
-    };
-    let accelerator = Accelerator::find(first, first_initramfs, &dir)?;
-    let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
-    let limit = limit(options.broken);
-    let boots: Vec<(&Ready, &Path)> = ready.iter().zip(initramfs.iter().map(PathBuf::as_path)).collect();
-    let judged = side_by_side(&boots, |(kernel, initramfs)| {
-        let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir: &dir };
-        boot(&plan, accelerator, &expected)
-    })?;
-    let mut columns: Vec<Column> = ready
-        .iter()
-        .zip(judged)
-        .map(|(kernel, judged)| Column { head: kernel.series.clone(), judged })
-        .collect();
+    let mut judged = boot_prepared(options, &prepared, &expected, &dir)?.into_iter();
+    let mut columns = Vec::new();
+    for (kernel, prepared) in kernels.iter().zip(&prepared) {
+        let judged = match prepared {
+            Ok(_) => judged.next().context("a boot without a judgement")?,
+            Err(error) => Judged::without_boot(error),
+        };
+        columns.push(Column { head: kernel.series.clone(), judged });
+    }
     judge_instructions(&mut columns, options.update)?;
     judge_privileges(&mut columns, options.update)?;
     let tests: Vec<&str> = expected.all().chain([INSTRUCTIONS, PRIVILEGES]).collect();
     println!("\n{}", table::table(&columns, &tests));
     let count = |outcome| columns.iter().map(|column| column.judged.count(outcome)).sum();
     Ok(Sum { passed: count(Outcome::Pass), failed: count(Outcome::Fail), skipped: count(Outcome::Skip) })
+}
+
+/// A kernel and what it starts with.
+fn prepare(kernel: &pins::Kernel, guest: &Guest, expected: &Expected, dir: &Path) -> Result<(Ready, PathBuf)> {
+    let ready = kernel::ready(kernel)?;
+    if let Some(moved) = &ready.moved {
+        eprintln!("note: {moved}");
+    }
+    let initramfs = guest.initramfs(&ready, expected.has("mariadb", &ready.series), dir)?;
+    Ok((ready, initramfs))
+}
+
+/// Boots what could be prepared; judgements in order.
+fn boot_prepared(
+    options: &cli::Vm,
+    prepared: &[Result<(Ready, PathBuf)>],
+    expected: &Expected,
+    dir: &Path,
+) -> Result<Vec<Judged>> {
+    let boots: Vec<(&Ready, &Path)> =
+        prepared.iter().flatten().map(|(ready, initramfs)| (ready, initramfs.as_path())).collect();
+    let Some((first, first_initramfs)) = boots.first() else { return Ok(Vec::new()) };
+    let accelerator = Accelerator::find(first, first_initramfs, dir)?;
+    let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
+    let limit = limit(options.broken);
+    side_by_side(&boots, |(kernel, initramfs)| {
+        let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir };
+        Ok(boot(&plan, accelerator, expected).unwrap_or_else(|error| Judged::without_boot(&error)))
+    })
 }
 
 /// Breaks a guest in each of the ways there are, and fails unless the run does, with the right reason: a run that cannot fail shows nothing.

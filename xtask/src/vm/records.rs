@@ -46,6 +46,11 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// Of a kernel that was not booted.
+    pub(crate) fn without_boot(why: &anyhow::Error) -> Self {
+        Self { findings: vec![format!("it could not be booted: {why:#}")], ..Self::default() }
+    }
+
     /// Everything that is wrong, in words.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let failed = self.cells.iter().filter(|(_, cell)| cell.outcome == Outcome::Fail);
