@@ -5,6 +5,10 @@
 //! wait is not the nameserver's fault, though not where in it. A thread becomes ready when what it waits for is there, so the delay is taken from the
 //! ends of the waits in that interval: blaming nobody is better than blaming the wrong one. What an interval had before the check is taken
 //! to have been spent there: the thread had to wake up to accept.
+//!
+//! The count itself can be wrong. Since Linux 6.12 a thread that falls asleep may stay in its queue for a moment (`sched_delayed` in kernel/sched/fair.c), and where
+//! it is moved to another CPU then, `sched_info` takes the whole sleep for a delay (inferred; seen on 6.12 and 6.18). So threads are looked at, too: one that was
+//! seen asleep in a wait was so from the wait's beginning on, and an interval whose count leaves no room for that has none.
 
 use std::collections::VecDeque;
 
@@ -14,6 +18,10 @@ use super::parts::Span;
 
 /// Delays remembered of a thread; those of one check are asked for at its end.
 const SAMPLES_MAX: usize = 4096;
+/// By how much the scheduler's clock and that of the records may differ: this, and one part in [`CLOCKS_PART`] of what is measured (clocks are slewed by
+/// 500 parts in a million at most, adjtimex(2)).
+const CLOCKS_NS: u64 = 2_000_000;
+const CLOCKS_PART: u64 = 1000;
 /// An interval with at least this share of delay, in percent, is nothing but delay.
 const MOSTLY_PERCENT: u64 = 90;
 
@@ -22,6 +30,8 @@ const MOSTLY_PERCENT: u64 = 90;
 pub(super) struct RunDelays {
     last: Option<(KtimeNs, u64)>,
     delays: VecDeque<(KtimeNs, KtimeNs, u64)>,
+    /// When the thread was seen asleep.
+    asleep: VecDeque<KtimeNs>,
 }
 
 impl RunDelays {
@@ -38,8 +48,19 @@ impl RunDelays {
         }
     }
 
+    /// The thread was seen asleep. In order.
+    pub(super) fn seen_asleep(&mut self, at: KtimeNs) {
+        if self.asleep.len() >= SAMPLES_MAX {
+            self.asleep.pop_front();
+        }
+        self.asleep.push_back(at);
+    }
+
     /// What ended before `at` is not asked for any more.
     pub(super) fn forget_before(&mut self, at: KtimeNs) {
+        while self.asleep.front().is_some_and(|&seen| seen < at) {
+            self.asleep.pop_front();
+        }
         while self.delays.front().is_some_and(|&(_, to, _)| to <= at) {
             self.delays.pop_front();
         }
@@ -51,6 +72,9 @@ impl RunDelays {
         for &(began, ended, delay) in
             self.delays.iter().filter(|(began, ended, _)| *began < to && *ended > from)
         {
+            if self.is_refuted(waits, began, ended, delay) {
+                continue;
+            }
             let (began_in, ended_in) = (began.max(from), ended.min(to));
             if delay.saturating_mul(100) >= ended.since(began).saturating_mul(MOSTLY_PERCENT) {
                 off.push(Span { from: began_in, to: ended_in, cause: StallCause::OffCpu, server: None });
@@ -77,6 +101,31 @@ impl RunDelays {
             }
         }
         off
+    }
+
+    /// Whether more delay was counted between two samples than there can have been, for the thread was seen asleep in waits.
+    fn is_refuted(&self, waits: &[Span], began: KtimeNs, ended: KtimeNs, delay: u64) -> bool {
+        let whole = ended.since(began);
+        let asleep = self.asleep_ns(waits, began, ended);
+        let tolerance = CLOCKS_NS.saturating_add(whole / CLOCKS_PART);
+        delay > whole.saturating_sub(asleep).saturating_add(tolerance)
+    }
+
+    /// How long the thread was certainly asleep: in each wait until it was last seen so.
+    fn asleep_ns(&self, waits: &[Span], began: KtimeNs, ended: KtimeNs) -> u64 {
+        let seen = |wait: Span| {
+            let last = self.asleep.iter().rev().find(|&&at| wait.from < at && at <= wait.to)?;
+            Some((wait.from, *last))
+        };
+        let mut asleep: Vec<(KtimeNs, KtimeNs)> =
+            waits.iter().filter_map(|wait| seen(wait.within(began, ended)?)).collect();
+        asleep.sort_unstable();
+        let (mut sum, mut at) = (0_u64, began);
+        for (from, to) in asleep {
+            sum = sum.saturating_add(to.since(from.max(at)));
+            at = at.max(to);
+        }
+        sum
     }
 }
 
@@ -125,5 +174,27 @@ mod tests {
         assert_eq!(off(&delays, &[dns(150, 180)]), [(0, 100)]);
         delays.forget_before(KtimeNs(100 * MS));
         assert_eq!(off(&delays, &[]), []);
+    }
+
+    #[test]
+    fn a_sleep_that_was_counted_is_no_delay() {
+        let asked = |delay: u64, seen: &[u64]| {
+            let mut delays = RunDelays::default();
+            delays.sample(KtimeNs(100 * MS), 0);
+            delays.sample(KtimeNs(600 * MS), delay * MS);
+            for at in seen {
+                delays.seen_asleep(KtimeNs(at * MS));
+            }
+            // Two queries at once, so the sleep counts once.
+            off(&delays, &[dns(100, 600), dns(150, 600)])
+        };
+        // All of it was counted.
+        assert_eq!(asked(499, &[]), [(100, 600)]);
+        assert_eq!(asked(499, &[200]), []);
+        assert_eq!(asked(499, &[90, 100, 601]), [(100, 600)], "not in the wait");
+        // The answer came at 400 ms, and the thread had no CPU from then on.
+        assert_eq!(asked(200, &[200, 300, 399]), [(400, 600)]);
+        assert_eq!(asked(200, &[200, 300, 401]), [(400, 600)], "within what the clocks may differ");
+        assert_eq!(asked(200, &[200, 300, 450]), []);
     }
 }

@@ -215,6 +215,23 @@ impl Correlator {
         }
     }
 
+    /// An accept thread was seen asleep (states `S` and `D` of proc(5)) at `at`: it was not waiting for a CPU. After the events that came before are pushed, of
+    /// those in [`Self::in_checks`].
+    pub fn note_asleep(&mut self, tgid: u32, tid: u32, at: KtimeNs) {
+        if let Some(thread) = self.threads.get_mut(&thread_key(tgid, tid)) {
+            thread.delays.seen_asleep(at);
+        }
+    }
+
+    /// Process and thread of every accept thread that is in a check as far as is known, in order.
+    pub fn in_checks(&self) -> Vec<(u32, u32)> {
+        let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
+        let checking = current.filter(|story| story.in_check() != Some(false));
+        let mut threads: Vec<_> = checking.map(|story| (story.tgid, story.tid)).collect();
+        threads.sort_unstable();
+        threads
+    }
+
     /// Process and thread of every accept thread seen so far, in order.
     pub fn accept_threads(&self) -> Vec<(u32, u32)> {
         let half = |n: u64| u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0);

@@ -11,7 +11,7 @@ use crate::{
     model::KtimeNs,
     probe,
     trace::{
-        self, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
+        Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
         SnapshotMeta, Target,
     },
 };
@@ -104,31 +104,11 @@ impl Session<'_> {
         }
     }
 
-    /// Tells which targets are stopped: at once, for what comes next is to be seen in its light.
-    pub(super) fn stopped_aside(&mut self, stopped: &[(u32, KtimeNs, KtimeNs)]) {
-        let Some(&(_, _, at)) = stopped.first() else { return };
-        let targets = stopped
-            .iter()
-            .map(|&(pid, from, _)| ProcessSample {
-                pid,
-                stopped_since: Some(from),
-                ..ProcessSample::default()
-            })
-            .collect();
-        self.aside(&Aside::Sample(&Sample { at, targets, ..Sample::default() }));
-    }
-
-    /// Tells where accept threads are, in whose light what comes next is to be seen.
-    pub(super) fn accept_threads_aside(&mut self, at: KtimeNs, seen: Vec<(u32, trace::AcceptThread)>) {
-        if seen.is_empty() {
-            return;
+    /// Tells where threads were seen to be: at once, for what comes next is to be seen in its light.
+    pub(super) fn threads_aside(&mut self, at: KtimeNs, targets: Vec<ProcessSample>) {
+        if !targets.is_empty() {
+            self.aside(&Aside::Sample(&Sample { at, targets, ..Sample::default() }));
         }
-        let targets = seen.into_iter().map(|(pid, thread)| ProcessSample {
-            pid,
-            accept_threads: vec![thread],
-            ..ProcessSample::default()
-        });
-        self.aside(&Aside::Sample(&Sample { at, targets: targets.collect(), ..Sample::default() }));
     }
 
     /// Looks at everything that events do not show.

@@ -22,7 +22,7 @@ use crate::{
     host::{clock, process},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
-    trace,
+    trace::{self, AcceptThread, ProcessSample},
 };
 
 /// How often what the events do not show is looked at: a stopped server, losses.
@@ -255,18 +255,7 @@ impl<'a> Session<'a> {
         self.look_at_files();
         self.drain(ring);
         let now = clock::now();
-        let mut stopped = Vec::new();
-        for (&pid, tracee) in &self.targets {
-            if tracee.stopped(pid) {
-                let since = *self.stopped.entry(pid).or_insert(now);
-                self.correlator.note_stopped(pid, since, now);
-                self.stopped.insert(pid, now);
-                stopped.push((pid, since, now));
-            } else {
-                self.stopped.remove(&pid);
-            }
-        }
-        self.stopped_aside(&stopped);
+        self.look_at_threads(now);
         self.look_at_replaced(now)?;
         self.losses();
         self.correlator.advance(now);
@@ -275,6 +264,28 @@ impl<'a> Session<'a> {
         self.probe.flush_kernel_log();
         self.aside(&Aside::Time(now));
         Ok(())
+    }
+
+    /// Whether targets are stopped, and which accept threads sleep in their check: what comes next is to be seen in this light.
+    fn look_at_threads(&mut self, now: KtimeNs) {
+        let mut seen = Vec::new();
+        for (&pid, tracee) in &self.targets {
+            if tracee.stopped(pid) {
+                let since = *self.stopped.entry(pid).or_insert(now);
+                self.correlator.note_stopped(pid, since, now);
+                self.stopped.insert(pid, now);
+                seen.push(ProcessSample { pid, stopped_since: Some(since), ..ProcessSample::default() });
+            } else {
+                self.stopped.remove(&pid);
+            }
+        }
+        for (pid, tid) in self.correlator.in_checks() {
+            if self.targets.get(&pid).is_some_and(|tracee| tracee.is_asleep(tid)) {
+                self.correlator.note_asleep(pid, tid, now);
+                seen.push(ProcessSample { pid, asleep: vec![tid], ..ProcessSample::default() });
+            }
+        }
+        self.threads_aside(now, seen);
     }
 
     /// One more step of measuring what the programs take from the server.
@@ -388,10 +399,11 @@ impl<'a> Session<'a> {
             let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));
             if let Some(at_listener) = at_listener {
                 self.correlator.note_accept_thread(pid, tid, now, at_listener);
-                seen.push((pid, trace::AcceptThread { tid, at_listener }));
+                let accept_threads = vec![AcceptThread { tid, at_listener }];
+                seen.push(ProcessSample { pid, accept_threads, ..ProcessSample::default() });
             }
         }
-        self.accept_threads_aside(now, seen);
+        self.threads_aside(now, seen);
     }
 
     /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.

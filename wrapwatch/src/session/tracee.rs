@@ -315,6 +315,11 @@ impl Tracee {
     pub fn stopped(&self, tid: u32) -> bool {
         process::thread_state(self.info.pid, tid).is_some_and(|state| matches!(state, 'T' | 't'))
     }
+
+    /// Whether a thread of it sleeps: it waits for something, and not for a CPU.
+    pub fn is_asleep(&self, tid: u32) -> bool {
+        process::thread_state(self.info.pid, tid).is_some_and(|state| matches!(state, 'S' | 'D'))
+    }
 }
 
 impl std::fmt::Debug for Tracee {

@@ -302,6 +302,9 @@ impl Teller {
             if let Some(since) = process.stopped_since {
                 self.correlator.note_stopped(process.pid, since, sample.at);
             }
+            for &tid in &process.asleep {
+                self.correlator.note_asleep(process.pid, tid, sample.at);
+            }
         }
         self.correlator.advance(sample.at);
         self.connections();

@@ -221,6 +221,9 @@ pub struct ProcessSample {
     /// Where accept threads were seen to be, because lost events may have hidden the end of their check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept_threads: Vec<AcceptThread>,
+    /// Accept threads that were seen asleep in their check (states `S` and `D` of proc(5)), so that they were not waiting for a CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asleep: Vec<u32>,
 }
 
 /// Where an accept thread is.
@@ -268,7 +271,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// It is one of those of every second, which bear counters: the others tell only where some threads are, or who is stopped.
+    /// It is one of those of every second, which bear counters: the others tell only where some threads are, or who is stopped or asleep.
     pub fn is_whole(&self) -> bool {
         !self.counters.is_empty()
     }

@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::loaded_programs;
 
+use wrapwatch_tests::wait::wait_for;
+
 use crate::record::Record;
 
 /// Bytes of an instruction.
 const INSTRUCTION: u32 = 8;
+
+/// Waits until those of whatever ran before are gone: the kernel frees them some time after their owner has ended.
+pub(super) fn wait_gone() -> Result<()> {
+    wait_for("the end of the programs of whatever ran before", || Ok(loaded_programs().next().is_none()))
+}
 
 /// One record a program, in the order of loading, named with the way of attaching.
 pub(super) fn loaded(way: &str) -> Result<Vec<Record>> {

@@ -115,6 +115,7 @@ fn only_attach(report: &mut Report, site: &Site, way: &Way) {
     let mut loaded = Vec::new();
     report.test(&format!("{}: record", way.name), || {
         let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
+        programs::wait_gone()?;
         let watch = Watch::record(site.pid(), &file, way.args)?;
         loaded = programs::loaded(way.name)?;
         let seen = watch.stop()?;
@@ -144,6 +145,7 @@ fn record(site: &Site, way: &Way) -> Result<Run> {
 
 fn recorded(site: &Site, way: &Way) -> Result<Run> {
     let file = Path::new("/tmp").join(format!("{}.wwt", way.name));
+    programs::wait_gone()?;
     let mut watch = Watch::record(site.pid(), &file, way.args)?;
     let programs = programs::loaded(way.name)?;
     let fast = site.clients(&ClientsSpec { concurrency: 4, ..ClientsSpec::one_by_one(FAST) })?;

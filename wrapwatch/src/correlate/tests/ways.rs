@@ -512,3 +512,35 @@ fn time_off_the_cpu_is_nobodys_fault() {
     // All of the second from 11 s on, and half of the next.
     assert_eq!((told.parts.dns_ns / (100 * MS), told.parts.other_ns / (100 * MS)), (15, 15));
 }
+
+#[test]
+fn a_sleep_that_the_scheduler_counted_as_a_delay_is_the_nameservers() {
+    let run = |asleep: bool| {
+        let (mut sim, mut th) = (Sim::default(), main_thread());
+        begin(&mut sim, &mut th, 1);
+        let asked = ask_ptr(&mut sim, &mut th, 34, NS1);
+        let sent = KtimeNs(th.t);
+        th.t += 3 * SEC;
+        sim.recv(&mut th, 34, &answer(&asked, 0, Some(NAME)));
+        let received = KtimeNs(th.t);
+        sim.close(&mut th, 34, Class::Dns);
+        admit(&mut sim, &mut th);
+        let records = sim.records();
+        let is_send = |rec: &Rec| matches!(decode(&rec.bytes), Ok(Event::Send(..)));
+        let (before, after) = records.split_at(records.iter().position(is_send).unwrap() + 1);
+        let mut correlator = correlator();
+        for record in before {
+            correlator.push(&decode(&record.bytes).unwrap());
+        }
+        assert_eq!(correlator.in_checks(), [(TGID, TGID)]);
+        correlator.note_run_delay(TGID, TGID, sent, 0);
+        if asleep {
+            correlator.note_asleep(TGID, TGID, sent.plus(100 * MS));
+        }
+        correlator.note_run_delay(TGID, TGID, received, received.since(sent));
+        let told = &run_with(&mut correlator, after)[0];
+        assert_eq!(correlator.in_checks(), []);
+        (told.parts.dns_ns / SEC, told.parts.other_ns / SEC)
+    };
+    assert_eq!((run(false), run(true)), ((0, 3), (3, 0)));
+}
