@@ -119,7 +119,12 @@ pub(crate) fn boot_all(options: &cli::Vm) -> Result<Sum> {
 }
 
 /// A kernel and what it starts with.
-fn prepare(kernel: &pins::Kernel, guest: &Guest, expected: &Expected, dir: &Path) -> Result<(Ready, PathBuf)> {
+fn prepare(
+    kernel: &pins::Kernel,
+    guest: &Guest,
+    expected: &Expected,
+    dir: &Path,
+) -> Result<(Ready, PathBuf)> {
     let ready = kernel::ready(kernel)?;
     if let Some(moved) = &ready.moved {
         eprintln!("note: {moved}");
