@@ -34,9 +34,13 @@ impl Detector for AcceptThreadSaturated {
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
         let Stretch { count, checks_ns, dns_ns, .. } = case.stretch;
         let ns = case.stretch.ns();
-        let whole_trace = Share::of(self.checks.sum, case.elapsed_ns);
+        // Of one thread: two that are half busy are no busy one.
+        let busiest = case.summary.accept_threads.first();
+        let busy_ns = busiest.map_or(0, |thread| thread.busy_ns.min(case.elapsed_ns));
+        let whole_trace = Share::of(busy_ns, case.elapsed_ns);
         let stretched = count >= CHECKS_MIN && ns >= LONG_NS;
-        if !stretched && (whole_trace.0 < BUSY || self.checks.count < CHECKS_MIN) {
+        let crowded = busiest.is_some_and(|thread| thread.connections >= CHECKS_MIN);
+        if !stretched && (whole_trace.0 < BUSY || !crowded) {
             return Vec::new();
         }
         let each = checks_ns.checked_div(count).unwrap_or(0);
@@ -52,7 +56,7 @@ impl Detector for AcceptThreadSaturated {
             message += &format!("; {dns} of that was DNS, {} a lookup", Nanos(self.lookups.mean()));
         }
         let mut facts = vec![
-            format!("busy with checks for {whole_trace} of the trace's {}", Nanos(case.elapsed_ns)),
+            format!("busy for {whole_trace} of the trace's {}", Nanos(case.elapsed_ns)),
             if case.summary.queued.count > 0 {
                 format!("the longest queue and check: {}", Nanos(slowest(case)))
             } else {

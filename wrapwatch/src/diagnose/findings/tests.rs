@@ -381,6 +381,30 @@ fn shown(finding: &Finding) -> String {
 }
 
 #[test]
+fn two_accept_threads_that_are_half_busy_are_no_saturated_one() {
+    let scene = |wait_ns: u64| {
+        Scene::played(|sim, first| {
+            let mut second = Thread { tid: TGID + 1, ..*first };
+            for n in 0..10 {
+                for (th, conn) in [(&mut *first, 2 * n + 1), (&mut second, 2 * n + 2)] {
+                    let at = th.t;
+                    arrive(sim, th, conn, at);
+                    resolve(sim, th, conn, false, wait_ns);
+                    admit(sim, th, GREETING);
+                    // A check every 100 ms.
+                    th.t = at + 100 * MS;
+                }
+            }
+        })
+    };
+    let saturated = |scene: &Scene| {
+        let findings = scene.report().findings;
+        findings.iter().any(|finding| finding.id == FindingId::AcceptThreadSaturated)
+    };
+    assert_eq!([20, 30, 45].map(|wait| saturated(&scene(wait * MS))), [false, false, true]);
+}
+
+#[test]
 fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
     let (mut text, mut tried) = (String::new(), BTreeSet::new());
     for (id, scene) in scenes() {
