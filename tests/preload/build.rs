@@ -5,6 +5,10 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // For another processor it is wherever the linker was told.
+    if std::env::var_os("HOST") != std::env::var_os("TARGET") {
+        return;
+    }
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let found = Command::new(&compiler)
         .arg("-print-file-name=libwrap.so")

@@ -170,7 +170,7 @@ pub(crate) struct Readme {
 /// Options of `vm`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Vm {
-    /// Only this kernel (5.10, 6.1, …); may be given several times
+    /// Only this kernel (5.10, 6.1, 6.1-arm64, …); may be given several times
     #[arg(long = "kernel", value_name = "VERSION")]
     pub(crate) kernels: Vec<String>,
     /// Take a debug build of wrapwatch, not the file that users get

@@ -55,13 +55,20 @@ pub(crate) enum Profile {
     Dev,
 }
 
+impl Profile {
+    /// cargo's name of it, and of the directory where its results are.
+    pub(crate) const fn name_and_folder(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Release => ("release", "release"),
+            Self::Dev => ("dev", "debug"),
+        }
+    }
+}
+
 /// Builds the file and says where it is.
 pub(crate) fn file(profile: Profile) -> Result<PathBuf> {
     let target = target();
-    let (name, dir) = match profile {
-        Profile::Release => ("release", "release"),
-        Profile::Dev => ("dev", "debug"),
-    };
+    let (name, dir) = profile.name_and_folder();
     let args = ["build", "--locked", "--quiet", "-p", "wrapwatch", "--profile", name, "--target", &target];
     // Only for that target: build scripts and procedural macros are left as they are.
     let flags = format!("target.{target}.rustflags=['-Ctarget-feature=+crt-static', '-Cstrip=symbols']");

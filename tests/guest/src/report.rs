@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 
 use crate::record::{Outcome, Record};
 
-const PORT: &str = "/dev/ttyS1";
+/// As the kernel names it; on ARM the console's port is of another kind, and this is the first of this one.
+const PORT: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyS0" } else { "/dev/ttyS1" };
 
 /// Why a test did not run.
 #[derive(Debug, thiserror::Error)]

@@ -158,6 +158,7 @@ pub(crate) fn all() -> Vec<Item> {
             "a C compiler for arm64",
             Look::Program("aarch64-linux-gnu-gcc"),
         ),
+        package(&["qemu-system-arm"], Arm64, "qemu for arm64", Look::Program("qemu-system-aarch64")),
         package(&["qemu-user-static"], Arm64, "an emulator for arm64", Look::Program("qemu-aarch64-static")),
     ]
 }

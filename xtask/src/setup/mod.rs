@@ -29,7 +29,7 @@ pub(crate) enum Purpose {
     Lab,
     /// Virtual machines.
     Vm,
-    /// `cargo xtask arm64`, which brings what it needs by itself.
+    /// `cargo xtask arm64` and guests of that kind, which bring what they need by themselves.
     Arm64,
     /// Counting instructions.
     Count,

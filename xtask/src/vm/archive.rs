@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::pins::{Archive, Kernel, Package};
+use super::pins::{Architecture, Archive, Kernel, Package};
 use crate::{
     process::{display, output},
     workspace,
@@ -85,7 +85,7 @@ fn find_mirror(targets: &str, archive: Archive) -> Option<&str> {
 /// The package indices of the suites that the kernels are from.
 pub(crate) struct Index {
     dir: PathBuf,
-    architecture: String,
+    architecture: Architecture,
 }
 
 struct Found {
@@ -94,14 +94,15 @@ struct Found {
 }
 
 impl Index {
-    /// Fetches them; apt checks who signed them.
-    pub(crate) fn fetch(kernels: &[Kernel]) -> Result<Self> {
+    /// Fetches them for those of the kernels that are of this architecture; apt checks who signed them.
+    pub(crate) fn fetch(kernels: &[Kernel], architecture: Architecture) -> Result<Self> {
+        let kernels = kernels.iter().filter(|kernel| kernel.architecture == architecture);
         let line = |kernel: &Kernel| anyhow::Ok((mirror(kernel.archive)?, kernel.suite.clone()));
-        Self::of(&kernels.iter().map(line).collect::<Result<Vec<_>>>()?, "amd64")
+        Self::of(&kernels.map(line).collect::<Result<Vec<_>>>()?, architecture)
     }
 
     /// Those of the machine's own suites, for another architecture.
-    pub(crate) fn fetch_of_machine(architecture: &str) -> Result<Self> {
+    pub(crate) fn fetch_of_machine(architecture: Architecture) -> Result<Self> {
         let targets = index_targets()?;
         let sources = targets.lines().filter_map(|line| {
             let mut words = line.split(' ');
@@ -111,9 +112,9 @@ impl Index {
         Self::of(&sources.collect::<Vec<_>>(), architecture)
     }
 
-    fn of(sources: &[(String, String)], architecture: &str) -> Result<Self> {
-        let dir = workspace::scratch_dir()?.join("apt").join(architecture);
-        let index = Self { dir, architecture: architecture.to_owned() };
+    fn of(sources: &[(String, String)], architecture: Architecture) -> Result<Self> {
+        let dir = workspace::scratch_dir()?.join("apt").join(architecture.debian());
+        let index = Self { dir, architecture };
         for dir in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(index.dir.join(dir)).context("cannot make apt's directories")?;
         }
@@ -152,8 +153,8 @@ impl Index {
             ("Dir::State::Status", self.dir.join("status")),
             ("Dir::Cache", self.dir.join("cache")),
             ("Acquire::Languages", "none".into()),
-            ("APT::Architecture", (&self.architecture).into()),
-            ("APT::Architectures", (&self.architecture).into()),
+            ("APT::Architecture", self.architecture.debian().into()),
+            ("APT::Architectures", self.architecture.debian().into()),
             // Nothing else than the packages' index.
             ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".into()),
             ("Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled", "false".into()),

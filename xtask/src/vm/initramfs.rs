@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
 
-use crate::process::output;
+use crate::{arm64::EMULATOR, process::output};
 
 /// Libraries that glibc loads by itself while it runs, where it is old enough to have them apart.
 const LOADED_LATER: [&str; 3] = ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"];
@@ -44,15 +44,15 @@ impl Initramfs {
         self.put(Path::new(to), Content::Copy(from.to_owned()));
     }
 
-    /// Adds a program or library, and what the dynamic linker will look for, under the same paths as on this machine.
-    pub(crate) fn dynamic(&mut self, from: &Path, to: &str) -> Result<()> {
+    /// Adds a program or library, and what the dynamic linker will look for, under the paths that it has in its system.
+    pub(crate) fn dynamic(&mut self, from: &Path, to: &str, of: &Libraries) -> Result<()> {
         self.copy(from, to);
-        for library in libraries(&output(Command::new("ldd").arg(from))?) {
-            self.put(&library, Content::Copy(library.clone()));
+        for library in of.needed_by(from)? {
+            self.put(of.in_its_system(&library), Content::Copy(library.clone()));
             for later in LOADED_LATER {
                 let beside = library.with_file_name(later);
                 if beside.is_file() {
-                    self.put(&beside, Content::Copy(beside.clone()));
+                    self.put(of.in_its_system(&beside), Content::Copy(beside.clone()));
                 }
             }
         }
@@ -92,6 +92,40 @@ impl Initramfs {
         }
         trailer(&mut out)?;
         out.flush().with_context(|| format!("cannot write {}", archive.display()))
+    }
+}
+
+/// The system that programs find their libraries in.
+#[derive(Debug)]
+pub(crate) enum Libraries {
+    /// This one.
+    OfThisMachine,
+    /// One of 64-bit ARM, unpacked in this directory.
+    Under(PathBuf),
+}
+
+impl Libraries {
+    /// Files of this machine: the libraries that the dynamic linker finds for a program or library.
+    fn needed_by(&self, file: &Path) -> Result<Vec<PathBuf>> {
+        let Self::Under(root) = self else {
+            return Ok(libraries(&output(Command::new("ldd").arg(file))?));
+        };
+        let folders = ["lib", "usr/lib"].map(|folder| root.join(folder).join("aarch64-linux-gnu"));
+        let path = folders.map(|folder| folder.display().to_string()).join(":");
+        let linker = root.join("lib/ld-linux-aarch64.so.1");
+        let mut list = Command::new(EMULATOR);
+        list.arg(&linker).args(["--library-path", &path, "--list"]).arg(file);
+        let found = libraries(&output(&mut list)?);
+        // It names itself by its path there.
+        Ok(found.into_iter().filter(|library| library.starts_with(root)).chain([linker]).collect())
+    }
+
+    /// A file's path in its own system.
+    fn in_its_system<'a>(&self, file: &'a Path) -> &'a Path {
+        match self {
+            Self::OfThisMachine => file,
+            Self::Under(root) => file.strip_prefix(root).unwrap_or(file),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     archive::{self, Index},
-    pins::{Kernel, Package},
+    pins::{Architecture, Kernel, Package},
 };
 use crate::process::{output, probe, run};
 
@@ -22,6 +22,8 @@ const MODULES: [&str; 2] = ["inet_diag", "tcp_diag"];
 pub(crate) struct Ready {
     /// As in the pins.
     pub(crate) series: String,
+    /// What it runs on.
+    pub(crate) architecture: Architecture,
     /// Version of its package.
     pub(crate) version: String,
     /// The kernel.
@@ -49,7 +51,7 @@ pub(crate) fn ready(kernel: &Kernel) -> Result<Ready> {
     if let Some(dir) = unpacked(kernel)? {
         return find(kernel, &dir, None);
     }
-    let newer = archive::newest(kernel, &Index::fetch(std::slice::from_ref(kernel))?)?;
+    let newer = archive::newest(kernel, &Index::fetch(std::slice::from_ref(kernel), kernel.architecture)?)?;
     let moved = format!(
         "the pinned {} has gone from {}; booting {} instead; to move the pin: cargo xtask vm --update-pins",
         kernel.version(),
@@ -146,5 +148,12 @@ fn find(kernel: &Kernel, dir: &Path, moved: Option<String>) -> Result<Ready> {
             bail!("{} is not there; remove {} and try again", file.display(), dir.display());
         }
     }
-    Ok(Ready { series: kernel.series.clone(), version: kernel.version().to_owned(), image, modules, moved })
+    Ok(Ready {
+        series: kernel.series.clone(),
+        architecture: kernel.architecture,
+        version: kernel.version().to_owned(),
+        image,
+        modules,
+        moved,
+    })
 }

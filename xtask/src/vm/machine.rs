@@ -10,10 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{kernel::Ready, records::Boot};
+use super::{kernel::Ready, pins::Architecture, records::Boot};
 use crate::process::display;
 
-const QEMU: &str = "qemu-system-x86_64";
 /// How often a machine is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a guest that only has to come up may take, where the processor's virtualisation is tried.
@@ -80,9 +79,7 @@ impl Plan<'_> {
             fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
         }
         let mut command = self.qemu(accelerator);
-        for file in [&console, &records] {
-            command.args(["-serial", &format!("file:{}", file.display())]);
-        }
+        self.serial_ports(&mut command, [&console, &records].map(|file| format!("file:{}", file.display())));
         let said = self.file("qemu");
         let log = fs::File::create(&said).context("cannot write qemu's log")?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -95,7 +92,24 @@ impl Plan<'_> {
     /// A shell on this terminal.
     pub(crate) fn shell(&self, accelerator: Accelerator) -> Result<()> {
         let mut command = self.qemu(accelerator);
-        crate::process::run(command.args(["-serial", "mon:stdio", "-serial", "null"]))
+        self.serial_ports(&mut command, ["mon:stdio", "null"].map(ToOwned::to_owned));
+        crate::process::run(&mut command)
+    }
+
+    /// Where the console and the records go.
+    fn serial_ports(&self, command: &mut Command, [console, records]: [String; 2]) {
+        command.args(["-serial", &console]);
+        match (self.kernel.architecture, records.split_once(':')) {
+            (Architecture::Amd64, _) => command.args(["-serial", &records]),
+            // qemu's ARM machine has one of its own for the kernel; the other one is a card.
+            (Architecture::Arm64, kind) => {
+                let (kind, path) =
+                    kind.map_or((&*records, String::new()), |(kind, path)| (kind, format!(",path={path}")));
+                command
+                    .args(["-chardev", &format!("{kind},id=records{path}")])
+                    .args(["-device", "pci-serial,chardev=records"])
+            }
+        };
     }
 
     fn file(&self, kind: &str) -> PathBuf {
@@ -105,16 +119,30 @@ impl Plan<'_> {
     fn qemu(&self, accelerator: Accelerator) -> Command {
         // It ends with us, however we end.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", QEMU]);
+        command.args(["--pdeathsig", "KILL"]);
+        let console = match self.kernel.architecture {
+            Architecture::Amd64 => {
+                command.arg("qemu-system-x86_64");
+                "ttyS0"
+            }
+            Architecture::Arm64 => {
+                command.args(["qemu-system-aarch64", "-machine", "virt"]);
+                "ttyAMA0"
+            }
+        };
         let (accel, cpu) = match accelerator {
             Accelerator::Kvm => ("kvm", "host"),
+            // "max" would have an emulated guest sign every return address.
+            Accelerator::Tcg if self.kernel.architecture == Architecture::Arm64 => {
+                ("tcg,thread=single", "cortex-a72")
+            }
             // One thread for both processors of a guest: with two, a kernel that patches itself (which attaching makes it do) now and then met a
             // breakpoint that was no longer there ("Oops: int3", 6.12, one boot of five). There is another guest for the other core.
             Accelerator::Tcg => ("tcg,thread=single", "max"),
         };
         // A panic ends the machine at once; RCU's grace periods, which detaching waits for, are short.
         let words = format!(
-            "console=ttyS0 panic=-1 loglevel=5 random.trust_cpu=on rcupdate.rcu_expedited=1 {}",
+            "console={console} panic=-1 loglevel=5 random.trust_cpu=on rcupdate.rcu_expedited=1 {}",
             self.words
         );
         command

@@ -4,7 +4,7 @@
 //! held against `tests/guest/tests.toml` ([`records`]), its console is searched for trouble ([`console`]).
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -17,9 +17,10 @@ use anyhow::{Context as _, Result, bail};
 use self::{
     archive::Index,
     expected::Expected,
-    guest::Guest,
+    guest::{Guest, Guests},
     kernel::Ready,
     machine::{Accelerator, Plan},
+    pins::Architecture,
     record::Outcome,
     records::Judged,
     table::Column,
@@ -38,7 +39,7 @@ mod initramfs;
 mod instructions;
 mod kernel;
 mod machine;
-mod pins;
+pub(crate) mod pins;
 mod privileges;
 #[path = "../../../tests/guest/src/record.rs"]
 mod record;
@@ -75,6 +76,9 @@ pub(crate) fn run(options: &cli::Vm) -> Result<()> {
     if options.update_pins {
         return update_pins();
     }
+    if pins::chosen(&options.kernels)?.iter().any(|kernel| kernel.architecture == Architecture::Arm64) {
+        setup::ensure(&[Purpose::Arm64])?;
+    }
     if options.shell {
         return shell(options);
     }
@@ -95,11 +99,11 @@ pub(crate) fn run(options: &cli::Vm) -> Result<()> {
 pub(crate) fn boot_all(options: &cli::Vm) -> Result<Sum> {
     let expected = Expected::read()?;
     let kernels = pins::chosen(&options.kernels)?;
-    let guest = guest::build(options.debug)?;
     let dir = results_dir()?;
+    let mut guests = Guests::new(options.debug);
     let mut prepared = Vec::new();
     for kernel in &kernels {
-        prepared.push(prepare(kernel, &guest, &expected, &dir));
+        prepared.push(prepare(kernel, guests.of(kernel.architecture)?, &expected, &dir));
     }
     let mut judged = boot_prepared(options, &prepared, &expected, &dir)?.into_iter();
     let mut columns = Vec::new();
@@ -142,12 +146,19 @@ fn boot_prepared(
 ) -> Result<Vec<Judged>> {
     let boots: Vec<(&Ready, &Path)> =
         prepared.iter().flatten().map(|(ready, initramfs)| (ready, initramfs.as_path())).collect();
-    let Some((first, first_initramfs)) = boots.first() else { return Ok(Vec::new()) };
-    let accelerator = Accelerator::find(first, first_initramfs, dir)?;
+    let own = boots.iter().find(|(kernel, _)| kernel.architecture == Architecture::default());
+    let accelerator = match own {
+        Some((kernel, initramfs)) => Accelerator::find(kernel, initramfs, dir)?,
+        None => Accelerator::Tcg,
+    };
     let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
     let limit = limit(options.broken);
     side_by_side(&boots, |(kernel, initramfs)| {
         let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir };
+        let accelerator = match kernel.architecture {
+            Architecture::Amd64 => accelerator,
+            Architecture::Arm64 => Accelerator::Tcg,
+        };
         Ok(boot(&plan, accelerator, expected).unwrap_or_else(|error| Judged::without_boot(&error)))
     })
 }
@@ -160,7 +171,7 @@ pub(crate) fn can_fail(debug: bool) -> Result<usize> {
     let kernel = kernel::ready(kernels.first().context("no kernel to boot")?)?;
     let dir = results_dir()?.join("broken");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let initramfs = guest::build(debug)?.initramfs(&kernel, false, &dir)?;
+    let initramfs = Guests::new(debug).of(kernel.architecture)?.initramfs(&kernel, false, &dir)?;
     let accelerator = Accelerator::find(&kernel, &initramfs, &results_dir()?)?;
     side_by_side(&cli::Broken::EACH, |broken: cli::Broken| {
         let dir = dir.join(broken.word());
@@ -263,10 +274,14 @@ fn judge_privileges(columns: &mut [Column], update: bool) -> Result<()> {
 
 fn update_pins() -> Result<()> {
     let old = pins::read()?;
-    let index = Index::fetch(&old)?;
+    let mut indices = BTreeMap::new();
     let mut new = Vec::new();
     for kernel in &old {
-        let newest = archive::newest(kernel, &index)?;
+        let index = match indices.entry(kernel.architecture) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(Index::fetch(&old, kernel.architecture)?),
+        };
+        let newest = archive::newest(kernel, index)?;
         println!("{}: {} → {}", kernel.suite, kernel.version(), newest.version());
         new.push(newest);
     }
@@ -287,8 +302,11 @@ fn shell(options: &cli::Vm) -> Result<()> {
     // The one most likely to be asked for: the newest.
     let kernel = kernel::ready(kernels.last().context("no kernel to boot")?)?;
     let dir = results_dir()?;
-    let initramfs = guest::build(options.debug)?.initramfs(&kernel, true, &dir)?;
-    let accelerator = Accelerator::find(&kernel, &initramfs, &dir)?;
+    let initramfs = Guests::new(options.debug).of(kernel.architecture)?.initramfs(&kernel, true, &dir)?;
+    let accelerator = match kernel.architecture {
+        Architecture::Amd64 => Accelerator::find(&kernel, &initramfs, &dir)?,
+        Architecture::Arm64 => Accelerator::Tcg,
+    };
     eprintln!("{} ({}); `exit` switches off, Ctrl-A X stops at once", kernel.series, kernel.version);
     let plan = Plan {
         kernel: &kernel,

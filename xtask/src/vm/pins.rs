@@ -11,8 +11,11 @@ use crate::workspace;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kernel {
-    /// How it is called here: `6.1`.
+    /// How it is called here: `6.1`; `6.1-arm64` where it is for another processor than those of the matrix.
     pub(crate) series: String,
+    /// What it runs on.
+    #[serde(default)]
+    pub(crate) architecture: Architecture,
     /// Where its packages are.
     pub(crate) archive: Archive,
     /// The suite in which newer ones are looked for.
@@ -23,6 +26,27 @@ pub(crate) struct Kernel {
     /// The packages.
     #[serde(default, rename = "package")]
     pub(crate) packages: Vec<Package>,
+}
+
+/// A kind of processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Architecture {
+    /// x86-64: the matrix.
+    #[default]
+    Amd64,
+    /// 64-bit ARM: booted where it is asked for.
+    Arm64,
+}
+
+impl Architecture {
+    /// Debian's name of it.
+    pub(crate) const fn debian(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
 }
 
 /// One of Debian's two archives.
@@ -77,10 +101,11 @@ impl Kernel {
             Archive::Security => "security",
         };
         let names = self.names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-        let mut text = format!(
-            "\n[[kernel]]\nseries = \"{}\"\narchive = \"{archive}\"\nsuite = \"{}\"\nnames = [{names}]\n",
-            self.series, self.suite
-        );
+        let mut text = format!("\n[[kernel]]\nseries = \"{}\"\n", self.series);
+        if self.architecture != Architecture::default() {
+            text.push_str(&format!("architecture = \"{}\"\n", self.architecture.debian()));
+        }
+        text.push_str(&format!("archive = \"{archive}\"\nsuite = \"{}\"\nnames = [{names}]\n", self.suite));
         for Package { path, sha256 } in &self.packages {
             text.push_str(&format!("[[kernel.package]]\npath = \"{path}\"\nsha256 = \"{sha256}\"\n"));
         }
@@ -126,14 +151,14 @@ pub(crate) fn write(kernels: &[Kernel]) -> Result<bool> {
 
 /// What sorts series by age: 5.10 is older than 6.1, and 6.12 newer.
 pub(crate) fn by_age(series: &str) -> Vec<u32> {
-    series.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    series.split(['.', '-']).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Those of the series asked for, all if none was.
+/// Those of the series asked for, the whole matrix if none was.
 pub(crate) fn chosen(wanted: &[String]) -> Result<Vec<Kernel>> {
     let all = read()?;
     if wanted.is_empty() {
-        return Ok(all);
+        return Ok(all.into_iter().filter(|kernel| kernel.architecture == Architecture::default()).collect());
     }
     let known = || all.iter().map(|kernel| kernel.series.as_str()).collect::<Vec<_>>().join(", ");
     wanted
@@ -154,7 +179,12 @@ mod tests {
         let kernels = read().unwrap();
         let text: String = kernels.iter().map(Kernel::to_toml).collect();
         assert_eq!(parse(&text).unwrap(), kernels);
-        assert!(kernels.iter().all(|kernel| kernel.version().contains(&kernel.series)), "{kernels:?}");
+        for kernel in &kernels {
+            let version = kernel.series.split('-').next().unwrap();
+            assert!(kernel.version().contains(version), "{kernel:?}");
+            let architecture = kernel.architecture.debian();
+            assert!(kernel.packages.iter().all(|package| package.path.contains(architecture)), "{kernel:?}");
+        }
     }
 
     #[test]
