@@ -158,8 +158,12 @@ impl Watch {
     }
 
     /// Waits for a line that `wanted` accepts.
-    pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + limit();
+    pub fn wait_for<T>(&mut self, wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
+        self.wait_within(limit(), wanted)
+    }
+
+    fn wait_within<T>(&mut self, limit: Duration, mut wanted: impl FnMut(&Line) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let text = self.lines.recv_timeout(left).context("the line did not come")?;
@@ -185,6 +189,20 @@ impl Watch {
     pub fn wait_connections(&mut self, count: usize) -> Result<()> {
         while self.told < count {
             self.wait_for(|line| matches!(line, Line::Connection(_)).then_some(()))?;
+        }
+        Ok(())
+    }
+
+    /// The same, but where a line says that some connection may never be told of, no longer than a moment without news.
+    pub fn wait_connections_unless(&mut self, count: usize, doubt: impl Fn(&Line) -> bool) -> Result<()> {
+        while self.told < count {
+            let doubted = self.seen.iter().any(&doubt);
+            let limit = if doubted { limit() / 20 } else { limit() };
+            let is_news = |line: &Line| matches!(line, Line::Connection(_)) || doubt(line);
+            match self.wait_within(limit, |line| is_news(line).then_some(())) {
+                Err(_) if doubted => return Ok(()),
+                news => news?,
+            }
         }
         Ok(())
     }

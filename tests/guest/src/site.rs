@@ -102,8 +102,17 @@ pub(crate) struct StandIn(Child);
 impl StandIn {
     /// Starts one that holds descriptors with all numbers below `held`; when this returns, it listens on the port.
     pub(crate) fn start(port: u16, held: u32) -> Result<Self> {
+        Self::run(&[port.into(), held])
+    }
+
+    /// One with a second accept thread, whose number is so much higher than the first one's, at the next port.
+    pub(crate) fn with_neighbour(port: u16, distance: u32) -> Result<Self> {
+        Self::run(&[port.into(), 0, distance])
+    }
+
+    fn run(arguments: &[u32]) -> Result<Self> {
         let mut child = Command::new("/bin/wrapwatch-stand-in")
-            .args([port.to_string(), held.to_string()])
+            .args(arguments.iter().map(u32::to_string))
             .env("LD_PRELOAD", PRELOAD)
             .env("WRAP_DAEMON", "mysqld")
             .stdin(Stdio::null())

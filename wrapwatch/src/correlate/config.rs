@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::model::ClockPair;
 use crate::wrappers::Table;
 
-/// Calls that were left out are told of within a tenth of a second; three times that, for wrapwatch may have to wait for a CPU.
-const HOLD_NS: u64 = 300_000_000;
+/// How long the story of a connection that has ended is held back where calls may have been left out. Whoever feeds a correlator says so before its time goes
+/// further beyond what is known than by half of this.
+pub const HOLD_NS: u64 = 300_000_000;
 
 /// Settings of a [`super::Correlator`].
 #[derive(Clone, Copy, Debug)]

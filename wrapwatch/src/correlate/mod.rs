@@ -43,7 +43,7 @@ use wrapwatch_common::maps::thread_key;
 
 use crate::model::{CALLS_SKIPPED, ClockPair, Connection, KtimeNs, StallCause};
 
-pub use config::{Config, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
+pub use config::{Config, HOLD_NS, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
 pub use stall::OpenCheck;
 

@@ -16,7 +16,7 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    correlate::{Config, Correlator},
+    correlate::{Config, Correlator, HOLD_NS},
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
     host::{clock, process},
@@ -50,6 +50,8 @@ pub struct Session<'a> {
     pub(super) counted: probe::Counts,
     /// When it was last asked whether the kernel left out calls.
     skips_known: KtimeNs,
+    /// Whether the correlator holds back what has ended until it is known that no call of it was left out.
+    holds: bool,
     failed: Option<std::io::Error>,
     /// The greatest number of a connection that was seen.
     last_conn: u64,
@@ -97,6 +99,7 @@ impl<'a> Session<'a> {
             settings,
             sink,
             probe,
+            holds: config.hold_ns > 0,
             correlator: Correlator::new(config),
             summary: SummaryBuilder::new(),
             targets: BTreeMap::new(),
@@ -202,10 +205,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Before the correlator's time goes on to `at`, where the kernel may leave out calls: asks whether it did, unless that was asked lately. What has ended
+    /// since is held back by the correlator, by its own time; by how long this process waited for a CPU nothing is decided.
+    fn know_skips(&mut self, at: KtimeNs) {
+        if self.holds && at.since(self.skips_known) > HOLD_NS / 2 {
+            self.skips();
+        }
+    }
+
     /// Takes one record from the ring: writes it down, and tells the connections that end with it.
     fn take(&mut self, record: &[u8]) {
         let event = decode::decode(record);
         if let Ok(event) = &event {
+            self.know_skips(KtimeNs(event.header().ts_ns));
             // A trace has the files before the record that quotes from them, too.
             self.look_before(event);
         }
@@ -258,6 +270,7 @@ impl<'a> Session<'a> {
         self.look_at_threads(now);
         self.look_at_replaced(now)?;
         self.losses();
+        self.know_skips(now);
         self.correlator.advance(now);
         self.flush();
         self.measure(now);

@@ -3,12 +3,12 @@
 mod attach;
 mod bare;
 mod breaking;
-mod descriptors;
 mod ladder;
 mod mariadb;
 mod programs;
 mod scenes;
 mod skipped;
+mod slots;
 
 use anyhow::Result;
 
@@ -34,7 +34,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     attach::run(report, &site);
     scenes::run(report, &site, &scenes::Way::ALL);
     skipped::run(report, &site);
-    descriptors::run(report, &site);
+    slots::run(report, &site);
     bare::run(report, &site);
     mariadb::run(report, &site);
     ladder::run(report, &site);
