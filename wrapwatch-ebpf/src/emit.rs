@@ -14,7 +14,7 @@ use wrapwatch_common::{
 
 use crate::{
     kernel,
-    maps::{CONNS, COUNTS, EVENTS, SCRATCH, WAKE_BYTES},
+    maps::{CONNS, COUNTS, EVENTS, SCRATCH, SCRATCHES, WAKE_BYTES},
     shared, user,
 };
 
@@ -98,9 +98,11 @@ pub fn with_tail<T, const MAX: u64>(
     body: impl FnOnce(u16, usize) -> T,
 ) {
     const { assert!(size_of::<T>() + MAX as usize <= RECORD_MAX, "the record fits into the scratch") };
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    let room = bpf_get_current_pid_tgid() as u32 & (SCRATCHES - 1);
+    let Some(scratch) = SCRATCH.get_ptr_mut(room) else { return };
     let start = scratch.cast::<u8>();
-    // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above).
+    // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above). Who shares it and comes in
+    // between writes integers, as this does.
     unsafe {
         let n = user::bound::<MAX>(fill(start.add(size_of::<T>())));
         let len = size_of::<T>() as u64 + n;

@@ -69,9 +69,12 @@ pub static LAST_CONN: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static COUNTS: Array<u64> = Array::with_max_entries(COUNTERS, BPF_F_MMAPABLE);
 
-/// Room to build records.
+/// Room to build records, by the thread's number. From Linux 7.0 on programs can be preempted, and another thread's then build theirs on this CPU.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCHES, 0);
+
+/// So many rooms each CPU has; two threads whose numbers differ by a multiple of it share one. A power of two.
+pub const SCRATCHES: u32 = 64;
 
 /// The records.
 #[map]

@@ -201,15 +201,15 @@ pub fn owner(watch: &Watch) -> Option<u64> {
 /// Gives a new connection its number and opens it; None where no more can be tracked.
 ///
 /// There is no atomic fetch-and-add for programs on Linux 5.10, so inserting the number only where it is new is
-/// what makes it unique: of two CPUs that read the same last number, one goes on to the next.
+/// what makes it unique: of two CPUs that read the same last number, one goes on to the next. It never goes back, also where a thread is preempted here.
 #[inline(always)]
 pub fn open_conn() -> Option<u64> {
     let last = LAST_CONN.get_ptr_mut(0)?;
     for _ in 0..8 {
-        // SAFETY: the slot is a live map value; a racing update costs one more turn.
+        // SAFETY: the slot is a live map value, an aligned `u64`; a racing update costs one more turn.
         let conn = unsafe {
-            *last += 1;
-            *last
+            add_to(last, 1);
+            last.read_volatile()
         };
         if CONNS.insert(conn, Conn::default(), u64::from(BPF_NOEXIST)).is_ok() {
             add!(GATE, conns, 1);
