@@ -132,20 +132,15 @@ impl Cross {
     /// Where the parts of Debian are unpacked that guests take: as in a system, for that processor. Fetched once.
     pub(crate) fn parts(&self) -> Result<PathBuf> {
         let parts = self.dir.join("parts");
-        let wanted = PARTS.join(" ");
-        let marked = parts.join("packages");
-        if fs::read_to_string(&marked).is_ok_and(|unpacked| unpacked == wanted) {
-            return Ok(parts);
-        }
-        let _ = fs::remove_dir_all(&parts);
-        fs::create_dir_all(&parts).with_context(|| format!("cannot make {}", parts.display()))?;
-        let index = Index::fetch_of_machine(Architecture::Arm64)?;
-        for name in PARTS {
-            let package = index.download(name, &parts)?;
-            run_command(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&parts))?;
-            fs::remove_file(&package).context("cannot remove a package")?;
-        }
-        fs::write(&marked, wanted).context("cannot mark it")?;
+        once(&parts, &PARTS.join(" "), || {
+            let index = Index::fetch_of_machine(Architecture::Arm64)?;
+            for name in PARTS {
+                let package = index.download(name, &parts)?;
+                run_command(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&parts))?;
+                fs::remove_file(&package).context("cannot remove a package")?;
+            }
+            Ok(())
+        })?;
         Ok(parts)
     }
 }
@@ -154,20 +149,28 @@ impl Cross {
 fn sysroot(rustc: &Path, dir: &Path) -> Result<PathBuf> {
     let found = output(Command::new("dpkg-query").args(["--show", "--showformat=${Version}", "rustc-web"]))?;
     let sysroot = dir.join("sysroot");
-    let libraries = sysroot.join("lib/rustlib");
-    let marked = sysroot.join("version");
-    if fs::read_to_string(&marked).is_ok_and(|version| version == found) {
-        return Ok(sysroot);
-    }
-    let _ = fs::remove_dir_all(&sysroot);
-    fs::create_dir_all(&libraries).with_context(|| format!("cannot make {}", libraries.display()))?;
-    let unpacked = sysroot.join("unpacked");
-    eprintln!("fetching {LIBRARY} {found} for arm64, to go with {}", rustc.display());
-    let index = Index::fetch_of_machine(Architecture::Arm64)?;
-    let package = index.download(&format!("{LIBRARY}={found}"), &sysroot)?;
-    run_command(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
-    symlink(unpacked.join("usr/lib/rustlib").join(TARGET), libraries.join(TARGET))
-        .context("cannot link the library")?;
-    fs::write(&marked, found).context("cannot mark it")?;
+    once(&sysroot, &found, || {
+        let libraries = sysroot.join("lib/rustlib");
+        fs::create_dir_all(&libraries).with_context(|| format!("cannot make {}", libraries.display()))?;
+        let unpacked = sysroot.join("unpacked");
+        eprintln!("fetching {LIBRARY} {found} for arm64, to go with {}", rustc.display());
+        let index = Index::fetch_of_machine(Architecture::Arm64)?;
+        let package = index.download(&format!("{LIBRARY}={found}"), &sysroot)?;
+        run_command(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
+        symlink(unpacked.join("usr/lib/rustlib").join(TARGET), libraries.join(TARGET))
+            .context("cannot link the library")
+    })?;
     Ok(sysroot)
+}
+
+/// Makes a directory, empty at first, unless it has been made of the same before.
+fn once(dir: &Path, of: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mark = dir.join("made-of");
+    if fs::read_to_string(&mark).is_ok_and(|made_of| made_of == of) {
+        return Ok(());
+    }
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    make()?;
+    fs::write(&mark, of).with_context(|| format!("cannot write {}", mark.display()))
 }

@@ -30,7 +30,8 @@ pub(crate) enum Accelerator {
 impl Accelerator {
     /// The processor's virtualisation, where it is there and a guest really comes up with it.
     pub(crate) fn find(kernel: &Ready, initramfs: &Path, dir: &Path) -> Result<Self> {
-        if !Path::new("/dev/kvm").exists() {
+        // Another processor's instructions are always translated.
+        if kernel.architecture != Architecture::default() || !Path::new("/dev/kvm").exists() {
             return Ok(Self::Tcg);
         }
         // Tried once for each start of this machine.
@@ -79,7 +80,9 @@ impl Plan<'_> {
             fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
         }
         let mut command = self.qemu(accelerator);
-        self.serial_ports(&mut command, [&console, &records].map(|file| format!("file:{}", file.display())));
+        let (to_console, to_records) =
+            (format!("file:{}", console.display()), format!("file,path={}", records.display()));
+        self.serial_ports(&mut command, &to_console, &to_records);
         let said = self.file("qemu");
         let log = fs::File::create(&said).context("cannot write qemu's log")?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -92,23 +95,17 @@ impl Plan<'_> {
     /// A shell on this terminal.
     pub(crate) fn shell(&self, accelerator: Accelerator) -> Result<()> {
         let mut command = self.qemu(accelerator);
-        self.serial_ports(&mut command, ["mon:stdio", "null"].map(ToOwned::to_owned));
+        self.serial_ports(&mut command, "mon:stdio", "null");
         crate::process::run(&mut command)
     }
 
-    /// Where the console and the records go.
-    fn serial_ports(&self, command: &mut Command, [console, records]: [String; 2]) {
-        command.args(["-serial", &console]);
-        match (self.kernel.architecture, records.split_once(':')) {
-            (Architecture::Amd64, _) => command.args(["-serial", &records]),
-            // qemu's ARM machine has one of its own for the kernel; the other one is a card.
-            (Architecture::Arm64, kind) => {
-                let (kind, path) =
-                    kind.map_or((&*records, String::new()), |(kind, path)| (kind, format!(",path={path}")));
-                command
-                    .args(["-chardev", &format!("{kind},id=records{path}")])
-                    .args(["-device", "pci-serial,chardev=records"])
-            }
+    /// Where the console and the records go, as qemu's `-serial` and `-chardev` want it.
+    fn serial_ports(&self, command: &mut Command, console: &str, records: &str) {
+        command.args(["-serial", console, "-chardev", &format!("{records},id=records")]);
+        match self.kernel.architecture {
+            Architecture::Amd64 => command.args(["-serial", "chardev:records"]),
+            // qemu's ARM machine has one of its own, for the kernel; the other one is a card.
+            Architecture::Arm64 => command.args(["-device", "pci-serial,chardev=records"]),
         };
     }
 

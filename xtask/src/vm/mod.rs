@@ -144,21 +144,14 @@ fn boot_prepared(
     expected: &Expected,
     dir: &Path,
 ) -> Result<Vec<Judged>> {
-    let boots: Vec<(&Ready, &Path)> =
-        prepared.iter().flatten().map(|(ready, initramfs)| (ready, initramfs.as_path())).collect();
-    let own = boots.iter().find(|(kernel, _)| kernel.architecture == Architecture::default());
-    let accelerator = match own {
-        Some((kernel, initramfs)) => Accelerator::find(kernel, initramfs, dir)?,
-        None => Accelerator::Tcg,
-    };
+    let mut boots = Vec::new();
+    for (kernel, initramfs) in prepared.iter().flatten() {
+        boots.push((kernel, initramfs.as_path(), Accelerator::find(kernel, initramfs, dir)?));
+    }
     let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
     let limit = limit(options.broken);
-    side_by_side(&boots, |(kernel, initramfs)| {
+    side_by_side(&boots, |(kernel, initramfs, accelerator)| {
         let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir };
-        let accelerator = match kernel.architecture {
-            Architecture::Amd64 => accelerator,
-            Architecture::Arm64 => Accelerator::Tcg,
-        };
         Ok(boot(&plan, accelerator, expected).unwrap_or_else(|error| Judged::without_boot(&error)))
     })
 }
@@ -303,10 +296,7 @@ fn shell(options: &cli::Vm) -> Result<()> {
     let kernel = kernel::ready(kernels.last().context("no kernel to boot")?)?;
     let dir = results_dir()?;
     let initramfs = Guests::new(options.debug).of(kernel.architecture)?.initramfs(&kernel, true, &dir)?;
-    let accelerator = match kernel.architecture {
-        Architecture::Amd64 => Accelerator::find(&kernel, &initramfs, &dir)?,
-        Architecture::Arm64 => Accelerator::Tcg,
-    };
+    let accelerator = Accelerator::find(&kernel, &initramfs, &dir)?;
     eprintln!("{} ({}); `exit` switches off, Ctrl-A X stops at once", kernel.series, kernel.version);
     let plan = Plan {
         kernel: &kernel,
