@@ -174,3 +174,23 @@ fn once(dir: &Path, of: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
     make()?;
     fs::write(&mark, of).with_context(|| format!("cannot write {}", mark.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_again_only_of_something_else_or_where_making_it_failed() {
+        let dir = std::env::temp_dir().join(format!("xtask-once-{}", std::process::id()));
+        let file = dir.join("file");
+        let make = |of: &str, text: &str| once(&dir, of, || Ok(fs::write(&file, text)?));
+        make("a", "1").unwrap();
+        make("a", "2").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+        once(&dir, "b", || bail!("half of it")).unwrap_err();
+        assert!(!file.exists());
+        make("b", "3").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "3");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
