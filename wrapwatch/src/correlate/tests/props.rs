@@ -14,7 +14,7 @@ enum Reply {
     Found(u64),
     NotFound(u64),
     Servfail(u64),
-    Refused,
+    Refused(u64),
     Silent,
 }
 
@@ -58,7 +58,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         4 => (1..300_000_u64).prop_map(Reply::Found),
         2 => (1..3_000_u64).prop_map(Reply::NotFound),
         1 => (1..3_000_u64).prop_map(Reply::Servfail),
-        1 => Just(Reply::Refused),
+        1 => Just(Reply::Refused(150)),
         1 => Just(Reply::Silent),
     ]
 }
@@ -129,8 +129,8 @@ fn ask(sim: &mut Sim, th: &mut Thread, base_fd: i32, tag: u16, asking: &Asking) 
             Reply::Found(us) => (us, 0, Some(if asking.pair { "10.77.0.1" } else { "c1.lan.example" })),
             Reply::NotFound(us) => (us, 3, None),
             Reply::Servfail(us) => (us, 2, None),
-            Reply::Refused => {
-                th.t += 150 * US;
+            Reply::Refused(us) => {
+                th.t += us * US;
                 sim.sock_error(th.t - 40 * US, server);
                 sim.close(th, fd, Class::Dns);
                 open.pop();
@@ -328,7 +328,7 @@ fn query_outcomes(asking: &Asking) -> Vec<QueryOutcome> {
     let mut outcomes = Vec::new();
     for reply in &asking.replies {
         let outcome = match reply {
-            Reply::Refused => QueryOutcome::Unreachable,
+            Reply::Refused(_) => QueryOutcome::Unreachable,
             Reply::Silent => QueryOutcome::Timeout,
             _ => QueryOutcome::Answered,
         };
@@ -476,7 +476,9 @@ fn each_record_lost_once() {
             uprobes: true,
             lookups: vec![
                 Asking { replies: vec![Reply::Silent, Reply::Found(300)], pair: false },
-                Asking { replies: vec![Reply::Refused, Reply::Found(300)], pair: true },
+                Asking { replies: vec![Reply::Refused(150), Reply::Found(300)], pair: true },
+                // So late that only the error tells it from silence.
+                Asking { replies: vec![Reply::Refused(2_000_000), Reply::Found(300)], pair: false },
             ],
             spawn: Some(100),
             second_table: true,
