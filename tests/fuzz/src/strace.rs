@@ -51,7 +51,7 @@ fn take(writer: &mut Option<Memory>, out: Out<'_>) {
             made.map(|made| *writer = Some(made))
         }
         (Some(writer), Out::Record(record)) => writer.record(record),
-        (Some(writer), Out::Snapshot(snapshot)) => writer.snapshot(&snapshot.meta, &snapshot.bytes),
+        (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()),
         (None, other) => unreachable!("before the head: {other:?}"),
         (Some(_), other) => unreachable!("a second head: {other:?}"),
     };

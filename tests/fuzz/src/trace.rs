@@ -8,7 +8,7 @@ use wrapwatch::render::{report::Page, text::Text};
 use wrapwatch::story::{Options, Story, Wanted, Whole};
 use wrapwatch::trace::block::{Header, MAGIC};
 use wrapwatch::trace::redact::{Key, redact};
-use wrapwatch::trace::{FORMAT_VERSION, Item, Reader, SingleFile};
+use wrapwatch::trace::{FORMAT_VERSION, Input, Reader, SingleFile};
 use wrapwatch_common::ABI_VERSION;
 use wrapwatch_common::records as abi;
 
@@ -22,7 +22,7 @@ pub fn run(bytes: &[u8]) {
 
 fn file(bytes: &[u8]) {
     let mut reader = Reader::new(bytes);
-    while let Ok(Some(_)) = reader.next_item() {}
+    while let Ok(Some(_)) = reader.next_input() {}
     let mut story = Story::new(bytes, Options { slow_ns: 0, ..Options::default() });
     while let Ok(Some(line)) = story.next_line() {
         super::assert_harmless(&Text::PLAIN.line(&line));
@@ -54,9 +54,9 @@ fn copy(bytes: &[u8]) {
     let copy = copy.into_inner();
     let mut reader = Reader::new(copy.as_slice());
     loop {
-        match reader.next_item() {
+        match reader.next_input() {
             Ok(None) => break,
-            Ok(Some(item)) => assert!(!matches!(item, Item::Damage(_)), "{item:?}"),
+            Ok(Some(item)) => assert!(!matches!(item, Input::Damage(_)), "{item:?}"),
             Err(error) => unreachable!("a copy that cannot be read: {error}"),
         }
     }

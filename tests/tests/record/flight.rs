@@ -9,7 +9,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wrapwatch::trace::{Item, Reader};
+use wrapwatch::trace::{Input, Reader};
 use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Files, Lab, LabConfig, ServerConfig, Signal as ToServer},
@@ -109,9 +109,9 @@ fn saved_for(dir: &Path) -> Vec<String> {
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
     {
         let mut reader = Reader::new(std::fs::File::open(entry).unwrap());
-        while let Ok(Some(item)) = reader.next_item() {
-            if let Item::End(end) = item {
-                reasons.push(end.reason);
+        while let Ok(Some(item)) = reader.next_input() {
+            if let Input::End(end) = item {
+                reasons.push(end.reason.clone());
             }
         }
     }

@@ -8,7 +8,7 @@ use nix::{
 };
 use wrapwatch::{
     model::{Connection, KtimeNs, Line},
-    trace::{Item, Reader, Sample},
+    trace::{Input, Reader, Sample},
 };
 use wrapwatch_tests::{
     clients::ClientsSpec,
@@ -33,9 +33,9 @@ fn samples(trace: &Path) -> Vec<Sample> {
     let mut reader = Reader::new(BufReader::new(File::open(trace).unwrap()));
     let mut samples = Vec::new();
     // While it is being written, its end is torn.
-    while let Ok(Some(item)) = reader.next_item() {
-        if let Item::Sample(sample) = item {
-            samples.push(*sample);
+    while let Ok(Some(item)) = reader.next_input() {
+        if let Input::Sample(sample) = item {
+            samples.push(sample.into_owned());
         }
     }
     samples

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wrapwatch::{
     decode::{Event, decode},
     trace::{
-        Found, Item, Reader, Scanner,
+        Found, Input, Reader, Scanner,
         block::{BlockType, Unpacker},
         columns::gather,
     },
@@ -62,8 +62,8 @@ fn everything(file: &Path) -> Vec<u8> {
 fn clients(file: &Path) -> BTreeSet<Ipv4Addr> {
     let mut reader = Reader::new(fs::File::open(file).unwrap());
     let mut found = BTreeSet::new();
-    while let Some(item) = reader.next_item().unwrap() {
-        let Item::Record(record) = item else { continue };
+    while let Some(item) = reader.next_input().unwrap() {
+        let Input::Record(record) = item else { continue };
         if let Ok(Event::Accept(accept)) = decode(record) {
             found.insert(Ipv4Addr::from(*accept.peer.ip.last_chunk().unwrap()));
         }

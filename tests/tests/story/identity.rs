@@ -21,7 +21,7 @@ use nix::{
 use wrapwatch::{
     decode::{Event, decode},
     model::{Connection, How, Line, Outcome},
-    trace::{Item, Reader},
+    trace::{Input, Reader},
 };
 use wrapwatch_tests::{
     wait_for,
@@ -191,8 +191,8 @@ fn a_server_that_replaces_its_program_is_looked_at_anew() {
     // The uprobes are there too, and the trace says the same.
     let mut reader = Reader::new(std::io::BufReader::new(fs::File::open(&trace).unwrap()));
     let mut checks = std::collections::BTreeMap::<u64, usize>::new();
-    while let Some(item) = reader.next_item().unwrap() {
-        if let Item::Record(record) = item
+    while let Some(item) = reader.next_input().unwrap() {
+        if let Input::Record(record) = item
             && let Ok(Event::Check(check)) = decode(record)
         {
             *checks.entry(check.hdr.conn).or_default() += 1;

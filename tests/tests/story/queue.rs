@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use wrapwatch::trace::{Item, Reader, Sample};
+use wrapwatch::trace::{Input, Reader, Sample};
 use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Files, Lab, LabConfig, Namespace, ServerConfig},
@@ -16,9 +16,9 @@ fn samples(file: &std::path::Path) -> Vec<Sample> {
     let mut reader = Reader::new(std::io::BufReader::new(std::fs::File::open(file).unwrap()));
     let mut samples = Vec::new();
     // While it is being written, its end is torn.
-    while let Ok(Some(item)) = reader.next_item() {
-        if let Item::Sample(sample) = item {
-            samples.push(*sample);
+    while let Ok(Some(item)) = reader.next_input() {
+        if let Input::Sample(sample) = item {
+            samples.push(sample.into_owned());
         }
     }
     samples

@@ -98,7 +98,7 @@ impl Output<'_> {
                 Ok(())
             }
             (Some(writer), Out::Record(record)) => writer.record(record),
-            (Some(writer), Out::Snapshot(snapshot)) => writer.snapshot(&snapshot.meta, &snapshot.bytes),
+            (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()),
             // The importer tells the head first.
             (None, _) => Ok(()),
         };

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use super::output::note;
 use crate::{
     story::{Facts, Filter, Options, Story},
-    trace::{Head, Item, Reader},
+    trace::{Head, Input, Reader},
 };
 
 /// From here on a connection is slow, where neither the options nor the trace say so.
@@ -38,8 +38,8 @@ pub fn story(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Story<File>
 /// The head, where the file begins with it.
 fn head(path: &Path) -> anyhow::Result<Option<Head>> {
     let mut reader = Reader::new(open(path)?);
-    match reader.next_item().with_context(|| format!("cannot read {}", path.display()))? {
-        Some(Item::Head(head)) => Ok(Some(*head)),
+    match reader.next_input().with_context(|| format!("cannot read {}", path.display()))? {
+        Some(Input::Head(head)) => Ok(Some(head.into_owned())),
         _ => Ok(None),
     }
 }

@@ -283,14 +283,14 @@ impl Recorder {
     fn take(&mut self, aside: &Aside<'_>) -> Result<(), RecordError> {
         match *aside {
             Aside::Begun(head) => self.begin(head),
-            Aside::Target(target) => self.write(|writer| writer.target(target)),
-            Aside::Snapshot(meta, bytes) => self.write(|writer| writer.snapshot(meta, bytes)),
-            Aside::Clock(pair) => self.write(|writer| writer.clock(pair)),
+            Aside::Target(target) => self.write(|writer| writer.write(&target.into())),
+            Aside::Snapshot(file) => self.write(|writer| writer.write(&file.into())),
+            Aside::Clock(pair) => self.write(|writer| writer.write(&pair.into())),
             Aside::Sample(sample) => {
                 if let Some(flight) = &mut self.flight {
                     flight.see_sample(sample);
                 }
-                self.write(|writer| writer.sample(sample))
+                self.write(|writer| writer.write(&sample.into()))
             }
             Aside::Time(now) => self.time(now),
             Aside::Ended(end) => {
@@ -309,10 +309,10 @@ impl Recorder {
             Line::Connection(_) => self.progress.connections += 1,
             Line::Lost(lost) => {
                 self.progress.lost += lost.events;
-                return self.write(|writer| writer.lost(lost));
+                return self.write(|writer| writer.write(&lost.into()));
             }
             // Those of the beginning are in the head.
-            Line::Degradation(degradation) => return self.write(|writer| writer.degradation(degradation)),
+            Line::Degradation(degradation) => return self.write(|writer| writer.write(&degradation.into())),
             Line::Stall(_) | Line::Summary(_) => {}
         }
         Ok(())

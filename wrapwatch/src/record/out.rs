@@ -154,7 +154,7 @@ mod tests {
         model::KtimeNs,
         record::{FlightPlan, LOOK_NS, Recorder},
         session::{Aside, Sink as _},
-        trace::{FlightOptions, Head, Item, Reader},
+        trace::{FlightOptions, Head, Input, Reader},
     };
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             let RecordError::Removed { what, rescued, .. } = &error else { panic!("{error}") };
             assert_eq!((*what, rescued), (held, &to));
             let mut reader = Reader::new(std::fs::File::open(&to).unwrap());
-            assert!(matches!(reader.next_item(), Ok(Some(Item::Head(_)))), "{held}");
+            assert!(matches!(reader.next_input(), Ok(Some(Input::Head(_)))), "{held}");
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         }
     }

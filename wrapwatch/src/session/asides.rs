@@ -11,7 +11,7 @@ use crate::{
     model::KtimeNs,
     probe,
     trace::{
-        Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample,
+        Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, ProcessSample, Sample, Snapshot,
         SnapshotMeta, Target,
     },
 };
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Beginning {
     targets: Vec<Target>,
-    snapshots: Vec<(SnapshotMeta, Vec<u8>)>,
+    snapshots: Vec<Snapshot>,
 }
 
 impl Session<'_> {
@@ -47,8 +47,8 @@ impl Session<'_> {
             ..Head::default()
         };
         self.aside(&Aside::Begun(&head));
-        for (meta, bytes) in &beginning.snapshots {
-            self.aside(&Aside::Snapshot(meta, bytes));
+        for file in &beginning.snapshots {
+            self.aside(&Aside::Snapshot(file));
         }
     }
 
@@ -98,9 +98,10 @@ impl Session<'_> {
                 &[]
             }
         };
+        let file = Snapshot { meta, bytes: bytes.to_vec() };
         match &mut self.beginning {
-            Some(beginning) => beginning.snapshots.push((meta, bytes.to_vec())),
-            None => self.aside(&Aside::Snapshot(&meta, bytes)),
+            Some(beginning) => beginning.snapshots.push(file),
+            None => self.aside(&Aside::Snapshot(&file)),
         }
     }
 

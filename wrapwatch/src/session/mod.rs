@@ -129,7 +129,7 @@ pub enum Aside<'a> {
     /// A further process is traced from here on.
     Target(&'a trace::Target),
     /// A target's file, at the beginning and whenever it has changed.
-    Snapshot(&'a trace::SnapshotMeta, &'a [u8]),
+    Snapshot(&'a trace::Snapshot),
     /// Both clocks; once a second.
     Clock(ClockPair),
     /// Queues, counters and the like; once a second, just before stalls are looked for.

@@ -26,7 +26,7 @@ use crate::correlate::{Config, Correlator};
 use crate::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, skips_calls};
-use crate::trace::{Damage, Head, Item, Origin, ReadError, Reader, Sample, Snapshot, Target};
+use crate::trace::{Damage, Head, Input, Origin, ReadError, Reader, Sample, Snapshot, Target};
 
 pub use facts::{Facts, FileVersion, NetnsDigest, QueueDigest, QueuePoint};
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
@@ -138,9 +138,9 @@ impl<R: Read> Story<R> {
             if self.ended {
                 return Ok(None);
             }
-            match self.reader.next_item()? {
-                Some(Item::Record(record)) => self.teller.record(record),
-                Some(item) => self.teller.item(item),
+            match self.reader.next_input()? {
+                Some(Input::Record(record)) => self.teller.record(record),
+                Some(input) => self.teller.input(input),
                 None => {
                     self.teller.finish();
                     self.ended = true;
@@ -211,26 +211,27 @@ impl Teller {
         self.connections();
     }
 
-    fn item(&mut self, item: Item<'_>) {
-        match item {
+    fn input(&mut self, input: Input<'_>) {
+        match input {
             // Lent out by the reader: taken by `record`.
-            Item::Record(_) => {}
-            Item::Head(head) => self.head(*head),
-            Item::Target(target) => self.target(*target),
-            Item::Snapshot(snapshot) => self.snapshot(*snapshot),
-            Item::Sample(sample) => self.sample(*sample),
-            Item::Clock(clock) => self.set_clock(clock),
-            Item::Degradation(degradation) => {
+            Input::Record(_) => {}
+            Input::Time(at) => self.time(at),
+            Input::Head(head) => self.head(head.into_owned()),
+            Input::Target(target) => self.target(target.into_owned()),
+            Input::File(snapshot) => self.snapshot(snapshot.into_owned()),
+            Input::Sample(sample) => self.sample(sample.into_owned()),
+            Input::Clock(clock) => self.set_clock(clock),
+            Input::Degradation(degradation) => {
                 self.infer |= degradation.kind == DegradationKind::NoRuleContext;
                 self.facts.degradation(&degradation);
-                self.lines.push_back(Line::Degradation(degradation));
+                self.lines.push_back(Line::Degradation(degradation.into_owned()));
             }
-            Item::Lost(lost) => self.take_lost(lost),
-            Item::Damage(damage) => self.damage(damage),
-            Item::End(end) => {
+            Input::Loss(lost) => self.take_lost(lost.into_owned()),
+            Input::Damage(damage) => self.damage(damage),
+            Input::End(end) => {
                 self.time(end.at);
                 self.facts.counters.clone_from(&end.counters);
-                self.facts.end = Some(*end);
+                self.facts.end = Some(end.into_owned());
             }
         }
     }

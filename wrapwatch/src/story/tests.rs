@@ -100,7 +100,7 @@ fn sample(second: u64, whole: bool) -> Sample {
 #[test]
 fn of_hours_without_an_event_not_every_second_is_told() {
     let stalls = hanging(Origin::Strace, |writer| {
-        (1..=50).for_each(|hour| writer.sample(&sample(hour * 3600, true)).unwrap());
+        (1..=50).for_each(|hour| writer.write(&sample(hour * 3600, true).into()).unwrap());
     });
     assert!((3 * 3600..5 * 3600).contains(&stalls), "{stalls}");
 }
@@ -109,7 +109,7 @@ fn of_hours_without_an_event_not_every_second_is_told() {
 fn a_stall_is_told_at_the_samples_of_each_second() {
     let seconds = [(5, false), (6, true), (7, true)];
     let stalls = hanging(Origin::Kernel, |writer| {
-        seconds.iter().for_each(|&(second, whole)| writer.sample(&sample(second, whole)).unwrap());
+        seconds.iter().for_each(|&(second, whole)| writer.write(&sample(second, whole).into()).unwrap());
     });
     assert_eq!(stalls, 2);
 }
@@ -118,10 +118,10 @@ fn a_stall_is_told_at_the_samples_of_each_second() {
 #[test]
 fn what_was_lost_within_a_second_is_told_before_its_stalls() {
     let stalls = hanging(Origin::Kernel, |writer| {
-        writer.sample(&sample(5, false)).unwrap();
+        writer.write(&sample(5, false).into()).unwrap();
         let by = vec![("lost_other".to_owned(), 3)];
-        writer.lost(&Lost { events: 3, by, ..Lost::default() }).unwrap();
-        writer.sample(&sample(6, true)).unwrap();
+        writer.write(&Lost { events: 3, by, ..Lost::default() }.into()).unwrap();
+        writer.write(&sample(6, true).into()).unwrap();
     });
     assert_eq!(stalls, 0);
 }

@@ -29,6 +29,7 @@ pub mod columns;
 pub mod encode;
 mod flight;
 mod head;
+mod input;
 mod prelude;
 mod reader;
 pub mod redact;
@@ -45,7 +46,8 @@ pub use head::{
     AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin,
     ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
-pub use reader::{Item, Reader};
+pub use input::Input;
+pub use reader::Reader;
 pub use scan::{Damage, DamageKind, Found, ReadError, Scanner};
 pub use segments::{Limits, Segmented, numbered};
 pub use sink::{BlockSink, CreateError, FileSink, SingleFile, Sink};

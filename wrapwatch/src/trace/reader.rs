@@ -1,40 +1,16 @@
-//! Blocks → items: records one by one, and everything else decoded.
+//! Blocks → inputs: records one by one, and everything else decoded.
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use serde::de::DeserializeOwned;
 
 use super::block::{BlockType, Header, Unpacker};
 use super::columns::{gather, stated_len};
-use super::head::{End, Head, Sample, Snapshot, Target};
+use super::head::Snapshot;
+use super::input::Input;
 use super::scan::{Damage, DamageKind, Found, ReadError, Scanner};
 use super::versions;
-use crate::model::{ClockPair, Degradation, Lost};
-
-/// What a trace holds, in the order in which it was written.
-#[derive(Debug)]
-pub enum Item<'a> {
-    /// The head. A further one comes where recordings were joined.
-    Head(Box<Head>),
-    /// A record in the current layout: [`crate::decode::decode`] reads it.
-    Record(&'a [u8]),
-    /// What was looked at.
-    Sample(Box<Sample>),
-    /// A file of the target.
-    Snapshot(Box<Snapshot>),
-    /// The same moment on both clocks.
-    Clock(ClockPair),
-    /// A process that is traced from here on.
-    Target(Box<Target>),
-    /// A loss of sight.
-    Degradation(Degradation),
-    /// Events that the kernel side lost.
-    Lost(Lost),
-    /// Something missing from the file.
-    Damage(Damage),
-    /// The recorder ended by itself.
-    End(Box<End>),
-}
+use crate::model::Degradation;
 
 /// Reads a trace from any source of bytes, in one pass, with memory bounded by the largest block.
 #[derive(Debug)]
@@ -63,25 +39,25 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The next item; `None` at the end. Errors are final: the source fails, is no trace, or is a later version's.
-    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+    /// The next input; `None` at the end. Errors are final: the source fails, is no trace, or is a later version's.
+    pub fn next_input(&mut self) -> Result<Option<Input<'_>>, ReadError> {
         loop {
             if let Some(len) = self.records.get(self.pos..).and_then(stated_len) {
                 let start = self.pos;
                 self.pos += len;
                 let record = self.records.get(start..self.pos).unwrap_or_default();
-                return Ok(Some(Item::Record(versions::upgrade(self.abi, record, &mut self.upgraded))));
+                return Ok(Some(Input::Record(versions::upgrade(self.abi, record, &mut self.upgraded))));
             }
             let (header, stored, offset) = match self.scanner.next_block()? {
                 None => return Ok(None),
-                Some(Found::Damage(damage)) => return Ok(Some(Item::Damage(damage))),
+                Some(Found::Damage(damage)) => return Ok(Some(Input::Damage(damage))),
                 Some(Found::Block(header, stored, offset)) => (header, stored, offset),
             };
             let Some(kind) = BlockType::from_raw(header.kind) else {
                 self.unknown_blocks += 1;
                 continue;
             };
-            let content = |records| Ok(Some(Item::Damage(content_damage(&header, offset, records))));
+            let content = |records| Ok(Some(Input::Damage(content_damage(&header, offset, records))));
             let Some(raw) = self.unpacker.unpack(&header, stored) else {
                 return content(kind == BlockType::Records);
             };
@@ -91,7 +67,7 @@ impl<R: Read> Reader<R> {
                 continue;
             }
             if kind != BlockType::Records {
-                return other(kind, raw).map_or_else(|| content(false), |item| Ok(Some(item)));
+                return other(kind, raw).map_or_else(|| content(false), |input| Ok(Some(input)));
             }
             self.records.clear();
             self.pos = 0;
@@ -127,21 +103,21 @@ fn content_damage(header: &Header, offset: u64, records: bool) -> Damage {
     }
 }
 
-fn other(kind: BlockType, raw: &[u8]) -> Option<Item<'static>> {
+fn other(kind: BlockType, raw: &[u8]) -> Option<Input<'static>> {
     Some(match kind {
         BlockType::Records => return None,
-        BlockType::Head => Item::Head(json(raw)?),
-        BlockType::Sample => Item::Sample(json(raw)?),
+        BlockType::Head => Input::Head(Cow::Owned(json(raw)?)),
+        BlockType::Sample => Input::Sample(Cow::Owned(json(raw)?)),
         BlockType::Snapshot => {
             let line = raw.iter().position(|&b| b == b'\n')?;
             let (meta, bytes) = raw.split_at_checked(line)?;
-            Item::Snapshot(Box::new(Snapshot { meta: json(meta)?, bytes: bytes.get(1..)?.to_vec() }))
+            Input::from(Snapshot { meta: json(meta)?, bytes: bytes.get(1..)?.to_vec() })
         }
-        BlockType::Clock => Item::Clock(json(raw)?),
-        BlockType::Target => Item::Target(json(raw)?),
-        BlockType::Degradation => Item::Degradation(json(raw)?),
-        BlockType::Lost => Item::Lost(json(raw)?),
-        BlockType::End => Item::End(json(raw)?),
+        BlockType::Clock => Input::Clock(json(raw)?),
+        BlockType::Target => Input::Target(Cow::Owned(json(raw)?)),
+        BlockType::Degradation => Input::Degradation(Cow::Owned(json(raw)?)),
+        BlockType::Lost => Input::Loss(Cow::Owned(json(raw)?)),
+        BlockType::End => Input::End(Cow::Owned(json(raw)?)),
     })
 }
 

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::block::{BlockType, PackError, Packer, RAW_MAX, Span};
 use super::columns::{Columns, RECORD_MIN};
-use super::head::{End, Head, Sample, SnapshotMeta, Target};
+use super::head::{End, Head, Snapshot};
+use super::input::Input;
 use super::sink::BlockSink;
-use crate::model::{ClockPair, Degradation, KtimeNs, Lost};
+use crate::model::KtimeNs;
 
 /// Why something could not be written. The writer can be used on: what could not be written is dropped and counted.
 #[derive(Debug, thiserror::Error)]
@@ -189,43 +190,29 @@ impl<B: BlockSink> Writer<B> {
         written
     }
 
-    /// Takes a further head: another recording goes on from here.
-    pub fn head(&mut self, head: &Head) -> Result<(), WriteError> {
-        self.json(BlockType::Head, head, head.clock.ktime)
+    /// Takes an input. Damage is no part of what a writer makes, time is [`Self::tick`]'s, and the end [`Self::finish`]'s: these are passed over.
+    pub fn write(&mut self, input: &Input<'_>) -> Result<(), WriteError> {
+        match input {
+            Input::Record(record) => self.record(record),
+            Input::Head(head) => self.json(BlockType::Head, head, head.clock.ktime),
+            Input::Target(target) => self.json(BlockType::Target, target, self.now),
+            Input::File(file) => self.file(file),
+            Input::Clock(pair) => self.json(BlockType::Clock, pair, pair.ktime),
+            Input::Sample(sample) => self.json(BlockType::Sample, sample, sample.at),
+            Input::Loss(lost) => {
+                self.lost = self.lost.saturating_add(lost.events);
+                self.json(BlockType::Lost, lost, self.now)
+            }
+            Input::Degradation(degradation) => self.json(BlockType::Degradation, degradation, self.now),
+            Input::Damage(_) | Input::Time(_) | Input::End(_) => Ok(()),
+        }
     }
 
-    /// Takes what was looked at.
-    pub fn sample(&mut self, sample: &Sample) -> Result<(), WriteError> {
-        self.json(BlockType::Sample, sample, sample.at)
-    }
-
-    /// Takes a file of the target.
-    pub fn snapshot(&mut self, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), WriteError> {
-        let mut payload = serde_json::to_vec(meta)?;
+    fn file(&mut self, file: &Snapshot) -> Result<(), WriteError> {
+        let mut payload = serde_json::to_vec(&file.meta)?;
         payload.push(b'\n');
-        payload.extend_from_slice(bytes);
-        self.other(BlockType::Snapshot, &payload, meta.at)
-    }
-
-    /// Takes the same moment on both clocks.
-    pub fn clock(&mut self, pair: ClockPair) -> Result<(), WriteError> {
-        self.json(BlockType::Clock, &pair, pair.ktime)
-    }
-
-    /// Takes a process that is traced from now on.
-    pub fn target(&mut self, target: &Target) -> Result<(), WriteError> {
-        self.json(BlockType::Target, target, self.now)
-    }
-
-    /// Takes a loss of sight that came later.
-    pub fn degradation(&mut self, degradation: &Degradation) -> Result<(), WriteError> {
-        self.json(BlockType::Degradation, degradation, self.now)
-    }
-
-    /// Takes a loss of events since the last such call.
-    pub fn lost(&mut self, lost: &Lost) -> Result<(), WriteError> {
-        self.lost = self.lost.saturating_add(lost.events);
-        self.json(BlockType::Lost, lost, self.now)
+        payload.extend_from_slice(&file.bytes);
+        self.other(BlockType::Snapshot, &payload, file.meta.at)
     }
 
     /// Bytes written so far.

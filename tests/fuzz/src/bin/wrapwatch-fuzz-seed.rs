@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use wrapwatch::decode::{Event, decode};
 use wrapwatch::trace::block::Unpacker;
-use wrapwatch::trace::{Found, Item, Reader, Scanner};
+use wrapwatch::trace::{Found, Input, Reader, Scanner};
 use wrapwatch_fuzz::trace::as_input;
 
 /// Most bytes of one seed: small ones are mutated to more effect.
@@ -49,8 +49,8 @@ fn connections(file: &Path, mut message: impl FnMut(&[u8])) -> Result<Connection
     let mut pending = Vec::new();
     let mut reader =
         Reader::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?);
-    while let Some(item) = reader.next_item()? {
-        let Item::Record(record) = item else { continue };
+    while let Some(item) = reader.next_input()? {
+        let Input::Record(record) = item else { continue };
         let Ok(event) = decode(record) else { continue };
         if let Event::Send(_, bytes) | Event::Recv(_, bytes) = &event {
             message(bytes);

@@ -15,8 +15,8 @@ use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lo
 use crate::story::{Wanted, Whole};
 use crate::trace::block::BlockType;
 use crate::trace::{
-    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, SnapshotMeta,
-    SnapshotRole, Target, Writer, WriterOptions,
+    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, Snapshot,
+    SnapshotMeta, SnapshotRole, Target, Writer, WriterOptions,
 };
 
 /// A trace in the making: the server's files, what happened, what was sampled.
@@ -108,12 +108,12 @@ impl Scene {
         for (pid, role, path, text) in files.into_iter().filter(|file| file.0 == TGID || self.neighbour) {
             let meta =
                 SnapshotMeta { pid: Some(pid), role, path: path.to_owned(), ..SnapshotMeta::default() };
-            writer.snapshot(&meta, text.as_bytes()).unwrap();
+            writer.write(&Snapshot { meta, bytes: text.as_bytes().to_vec() }.into()).unwrap();
         }
         for (listener, netns) in &self.samples {
             let sample =
                 Sample { listeners: vec![listener.clone()], netns: vec![netns.clone()], ..Sample::default() };
-            writer.sample(&sample).unwrap();
+            writer.write(&sample.into()).unwrap();
         }
         for record in &self.records {
             writer.record(&record.bytes).unwrap();
@@ -121,12 +121,13 @@ impl Scene {
         if self.lost > 0 {
             let by =
                 vec![("lost_accept".to_owned(), self.lost - self.full), ("full_watch".to_owned(), self.full)];
-            writer.lost(&Lost { events: self.lost, by, ..Lost::default() }).unwrap();
+            writer.write(&Lost { events: self.lost, by, ..Lost::default() }.into()).unwrap();
         }
         let at = self.records.iter().map(|record| record.ts).max().unwrap_or(0);
         if self.skipped > 0 {
             let by = vec![("skipped_calls".to_owned(), self.skipped)];
-            writer.lost(&Lost { by, since_ns: Some(0), until_ns: Some(at), ..Lost::default() }).unwrap();
+            let lost = Lost { by, since_ns: Some(0), until_ns: Some(at), ..Lost::default() };
+            writer.write(&lost.into()).unwrap();
         }
         let counters = [("full_watch".to_owned(), self.full)].into();
         let (out, ended) = writer.finish(End { at: KtimeNs(at), counters, ..End::default() });

@@ -23,7 +23,7 @@ fn trace(log: &str) -> Vec<u8> {
             *none = Some(Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap());
         }
         (Some(writer), Out::Record(record)) => writer.record(record).unwrap(),
-        (Some(writer), Out::Snapshot(snapshot)) => writer.snapshot(&snapshot.meta, &snapshot.bytes).unwrap(),
+        (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()).unwrap(),
         _ => panic!("the head comes once, and first"),
     })
     .unwrap();

@@ -28,7 +28,8 @@ use self::names::Names;
 use self::records::Records;
 use self::text::Text;
 use super::head::{End, Head, Sample, Snapshot, SnapshotMeta, Target};
-use super::reader::{Item, Reader};
+use super::input::Input;
+use super::reader::Reader;
 use super::scan::{Damage, ReadError};
 use super::sink::BlockSink;
 use super::writer::{WriteError, Writer, WriterOptions};
@@ -72,23 +73,23 @@ pub fn redact<R: Read, B: BlockSink>(
     learn(&mut text, open().map_err(RedactError::Open)?)?;
     let mut reader = Reader::new(open().map_err(RedactError::Open)?);
     let mut copy = Copy { text, records: Records::new(key), done: Redacted::default(), bytes: Vec::new() };
-    let mut writer = match reader.next_item()? {
-        Some(Item::Head(head)) => Writer::new(out, &copy.head(*head), WriterOptions::offline())?,
+    let mut writer = match reader.next_input()? {
+        Some(Input::Head(head)) => Writer::new(out, &copy.head(head.into_owned()), WriterOptions::offline())?,
         first => {
             // Its own head is lost.
             let mut writer = Writer::new(out, &copy.head(Head::default()), WriterOptions::offline())?;
-            if let Some(item) = first {
-                copy.item(&mut writer, item)?;
+            if let Some(input) = first {
+                copy.input(&mut writer, input)?;
             }
             writer
         }
     };
     let mut end = End { reason: "the original was cut".to_owned(), ..End::default() };
-    while let Some(item) = reader.next_item()? {
-        if let Item::End(found) = item {
-            end = End { reason: copy.text.scrub(&found.reason), ..*found };
+    while let Some(input) = reader.next_input()? {
+        if let Input::End(found) = input {
+            end = End { reason: copy.text.scrub(&found.reason), ..found.into_owned() };
         } else {
-            copy.item(&mut writer, item)?;
+            copy.input(&mut writer, input)?;
         }
     }
     copy.done.records = writer.records();
@@ -102,10 +103,10 @@ pub fn redact<R: Read, B: BlockSink>(
 /// Reads the names to look for in what is kept as text.
 fn learn<R: Read>(text: &mut Text, source: R) -> Result<(), ReadError> {
     let mut reader = Reader::new(source);
-    while let Some(item) = reader.next_item()? {
-        match item {
-            Item::Head(head) => text.learn(&head.hostname),
-            Item::Snapshot(snapshot) => text.learn_from(snapshot.meta.role, &snapshot.bytes),
+    while let Some(input) = reader.next_input()? {
+        match input {
+            Input::Head(head) => text.learn(&head.hostname),
+            Input::File(snapshot) => text.learn_from(snapshot.meta.role, &snapshot.bytes),
             _ => {}
         }
     }
@@ -120,36 +121,31 @@ struct Copy {
 }
 
 impl Copy {
-    fn item<B: BlockSink>(&mut self, writer: &mut Writer<B>, item: Item<'_>) -> Result<(), WriteError> {
-        match item {
-            Item::Record(record) => {
+    fn input<B: BlockSink>(&mut self, writer: &mut Writer<B>, input: Input<'_>) -> Result<(), WriteError> {
+        match input {
+            Input::Record(record) => {
                 self.bytes.clear();
                 self.records.map(&self.text, record, &mut self.bytes);
                 if self.bytes.is_empty() { Ok(()) } else { writer.record(&self.bytes) }
             }
-            Item::Head(head) => writer.head(&self.head(*head)),
-            Item::Sample(sample) => writer.sample(&self.sample(*sample)),
-            Item::Snapshot(snapshot) => {
-                let snapshot = self.snapshot(*snapshot);
-                writer.snapshot(&snapshot.meta, &snapshot.bytes)
+            Input::Damage(damage) => self.damage(writer, &damage),
+            Input::Head(head) => writer.write(&self.head(head.into_owned()).into()),
+            Input::Sample(sample) => writer.write(&self.sample(sample.into_owned()).into()),
+            Input::File(file) => writer.write(&self.snapshot(file.into_owned()).into()),
+            Input::Target(target) => writer.write(&self.target(target.into_owned()).into()),
+            Input::Degradation(degradation) => writer.write(&self.degradation(&degradation).into()),
+            plain @ (Input::Clock(_) | Input::Loss(_) | Input::Time(_) | Input::End(_)) => {
+                writer.write(&plain)
             }
-            Item::Clock(pair) => writer.clock(pair),
-            Item::Target(target) => writer.target(&self.target(*target)),
-            Item::Degradation(degradation) => writer.degradation(&self.degradation(&degradation)),
-            Item::Lost(lost) => writer.lost(&lost),
-            Item::Damage(damage) => self.damage(writer, &damage),
-            Item::End(_) => Ok(()),
         }
     }
 
     fn damage<B: BlockSink>(&mut self, writer: &mut Writer<B>, damage: &Damage) -> Result<(), WriteError> {
         self.done.damages += 1;
         match damage.records {
-            Some(events) if events > 0 => writer.lost(&Lost {
-                events,
-                by: vec![("damaged_trace".to_owned(), events)],
-                ..Lost::default()
-            }),
+            Some(events) if events > 0 => writer.write(
+                &Lost { events, by: vec![("damaged_trace".to_owned(), events)], ..Lost::default() }.into(),
+            ),
             _ => Ok(()),
         }
     }

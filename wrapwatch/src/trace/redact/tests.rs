@@ -43,7 +43,7 @@ fn capture(log: &str) -> Vec<u8> {
         (none, Out::Head(head)) => *none = Some(offline(&head)),
         (Some(writer), Out::Record(record)) => writer.record(record).unwrap(),
         (Some(writer), Out::Snapshot(snapshot)) => {
-            writer.snapshot(&snapshot.meta, &snapshot.bytes).unwrap();
+            writer.write(&snapshot.into()).unwrap();
         }
         (None, _) => panic!("the head comes first"),
     })
@@ -125,7 +125,7 @@ fn rich() -> Vec<u8> {
             size: Some(text.len() as u64),
             ..SnapshotMeta::default()
         };
-        w.snapshot(&meta, text.as_bytes()).unwrap();
+        w.write(&Snapshot { meta, bytes: text.as_bytes().to_vec() }.into()).unwrap();
     }
     let mut synth = Synth::new(5, 2_000, 1_000);
     for _ in 0..20 {
@@ -133,10 +133,10 @@ fn rich() -> Vec<u8> {
     }
     let listeners =
         vec![ListenerSample { address: "10.77.0.2:3306".to_owned(), ..ListenerSample::default() }];
-    w.sample(&Sample { at: KtimeNs(5), listeners, ..Sample::default() }).unwrap();
+    w.write(&Sample { at: KtimeNs(5), listeners, ..Sample::default() }.into()).unwrap();
     target.pid += 1;
-    w.target(&target).unwrap();
-    w.degradation(&degradation("[2001:db8:77::2]:53 and evil.lan.test")).unwrap();
+    w.write(&Input::from(&target)).unwrap();
+    w.write(&degradation("[2001:db8:77::2]:53 and evil.lan.test").into()).unwrap();
     end(w, "dbhost7 went down")
 }
 
@@ -261,8 +261,8 @@ fn clients_and_names_of_every_record_are_gone() {
     let (_, all) = redacted(&trace, key());
     let mut reader = Reader::new(&trace[..]);
     let mut checked = 0;
-    while let Some(item) = reader.next_item().unwrap() {
-        let Item::Record(record) = item else { continue };
+    while let Some(item) = reader.next_input().unwrap() {
+        let Input::Record(record) = item else { continue };
         if let crate::decode::Event::Accept(r) = crate::decode::decode(record).unwrap() {
             let ip: [u8; 4] = *r.peer.ip.last_chunk().unwrap();
             for form in forms_of_address(IpAddr::from(ip)) {
@@ -293,7 +293,7 @@ fn what_is_no_secret_stays() {
         assert!(contains(&all, kept.as_bytes()), "{kept}");
     }
     let mut reader = Reader::new(&copy[..]);
-    let Some(Item::Head(head)) = reader.next_item().unwrap() else { panic!("no head") };
+    let Some(Input::Head(head)) = reader.next_input().unwrap() else { panic!("no head") };
     assert!(head.redacted);
     assert_eq!(head.targets[0].cmdline.len(), 7);
     assert!(head.targets[0].listeners[0].address.ends_with(":3306"), "{:?}", head.targets[0].listeners);
@@ -320,10 +320,10 @@ fn a_damaged_trace_is_copied_with_its_loss() {
     let copy = out.into_inner();
     let mut reader = Reader::new(&copy[..]);
     let mut lost = 0;
-    while let Some(item) = reader.next_item().unwrap() {
+    while let Some(item) = reader.next_input().unwrap() {
         match item {
-            Item::Lost(l) => lost += l.events,
-            Item::Damage(damage) => panic!("{damage}"),
+            Input::Loss(l) => lost += l.events,
+            Input::Damage(damage) => panic!("{damage}"),
             _ => {}
         }
     }

@@ -140,7 +140,7 @@ fn a_block_of_a_later_kind_is_skipped() {
     later[second.0..second.0 + HEADER_LEN].copy_from_slice(&header.to_bytes());
     let mut reader = Reader::new(&later[..]);
     let mut items = Vec::new();
-    while let Some(item) = reader.next_item().unwrap() {
+    while let Some(item) = reader.next_input().unwrap() {
         items.push(Owned::from(item));
     }
     let mut rest = expected;

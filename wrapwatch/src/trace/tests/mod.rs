@@ -7,12 +7,12 @@ mod size;
 
 use super::synth::Synth;
 use super::{
-    End, Head, Item, ReadError, Reader, Sample, SingleFile, Snapshot, SnapshotMeta, SnapshotRole, Target,
+    End, Head, Input, ReadError, Reader, Sample, SingleFile, Snapshot, SnapshotMeta, SnapshotRole, Target,
     Writer, WriterOptions,
 };
 use crate::model::{ClockPair, Degradation, DegradationKind, KtimeNs, Lost};
 
-/// An item without its lifetime.
+/// An input without its lifetime.
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
     Head(Head),
@@ -27,19 +27,20 @@ enum Owned {
     End(End),
 }
 
-impl From<Item<'_>> for Owned {
-    fn from(item: Item<'_>) -> Self {
-        match item {
-            Item::Head(x) => Self::Head(*x),
-            Item::Record(x) => Self::Record(x.to_vec()),
-            Item::Sample(x) => Self::Sample(*x),
-            Item::Snapshot(x) => Self::Snapshot(*x),
-            Item::Clock(x) => Self::Clock(x),
-            Item::Target(x) => Self::Target(*x),
-            Item::Degradation(x) => Self::Degradation(x),
-            Item::Lost(x) => Self::Lost(x),
-            Item::Damage(x) => Self::Damage(x),
-            Item::End(x) => Self::End(*x),
+impl From<Input<'_>> for Owned {
+    fn from(input: Input<'_>) -> Self {
+        match input {
+            Input::Head(x) => Self::Head(x.into_owned()),
+            Input::Record(x) => Self::Record(x.to_vec()),
+            Input::Sample(x) => Self::Sample(x.into_owned()),
+            Input::File(x) => Self::Snapshot(x.into_owned()),
+            Input::Clock(x) => Self::Clock(x),
+            Input::Target(x) => Self::Target(x.into_owned()),
+            Input::Degradation(x) => Self::Degradation(x.into_owned()),
+            Input::Loss(x) => Self::Lost(x.into_owned()),
+            Input::Damage(x) => Self::Damage(x),
+            Input::End(x) => Self::End(x.into_owned()),
+            Input::Time(at) => panic!("time is not stored: {at:?}"),
         }
     }
 }
@@ -47,10 +48,10 @@ impl From<Item<'_>> for Owned {
 fn read(bytes: &[u8]) -> Result<Vec<Owned>, ReadError> {
     let mut reader = Reader::new(bytes);
     let mut items = Vec::new();
-    while let Some(item) = reader.next_item()? {
+    while let Some(item) = reader.next_input()? {
         items.push(Owned::from(item));
     }
-    assert!(reader.next_item()?.is_none(), "nothing comes behind the end");
+    assert!(reader.next_input()?.is_none(), "nothing comes behind the end");
     Ok(items)
 }
 
@@ -91,7 +92,7 @@ fn small() -> (Vec<u8>, Vec<Owned>) {
     };
     // Bytes, not text: a line end and something that is not UTF-8.
     let snapshot = Snapshot { meta, bytes: b"mysqld: .corp.example\n\xff\n".to_vec() };
-    w.snapshot(&snapshot.meta, &snapshot.bytes).unwrap();
+    w.write(&Input::from(&snapshot)).unwrap();
     expected.push(Owned::Snapshot(snapshot));
     for seed in 1..4 {
         for record in records(seed, 2) {
@@ -99,18 +100,18 @@ fn small() -> (Vec<u8>, Vec<Owned>) {
             expected.push(Owned::Record(record));
         }
         let pair = ClockPair { ktime: KtimeNs(seed * 1_000_000), wall_ns: 1_795_326_189_000_000_000 };
-        w.clock(pair).unwrap();
+        w.write(&pair.into()).unwrap();
         expected.push(Owned::Clock(pair));
     }
     let sample = Sample { at: KtimeNs(9_000_000), ..Sample::default() };
-    w.sample(&sample).unwrap();
+    w.write(&Input::from(&sample)).unwrap();
     let target = Target { pid: 7, ..Target::default() };
-    w.target(&target).unwrap();
+    w.write(&Input::from(&target)).unwrap();
     let degradation =
         Degradation { kind: DegradationKind::NoUprobes, pid: None, message: "no uprobes".to_owned() };
-    w.degradation(&degradation).unwrap();
+    w.write(&Input::from(&degradation)).unwrap();
     let lost = Lost { events: 3, by: vec![("lost_file".to_owned(), 3)], ..Lost::default() };
-    w.lost(&lost).unwrap();
+    w.write(&Input::from(&lost)).unwrap();
     let n = expected.iter().filter(|item| matches!(item, Owned::Record(_))).count() as u64;
     let end = End { at: KtimeNs(10_000_000), reason: "done".to_owned(), ..End::default() };
     let bytes = finish(w, end.clone());

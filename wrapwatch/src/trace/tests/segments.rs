@@ -18,15 +18,14 @@ fn records_of(items: &[Owned]) -> Vec<Vec<u8>> {
     items.iter().filter_map(|item| if let Owned::Record(r) = item { Some(r.clone()) } else { None }).collect()
 }
 
-fn table(text: &str) -> (SnapshotMeta, Vec<u8>) {
+fn table(text: &str) -> Input<'static> {
     let meta = SnapshotMeta { path: "/etc/hosts.allow".to_owned(), pid: Some(7), ..SnapshotMeta::default() };
-    (meta, text.as_bytes().to_vec())
+    Snapshot { meta, bytes: text.as_bytes().to_vec() }.into()
 }
 
 /// Records `connections`, one every `gap_ns`, a block for each ten; the table changes after 100.
 fn record<B: BlockSink>(w: &mut Writer<B>, connections: usize, per_s: u64) -> Vec<Vec<u8>> {
-    let (meta, bytes) = table("mysqld: ALL\n");
-    w.snapshot(&meta, &bytes).unwrap();
+    w.write(&table("mysqld: ALL\n")).unwrap();
     let mut all = Vec::new();
     let mut synth = Synth::new(3, S, per_s);
     for n in 1..=connections {
@@ -35,8 +34,7 @@ fn record<B: BlockSink>(w: &mut Writer<B>, connections: usize, per_s: u64) -> Ve
             w.record(record).unwrap();
         });
         if n == 100 {
-            let (meta, bytes) = table("mysqld: 10.\n");
-            w.snapshot(&meta, &bytes).unwrap();
+            w.write(&table("mysqld: 10.\n")).unwrap();
         }
         if n % 10 == 0 {
             w.flush_block().unwrap();

@@ -15,14 +15,14 @@ use crate::story::{Wanted, Whole};
 
 fn connections(trace: &[u8]) -> Vec<Connection> {
     let mut reader = Reader::new(trace);
-    let Some(Item::Head(head)) = reader.next_item().unwrap() else { panic!("no head") };
+    let Some(Input::Head(head)) = reader.next_input().unwrap() else { panic!("no head") };
     let sees_handshakes = !head.degradations.iter().any(|d| d.kind == DegradationKind::NoQueueTime);
     let mut correlator = Correlator::new(Config { sees_handshakes, ..Config::new(head.clock) });
     correlator.add_target(head.targets[0].pid, TargetInfo::default());
     let mut out = Vec::new();
     let mut last = KtimeNs(0);
-    while let Some(item) = reader.next_item().unwrap() {
-        let Item::Record(record) = item else { continue };
+    while let Some(item) = reader.next_input().unwrap() {
+        let Input::Record(record) = item else { continue };
         let event = decode(record).unwrap();
         last = KtimeNs(event.header().ts_ns.max(last.0));
         correlator.push(&event);
