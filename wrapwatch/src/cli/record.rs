@@ -20,9 +20,6 @@ use crate::{
     trace::{Condition, FlightOptions},
 };
 
-/// Of what the flight recorder may use in all, its ring may use one part in this many.
-const RING_SHARE: u64 = 4;
-
 /// Arguments of `record`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -67,7 +64,7 @@ pub struct Args {
     /// Save nothing again for so long
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m", help_heading = "Flight recorder")]
     cooldown: Duration,
-    /// The ring and all that is saved never take more
+    /// The ring and all that is saved, also what was before, never take more
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "2G", help_heading = "Flight recorder")]
     max_total: u64,
     /// Also print what `live --json` prints
@@ -120,11 +117,7 @@ impl Args {
     fn plan(&self) -> Plan {
         match (self.last, self.max_size) {
             (Some(last), _) => Plan::Flight(FlightPlan {
-                ring: FlightOptions {
-                    last_ns: ns(last),
-                    ring_bytes: self.max_total / RING_SHARE,
-                    total_bytes: self.max_total,
-                },
+                ring: FlightOptions::within(self.max_total, ns(last)),
                 when: self.when.clone(),
                 after_ns: ns(self.after),
                 cooldown_ns: ns(self.cooldown),

@@ -10,6 +10,8 @@
 
 mod flight;
 mod out;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
@@ -45,16 +47,15 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// How it is written: a burst in one block must not fill more than one file.
+    /// How it is written: a burst in one block must not fill more than the part of a file that is left beside what each repeats.
     fn writer(&self) -> WriterOptions {
         let options = WriterOptions::default();
-        match self {
-            Self::Rotated { max_bytes, .. } => {
-                let half = usize::try_from(max_bytes / 2).unwrap_or(usize::MAX);
-                WriterOptions { block_bytes: options.block_bytes.min(half), ..options }
-            }
-            Self::Single | Self::Flight(_) => options,
-        }
+        let most = match self {
+            Self::Rotated { max_bytes, .. } => usize::try_from(max_bytes / 4).unwrap_or(usize::MAX),
+            Self::Flight(plan) => plan.ring.block_bytes(),
+            Self::Single => options.block_bytes,
+        };
+        WriterOptions { block_bytes: options.block_bytes.min(most), ..options }
     }
 }
 
@@ -233,7 +234,7 @@ impl Recorder {
         self.looked = head.clock.ktime;
         let out = Out::create(&self.path, &self.plan, self.force)?;
         if let Plan::Flight(plan) = &self.plan {
-            self.flight = Some(Flight::new(plan, &self.path));
+            self.flight = Some(Flight::new(plan, &self.path, head.clock.ktime));
         }
         self.writer = Some(Writer::new(out, &head, self.plan.writer())?);
         Ok(())
@@ -250,7 +251,10 @@ impl Recorder {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         match write(writer) {
             Err(WriteError::NotARecord { have }) => log::warn!("{have} bytes that are not a record"),
-            Err(error) if self.flight.is_some() && is_full(&error) => {
+            Err(error @ WriteError::NoRoom { .. }) if self.flight.is_some() => {
+                log::warn!("left out of the ring: {error}");
+            }
+            Err(error) if self.flight.is_some() && error.is_full() => {
                 // Counted as lost; said once for a time without space.
                 if let Some(flight) = &mut self.flight {
                     flight.full(self.progress.to);
@@ -287,8 +291,8 @@ impl Recorder {
             Aside::Snapshot(file) => self.write(|writer| writer.write(&file.into())),
             Aside::Clock(pair) => self.write(|writer| writer.write(&pair.into())),
             Aside::Sample(sample) => {
-                if let Some(flight) = &mut self.flight {
-                    flight.see_sample(sample);
+                if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
+                    flight.see_sample(sample, writer);
                 }
                 self.write(|writer| writer.write(&sample.into()))
             }
@@ -302,8 +306,8 @@ impl Recorder {
     }
 
     fn take_line(&mut self, line: &Line) -> Result<(), RecordError> {
-        if let Some(flight) = &mut self.flight {
-            flight.see_line(line, self.progress.to);
+        if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
+            flight.see_line(line, writer, self.progress.to);
         }
         match line {
             Line::Connection(_) => self.progress.connections += 1,
@@ -323,17 +327,6 @@ impl Recorder {
         let Err(error) = result else { return Ok(()) };
         self.failed.get_or_insert(error);
         Err(io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-/// Whether there is no space left, also for a further file.
-fn is_full(error: &WriteError) -> bool {
-    match error {
-        WriteError::Full { .. } => true,
-        WriteError::Create(CreateError::Io { source, .. }) => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        }
-        _ => false,
     }
 }
 

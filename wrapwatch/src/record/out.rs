@@ -25,9 +25,12 @@ pub(super) fn check(path: &Path, plan: &Plan, force: bool) -> Result<(), RecordE
     if !dir.is_dir() {
         return Err(RecordError::NoDirectory { path: path.to_owned(), dir: dir.to_owned() });
     }
-    let ring = matches!(plan, Plan::Flight(_)).then(|| ring_of(path));
-    if let Some(left) = ring.filter(|ring| !force && ring.symlink_metadata().is_ok()) {
-        return Err(CreateError::RingLeft(left).into());
+    if let Plan::Flight(plan) = plan {
+        let left = ring_of(path);
+        if !force && left.symlink_metadata().is_ok() {
+            return Err(CreateError::RingLeft(left).into());
+        }
+        return plan.ring.check(path).map_err(RecordError::from);
     }
     match path.symlink_metadata() {
         Ok(_) if !force => Err(CreateError::Exists(path.to_owned()).into()),
@@ -161,7 +164,7 @@ mod tests {
     fn what_can_be_known_to_fail_fails_before_anything_is_attached() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wwt");
-        let ring = FlightOptions { last_ns: 1, ring_bytes: 1, total_bytes: 1 };
+        let ring = FlightOptions::within(FlightOptions::TOTAL_MIN_BYTES, 1);
         let flight = Plan::Flight(FlightPlan { ring, when: Vec::new(), after_ns: 0, cooldown_ns: 0 });
         let check = |path: &Path, force| check(path, &Plan::Single, force);
         assert!(super::check(&path, &flight, false).is_ok());

@@ -1,24 +1,34 @@
 //! The flight recorder: the last minutes on disk, in a ring of segments beside the trace to be; joined to one trace when something
 //! happens.
 //!
-//! Everything is bounded: the ring by time and bytes, all that is saved by [`FlightOptions::total_bytes`]. A recorder that was killed
-//! leaves its ring behind: [`Save::of_dir`] makes a trace of it.
+//! Everything is bounded: the ring by time and bytes, ring and all that is saved, also by earlier recorders, by [`FlightOptions::total_bytes`], at every
+//! moment. A recorder that was killed leaves its ring behind: [`Save::of_dir`] makes a trace of it.
+//!
+//! What set a save off is in the saved trace: from [`FlightRing::pin`] on the ring does not forget it. Where it would have to, the trace is saved at
+//! once, before what was asked to follow has come.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::block::{Block, BlockType, Header, PackError, Packer, Span};
 use super::head::End;
 use super::scan::{Found, ReadError, Scanner};
-use super::segments::{CONTINUED, Limits, Segmented, numbered, ring_files};
+use super::segments::{CONTINUED, END_MAX, Limits, Segmented, numbered, ring_files};
 use super::sink::{BlockSink, CreateError, FileSink, SingleFile};
 use super::writer::WriteError;
 use crate::model::KtimeNs;
 
-/// The ring is cut into this many segments; one more is kept, so that the time asked for is there in full.
+/// The ring is cut into this many segments, at least; one more is kept, so that the time asked for is there in full.
 const SEGMENTS: u64 = 8;
+/// The ring may have one part of everything in this many.
+const RING_SHARE: u64 = 4;
+/// Bytes of a segment: what a full disk makes the ring forget at once is no more.
+const SEGMENT_MAX_BYTES: u64 = 8 << 20;
+/// Segments are held open while they are saved, so they are larger before there are more of them.
+const SEGMENTS_MAX: u64 = 256;
 
 /// How much a flight recorder keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +39,48 @@ pub struct FlightOptions {
     pub ring_bytes: u64,
     /// Bytes of the ring and everything saved. What would pass it is not saved.
     pub total_bytes: u64,
+}
+
+impl FlightOptions {
+    /// Least bytes that a flight recorder can do with.
+    pub const TOTAL_MIN_BYTES: u64 = 256 << 10;
+
+    /// Keeps the last `last_ns`, and takes `total_bytes` for the ring and all that is saved.
+    pub const fn within(total_bytes: u64, last_ns: u64) -> Self {
+        // A trace being saved may hold one segment open that the ring has forgotten already.
+        let ring_bytes = total_bytes / (RING_SHARE * SEGMENTS + 1) * SEGMENTS;
+        Self { last_ns, ring_bytes, total_bytes }
+    }
+
+    /// Whether a flight recorder of this size can begin beside what was saved to `path` before.
+    pub fn check(&self, path: &Path) -> Result<(), CreateError> {
+        let limit = self.total_bytes;
+        if limit < Self::TOTAL_MIN_BYTES {
+            return Err(CreateError::TotalSmall { limit });
+        }
+        let saved: u64 = saved_traces(path).map(|path| bytes_of(&path)).sum();
+        if saved.saturating_add(self.ring_bytes) > limit {
+            return Err(CreateError::TotalUsed {
+                path: path.to_owned(),
+                saved,
+                ring: self.ring_bytes,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// Bytes of one segment of the ring.
+    pub fn segment_bytes(&self) -> u64 {
+        let part = (self.ring_bytes / SEGMENTS).min(SEGMENT_MAX_BYTES).max(self.ring_bytes / SEGMENTS_MAX);
+        // A segment of a small ring holds some blocks, and is no more than a part of it.
+        part.max((1 << 16).min(self.ring_bytes / 4))
+    }
+
+    /// Bytes of a block of records before compression: some have room in a segment beside what each repeats.
+    pub fn block_bytes(&self) -> usize {
+        usize::try_from(self.segment_bytes() / 4).unwrap_or(usize::MAX)
+    }
 }
 
 /// Why something was not saved.
@@ -42,6 +94,16 @@ pub enum SaveError {
         saved: u64,
         /// Bytes of the ring now, which the new trace may take.
         needed: u64,
+        /// The cap.
+        limit: u64,
+    },
+    /// What set it off has gone from the ring.
+    #[error(
+        "not saved: it began {began_s:.1} s ago, and of that the ring has lost the beginning; give --max-total more ({limit} bytes), or --last where it is less"
+    )]
+    Short {
+        /// How long ago it began, seconds.
+        began_s: f64,
         /// The cap.
         limit: u64,
     },
@@ -74,9 +136,26 @@ pub struct FlightRing {
     dir: PathBuf,
     path: PathBuf,
     options: FlightOptions,
-    force: bool,
-    saved_bytes: u64,
-    saved: u64,
+    /// Traces being saved, and what they may take with the segments that they hold.
+    saving: Vec<(PathBuf, u64)>,
+    pinned: Option<Pinned>,
+    early: Option<Early>,
+}
+
+/// What happened, and will be saved for.
+#[derive(Debug)]
+struct Pinned {
+    why: String,
+    from: KtimeNs,
+}
+
+/// A trace that had to be saved at once.
+#[derive(Debug)]
+pub struct Early {
+    /// What for.
+    pub why: String,
+    /// To be run, as [`FlightRing::save`] gives it.
+    pub save: Result<Save, SaveError>,
 }
 
 /// The ring's directory beside the trace that will be saved to `path`: `FILE.wwt.ring`.
@@ -87,22 +166,20 @@ pub fn ring_of(path: &Path) -> PathBuf {
 }
 
 impl FlightRing {
-    /// Makes the directory `FILE.wwt.ring` beside the trace that will be saved to `path` (a second one to `FILE.000001.wwt`).
+    /// Makes the directory `FILE.wwt.ring` beside the traces that will be saved: to `path`, to `FILE.000001.wwt` and so on, whichever are not there yet.
     pub fn create(path: &Path, force: bool, options: FlightOptions) -> Result<Self, WriteError> {
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(CreateError::Exists(path.to_owned()).into());
-        }
+        options.check(path)?;
         let dir = ring_of(path);
         let limits = Limits {
-            // A segment of a small ring holds some blocks, and is no more than a part of it.
-            file_bytes: Some((options.ring_bytes / SEGMENTS).max((1 << 16).min(options.ring_bytes / 4))),
+            file_bytes: Some(options.segment_bytes()),
             file_ns: Some((options.last_ns / SEGMENTS).max(1)),
             keep_files: None,
             keep_ns: Some(options.last_ns),
             total_bytes: Some(options.ring_bytes),
         };
         let segments = Segmented::ring(&dir, force, limits)?;
-        Ok(Self { segments, dir, path: path.to_owned(), options, force, saved_bytes: 0, saved: 0 })
+        let path = path.to_owned();
+        Ok(Self { segments, dir, path, options, saving: Vec::new(), pinned: None, early: None })
     }
 
     /// Where the segments are.
@@ -115,32 +192,71 @@ impl FlightRing {
         self.segments.sink()
     }
 
+    /// Something happened that began at `from`, and a trace will be saved for it: until [`Self::save`] nothing since then is forgotten. To be called with everything
+    /// written ([`super::Writer::flush_block`]). An error where the ring does not reach back so far.
+    pub fn pin(&mut self, why: &str, from: KtimeNs, now: KtimeNs) -> Result<(), SaveError> {
+        if !self.segments.reaches(from) {
+            let began_s = Duration::from_nanos(now.since(from)).as_secs_f64();
+            return Err(SaveError::Short { began_s, limit: self.options.total_bytes });
+        }
+        self.segments.keep_from = Some(from);
+        self.pinned = Some(Pinned { why: why.to_owned(), from });
+        Ok(())
+    }
+
+    fn unpin(&mut self) -> Option<Pinned> {
+        self.segments.keep_from = None;
+        self.pinned.take()
+    }
+
+    /// What had to be saved before its time, since the ring had no room for it and what came then.
+    pub const fn take_early(&mut self) -> Option<Early> {
+        self.early.take()
+    }
+
+    /// Bytes of what was saved, also by earlier recorders: the traces there are now.
+    fn saved_bytes(&self) -> u64 {
+        let being_saved =
+            |path: &Path| self.saving.iter().any(|(other, _)| other.file_name() == path.file_name());
+        saved_traces(&self.path).filter(|path| !being_saved(path)).map(|path| bytes_of(&path)).sum()
+    }
+
     /// Prepares a trace of what the ring holds now. Call [`super::Writer::flush_block`] before. [`Save::run`] writes it, in another
-    /// thread: it reads up to the whole ring. The segments it needs are held open, so the ring goes on meanwhile.
+    /// thread: it reads up to the whole ring. The segments it needs are held open, so the ring goes on meanwhile. [`Self::saved`] has to be told of its end.
     pub fn save(&mut self, why: &str, now: KtimeNs) -> Result<Save, SaveError> {
-        let needed = self.segments.present_bytes();
+        self.unpin();
+        let files = self.segments.files();
+        let needed = self.segments.present_bytes() + END_MAX;
+        // The segment that is being read may have gone from the ring.
+        let held = files.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
         let limit = self.options.total_bytes;
-        if self.saved_bytes.saturating_add(needed).saturating_add(self.options.ring_bytes) > limit {
-            return Err(SaveError::Cap { saved: self.saved_bytes, needed, limit });
+        let reserved: u64 = self.saving.iter().map(|(_, bytes)| bytes).sum();
+        let saved = self.saved_bytes().saturating_add(reserved);
+        if saved.saturating_add(needed + held + self.options.ring_bytes) > limit {
+            return Err(SaveError::Cap { saved, needed, limit });
         }
         let mut parts = Vec::new();
-        for (path, len) in self.segments.files() {
+        for (path, len) in files {
             parts.push(Part::open(path, len)?);
         }
-        // Only the one that was named may replace another; numbers go on behind those that are there.
-        let force = self.force && self.saved == 0;
-        let mut to = self.path.clone();
-        while self.saved > 0 {
-            to = numbered(&self.path, self.saved);
-            if to.symlink_metadata().is_err() {
-                break;
-            }
-            self.saved += 1;
-        }
-        self.saved += 1;
-        // What it will take at most; corrected by nobody, so that the cap holds whatever happens to the job.
-        self.saved_bytes += needed;
-        Ok(Save { parts, to, force, end: Some((why.to_owned(), now)) })
+        let to = self.free_name();
+        self.saving.push((to.clone(), needed + held));
+        Ok(Save { parts, to, force: false, end: Some((why.to_owned(), now)) })
+    }
+
+    /// A save has ended, well or not.
+    pub fn saved(&mut self, to: &Path) {
+        self.saving.retain(|(path, _)| path != to);
+    }
+
+    /// The first name in turn that is not taken.
+    fn free_name(&self) -> PathBuf {
+        let taken = |path: &Path| {
+            path.symlink_metadata().is_ok() || self.saving.iter().any(|(other, _)| other == path)
+        };
+        let numbers = (1..).map(|number| numbered(&self.path, number));
+        let mut names = std::iter::once(self.path.clone()).chain(numbers);
+        names.find(|path| !taken(path)).unwrap_or_else(|| self.path.clone())
     }
 
     /// Removes the ring.
@@ -152,8 +268,40 @@ impl FlightRing {
     }
 }
 
+/// What is there of `FILE.wwt`, `FILE.000001.wwt` and so on.
+fn saved_traces(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let path = path.to_owned();
+    entries.map(|entry| entry.path()).filter(move |found| is_of(&path, found))
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    path.symlink_metadata().map_or(0, |meta| meta.len())
+}
+
+/// Whether `found` is `path`, or a numbered one of it.
+fn is_of(path: &Path, found: &Path) -> bool {
+    if found.file_name() == path.file_name() {
+        return true;
+    }
+    let number = || {
+        let stem = path.file_stem()?.to_str()?;
+        let digits = found.file_stem()?.to_str()?.strip_prefix(stem)?.strip_prefix('.')?;
+        digits.parse::<u64>().ok()
+    };
+    found.extension() == path.extension() && number().is_some()
+}
+
 impl BlockSink for FlightRing {
     fn put(&mut self, block: &Block) -> Result<(), WriteError> {
+        if let Some(pinned) = self.pinned.as_ref()
+            && self.segments.would_forget(block, pinned.from)
+            && let Some(Pinned { why, .. }) = self.unpin()
+        {
+            let save = self.save(&why, KtimeNs(block.header.first_ns));
+            self.early = Some(Early { why, save });
+        }
         self.segments.put(block)
     }
 
@@ -217,18 +365,28 @@ impl Save {
         Ok(Self { parts, to: to.to_owned(), force, end: None })
     }
 
-    /// Writes the trace. What the segments repeat is in it once.
+    /// Where it will be.
+    pub fn to(&self) -> &Path {
+        &self.to
+    }
+
+    /// Writes the trace. What the segments repeat is in it once. Where that fails, nothing of it stays.
     pub fn run(self) -> Result<Saved, SaveError> {
         let mut join = Join {
             out: SingleFile::new(FileSink::create(&self.to, self.force)?),
             seen: HashSet::new(),
             last: None,
         };
-        for part in self.parts {
-            join.segment(part)?;
+        let joined = self.parts.into_iter().try_for_each(|part| join.segment(part));
+        match joined.and_then(|()| join.end(self.end)) {
+            Ok(()) => Ok(Saved { path: self.to, bytes: join.out.size() }),
+            Err(error) => {
+                if let Err(left) = std::fs::remove_file(&self.to) {
+                    log::warn!("cannot remove {}: {left}", self.to.display());
+                }
+                Err(error)
+            }
         }
-        join.end(self.end)?;
-        Ok(Saved { path: self.to, bytes: join.out.size() })
     }
 }
 
@@ -310,6 +468,20 @@ impl Trigger {
     /// Saves `after_ns` behind what happened (`--after`), and takes nothing for new within `cooldown_ns` behind that (`--cooldown`).
     pub const fn new(after_ns: u64, cooldown_ns: u64) -> Self {
         Self { after_ns, cooldown_ns, state: State::Idle, suppressed: 0 }
+    }
+
+    /// Whether something that happens now would be saved for.
+    pub fn is_open(&self, now: KtimeNs) -> bool {
+        match &self.state {
+            State::Idle => true,
+            State::Armed { .. } => false,
+            State::Cooling { until } => now >= *until,
+        }
+    }
+
+    /// What was armed was saved before its time.
+    pub fn saved_early(&mut self, now: KtimeNs) {
+        self.state = State::Cooling { until: now.plus(self.cooldown_ns) };
     }
 
     /// Something happened. True where it is the one that will be saved for.

@@ -41,7 +41,7 @@ mod versions;
 mod when;
 mod writer;
 
-pub use flight::{FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued, ring_of};
+pub use flight::{Early, FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued, ring_of};
 pub use head::{
     AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin,
     ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,

@@ -2,7 +2,11 @@
 //!
 //! Each file is a trace by itself: it begins with the [`super::prelude`], its blocks count from 0, and it ends with an end that says
 //! that it is continued. The records' counts go on over all files.
+//!
+//! Limits hold at every moment: room is made before something is written, and what there can be no room for is refused ([`WriteError::NoRoom`]).
+//! A ring on a disk that is full forgets its oldest file for what is new.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +18,9 @@ use super::writer::WriteError;
 use crate::model::KtimeNs;
 
 /// Room for the end of a file.
-const END_MAX: u64 = 512;
+pub(super) const END_MAX: u64 = 512;
+/// What a file begins with takes one part of it in this many, at most.
+const PRELUDE_SHARE: u64 = 2;
 
 /// Why a file ends where the recording does not.
 pub(super) const CONTINUED: &str = "continued in the next file";
@@ -31,7 +37,7 @@ enum Names {
 /// When a file is finished, and which finished ones stay. `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one file. One block and what is repeated always fit.
+    /// Bytes of one file. Half of it is for what is repeated; what the other half has no room for is refused.
     pub file_bytes: Option<u64>,
     /// Time from the first block of one file to its last.
     pub file_ns: Option<u64>,
@@ -98,6 +104,12 @@ pub struct Segmented {
     number: u64,
     /// Bytes of files that are gone.
     gone_bytes: u64,
+    /// Finished files with something as late as this stay, however old they are; only for want of bytes they go.
+    pub(super) keep_from: Option<KtimeNs>,
+    /// Latest time of what was written once and has gone since, or could not be written at all.
+    pub(super) forgotten: Option<KtimeNs>,
+    /// Files that could not be removed: they count, and it is tried again.
+    stuck: Vec<Segment>,
 }
 
 impl Segmented {
@@ -136,13 +148,16 @@ impl Segmented {
             names,
             limits,
             force,
-            prelude: Prelude::new()?,
+            prelude: Prelude::new(limits.file_bytes.unwrap_or(u64::MAX) / PRELUDE_SHARE)?,
             packer: Packer::new(3)?,
             current: None,
             done: VecDeque::new(),
             file: 0,
             number,
             gone_bytes: 0,
+            keep_from: None,
+            forgotten: None,
+            stuck: Vec::new(),
         };
         // An error in the name should be told at once.
         new.current = Some(new.open(Span::default(), 0)?);
@@ -157,7 +172,31 @@ impl Segmented {
 
     /// Bytes of all files there are.
     pub fn present_bytes(&self) -> u64 {
-        self.files().iter().map(|(_, bytes)| bytes).sum()
+        let current = self.current.as_ref().map_or(0, |current| current.file.size());
+        current + self.done.iter().chain(&self.stuck).map(|segment| segment.bytes).sum::<u64>()
+    }
+
+    /// Whether room for `block` may have to be made of something as late as `from`.
+    pub(super) fn would_forget(&self, block: &Block, from: KtimeNs) -> bool {
+        let Some(max) = self.limits.total_bytes else { return false };
+        // At worst one file ends with it and a further one begins.
+        let wanted = self.present_bytes() + self.prelude.bytes() + block_bytes(block) + 2 * END_MAX;
+        let mut over = wanted.saturating_sub(max);
+        for segment in &self.done {
+            if over == 0 {
+                return false;
+            }
+            if segment.last_ns >= from.0 {
+                return true;
+            }
+            over = over.saturating_sub(segment.bytes);
+        }
+        over > 0
+    }
+
+    /// Whether everything from `from` on is still there.
+    pub(super) fn reaches(&self, from: KtimeNs) -> bool {
+        self.forgotten.is_none_or(|forgotten| forgotten < from)
     }
 
     /// The file being written, where there is one.
@@ -167,6 +206,11 @@ impl Segmented {
 
     /// Makes the next file and repeats what it has to begin with.
     fn open(&mut self, counts: Span, now_ns: u64) -> Result<Current, WriteError> {
+        if !self.prelude.fits() {
+            // It keeps to its budget but for the head.
+            let needed = self.prelude.bytes().saturating_mul(PRELUDE_SHARE);
+            return Err(WriteError::NoRoom { needed, limit: self.limits.file_bytes.unwrap_or(0) });
+        }
         let path = match &self.names {
             Names::Rotated(path) => path.clone(),
             Names::Ring(dir) => {
@@ -176,15 +220,14 @@ impl Segmented {
             }
         };
         let blocks = self.prelude.blocks(self.file, counts)?;
-        self.make_room(blocks.iter().map(block_bytes).sum(), now_ns);
+        self.make_room(blocks.iter().map(block_bytes).sum(), now_ns)?;
         // Only the first file of a rotated recording can meet one of somebody else.
         let sink = FileSink::create(&path, self.force && self.file == 0)?;
         let mut file = SingleFile::new(sink);
         if let Err(error) = blocks.iter().try_for_each(|block| file.put(block)) {
             // Half a beginning is in the way of the next attempt.
-            if let Err(err) = std::fs::remove_file(&path) {
-                log::warn!("cannot remove {}: {err}", path.display());
-            }
+            let bytes = file.size();
+            self.remove(Segment { path, bytes, last_ns: 0 });
             return Err(error);
         }
         let prelude_bytes = file.size();
@@ -222,56 +265,118 @@ impl Segmented {
     fn is_due(&self, block: &Block) -> bool {
         let Some(current) = &self.current else { return false };
         let size = current.file.size();
-        // Head and the like are never a reason; nor is a file that holds nothing yet.
-        if size == current.prelude_bytes || current.first_ns.is_none() {
-            return false;
-        }
-        let full = |max: u64| size + block_bytes(block) + END_MAX > max;
+        // A file that holds nothing yet is never full.
+        let full = |max: u64| size > current.prelude_bytes && size + block_bytes(block) + END_MAX > max;
         let old =
             |max: u64| current.first_ns.is_some_and(|first| block.header.last_ns.saturating_sub(first) > max);
         self.limits.file_bytes.is_some_and(full) || self.limits.file_ns.is_some_and(old)
     }
 
     /// Removes the finished files that the limits leave no place for, before so many bytes are written and the end of a file.
-    fn make_room(&mut self, bytes: u64, now_ns: u64) {
+    fn make_room(&mut self, bytes: u64, now_ns: u64) -> Result<(), WriteError> {
+        for segment in std::mem::take(&mut self.stuck) {
+            self.remove(segment);
+        }
         loop {
             let total = self.present_bytes() + bytes + END_MAX;
-            let Some(oldest) = self.done.front() else { return };
+            let large = self.limits.total_bytes.filter(|max| total > *max);
+            let Some(oldest) = self.done.front() else {
+                return large.map_or(Ok(()), |limit| Err(WriteError::NoRoom { needed: total, limit }));
+            };
+            let kept = self.keep_from.is_some_and(|from| oldest.last_ns >= from.0);
             let many = self.limits.keep_files.is_some_and(|keep| self.done.len() > keep);
             let old = self.limits.keep_ns.is_some_and(|keep| now_ns.saturating_sub(oldest.last_ns) > keep);
-            let large = self.limits.total_bytes.is_some_and(|max| total > max);
-            if !(many || old || large) {
-                return;
+            if !(many || old && !kept || large.is_some()) {
+                return Ok(());
             }
-            if let Err(err) = std::fs::remove_file(&oldest.path) {
-                log::warn!("cannot remove {}: {err}", oldest.path.display());
-            }
-            self.gone_bytes += oldest.bytes;
-            self.done.pop_front();
+            self.forget_oldest();
         }
+    }
+
+    /// Removes the oldest finished file. False where there is none.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(oldest) = self.done.pop_front() else { return false };
+        self.gone_bytes += oldest.bytes;
+        self.forgotten = self.forgotten.max(Some(KtimeNs(oldest.last_ns)));
+        self.remove(oldest);
+        true
+    }
+
+    fn remove(&mut self, segment: Segment) {
+        match std::fs::remove_file(&segment.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                log::warn!("cannot remove {}: {error}", segment.path.display());
+                self.stuck.push(segment);
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes a block into the current file, or the next one where there is none.
+    fn write(&mut self, block: &Block, counts: Span) -> Result<(), WriteError> {
+        let now_ns = block.header.last_ns;
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.open(counts, now_ns)?,
+        };
+        let bytes = current.file.size() + block_bytes(block);
+        let written = self.make_room(bytes, now_ns).and_then(|()| current.file.put(block));
+        if written.is_ok() {
+            current.note(&block.header);
+        }
+        self.current = Some(current);
+        written
+    }
+
+    /// On a full disk: whether something old was forgotten for something new. What is to be saved is not.
+    fn forgets_for_space(&mut self, error: &WriteError) -> bool {
+        let kept = self
+            .done
+            .front()
+            .is_some_and(|oldest| self.keep_from.is_some_and(|from| oldest.last_ns >= from.0));
+        matches!(self.names, Names::Ring(_)) && error.is_full() && !kept && self.forget_oldest()
+    }
+
+    /// The block as there can be room for it: what is larger than a file loses its content, or is refused.
+    fn fitting<'a>(&mut self, block: &'a Block) -> Result<Cow<'a, Block>, WriteError> {
+        let Some(max) = self.limits.file_bytes else { return Ok(Cow::Borrowed(block)) };
+        let limit = max.saturating_sub(max / PRELUDE_SHARE + END_MAX);
+        let needed = block_bytes(block);
+        if needed <= limit {
+            return Ok(Cow::Borrowed(block));
+        }
+        if BlockType::from_raw(block.header.kind) == Some(BlockType::Snapshot)
+            && let Some(smaller) = self.prelude.without_bytes(block)?
+            && block_bytes(&smaller) <= limit
+        {
+            return Ok(Cow::Owned(smaller));
+        }
+        Err(WriteError::NoRoom { needed, limit })
     }
 }
 
 impl BlockSink for Segmented {
     fn put(&mut self, block: &Block) -> Result<(), WriteError> {
+        let records = block.header.kind == BlockType::Records as u16;
+        let last = records.then_some(KtimeNs(block.header.last_ns));
+        let block = self.fitting(block).inspect_err(|_| self.forgotten = self.forgotten.max(last))?;
         let counts =
             Span { records_before: block.header.records_before, lost: block.header.lost, ..Span::default() };
         let mut ended = Ok(());
-        if self.is_due(block) {
+        if self.is_due(&block) {
             ended = self.finish_current(counts);
         }
-        let mut current = match self.current.take() {
-            Some(current) => current,
-            None => self.open(counts, block.header.last_ns)?,
+        let written = loop {
+            match self.write(&block, counts) {
+                Err(error) if self.forgets_for_space(&error) => {}
+                written => break written,
+            }
         };
-        self.make_room(current.file.size() + block_bytes(block), block.header.last_ns);
-        // Also where it cannot be written: the next file may have room for it.
-        self.prelude.see(block);
-        let written = current.file.put(block);
-        if written.is_ok() {
-            current.note(&block.header);
+        if written.is_err() {
+            self.forgotten = self.forgotten.max(last);
         }
-        self.current = Some(current);
+        // Also where it cannot be written: the next file may have room for it.
+        self.prelude.see(&block)?;
         written.and(ended)
     }
 

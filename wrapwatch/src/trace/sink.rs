@@ -68,6 +68,30 @@ pub enum CreateError {
     /// It is a directory, device, socket or pipe: never replaced.
     #[error("{} is not a regular file and is not replaced", .0.display())]
     NotAFile(PathBuf),
+    /// Less than a flight recorder can do with.
+    #[error(
+        "a flight recorder cannot keep to {limit} bytes: give --max-total at least {} bytes (256K)",
+        super::FlightOptions::TOTAL_MIN_BYTES
+    )]
+    TotalSmall {
+        /// What there may be.
+        limit: u64,
+    },
+    /// What earlier flight recorders saved leaves no room for a ring.
+    #[error(
+        "{} and its numbered traces have {saved} bytes already: with a ring of {ring} that is more than --max-total allows ({limit}); remove some of them, or give it more",
+        path.display()
+    )]
+    TotalUsed {
+        /// The first trace.
+        path: PathBuf,
+        /// Bytes saved.
+        saved: u64,
+        /// Bytes of the ring.
+        ring: u64,
+        /// What there may be.
+        limit: u64,
+    },
     /// Everything else.
     #[error("cannot create {}: {source}", path.display())]
     Io {

@@ -6,7 +6,7 @@ use super::block::{BlockType, PackError, Packer, RAW_MAX, Span};
 use super::columns::{Columns, RECORD_MIN};
 use super::head::{End, Head, Snapshot};
 use super::input::Input;
-use super::sink::BlockSink;
+use super::sink::{BlockSink, CreateError};
 use crate::model::KtimeNs;
 
 /// Why something could not be written. The writer can be used on: what could not be written is dropped and counted.
@@ -33,9 +33,17 @@ pub enum WriteError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A limit on bytes that it would pass: it is not written.
+    #[error("{needed} bytes have no room within the limit of {limit}")]
+    NoRoom {
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that there may be.
+        limit: u64,
+    },
     /// A further file of a rotated recording could not be made.
     #[error(transparent)]
-    Create(#[from] super::sink::CreateError),
+    Create(#[from] CreateError),
     /// A block could not be made.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -51,6 +59,18 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// Whether there is no space left on the disk, also for a further file.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind;
+        match self {
+            Self::Full { .. } => true,
+            Self::Create(CreateError::Io { source, .. }) => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn from_io(name: String, len: u64, source: std::io::Error) -> Self {
         use std::io::ErrorKind;
         match source.kind() {
@@ -136,10 +156,14 @@ impl<B: BlockSink> Writer<B> {
     /// Takes a record, as the kernel side wrote it; bytes behind its stated length are left out. Writes a block when there is
     /// enough for one.
     pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError> {
+        // A block holds no more than it may, unless one record alone is larger.
+        let full = self.columns.raw_len().saturating_add(record.len()) > self.options.block_bytes;
+        let flushed = if full { self.flush_block() } else { Ok(()) };
         if !self.columns.push(record) {
-            return Err(WriteError::NotARecord { have: record.len() });
+            return flushed.and(Err(WriteError::NotARecord { have: record.len() }));
         }
         self.records += 1;
+        flushed?;
         let (first, last) = self.columns.span_ns();
         // A recorder that lags behind gets more than a block's time between two ticks.
         let old = self.options.flush_after_ns.is_some_and(|after| last.saturating_sub(first) >= after);
