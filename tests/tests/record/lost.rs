@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use wrapwatch::{
-    model::{Connection, KtimeNs, Line},
+    model::{Connection, KtimeNs, Line, Missing},
     trace::{Input, Reader, Sample},
 };
 use wrapwatch_tests::{
@@ -24,7 +24,7 @@ const TOO_MANY: usize = 2_600;
 
 /// The connections whose check was going on when the ring was full, as far as was seen.
 fn cut(seen: &Seen) -> Vec<&Connection> {
-    let hidden = |c: &&Connection| c.missing.iter().any(|why| why.contains("the end was not seen"));
+    let hidden = |c: &&Connection| c.missing.contains(&Missing::CheckEndUnseen);
     seen.connections().into_iter().filter(hidden).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What became of a connection: refused by which rule, left by its client how and when, turned by a failed lookup.
 
 use serde_json::Value;
-use wrapwatch::model::{LeaveKind, Line, LookupKind, LookupOutcome, Outcome};
+use wrapwatch::model::{LeaveKind, Line, LookupKind, LookupOutcome, Missing, Outcome};
 use wrapwatch_tests::{
     clients::{self, ClientsSpec, LeaveBy, Mode, Source},
     lab::{Files, Lab, LabConfig, ServerConfig, Signal},
@@ -167,14 +167,14 @@ fn unfinished_are_those_whose_end_is_not_in_the_trace() {
         (connection.outcome, connection.missing.clone(), seen.summary().unwrap().still_queued)
     };
     let ended = checked_until(&|watch| watch.stop().unwrap());
-    let still = "still in its check when the trace ended".to_owned();
+    let still = Missing::StillInCheck;
     assert_eq!(ended, (Outcome::Unfinished, vec![still], 1), "and the other one is still queued");
     let killed = checked_until(&|watch| {
         lab.signal(Signal::Kill).unwrap();
         watch.wait().unwrap()
     });
     let (outcome, missing, _) = killed;
-    assert_eq!((outcome, missing), (Outcome::Unfinished, vec!["the server process ended".to_owned()]));
+    assert_eq!((outcome, missing), (Outcome::Unfinished, vec![Missing::ServerEnded]));
 }
 
 /// Clients that leave after the greeting are errors to the server; after `max_connect_errors` of them it blocks their host.

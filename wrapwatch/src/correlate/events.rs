@@ -5,18 +5,12 @@ use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
 use crate::decode::addr::{is_unix, socket_addr};
-use crate::model::{CALLS_SKIPPED, Client, KtimeNs};
+use crate::model::{Client, KtimeNs, Missing};
 
 use super::check::PathKind;
 use super::handshakes::{Found, Step, Wanted, step};
 use super::story::{Birth, Story};
-use super::{ACCEPTS_LOST, Correlator, Listener, STATES_LOST, TWIST_NS};
-
-/// What an `execve` of the server means.
-const REPLACED: &str = "the server process was replaced by another program (twist?)";
-
-/// What its end means.
-pub(super) const ENDED: &str = "the server process ended";
+use super::{Correlator, Listener, TWIST_NS};
 
 impl Correlator {
     /// Takes an event.
@@ -30,7 +24,7 @@ impl Correlator {
             Event::Accept(rec) => self.accept(rec),
             Event::Exec(rec) => {
                 self.twisted(rec);
-                self.process_gone(rec.hdr.tgid, REPLACED);
+                self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
             }
             Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),
             Event::Exit(rec) => self.thread_gone(rec),
@@ -97,11 +91,11 @@ impl Correlator {
         }
         self.stats.accepts += 1;
         let at = KtimeNs(hdr.ts_ns);
-        self.end_unseen(hdr.conn, "its number was given again");
+        self.end_unseen(hdr.conn, Missing::NumberReused);
         self.make_room();
         let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at));
         if self.skipped_until.is_some_and(|until| at <= until) {
-            story.miss(CALLS_SKIPPED);
+            story.miss(Missing::CallsSkipped);
         }
         story.seqs.insert(hdr.seq);
         self.identify(&mut story, rec);
@@ -113,12 +107,12 @@ impl Correlator {
         self.open.insert(hdr.conn, story);
         // One that has ended waits only to be told; its number is free for others.
         if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| !story.is_told())) {
-            self.end_unseen(old, "its end was not seen");
+            self.end_unseen(old, Missing::EndUnseen);
         }
     }
 
     /// Tells a connection that cannot go on any more.
-    fn end_unseen(&mut self, conn: u64, why: &'static str) {
+    fn end_unseen(&mut self, conn: u64, why: Missing) {
         if let Some(story) = self.open.get_mut(&conn) {
             if !story.is_told() {
                 story.miss(why);
@@ -134,7 +128,7 @@ impl Correlator {
         let oldest = self.open.values().map(|story| (story.accepted, story.conn)).min();
         if let Some((_, oldest)) = oldest {
             self.stats.evicted += 1;
-            self.end_unseen(oldest, "too many connections were open at once");
+            self.end_unseen(oldest, Missing::TooManyOpen);
         }
     }
 
@@ -151,7 +145,7 @@ impl Correlator {
             if is_unix(&rec.peer) || listener == Some(Listener::Unix) {
                 story.client = Some(Client::Unix);
             } else {
-                story.miss("the server did not ask accept for the client's address");
+                story.miss(Missing::PeerUnseen);
             }
             return;
         };
@@ -167,16 +161,16 @@ impl Correlator {
                 story.local = Some(handshake.local);
                 story.sk = handshake.sk;
                 if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
-                    story.miss(STATES_LOST);
+                    story.miss(Missing::StatesLost);
                 }
                 if let Some((how, at)) = handshake.left {
                     story.note_left(how, at);
                 }
             }
             Found::Ambiguous => {
-                story.miss("handshakes of the same addresses in several network namespaces: the time in the queue is not known");
+                story.miss(Missing::HandshakeAmbiguous);
             }
-            Found::None if self.config.sees_handshakes => story.miss("its handshake was not seen"),
+            Found::None if self.config.sees_handshakes => story.miss(Missing::HandshakeUnseen),
             Found::None => {}
         }
     }
@@ -202,15 +196,14 @@ impl Correlator {
             if let Some(last_story) = self.open.get_mut(&last) {
                 let unseen = established.is_none() && matches!(story.client, Some(Client::Ip(_)));
                 if unseen && self.config.sees_handshakes {
-                    last_story
-                        .miss("the next client's handshake was not seen: its service time may be too short");
+                    last_story.miss(Missing::NextHandshakeUnseen);
                 }
                 last_story.next_accept = Some((story.accepted, queued));
                 if last_story.shutdown.is_some()
                     && last_story.closed.is_none()
                     && last_story.first_packet.is_none()
                 {
-                    last_story.miss("its close was not seen");
+                    last_story.miss(Missing::CloseUnseen);
                 }
             }
             self.schedule(last);
@@ -220,7 +213,7 @@ impl Correlator {
         if let Some(established) = story.established {
             story.behind = thread.history.behind(established, story.accepted);
             if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
-                story.miss(ACCEPTS_LOST);
+                story.miss(Missing::AcceptsLost);
             }
         }
     }
@@ -274,7 +267,7 @@ impl Correlator {
         self.hold(&mut story);
         if let Some(last) = last.and_then(|last| self.open.get_mut(&last)) {
             last.next_accept = None;
-            last.miss("the next accept of its thread was lost: its service time may be too short");
+            last.miss(Missing::NextAcceptLost);
         }
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.lost_accept = true;
@@ -289,7 +282,7 @@ impl Correlator {
         let hdr = &rec.hdr;
         let waits =
             |story: &Story| story.tid != hdr.tid && story.first_packet.is_none() && story.handover.is_none();
-        self.process_gone_but(hdr.tgid, ENDED, waits);
+        self.process_gone_but(hdr.tgid, Missing::ServerEnded, waits);
         let due = KtimeNs(hdr.ts_ns).plus(TWIST_NS);
         for story in self.open.values_mut().filter(|story| story.tgid == hdr.tgid && !story.is_told()) {
             story.leader_gone = true;
@@ -306,7 +299,7 @@ impl Correlator {
         };
         story.seqs.insert(rec.hdr.seq);
         if !story.is_told() {
-            story.miss("its thread ended, and no close was seen");
+            story.miss(Missing::ThreadEnded);
             story.closed = Some((rec.hdr.tid, KtimeNs(rec.hdr.ts_ns)));
         }
         self.schedule(rec.hdr.conn);
@@ -319,23 +312,23 @@ impl Correlator {
         let Some(story) = thread.and_then(|thread| self.open.get_mut(&thread.current?)) else { return };
         if story.first_packet.is_none() && story.handover.is_none() {
             story.twisted = true;
-            story.miss(REPLACED);
+            story.miss(Missing::ServerReplaced);
         }
     }
 
     /// Records were lost of the kind that an `execve` is: what looks like a refusal may have been a `twist`.
     pub(super) fn execs_lost(&mut self) {
         for story in self.open.values_mut().filter(|story| story.may_be_twisted()) {
-            story.miss("whether it was refused or the server became another program (twist) was not seen");
+            story.miss(Missing::TwistUnseen);
         }
     }
 
-    pub(super) fn process_gone(&mut self, tgid: u32, why: &'static str) {
+    pub(super) fn process_gone(&mut self, tgid: u32, why: Missing) {
         self.process_gone_but(tgid, why, |_| false);
     }
 
     /// The same, but for the stories that are `kept` and their accept threads.
-    fn process_gone_but(&mut self, tgid: u32, why: &'static str, kept: impl Fn(&Story) -> bool) {
+    fn process_gone_but(&mut self, tgid: u32, why: Missing, kept: impl Fn(&Story) -> bool) {
         let mut gone: Vec<(KtimeNs, u64)> = self
             .open
             .values()

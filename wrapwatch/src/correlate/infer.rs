@@ -48,7 +48,7 @@ fn agrees(evaluation: &Evaluation, connection: &Connection) -> bool {
     match connection.outcome {
         Outcome::Greeted | Outcome::ServerError => evaluation.verdict == Verdict::Allow,
         Outcome::Refused => evaluation.verdict == Verdict::Deny,
-        Outcome::Unfinished => false,
+        Outcome::Unfinished | Outcome::HandedOver => false,
     }
 }
 

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use wrapwatch_common::counters::Counter;
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{CALLS_SKIPPED, ClockPair, Connection, KtimeNs, StallCause};
+use crate::model::{ClockPair, Connection, KtimeNs, Missing, StallCause};
 
 pub use config::{Config, HOLD_NS, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
@@ -63,18 +63,6 @@ const LINGER_NS: u64 = 20_000_000;
 
 /// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
 const TWIST_NS: u64 = 500_000_000;
-
-/// Why it may not be known who a connection waited behind.
-const ACCEPTS_LOST: &str = "accept records were lost: who it waited behind may be incomplete";
-
-/// Why a check's end is not known.
-const END_UNSEEN: &str = "its check had ended, and the end was not seen: what it took may be more";
-
-/// Why a handshake or a client's leaving may be missing.
-const STATES_LOST: &str = "socket states were lost: the handshake or the client's leaving may be missing";
-
-/// Why a refusal may be missing.
-const ERRORS_LOST: &str = "ICMP errors were lost: a query told as timed out may have been refused";
 
 /// An accept thread.
 #[derive(Debug, Default)]
@@ -174,7 +162,7 @@ impl Correlator {
 
     /// A process is gone, and was seen to be otherwise than by its last event, which may have been lost: its number may be another's from now on.
     pub fn target_gone(&mut self, tgid: u32) {
-        self.process_gone(tgid, events::ENDED);
+        self.process_gone(tgid, Missing::ServerEnded);
     }
 
     /// Sets the text that rules of a table are quoted from, for checks that opened it at `from` or later. `path` as the target opens it. Events
@@ -195,7 +183,7 @@ impl Correlator {
         self.steps_lost_at = self.steps_lost_at.max(Some(until));
         for story in self.open.values_mut() {
             if !story.is_told() || story.ended().is_none_or(|ended| ended.max(story.check_end()) >= since) {
-                story.miss(CALLS_SKIPPED);
+                story.miss(Missing::CallsSkipped);
             }
         }
     }
@@ -251,11 +239,11 @@ impl Correlator {
             let why = match counter {
                 Counter::LostAccept => {
                     self.accepts_lost_at = Some(self.now);
-                    ACCEPTS_LOST
+                    Missing::AcceptsLost
                 }
                 Counter::LostSockState => {
                     self.states_lost_at = Some(self.now);
-                    STATES_LOST
+                    Missing::StatesLost
                 }
                 Counter::LostSockError => {
                     self.errors_lost_at = Some(self.now);
@@ -303,11 +291,7 @@ impl Correlator {
                 && !story.leader_gone
             {
                 let checking = story.in_check() == Some(true);
-                story.miss(if checking {
-                    "still in its check when the trace ended"
-                } else {
-                    "still going on when the trace ended"
-                });
+                story.miss(if checking { Missing::StillInCheck } else { Missing::StillOpen });
             }
             self.conclude(conn, true);
         }
@@ -366,10 +350,10 @@ impl Correlator {
             return;
         }
         if story.leader_gone {
-            story.miss(events::ENDED);
+            story.miss(Missing::ServerEnded);
         }
         if self.errors_lost_at.is_some_and(|lost_at| story.may_be_refused(lost_at)) {
-            story.miss(ERRORS_LOST);
+            story.miss(Missing::ErrorsLost);
         }
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);

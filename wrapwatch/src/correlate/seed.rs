@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use wrapwatch_common::maps::{thread_key, watch_key};
 
-use crate::model::{Client, KtimeNs};
+use crate::model::{Client, KtimeNs, Missing};
 
 use super::Correlator;
 use super::check::{FdKind, FdUse, TableUse};
@@ -54,7 +54,7 @@ impl Correlator {
         let mut story = Story::new(seed.conn, seed.tgid, seed.tid, seed.fd, Birth::Seeded, seed.at);
         story.client = seed.peer.map(Client::Ip);
         story.local = seed.local;
-        story.miss("began before wrapwatch attached");
+        story.miss(Missing::BeganBefore);
         if let Some((fd, path)) = &seed.table {
             let (path, kind) = self.path_kind(seed.tgid, path);
             let what = FdKind::File(None, kind);

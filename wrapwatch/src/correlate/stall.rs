@@ -2,12 +2,12 @@
 
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{Client, ClockPair, KtimeNs, LookupKind, RuleRef, Stall, StallCause};
+use crate::model::{Client, ClockPair, KtimeNs, LookupKind, Missing, RuleRef, Stall, StallCause};
 
 use super::asked::Asked;
 use super::story::{Birth, Story};
 use super::tell::rule_ref;
-use super::{AcceptThread, Correlator, END_UNSEEN, Servers};
+use super::{AcceptThread, Correlator, Servers};
 
 /// A check that is going on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Correlator {
         }
         let Some(conn) = thread.current else { return };
         if let Some(story) = self.open.get_mut(&conn).filter(|story| story.in_check() != Some(false)) {
-            story.miss(END_UNSEEN);
+            story.miss(Missing::CheckEndUnseen);
             self.close_check(conn, false);
         }
     }

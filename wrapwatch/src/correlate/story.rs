@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wrapwatch_common::records as abi;
 
-use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, StallCause};
+use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, Missing, StallCause};
 
 use super::asked::End;
 use super::check::Check;
@@ -65,7 +65,7 @@ pub(super) struct Story {
     /// Its process' leader has ended, and it had not: unless this is an `execve`, it has ended with it.
     pub leader_gone: bool,
     /// What was not seen, and why.
-    pub missing: Vec<&'static str>,
+    pub missing: Vec<Missing>,
     /// Key in the list of what is due.
     pub due: Option<KtimeNs>,
 }
@@ -103,7 +103,7 @@ impl Story {
     }
 
     /// Notes a reason, once.
-    pub(super) fn miss(&mut self, why: &'static str) {
+    pub(super) fn miss(&mut self, why: Missing) {
         if !self.missing.contains(&why) {
             self.missing.push(why);
         }

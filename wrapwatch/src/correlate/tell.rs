@@ -3,8 +3,8 @@
 use wrapwatch_common::records as abi;
 
 use crate::model::{
-    Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, OtherUse, Outcome, RuleRef,
-    StallCause,
+    Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, Missing, OtherUse, Outcome,
+    RuleRef, StallCause,
 };
 
 use super::LINGER_NS;
@@ -65,6 +65,8 @@ pub(super) fn tell(story: &mut Story, clock: &ClockPair, servers: &Servers) -> C
         other: others(story, check_end),
         complete: missing.is_empty(),
         missing,
+        unknown_ns: 0,
+        unknown: Vec::new(),
     }
 }
 
@@ -218,18 +220,17 @@ fn errno_name(errno: i32) -> String {
         .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
-fn missing(story: &Story) -> Vec<String> {
-    let mut missing: Vec<String> = story.missing.iter().map(|&why| why.to_owned()).collect();
+fn missing(story: &Story) -> Vec<Missing> {
+    let mut missing = story.missing.clone();
     match story.seqs.missing() {
         0 => {}
-        1 => missing.push("1 event was lost".to_owned()),
-        n => missing.push(format!("{n} events were lost")),
+        count => missing.push(Missing::EventsLost { count }),
     }
     if story.resolver.overflow || story.check.overflow {
-        missing.push("it used more files, sockets or queries than are remembered".to_owned());
+        missing.push(Missing::TooManyUses);
     }
     if story.behind.cut {
-        missing.push("it was queued longer than its accept thread's past is remembered".to_owned());
+        missing.push(Missing::PastForgotten);
     }
     missing
 }

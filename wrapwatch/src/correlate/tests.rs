@@ -12,7 +12,8 @@ use wrapwatch_common::records::Class;
 
 use crate::decode::{Event, decode, dns};
 use crate::model::{
-    ClockPair, Connection, KtimeNs, LookupKind, LookupOutcome, Outcome, QueryOutcome, ThreadRole, Transport,
+    ClockPair, Connection, KtimeNs, LookupKind, LookupOutcome, Missing, Outcome, QueryOutcome, ThreadRole,
+    Transport,
 };
 
 use super::{Config, Correlator, Listener, TableText, TargetInfo};
@@ -131,7 +132,7 @@ fn first_server_silent_second_answers() {
     admit(&mut sim, &mut th);
     let told = one(sim);
 
-    assert_eq!(told.missing, Vec::<String>::new());
+    assert_eq!(told.missing, []);
     assert!(told.complete);
     assert_eq!((told.outcome, told.peer), (Outcome::Greeted, "10.77.0.1:36061".parse().ok()));
     assert_eq!((told.local, told.queued_ns), ("10.77.0.2:3306".parse().ok(), Some(MS)));

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::model::{
     AcceptThreadStats, Connection, KtimeNs, NameserverStats, Outcome, OutcomeCount, Percentiles,
-    QueryOutcome, StallCause, Summary, ThreadRole, Waiting, WallTime,
+    QueryOutcome, StallCause, Summary, ThreadRole, VerdictKind, Waiting, WallTime,
 };
 
 use super::verdict::{self, Facts};
@@ -277,6 +277,9 @@ impl SummaryBuilder {
             |ns| (self.waiting.total_ns > 0).then(|| crate::model::Share::of(ns, self.waiting.total_ns).0);
         Summary {
             verdict: verdict::verdict(&facts),
+            verdict_kind: VerdictKind::default(),
+            unknown_share: share(self.waiting.unknown_ns),
+            lookup_share: share(self.waiting.lookups()),
             wrapper_share: share(self.waiting.explained()),
             dns_share: share(self.waiting.dns_ns),
             waiting: self.waiting,
@@ -301,6 +304,7 @@ impl SummaryBuilder {
             total,
             accept_threads,
             nameservers,
+            accept_errors: Vec::new(),
             lost: counts.lost,
             lost_accepts: counts.lost_accepts,
             cost: None,

@@ -73,6 +73,7 @@ impl std::ops::AddAssign for Waiting {
             (&mut self.handover_ns, other.handover_ns),
             (&mut self.resolve_ns, other.resolve_ns),
             (&mut self.rest_ns, other.rest_ns),
+            (&mut self.unknown_ns, other.unknown_ns),
         ];
         for (sum, ns) in pairs {
             *sum = sum.saturating_add(ns);

@@ -49,6 +49,7 @@ pub fn checks(connection: &Connection) -> [f32; SCENARIOS.len()] {
             Scenario::ClientsInHosts => wrapper - dns,
             Scenario::AddressRules => wrapper.saturating_sub(dns.saturating_add(ident)),
             Scenario::WrappersOff => 0,
+            Scenario::SkipNameResolve => wrapper,
         };
         float(check)
     })

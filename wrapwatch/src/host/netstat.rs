@@ -18,6 +18,8 @@ pub struct Counters {
     pub listen_overflows: Option<u64>,
     /// Connections dropped at a listener for whatever reason (`ListenDrops`), overflows included.
     pub listen_drops: Option<u64>,
+    /// SYN cookies sent because a queue of half-open connections, or the accept queue behind it, was full (`SyncookiesSent`).
+    pub syncookies_sent: Option<u64>,
     /// Sockets in TIME_WAIT now.
     pub time_wait: Option<u64>,
     /// `ip_local_port_range`, both ends included.
@@ -47,6 +49,7 @@ impl Namespace {
         Counters {
             listen_overflows: named(&netstat, "TcpExt:", "ListenOverflows"),
             listen_drops: named(&netstat, "TcpExt:", "ListenDrops"),
+            syncookies_sent: named(&netstat, "TcpExt:", "SyncookiesSent"),
             time_wait: paired(&text("sockstat"), "TCP:", "tw"),
             port_range: self.port_range(),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, KtimeNs, Lookup, RuleRef, StallCause, WallTime};
+use super::{Client, KtimeNs, Lookup, Missing, RuleRef, StallCause, Unknown, WallTime, missing};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub enum Outcome {
     Refused,
     /// Neither was seen: still going on when the trace ended, or closed otherwise.
     Unfinished,
+    /// Another process, which is not traced, has the client's socket: what became of it there is not known.
+    HandedOver,
 }
 
 /// How a client left before it was greeted.
@@ -177,5 +179,13 @@ pub struct Connection {
     /// Whether everything about it was seen.
     pub complete: bool,
     /// What was not, and why; empty where `complete`.
-    pub missing: Vec<String>,
+    #[serde(with = "missing::said")]
+    #[schemars(with = "Vec<missing::MissingSaid>")]
+    pub missing: Vec<Missing>,
+    /// How much of the client's wait is unknown: neither seen to be a lookup nor seen to be none. What was seen and this add up to the wait.
+    #[serde(default)]
+    pub unknown_ns: u64,
+    /// Why, and where in the wait; adds up to `unknown_ns`.
+    #[serde(default)]
+    pub unknown: Vec<Unknown>,
 }

@@ -121,6 +121,18 @@ pub enum DegradationKind {
     NoRunTime,
     /// They cost more than `--max-overhead`: the trace ended here.
     TooExpensive,
+    /// Network calls are not in the trace: lookups cannot be seen.
+    NoLookupCalls,
+    /// Opens and reads of files are not in the trace: whether tables are read cannot be seen.
+    NoFileCalls,
+    /// What is sent to clients is not in the trace: when they were greeted cannot be seen.
+    NoClientCalls,
+    /// The trace has no times.
+    NoTimes,
+    /// Texts or lines are cut.
+    LogCut,
+    /// Threads or processes of the server are not in the trace.
+    NotFollowed,
 }
 
 /// A loss of sight that is known in advance.

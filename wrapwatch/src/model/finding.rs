@@ -124,6 +124,8 @@ pub enum Scenario {
     AddressRules,
     /// No wrapper checks.
     WrappersOff,
+    /// `skip_name_resolve = ON`: the server looks no client up itself.
+    SkipNameResolve,
 }
 
 /// One row of the what-if table.

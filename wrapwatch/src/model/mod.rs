@@ -11,6 +11,7 @@ mod event;
 mod finding;
 mod human;
 mod lookup;
+mod missing;
 pub mod ping;
 mod release;
 mod rule;
@@ -25,7 +26,11 @@ pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub(crate) use human::error_line;
 pub use human::{Nanos, Share};
 pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
-pub use release::{CALLS_SKIPPED, skips_calls};
+pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
+pub use release::skips_calls;
 pub use rule::{How, RuleRef};
-pub use summary::{AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, Waiting};
+pub use summary::{
+    AcceptErrors, AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, VerdictKind,
+    Waiting,
+};
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -12,9 +12,6 @@ fn version(release: &str) -> Option<(u32, u32)> {
 /// so that a thread preempted in it hides less.
 const PREEMPTIBLE: (u32, u32) = (7, 0);
 
-/// Of a connection during which it did: why anything may be missing.
-pub const CALLS_SKIPPED: &str = "the kernel left out calls meanwhile: what is told of it may be wrong";
-
 /// Whether a kernel of this release leaves out calls.
 pub fn skips_calls(release: &str) -> bool {
     version(release).is_some_and(|version| version >= PREEMPTIBLE)

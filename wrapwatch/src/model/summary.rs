@@ -99,6 +99,9 @@ pub struct Waiting {
     pub resolve_ns: u64,
     /// The rest, in the connection thread before the first packet.
     pub rest_ns: u64,
+    /// Of which nobody can say what it was spent on: it may have been lookups, or not.
+    #[serde(default)]
+    pub unknown_ns: u64,
 }
 
 impl Waiting {
@@ -112,7 +115,12 @@ impl Waiting {
             .saturating_add(self.computing_ns)
     }
 
-    /// What they do not.
+    /// What lookups of names explain, whoever asked.
+    pub const fn lookups(&self) -> u64 {
+        self.dns_ns.saturating_add(self.resolve_ns)
+    }
+
+    /// What they do not, as far as that is known.
     pub const fn unexplained(&self) -> u64 {
         self.off_cpu_ns
             .saturating_add(self.queue_other_ns)
@@ -122,11 +130,60 @@ impl Waiting {
     }
 }
 
+/// What the clients waited for, in one word.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// Wrapper checks: a client's own, or those it was queued behind.
+    Wrappers,
+    /// The server's own lookups, besides the wrappers.
+    ServerLookups,
+    /// The queue: the accept thread was slow to take them, and in no check.
+    Queue,
+    /// Something else: neither wrappers nor lookups.
+    Elsewhere,
+    /// Not the wait is the matter: clients were refused.
+    Refusals,
+    /// Nobody waited long.
+    NobodyWaited,
+    /// Too little was seen to say.
+    #[default]
+    #[serde(other)]
+    CannotTell,
+}
+
+/// Calls of `accept` that failed with one error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AcceptErrors {
+    /// Server process.
+    pub pid: u32,
+    /// Name of the error: `EMFILE`, `EBADF`, …
+    pub errno: String,
+    /// How often.
+    pub count: u64,
+    /// The first; null where it is not known.
+    pub first: Option<WallTime>,
+    /// The last.
+    pub last: Option<WallTime>,
+}
+
 /// What a trace comes to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// The verdict: one or two sentences for a person.
     pub verdict: String,
+    /// The same in one word.
+    #[serde(default)]
+    pub verdict_kind: VerdictKind,
+    /// Share of the clients' waiting of which nobody can say what it was spent on, 0 to 1; null without connections.
+    #[serde(default)]
+    pub unknown_share: Option<f64>,
+    /// Share that lookups of names explain, whoever asked (the wrappers or the server itself) and by whatever way.
+    #[serde(default)]
+    pub lookup_share: Option<f64>,
     /// Share of the clients' waiting (queue and check, to the first packet) that wrapper checks explain, 0 to 1; null without connections.
     pub wrapper_share: Option<f64>,
     /// Share that DNS inside the checks explains.
@@ -172,6 +229,9 @@ pub struct Summary {
     pub accept_threads: Vec<AcceptThreadStats>,
     /// Nameservers, most blamed first.
     pub nameservers: Vec<NameserverStats>,
+    /// Calls of `accept` that failed, most frequent first.
+    #[serde(default)]
+    pub accept_errors: Vec<AcceptErrors>,
     /// Events lost.
     pub lost: u64,
     /// Accept records lost.

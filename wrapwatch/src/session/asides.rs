@@ -139,6 +139,7 @@ impl Session<'_> {
                     netns,
                     listen_overflows: counters.listen_overflows,
                     listen_drops: counters.listen_drops,
+                    syncookies_sent: counters.syncookies_sent,
                     time_wait: counters.time_wait,
                     port_range: counters.port_range,
                 });

@@ -195,6 +195,9 @@ pub struct NetnsSample {
     pub listen_overflows: Option<u64>,
     /// `ListenDrops`, since boot.
     pub listen_drops: Option<u64>,
+    /// `SyncookiesSent`, since boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syncookies_sent: Option<u64>,
     /// Sockets in TIME_WAIT.
     pub time_wait: Option<u64>,
     /// `ip_local_port_range`.
@@ -268,6 +271,27 @@ pub struct Sample {
     /// Run time of the programs, where a window of measuring it has closed since the last sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<ProgramsSample>,
+    /// Calls of `accept` that failed since the trace began, by process and error. An earlier sample's are in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept_errors: Vec<AcceptErrorSample>,
+}
+
+/// Calls of `accept` in one process that failed with one error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AcceptErrorSample {
+    /// Process.
+    pub pid: u32,
+    /// Name of the error: `EMFILE`, `EBADF`, …
+    pub errno: String,
+    /// How often.
+    pub count: u64,
+    /// The first; null where it is not known.
+    #[schemars(with = "Option<u64>")]
+    pub first: Option<KtimeNs>,
+    /// The last.
+    #[schemars(with = "Option<u64>")]
+    pub last: Option<KtimeNs>,
 }
 
 impl Sample {

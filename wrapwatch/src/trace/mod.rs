@@ -43,8 +43,8 @@ mod writer;
 
 pub use flight::{Early, FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued, ring_of};
 pub use head::{
-    AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample, NetnsSample, Origin,
-    ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
+    AcceptErrorSample, AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample,
+    NetnsSample, Origin, ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
 pub use input::Input;
 pub use reader::Reader;

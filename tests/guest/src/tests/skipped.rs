@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use wrapwatch::model::{Connection, Line, Outcome};
+use wrapwatch::model::{Connection, Line, Missing, Outcome};
 use wrapwatch_tests::{
     clients::{self, ClientResult, ClientsSpec},
     watch::{Seen, Watch},
@@ -52,7 +52,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
 
 /// Whether the kernel left out calls while this connection was made, and this was told: then no more has to be right of it. Only from Linux 7.0 on.
 pub(super) fn may_lack(seen: &Seen, connection: &Connection) -> bool {
-    let said = connection.missing.iter().any(|why| why.starts_with("the kernel left out calls"));
+    let said = connection.missing.contains(&Missing::CallsSkipped);
     happened(seen) && !connection.complete && said
 }
 

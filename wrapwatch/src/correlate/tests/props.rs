@@ -349,7 +349,7 @@ proptest! {
             sane(told)?;
             let twisted = matches!(plan.ending, Ending::Twisted);
             prop_assert_eq!(told.complete, !twisted, "{:?}", told.missing);
-            prop_assert_eq!(told.missing.iter().any(|why| why.contains("twist")), twisted);
+            prop_assert_eq!(told.missing.contains(&Missing::ServerReplaced), twisted);
             prop_assert_eq!(told.outcome, outcome_of(plan));
             let logs = twisted || told.outcome == Outcome::Refused;
             prop_assert_eq!(told.parts.syslog_ns, plan.syslog.filter(|_| logs).unwrap_or(0) * US);

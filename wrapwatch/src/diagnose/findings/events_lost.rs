@@ -1,6 +1,6 @@
 //! Not everything was seen: how far the rest can be trusted.
 
-use crate::model::{CALLS_SKIPPED, Evidence, Finding, FindingId, Severity, Share};
+use crate::model::{Evidence, Finding, FindingId, Missing, Severity, Share};
 use crate::trace::DamageKind;
 
 use super::support::{Proof, counted, finding};
@@ -18,7 +18,7 @@ impl Detector for EventsLost {
         if !seen.connection.complete {
             self.incomplete.add(seen.connection, 1);
         }
-        if seen.connection.missing.iter().any(|why| why == CALLS_SKIPPED) {
+        if seen.connection.missing.contains(&Missing::CallsSkipped) {
             self.doubted += 1;
         }
     }

@@ -244,6 +244,7 @@ fn sample(queued: u32, overflows: u64, time_wait: u64) -> (ListenerSample, Netns
         netns,
         listen_overflows: Some(overflows),
         listen_drops: Some(overflows),
+        syncookies_sent: None,
         time_wait: Some(time_wait),
         port_range: Some((32_768, 60_999)),
     };

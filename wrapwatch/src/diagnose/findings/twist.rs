@@ -1,6 +1,6 @@
 //! A rule with `twist`: at the first check after a start it replaces the server by the command; later it refuses.
 
-use crate::model::{Evidence, Finding, FindingId, How, RuleRef, Severity};
+use crate::model::{Evidence, Finding, FindingId, How, Missing, RuleRef, Severity};
 use crate::trace::SnapshotRole;
 use crate::wrappers::{Keyword, steps};
 
@@ -14,8 +14,7 @@ pub(super) struct Twist {
 
 impl Detector for Twist {
     fn see(&mut self, seen: &Seen<'_>) {
-        let replaced = |why: &String| why.contains("replaced by another program");
-        if seen.connection.missing.iter().any(replaced) {
+        if seen.connection.missing.contains(&Missing::ServerReplaced) {
             self.replaced.add(seen.connection, 0);
         }
     }

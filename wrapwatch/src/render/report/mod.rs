@@ -18,6 +18,7 @@ pub(super) const fn scenario(scenario: Scenario) -> &'static str {
         Scenario::ClientsInHosts => "clients in /etc/hosts",
         Scenario::AddressRules => "address-only rules",
         Scenario::WrappersOff => "wrappers off",
+        Scenario::SkipNameResolve => "skip_name_resolve = ON",
     }
 }
 

@@ -148,5 +148,6 @@ fn outcome(connection: &Connection) -> (String, Style) {
         (Outcome::ServerError, None) => ("error".to_owned(), RED),
         (Outcome::Refused, _) => ("refused".to_owned(), RED),
         (Outcome::Unfinished, _) => ("no end".to_owned(), YELLOW),
+        (Outcome::HandedOver, _) => ("handed over".to_owned(), YELLOW),
     }
 }

@@ -4,7 +4,7 @@ use anstyle::Style;
 
 use crate::model::{
     Connection, LeaveKind, Lookup, LookupKind, LookupOutcome, Nanos, Outcome, Query, QueryOutcome,
-    ThreadRole, Transport,
+    ThreadRole, Transport, missing_line,
 };
 
 use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, bare, base_name, fit};
@@ -40,7 +40,7 @@ impl Text {
             self.note(text, YELLOW, &format!("client left ({how}){after}"));
         }
         if !connection.complete {
-            let missing = self.outside(&connection.missing.join("; "), usize::MAX);
+            let missing = self.outside(&missing_line(&connection.missing), usize::MAX);
             self.note(text, YELLOW, &format!("incomplete: {missing}"));
         }
     }

@@ -129,6 +129,7 @@ fn counts(summary: &Summary) -> String {
             Outcome::ServerError => "with a server error",
             Outcome::Refused => "refused",
             Outcome::Unfinished => "without a seen end",
+            Outcome::HandedOver => "handed over to another process",
         };
         put!(said, ", {} {name}", count.count);
     }

@@ -8,7 +8,7 @@ use crate::decode::decode;
 use crate::diagnose::{Counts, SummaryBuilder};
 use crate::model::{
     Blame, ClientLeft, Connection, Degradation, DegradationKind, How, KtimeNs, LeaveKind, LookupKind, Lost,
-    Outcome, Parts, RuleRef, Stall, StallCause, Summary,
+    Missing, Outcome, Parts, RuleRef, Stall, StallCause, Summary,
 };
 
 const MS: u64 = 1_000_000;
@@ -61,7 +61,7 @@ fn every_width_is_kept() {
     for connection in &mut told.0 {
         connection.peer = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:65535".parse().ok();
         connection.complete = false;
-        connection.missing = vec!["a-very-long-reason-without-a-single-blank".repeat(4)];
+        connection.missing = vec![Missing::HandshakeAmbiguous; 4];
         for query in connection.lookups.iter_mut().flat_map(|lookup| &mut lookup.queries) {
             query.qname = Some("例え.".repeat(60));
             query.server = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:53".into();
@@ -134,8 +134,6 @@ fn hostile_names_do_not_reach_the_terminal() {
     let mut hostile = connection();
     let evil = "evil\x1b]0;owned\x07\u{202e}gpj.\r\nfake line";
     hostile.wrapper_ns = 1_000 * MS;
-    hostile.missing = vec![evil.to_owned()];
-    hostile.complete = false;
     hostile.verdict_rule =
         Some(RuleRef { file: evil.into(), line: 1, text: Some(evil.into()), how: How::Observed });
     hostile.rule.clone_from(&hostile.verdict_rule);

@@ -1,7 +1,7 @@
 //! The slowest connections: a bar each, and under it the queries.
 
 use crate::diagnose::took_ns;
-use crate::model::{Connection, Nanos, Outcome, Query, QueryOutcome, ThreadRole};
+use crate::model::{Connection, Nanos, Outcome, Query, QueryOutcome, ThreadRole, missing_line};
 use crate::render::text::client;
 
 use super::charts::{KEY, WIDTH, share};
@@ -30,6 +30,7 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
         (Outcome::ServerError, None) => "error".to_owned(),
         (Outcome::Refused, _) => "refused".to_owned(),
         (Outcome::Unfinished, _) => "no end seen".to_owned(),
+        (Outcome::HandedOver, _) => "handed over".to_owned(),
     };
     let began = connection.established.unwrap_or(connection.accepted).0.strftime("%H:%M:%S%.3f").to_string();
     format!(
@@ -100,7 +101,7 @@ fn details(connection: &Connection) -> String {
         html += "</tbody></table></div>\n";
     }
     if !connection.complete {
-        html += &format!("<p>incomplete: {}</p>\n", esc(&connection.missing.join("; ")));
+        html += &format!("<p>incomplete: {}</p>\n", esc(&missing_line(&connection.missing)));
     }
     html
 }

@@ -73,6 +73,7 @@ impl Page<'_> {
                 Outcome::ServerError => "with a server error",
                 Outcome::Refused => "refused",
                 Outcome::Unfinished => "without a seen end",
+                Outcome::HandedOver => "handed over to another process",
             };
             said += &format!(", {} {name}", outcome.count);
         }
