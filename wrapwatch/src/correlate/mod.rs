@@ -30,6 +30,7 @@ mod seed;
 mod seqs;
 mod servers;
 mod shared;
+mod sight;
 mod stall;
 mod story;
 mod take;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use wrapwatch_common::counters::Counter;
 use wrapwatch_common::maps::thread_key;
 
-use crate::model::{ClockPair, Connection, KtimeNs, Missing, StallCause};
+use crate::model::{ClockPair, Connection, Degradation, KtimeNs, Missing, StallCause};
 
 pub use config::{Config, HOLD_NS, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
@@ -158,6 +159,15 @@ impl Correlator {
     /// Makes a process known, or replaces what is known of it. Events of unknown processes are taken with the defaults.
     pub fn add_target(&mut self, tgid: u32, info: TargetInfo) {
         self.shared.targets.entry(tgid).or_default().info = info;
+    }
+
+    /// Something cannot be seen: what it would have shown is unknown from now on, and never taken for absent.
+    pub fn note_degradation(&mut self, degradation: &Degradation) {
+        let blind = match degradation.pid {
+            Some(pid) => &mut self.shared.targets.entry(pid).or_default().blind,
+            None => &mut self.shared.blind,
+        };
+        blind.note(degradation.kind);
     }
 
     /// A process is gone, and was seen to be otherwise than by its last event, which may have been lost: its number may be another's from now on.
@@ -325,10 +335,14 @@ impl Correlator {
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
+        let wrapped = story.is_checked();
         let painted: Arc<[Span]> = parts::paint(&spans, story.accepted, end).into();
         story.over = Some((end, painted.clone()));
+        // Without a check, the server's own lookups in its accept thread hold it all the same.
+        let held_end = if wrapped { end } else { story.lookups_end().map_or(end, |last| last.max(end)) };
+        let check = if wrapped { painted } else { parts::paint(&spans, story.accepted, held_end).into() };
         if let Some(thread) = self.threads.get_mut(&key) {
-            let held = Held { conn, from: story.accepted, check_end: end, to: end, check: painted };
+            let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, wrapped };
             thread.history.push(held, self.shared.limits.history);
         }
     }
@@ -358,7 +372,12 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
-        let mut connection = Box::new(tell::tell(&mut story, &self.config.clock, &self.shared.servers));
+        let blind = self.shared.blind(story.tgid);
+        let now = if still { self.now } else { KtimeNs(0) };
+        let mut connection = Box::new(tell::tell(
+            &mut story,
+            &tell::Around { clock: &self.config.clock, servers: &self.shared.servers, blind, now },
+        ));
         if let Some(target) = self.shared.targets.get(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }

@@ -24,8 +24,10 @@ pub(super) struct Held {
     pub check_end: KtimeNs,
     /// The next accept where one was queued, else the check's end.
     pub to: KtimeNs,
-    /// The check, painted.
+    /// What it was spent on, until `check_end`.
     pub check: Arc<[Span]>,
+    /// It was a wrapper check; else these are the server's own lookups in its accept thread.
+    pub wrapped: bool,
 }
 
 /// Time by cause and server; few entries, so a list.
@@ -53,6 +55,12 @@ impl Tally {
         self.0.iter().copied()
     }
 
+    /// All of a cause, or of every cause.
+    pub(super) fn sum(&self, cause: Option<StallCause>) -> u64 {
+        let wanted = self.0.iter().filter(|(c, ..)| cause.is_none_or(|cause| cause == *c));
+        wanted.fold(0, |sum, (_, _, ns)| sum.saturating_add(*ns))
+    }
+
     pub(super) fn get(&self, cause: StallCause, server: Option<ServerId>) -> u64 {
         self.0.iter().find(|(c, s, _)| *c == cause && *s == server).map_or(0, |(_, _, ns)| *ns)
     }
@@ -66,6 +74,8 @@ pub(super) struct Behind {
     pub count: u64,
     /// What of the wait earlier checks explain.
     pub checks: Tally,
+    /// What of it the server's own lookups in the accept thread explain.
+    pub own: Tally,
     /// The wait began before what is remembered of the thread.
     pub cut: bool,
 }
@@ -106,7 +116,12 @@ impl History {
                 keep_longest(&mut named);
             }
             let inside = held.check.iter().filter_map(|span| span.within(from, to));
-            inside.for_each(|span| behind.checks.add(span.cause, span.server, span.ns()));
+            if held.wrapped {
+                inside.for_each(|span| behind.checks.add(span.cause, span.server, span.ns()));
+            } else {
+                let lookups = inside.filter(|span| span.cause == StallCause::Dns);
+                lookups.for_each(|span| behind.own.add(span.cause, span.server, span.ns()));
+            }
         }
         keep_longest(&mut named);
         behind.conns = named.into_iter().map(|(_, conn)| conn).collect();
@@ -133,6 +148,7 @@ mod tests {
             check_end: KtimeNs(check_end),
             to: KtimeNs(to),
             check: Arc::new([span]),
+            wrapped: true,
         }
     }
 

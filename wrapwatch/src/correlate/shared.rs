@@ -12,6 +12,7 @@ use super::check::PathKind;
 use super::config::{Limits, TableText, TargetInfo};
 use super::map::HashMap;
 use super::servers::Servers;
+use super::sight::Blind;
 
 /// A traced process, its tables' texts and when it was stopped.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(super) struct Target {
     pub info: TargetInfo,
     pub texts: Vec<(Arc<str>, Versions)>,
     pub stops: Vec<(KtimeNs, KtimeNs)>,
+    /// What the trace does not show of it.
+    pub blind: Blind,
 }
 
 /// Most stops remembered of a target.
@@ -68,6 +71,8 @@ pub(super) struct Shared {
     pub unix: UnixPaths,
     pub paths: Paths,
     pub targets: HashMap<u32, Target>,
+    /// What the trace does not show of any target.
+    pub blind: Blind,
     pub limits: Limits,
 }
 
@@ -78,8 +83,14 @@ impl Shared {
             unix: UnixPaths::default(),
             paths: Paths::default(),
             targets: HashMap::default(),
+            blind: Blind::default(),
             limits,
         }
+    }
+
+    /// What the trace does not show of a target.
+    pub(super) fn blind(&self, tgid: u32) -> Blind {
+        self.targets.get(&tgid).map_or(self.blind, |target| self.blind.and(target.blind))
     }
 
     /// A path and what it is to a target's check.

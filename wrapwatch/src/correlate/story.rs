@@ -140,6 +140,13 @@ impl Story {
             && self.check.returned.is_none()
     }
 
+    /// When the accept thread's last lookup for it ended, as far as was seen.
+    pub(super) fn lookups_end(&self) -> Option<KtimeNs> {
+        let mine = self.resolver.lookups.iter().filter(|looking| looking.tid == self.tid);
+        let ends = self.resolver.queries.iter().filter(|asked| asked.tid == self.tid);
+        mine.map(|looking| looking.last).chain(ends.filter_map(|asked| asked.end.at())).max()
+    }
+
     /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.
     pub(super) fn is_checked(&self) -> bool {
         let lookups = || self.resolver.lookups.iter().any(|looking| looking.tid == self.tid);

@@ -3,16 +3,18 @@
 use wrapwatch_common::records as abi;
 
 use crate::model::{
-    Blame, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, Missing, OtherUse, Outcome,
-    RuleRef, StallCause,
+    Blame, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, LookupKind, Missing,
+    OtherUse, Outcome, RuleRef, StallCause,
 };
 
 use super::LINGER_NS;
+use super::asked::Asked;
 use super::check::RuleAt;
 use super::lookups::Telling;
 use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
+use super::sight::{Blind, Wait};
 use super::story::Story;
 
 /// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
@@ -22,15 +24,31 @@ pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
     RuleRef { file: rule.file.clone(), line: rule.line, text: rule.text.clone(), how: How::Observed }
 }
 
+/// What a connection is told with.
+pub(super) struct Around<'a> {
+    pub clock: &'a ClockPair,
+    pub servers: &'a Servers,
+    /// What the trace does not show.
+    pub blind: Blind,
+    /// Now, where it is told because the trace or its process ends; else 0.
+    pub now: KtimeNs,
+}
+
 /// Tells a story whose check is closed. The texts of its lookups are the connection's then.
-pub(super) fn tell(story: &mut Story, clock: &ClockPair, servers: &Servers) -> Connection {
+pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
+    let Around { clock, servers, blind, now } = *around;
+    let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
+    let until = until(story, over, blind, now);
+    let own = own_lookups(story, over, until);
     let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
     let ended = story.ended();
     let wrapper_ns = check_end.since(story.accepted);
-    let missing = missing(story);
+    let missing = missing(story, outcome, blind);
+    let unknown =
+        Wait { story, check: painted, check_end, until, own_ns: own, missing: &missing, blind }.unknown();
     let whole = story.seqs.missing() == 0;
     let forced = story.check.forced.as_ref().filter(|_| whole);
     let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
@@ -51,7 +69,9 @@ pub(super) fn tell(story: &mut Story, clock: &ClockPair, servers: &Servers) -> C
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
-        resolve_ns: resolve_ns(story),
+        resolve_ns: own,
+        queued_resolve_ns: story.behind.own.sum(None),
+        waited_ns: until.since(story.established.unwrap_or(story.accepted)),
         greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
         total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
         service_ns: service_ns(story, check_end),
@@ -65,8 +85,8 @@ pub(super) fn tell(story: &mut Story, clock: &ClockPair, servers: &Servers) -> C
         other: others(story, check_end),
         complete: missing.is_empty(),
         missing,
-        unknown_ns: 0,
-        unknown: Vec::new(),
+        unknown_ns: unknown.iter().fold(0, |sum, part| sum.saturating_add(part.ns)),
+        unknown,
     }
 }
 
@@ -87,9 +107,32 @@ fn outcome(story: &Story) -> (Outcome, Option<u16>) {
     let denied = story.check.returned.is_none_or(|(_, ret)| ret == 0);
     if by_accept_thread && !story.twisted && story.handover.is_none() && story.is_checked() && denied {
         (Outcome::Refused, None)
+    } else if was_handed_over(story) {
+        (Outcome::HandedOver, None)
     } else {
         (Outcome::Unfinished, None)
     }
+}
+
+/// The accepting process closed the socket as it was, without a check and without a byte: it kept nothing of it because another process has it.
+fn was_handed_over(story: &Story) -> bool {
+    story.sure()
+        && story.closed.is_some_and(|(tid, _)| tid == story.tid)
+        && story.shutdown.is_none()
+        && story.handover.is_none()
+        && !story.twisted
+        && !story.is_checked()
+        && story.client != Some(Client::Unix)
+}
+
+/// How far the client's wait was seen.
+fn until(story: &Story, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> KtimeNs {
+    if let Some(ended) = story.ended().filter(|_| !blind.clients || story.first_packet.is_some()) {
+        return ended.max(check_end);
+    }
+    let seen = check_end.max(story.handover.unwrap_or_default()).max(story.lookups_end().unwrap_or_default());
+    // Where first packets do not show, it may have been greeted long ago.
+    if blind.clients { seen } else { seen.max(now) }
 }
 
 fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
@@ -113,19 +156,21 @@ fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
     })
 }
 
-/// Lookups of other threads than the accept thread; where they overlap, time counts once.
-fn resolve_ns(story: &Story) -> u64 {
-    let mut spans: Vec<(KtimeNs, KtimeNs)> = story
-        .resolver
-        .lookups
-        .iter()
-        .filter(|looking| looking.tid != story.tid)
-        .map(|looking| (looking.first, looking.last))
-        .collect();
+/// The server's own lookups: of other threads than the accept thread, and what of the accept thread's own lies behind the check. What is still waited for
+/// lasts until the wait's end; where they overlap, time counts once.
+fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
+    let lookups = story.resolver.lookups.iter().map(|looking| (looking.first, looking.last));
+    let ident = |asked: &Asked| {
+        story.resolver.lookups.get(asked.lookup).is_some_and(|looking| looking.kind == LookupKind::Ident)
+    };
+    let waits = story.resolver.queries.iter().filter(|asked| !ident(asked));
+    let waits = waits.map(|asked| (asked.began(), asked.end.at().unwrap_or(until)));
+    let mut spans: Vec<(KtimeNs, KtimeNs)> = lookups.chain(waits).collect();
     spans.sort_unstable();
     let mut sum = 0_u64;
-    let mut at = KtimeNs(0);
+    let mut at = check_end;
     for (from, to) in spans {
+        let to = to.min(until);
         sum = sum.saturating_add(to.since(from.max(at)));
         at = at.max(to);
     }
@@ -220,8 +265,10 @@ fn errno_name(errno: i32) -> String {
         .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
-fn missing(story: &Story) -> Vec<Missing> {
+fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
     let mut missing = story.missing.clone();
+    missing.extend((outcome == Outcome::HandedOver).then_some(Missing::HandedOver));
+    missing.extend(blind.missing());
     match story.seqs.missing() {
         0 => {}
         count => missing.push(Missing::EventsLost { count }),

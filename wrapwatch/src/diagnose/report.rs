@@ -247,7 +247,7 @@ impl Diagnosis {
 /// How long its client waited.
 pub fn took_ns(connection: &Connection) -> u64 {
     let told = connection.queued_ns.unwrap_or(0).saturating_add(connection.wrapper_ns);
-    connection.total_ns.unwrap_or(told).max(told)
+    connection.total_ns.unwrap_or(0).max(connection.waited_ns).max(told)
 }
 
 fn findings_in_check(connection: &Connection) -> impl Iterator<Item = &crate::model::Lookup> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 
 use crate::model::{
-    AcceptThreadStats, Connection, KtimeNs, NameserverStats, Outcome, OutcomeCount, Percentiles,
-    QueryOutcome, StallCause, Summary, ThreadRole, VerdictKind, Waiting, WallTime,
+    AcceptThreadStats, Client, Connection, KtimeNs, Missing, NameserverStats, Outcome, OutcomeCount,
+    Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason, UnknownTotal, Waiting,
+    WallTime,
 };
 
 use super::verdict::{self, Facts};
@@ -35,6 +36,8 @@ pub struct Counts {
     pub lost_accepts: u64,
     /// Connections that began before the trace (`correlate::Stats::seeded`).
     pub began_before: u64,
+    /// Clients in accept queues by the last sample; null where queues were not sampled.
+    pub queued: Option<u32>,
 }
 
 /// One duration's distribution.
@@ -94,6 +97,7 @@ impl Server {
             rtt: Percentiles::default(),
             blamed_ns: 0,
             explained_ns: 0,
+            own_ns: 0,
         };
         Self { stats, rtt: Spread::new() }
     }
@@ -106,7 +110,13 @@ struct Work {
     busy_ns: u64,
     first: KtimeNs,
     last: KtimeNs,
+    /// Since when it has been busy without a pause, and the longest that it was.
+    busy_since: KtimeNs,
+    busy_longest_ns: u64,
 }
+
+/// Between two services that follow each other at once no more than this passes.
+const PAUSE_NS: u64 = 5_000_000;
 
 /// Takes connections and sums them up.
 #[derive(Debug)]
@@ -126,6 +136,12 @@ pub struct SummaryBuilder {
     servers: BTreeMap<Arc<str>, Server>,
     accept_threads: BTreeMap<(u32, u32), Work>,
     waiting: Waiting,
+    unknown: BTreeMap<UnknownReason, u64>,
+    ends_unseen: u64,
+    /// Connections of TCP whose time in the queue is not known.
+    queue_unseen: u64,
+    /// Own lookups of which it is not known whether the wrappers asked.
+    unclear_ns: u64,
     still_queued: u64,
 }
 
@@ -154,6 +170,10 @@ impl SummaryBuilder {
             servers: BTreeMap::new(),
             accept_threads: BTreeMap::new(),
             waiting: Waiting::default(),
+            unknown: BTreeMap::new(),
+            ends_unseen: 0,
+            queue_unseen: 0,
+            unclear_ns: 0,
             still_queued: 0,
         }
     }
@@ -176,6 +196,35 @@ impl SummaryBuilder {
         self.nameservers(connection);
         self.accept_thread(connection);
         self.waiting += waiting(connection);
+        self.unseen(connection);
+    }
+
+    fn unseen(&mut self, connection: &Connection) {
+        for part in &connection.unknown {
+            let sum = self.unknown.entry(part.reason).or_default();
+            *sum = sum.saturating_add(part.ns);
+        }
+        let goes_on = |why: &Missing| {
+            matches!(
+                why,
+                Missing::HandedOver
+                    | Missing::EndUnseen
+                    | Missing::NumberReused
+                    | Missing::TooManyOpen
+                    | Missing::ClientCallsNotTraced
+                    | Missing::ThreadEnded
+                    | Missing::Other
+            )
+        };
+        let unix = connection.peer == Some(Client::Unix);
+        let unended = matches!(connection.outcome, Outcome::Unfinished | Outcome::HandedOver);
+        self.ends_unseen += u64::from(unended && !unix && connection.missing.iter().any(goes_on));
+        self.queue_unseen += u64::from(!unix && connection.queued_ns.is_none());
+        let in_accept_thread = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
+        if in_accept_thread && connection.missing.contains(&Missing::TablesNotTraced) {
+            let own = connection.resolve_ns.saturating_add(connection.queued_resolve_ns);
+            self.unclear_ns = self.unclear_ns.saturating_add(own);
+        }
     }
 
     /// Clients that were still queued at the end (`correlate::Correlator::still_queued`).
@@ -226,6 +275,11 @@ impl SummaryBuilder {
             let explained = blame.own_ns.saturating_add(blame.queued_ns);
             server.stats.explained_ns = server.stats.explained_ns.saturating_add(explained);
         }
+        for (name, ns) in own_lookups(connection) {
+            let stats = &mut self.server(name).stats;
+            stats.own_ns = stats.own_ns.saturating_add(ns);
+            stats.explained_ns = stats.explained_ns.saturating_add(ns);
+        }
     }
 
     fn accept_thread(&mut self, connection: &Connection) {
@@ -235,8 +289,19 @@ impl SummaryBuilder {
         }
         let accepted = connection.accepted_ktime;
         let until = accepted.plus(connection.service_ns);
-        let new = Work { connections: 0, busy_ns: 0, first: accepted, last: until };
+        let new = Work {
+            connections: 0,
+            busy_ns: 0,
+            first: accepted,
+            last: until,
+            busy_since: accepted,
+            busy_longest_ns: 0,
+        };
         let work = self.accept_threads.entry(key).or_insert(new);
+        if accepted > work.last.plus(PAUSE_NS) {
+            work.busy_since = accepted;
+        }
+        work.busy_longest_ns = work.busy_longest_ns.max(until.since(work.busy_since));
         work.connections += 1;
         work.busy_ns = work.busy_ns.saturating_add(connection.service_ns);
         work.first = work.first.min(accepted);
@@ -265,24 +330,39 @@ impl SummaryBuilder {
             self.accept_threads.iter().map(|(&thread, work)| stats(thread, work)).collect();
         accept_threads.sort_by_key(|thread| (std::cmp::Reverse(thread.busy_ns), thread.pid, thread.tid));
         let total = self.total.percentiles();
+        let mut unknown: Vec<UnknownTotal> =
+            self.unknown.iter().map(|(&reason, &ns)| UnknownTotal { reason, ns }).collect();
+        unknown.sort_by_key(|part| std::cmp::Reverse(part.ns));
+        let busy = self.accept_threads.values().map(|work| work.busy_longest_ns).max();
         let facts = Facts {
             connections: self.connections,
+            refused: self.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
             still_queued: self.still_queued,
+            queued_by_samples: counts.queued,
             total: &total,
             waiting: &self.waiting,
             nameservers: &nameservers,
             errors: &errors,
+            unknown: &unknown,
+            ends_unseen: self.ends_unseen,
+            queue_unseen: self.queue_unseen,
+            busy_longest_ns: busy.unwrap_or(0),
+            unclear_ns: self.unclear_ns,
         };
+        let verdict::Verdict { kind, text } = verdict::verdict(&facts);
+        let unknown_share = facts.unknown_share();
         let share =
             |ns| (self.waiting.total_ns > 0).then(|| crate::model::Share::of(ns, self.waiting.total_ns).0);
         Summary {
-            verdict: verdict::verdict(&facts),
-            verdict_kind: VerdictKind::default(),
-            unknown_share: share(self.waiting.unknown_ns),
+            verdict: text,
+            verdict_kind: kind,
+            unknown_share,
+            ends_unseen: self.ends_unseen,
             lookup_share: share(self.waiting.lookups()),
             wrapper_share: share(self.waiting.explained()),
             dns_share: share(self.waiting.dns_ns),
             waiting: self.waiting,
+            unknown: unknown.clone(),
             from: self.from,
             to: self.to,
             connections: self.connections,
@@ -324,6 +404,33 @@ fn stats((pid, tid): (u32, u32), work: &Work) -> AcceptThreadStats {
         utilisation: crate::model::Share::of(work.busy_ns.min(span_ns), span_ns).0,
         ceiling_per_s: (work.busy_ns > 0).then(|| work.connections as f64 * 1e9 / work.busy_ns as f64),
     }
+}
+
+/// The server's own lookups by nameserver: at each moment the query that was sent first counts.
+fn own_lookups(connection: &Connection) -> Vec<(&Arc<str>, u64)> {
+    let mut left = connection.resolve_ns;
+    let mut waits: Vec<(u64, u64, &Arc<str>)> = Vec::new();
+    for lookup in connection.lookups.iter().filter(|lookup| !is_ident(lookup)) {
+        // What the accept thread asked for within a check is in `blame`.
+        if lookup.thread == ThreadRole::Accept && connection.wrapper_ns > 0 {
+            continue;
+        }
+        let end = lookup.at_ns.saturating_add(lookup.dur_ns);
+        waits.extend(lookup.queries.iter().map(|query| {
+            let to = query.rtt_ns.map_or(end, |rtt| query.at_ns.saturating_add(rtt));
+            (query.at_ns, to, &query.server)
+        }));
+    }
+    waits.sort_unstable();
+    let mut at = 0_u64;
+    let mut by_server = Vec::with_capacity(waits.len());
+    for (from, to, server) in waits {
+        let ns = to.saturating_sub(from.max(at)).min(left);
+        left -= ns;
+        at = at.max(to);
+        by_server.push((server, ns));
+    }
+    by_server
 }
 
 fn is_ident(lookup: &crate::model::Lookup) -> bool {

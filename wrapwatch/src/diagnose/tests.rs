@@ -1,12 +1,15 @@
 //! The verdict blames what the clients waited for and acquits what they did not.
 
-use wrapwatch_common::records::{Class, OP_READ, OP_WRITE};
+use wrapwatch_common::records::{Class, Kind, OP_READ, OP_WRITE};
 
 use super::{Counts, SummaryBuilder, waiting};
 use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, refuse, resolve};
 use crate::correlate::tests::sim::{GREETING, MS, Rec, SEC, Sim, TGID, TOO_MANY, Thread};
 use crate::correlate::tests::{self as lab};
-use crate::model::{ClockPair, Connection, KtimeNs, Summary};
+use crate::model::{
+    ClockPair, Connection, Degradation, DegradationKind, KtimeNs, Missing, Outcome, Summary, UnknownReason,
+    VerdictKind,
+};
 
 fn thread() -> Thread {
     Thread { tid: TGID, conn: 0, t: 10 * SEC }
@@ -22,13 +25,14 @@ fn summed_with(records: &[Rec], prepare: impl FnOnce(&mut crate::correlate::Corr
     let mut summary = SummaryBuilder::new();
     for told in lab::run_with(&mut correlator, records) {
         let parts = waiting(&told);
-        assert_eq!(parts.explained() + parts.unexplained(), parts.total_ns);
+        assert_eq!(parts.explained() + parts.unexplained() + parts.unknown_ns, parts.total_ns);
         summary.add(&told);
     }
     summary.note_still_queued(correlator.still_queued());
     let summary = summary.build(Counts::default());
     let waiting = summary.waiting;
-    assert_eq!(waiting.explained() + waiting.unexplained(), waiting.total_ns);
+    assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
+    assert_eq!(summary.unknown.iter().map(|part| part.ns).sum::<u64>(), waiting.unknown_ns);
     summary
 }
 
@@ -48,7 +52,10 @@ fn at_once(mut script: impl FnMut(&mut Sim, &mut Thread, u64)) -> Vec<Rec> {
 #[test]
 fn a_slow_nameserver_is_blamed_for_those_in_the_queue_too() {
     let summary = summed(&at_once(|sim, th, n| resolve(sim, th, n, false, 300 * MS)));
-    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, DNS server 10.77.53.1 all of it.");
+    assert_eq!(
+        summary.verdict,
+        "Wrappers explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it."
+    );
     let [thread] = summary.accept_threads.as_slice() else { panic!("{:?}", summary.accept_threads) };
     assert_eq!((thread.connections, thread.busy_ns / (100 * MS)), (20, 120));
     assert!(thread.utilisation > 0.999 && (1.6..1.67).contains(&thread.ceiling_per_s.unwrap()), "{thread:?}");
@@ -63,7 +70,10 @@ fn a_slow_nameserver_is_blamed_for_those_in_the_queue_too() {
 #[test]
 fn the_dead_server_is_told_from_the_one_that_answers() {
     let summary = summed(&dead_first_server());
-    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, DNS server 10.77.53.1 all of it.");
+    assert_eq!(
+        summary.verdict,
+        "Wrappers explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it."
+    );
     let by: Vec<_> =
         summary.nameservers.iter().map(|s| (s.server.as_str(), s.timeouts, s.answered)).collect();
     assert_eq!(by, [("10.77.53.1:53", 4, 2), ("10.77.53.2:53", 0, 4)]);
@@ -87,7 +97,9 @@ fn a_stopped_server_is_not_the_wrappers_fault() {
     let summary = summed(&sim.records());
     assert!(summary.wrapper_share.unwrap() < 0.005, "{}", summary.verdict);
     assert!(
-        summary.verdict.starts_with("Wrappers explain 0.1 %: look elsewhere; for 99 % of the wait"),
+        summary.verdict.starts_with(
+            "Wrappers explain 0.1 % of the wait until the first byte: look elsewhere; for 99 % of the wait"
+        ),
         "{}",
         summary.verdict
     );
@@ -114,7 +126,10 @@ fn a_slow_disk_is_files_and_not_dns() {
         sim.io(th, 33, Class::File, OP_READ, 100, 200 * MS);
         resolve(sim, th, n, false, 200_000);
     }));
-    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, reading files all of it.");
+    assert_eq!(
+        summary.verdict,
+        "Wrappers explain 99 % of the wait until the first byte, reading files all of it."
+    );
 }
 
 #[test]
@@ -127,7 +142,10 @@ fn a_frozen_syslog_is_named() {
     sim.io(&mut th, 12, Class::Unix, OP_WRITE, 80, 8 * SEC);
     refuse(&mut sim, &mut th);
     let summary = summed(&sim.records());
-    assert_eq!(summary.verdict, "Wrappers explain 99 % of the wait, syslog all of it.");
+    assert_eq!(
+        summary.verdict,
+        "Wrappers explain 99 % of the wait until the first byte, syslog all of it. The wrapper check refused 1 of 1 connections."
+    );
 }
 
 #[test]
@@ -141,7 +159,11 @@ fn max_connections_is_the_servers_own_doing() {
         th.t += SEC;
     }
     let summary = summed(&sim.records());
-    assert!(summary.verdict.starts_with("Nobody waited long: half of the clients 0."), "{}", summary.verdict);
+    assert!(
+        summary.verdict.starts_with("Nobody waited long for the first byte: half of the clients 0."),
+        "{}",
+        summary.verdict
+    );
     let own = "The server itself turned away 3 of 5 connections with error 1040 (too many connections).";
     assert!(summary.verdict.ends_with(own), "{}", summary.verdict);
     assert_eq!(summary.errors, [(1040, 3)]);
@@ -159,7 +181,14 @@ fn the_servers_own_lookups_are_not_the_wrappers() {
     resolve(&mut sim, &mut own, 1, false, 2 * SEC);
     sim.first_packet(&mut own, 101, GREETING);
     let summary = summed(&sim.records());
-    assert!(summary.verdict.starts_with("Wrappers explain under 0.1 %: look elsewhere; for 99 % of the wait mysqld looked clients up itself"), "{}", summary.verdict);
+    assert_eq!(
+        summary.verdict,
+        "The server's own lookups explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it; wrappers explain under 0.1 %."
+    );
+    assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups);
+    assert!(summary.lookup_share.unwrap() > 0.99 && summary.dns_share.unwrap() < 0.01);
+    let server = &summary.nameservers[0];
+    assert!(server.own_ns > 3 * SEC && server.explained_ns == server.own_ns, "{server:?}");
 }
 
 #[test]
@@ -169,10 +198,184 @@ fn nothing_accepted_is_said_to_be_so() {
     for n in 1..=3 {
         sim.established(10 * SEC + n, n, format!("10.77.0.{n}:4000").parse().unwrap());
     }
-    let summary = summed(&sim.records());
+    let records = sim.records();
+    let summary = summed(&records);
+    assert!(
+        summary.verdict.starts_with("No accept was seen, and 3 clients connected: either"),
+        "{}",
+        summary.verdict
+    );
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell);
+    // With the kernel's word that they are in the queue it is certain.
+    let mut builder = SummaryBuilder::new();
+    builder.note_still_queued(3);
+    let summary = builder.build(Counts { queued: Some(3), ..Counts::default() });
     assert_eq!(
         summary.verdict,
         "No connection was accepted, and 3 clients are waiting: the server does not take them."
+    );
+    assert_eq!(summary.verdict_kind, VerdictKind::Queue);
+}
+
+/// Three clients who wait two seconds each for the server's own lookups, after a check of nothing.
+fn own_lookups() -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=3 {
+        th.t += 10 * SEC;
+        let now = th.t;
+        arrive(&mut sim, &mut th, n, now);
+        sim.close(&mut th, 33, Class::File);
+        sim.check(&mut th, 1, 1, 1);
+        let mut own = Thread { tid: 1001, conn: n, t: th.t };
+        sim.peer(&mut own, 101, 0);
+        resolve(&mut sim, &mut own, n, false, 2 * SEC);
+        sim.first_packet(&mut own, 101, GREETING);
+    }
+    sim.records()
+}
+
+fn degraded(kind: DegradationKind) -> Degradation {
+    Degradation { kind, pid: Some(TGID), message: String::new() }
+}
+
+#[test]
+fn what_was_not_traced_acquits_nobody() {
+    let records = own_lookups();
+    let lookups = [Kind::Connect, Kind::Send, Kind::Recv];
+    let blind: Vec<Rec> = records.iter().filter(|rec| !lookups.contains(&rec.kind)).cloned().collect();
+    // Where nothing says so, the waits look like the connection threads' own.
+    let summary = summed_with(&blind, |correlator| {
+        correlator.note_degradation(&degraded(DegradationKind::NoLookupCalls));
+    });
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+    assert!(summary.unknown_share.unwrap() > 0.99, "{summary:#?}");
+    assert!(summary.verdict.contains("To tell: trace with `wrapwatch record`"), "{}", summary.verdict);
+    let all = summed_with(&records, |correlator| {
+        correlator.note_degradation(&degraded(DegradationKind::NoTimes));
+    });
+    assert_eq!(
+        (all.verdict_kind, all.unknown_share),
+        (VerdictKind::CannotTell, Some(1.0)),
+        "{}",
+        all.verdict
+    );
+}
+
+#[test]
+fn lost_records_acquit_nobody() {
+    let records = own_lookups();
+    let lookups = [Kind::Connect, Kind::Send, Kind::Recv];
+    let left: Vec<Rec> = records.iter().filter(|rec| !lookups.contains(&rec.kind)).cloned().collect();
+    let summary = summed(&left);
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+    assert_eq!(summary.unknown[0].reason, UnknownReason::EventsLost);
+}
+
+#[test]
+fn whose_lookups_they_are_is_not_known_without_the_tables() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=3 {
+        th.t += 10 * SEC;
+        let peer = format!("10.77.0.{n}:4000").parse().unwrap();
+        sim.established(th.t, n, peer);
+        sim.accept(&mut th, n, 101, Some(peer));
+        resolve(&mut sim, &mut th, n, false, 2 * SEC);
+        sim.first_packet(&mut th, 101, GREETING);
+    }
+    let records = sim.records();
+    let summary = summed_with(&records, |correlator| {
+        correlator.note_degradation(&degraded(DegradationKind::NoFileCalls));
+    });
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell);
+    assert!(
+        summary.verdict.starts_with("Lookups in the accept thread explain 99 % of the wait"),
+        "{}",
+        summary.verdict
+    );
+    assert!(summary.lookup_share.unwrap() > 0.99, "{summary:#?}");
+    // With the opens traced and none of a table among them, they are the server's own.
+    let summary = summed(&records);
+    assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups, "{}", summary.verdict);
+}
+
+#[test]
+fn lookups_in_the_accept_thread_hold_those_behind_though_it_is_not_wrapped() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    let start = th.t;
+    for n in 1..=10 {
+        let peer = format!("10.77.0.{n}:4000").parse().unwrap();
+        sim.established(start + n, n, peer);
+        sim.accept(&mut th, n, 101, Some(peer));
+        resolve(&mut sim, &mut th, n, false, 100 * MS);
+        sim.first_packet(&mut th, 101, GREETING);
+    }
+    let summary = summed(&sim.records());
+    assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups, "{}", summary.verdict);
+    assert!(summary.lookup_share.unwrap() > 0.99 && summary.wrapper_share.unwrap() < 0.01, "{summary:#?}");
+}
+
+#[test]
+fn a_socket_that_another_process_has_is_waited_for_nobody_knows_how_long() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=3 {
+        th.t += SEC;
+        let peer = format!("10.77.0.{n}:4000").parse().unwrap();
+        sim.established(th.t, n, peer);
+        sim.accept(&mut th, n, 101, Some(peer));
+        sim.close(&mut th, 101, Class::Accepted);
+    }
+    let summary = summed(&sim.records());
+    assert_eq!((summary.verdict_kind, summary.ends_unseen), (VerdictKind::CannotTell, 3));
+    assert_eq!(summary.unknown_share, Some(1.0));
+    assert!(summary.verdict.contains("-p PID"), "{}", summary.verdict);
+    assert_eq!(summary.outcomes[0].outcome, Outcome::HandedOver);
+}
+
+#[test]
+fn a_lookup_that_goes_on_at_the_end_counts_until_then() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    arrive(&mut sim, &mut th, 1, 10 * SEC);
+    sim.close(&mut th, 33, Class::File);
+    sim.check(&mut th, 1, 1, 1);
+    let mut own = Thread { tid: 1001, conn: 1, t: th.t };
+    sim.peer(&mut own, 101, 0);
+    sim.connect(&mut own, 50, "10.77.53.1:53".parse().unwrap(), Class::Dns, false, 0, 1_000);
+    sim.send(&mut own, 50, &lab::sim::query(1, "1.0.77.10.in-addr.arpa", crate::decode::dns::PTR));
+    let mut correlator = lab::correlator();
+    for record in sim.records() {
+        correlator.push(&crate::decode::decode(&record.bytes).unwrap());
+    }
+    correlator.finish(KtimeNs(own.t + 20 * SEC));
+    let told = correlator.pop().unwrap();
+    assert!(told.missing.contains(&Missing::StillOpen));
+    assert!(told.resolve_ns > 19 * SEC && told.waited_ns > 19 * SEC, "{told:#?}");
+    let mut summary = SummaryBuilder::new();
+    summary.add(&told);
+    let summary = summary.build(Counts::default());
+    assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups, "{}", summary.verdict);
+}
+
+#[test]
+fn refusals_come_first_where_nobody_waited() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    for n in 1..=5 {
+        let now = th.t;
+        arrive(&mut sim, &mut th, n, now);
+        refuse(&mut sim, &mut th);
+        th.t += SEC;
+    }
+    let summary = summed(&sim.records());
+    assert_eq!(summary.verdict_kind, VerdictKind::Refusals);
+    assert!(
+        summary.verdict.starts_with("The wrapper check refused 5 of 5 connections. Nobody waited"),
+        "{}",
+        summary.verdict
     );
 }
 

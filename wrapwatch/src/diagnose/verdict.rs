@@ -1,23 +1,50 @@
-//! The verdict: one or two sentences that blame what the clients waited for, and acquit what they did not.
+//! The verdict: a word, and one or two sentences that blame what the clients waited for, acquit what they did not, and say what is not known.
+//!
+//! Every verdict is about the wait until the first byte. Blame needs what was seen to explain half of it; acquittal (`elsewhere`, `queue`, `nobody_waited`)
+//! needs that nearly all of it was seen. What is between the two is `cannot_tell`, with what would have to be done to tell.
 
-use crate::model::{NameserverStats, Nanos, Percentiles, Share, Waiting};
+use crate::model::{
+    NameserverStats, Nanos, Percentiles, Share, UnknownReason, UnknownTotal, VerdictKind, Waiting,
+};
 
 /// What the verdict is about.
 pub(super) struct Facts<'a> {
     pub connections: u64,
+    pub refused: u64,
     pub still_queued: u64,
+    /// Clients in accept queues by the last sample.
+    pub queued_by_samples: Option<u32>,
     pub total: &'a Percentiles,
     pub waiting: &'a Waiting,
     /// Most explained first.
     pub nameservers: &'a [NameserverStats],
     /// Most frequent first.
     pub errors: &'a [(u16, u64)],
+    /// Most first.
+    pub unknown: &'a [UnknownTotal],
+    /// Connections whose wait went on where it was not seen.
+    pub ends_unseen: u64,
+    /// Connections whose time in the queue is not known.
+    pub queue_unseen: u64,
+    /// The longest that an accept thread was busy without a pause.
+    pub busy_longest_ns: u64,
+    /// Lookups in accept threads of which it is not known whether the wrappers asked.
+    pub unclear_ns: u64,
 }
 
-/// From here on the wrappers are the main cause.
+/// The verdict.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub kind: VerdictKind,
+    pub text: String,
+}
+
+/// From here on something is the main cause.
 const MOST: f64 = 0.5;
-/// Below this they are acquitted.
+/// Below this the wrappers are acquitted.
 const LITTLE: f64 = 0.1;
+/// More than this not seen, and nothing is acquitted.
+const UNKNOWN_MAX: f64 = 0.05;
 /// Nobody notices a wait below this.
 const SHORT_NS: u64 = 20_000_000;
 /// A part as large as this is all of it.
@@ -28,41 +55,226 @@ pub(super) fn of_nobody(all: u64) -> String {
     format!("None of the trace's {all} connections is among those asked for.")
 }
 
-pub(super) fn verdict(facts: &Facts<'_>) -> String {
-    if facts.connections == 0 {
-        return match facts.still_queued {
-            0 => "No connection was accepted.".to_owned(),
-            n => format!(
-                "No connection was accepted, and {n} clients are waiting: the server does not take them."
-            ),
-        };
+impl Facts<'_> {
+    fn share(&self, ns: u64) -> Share {
+        Share::of(ns, self.waiting.total_ns)
     }
-    let mut said =
-        if facts.total.count > 0 && facts.total.max_ns < SHORT_NS { short(facts) } else { wrappers(facts) };
+
+    fn ends_share(&self) -> f64 {
+        Share::of(self.ends_unseen, self.connections).0
+    }
+
+    /// Of the waiting, what is unknown; of connections whose wait went on unseen, no time is known, so their number counts.
+    pub(super) fn unknown_share(&self) -> Option<f64> {
+        let known = self.waiting.total_ns > 0 || self.ends_unseen > 0;
+        known.then(|| self.share(self.waiting.unknown_ns).0.max(self.ends_share()))
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.unknown_share().is_none_or(|share| share > UNKNOWN_MAX)
+    }
+
+    /// All waits were short, and their ends were seen; where the queue was not, nobody can have been in it for long.
+    fn nobody_waited(&self) -> bool {
+        let short = self.total.count > 0 && self.total.max_ns < SHORT_NS;
+        let ends_seen = self.total.count.saturating_mul(20) >= self.connections.saturating_mul(19);
+        let no_queue =
+            self.queue_unseen.saturating_mul(20) <= self.connections || self.busy_longest_ns < SHORT_NS;
+        short && ends_seen && no_queue && self.ends_share() <= UNKNOWN_MAX
+    }
+
+    fn kind(&self) -> VerdictKind {
+        let waiting = self.waiting;
+        let (wrappers, own) = (self.share(waiting.explained()).0, self.share(waiting.resolve_ns).0);
+        if self.nobody_waited() && !self.times_unknown() {
+            return VerdictKind::NobodyWaited;
+        }
+        if self.is_unclear() {
+            return VerdictKind::CannotTell;
+        }
+        if wrappers + own >= MOST {
+            return if wrappers >= own { VerdictKind::Wrappers } else { VerdictKind::ServerLookups };
+        }
+        if self.is_unknown() {
+            return VerdictKind::CannotTell;
+        }
+        let elsewhere = waiting.off_cpu_ns + waiting.handover_ns + waiting.rest_ns;
+        let parts = [
+            (waiting.explained(), VerdictKind::Wrappers),
+            (waiting.resolve_ns, VerdictKind::ServerLookups),
+            (waiting.queue_other_ns, VerdictKind::Queue),
+            (elsewhere, VerdictKind::Elsewhere),
+        ];
+        parts.into_iter().max_by_key(|(ns, _)| *ns).map_or(VerdictKind::CannotTell, |(_, kind)| kind)
+    }
+
+    fn times_unknown(&self) -> bool {
+        self.unknown.iter().any(|part| part.reason == UnknownReason::NoTimes)
+    }
+
+    /// Lookups in the accept thread explain most, and whose they are was not seen.
+    fn is_unclear(&self) -> bool {
+        self.share(self.unclear_ns).0 >= MOST
+    }
+}
+
+pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
+    if facts.connections == 0 {
+        return nothing_accepted(facts);
+    }
+    let kind = facts.kind();
+    let mut said = match kind {
+        VerdictKind::NobodyWaited => short(facts),
+        VerdictKind::CannotTell => cannot_tell(facts),
+        VerdictKind::ServerLookups => server_lookups(facts),
+        _ => wrappers(facts),
+    };
+    // Whoever asks why clients do not get in has to hear of this first, unless their wait has a cause of its own.
+    let refused = facts.refused.saturating_mul(2) >= facts.connections;
+    let kind = match kind {
+        VerdictKind::NobodyWaited | VerdictKind::Queue | VerdictKind::Elsewhere if refused => {
+            said = format!("{} {said}", refusals(facts));
+            VerdictKind::Refusals
+        }
+        kind => {
+            if refused {
+                said = format!("{said} {}", refusals(facts));
+            }
+            kind
+        }
+    };
     if let Some(errors) = server_errors(facts) {
         said.push(' ');
         said.push_str(&errors);
     }
-    said
+    Verdict { kind, text: said }
+}
+
+fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
+    let (kind, text) = match (facts.still_queued, facts.queued_by_samples) {
+        (0, _) => (VerdictKind::CannotTell, "No connection was accepted.".to_owned()),
+        (n, Some(queued)) if queued > 0 => (
+            VerdictKind::Queue,
+            format!(
+                "No connection was accepted, and {n} clients are waiting: the server does not take them."
+            ),
+        ),
+        (n, _) => (
+            VerdictKind::CannotTell,
+            format!(
+                "No accept was seen, and {n} clients connected: either the server does not take them, or its accepts cannot be seen from here. \
+                 To tell: look at the queue (ss -ltn), and run wrapwatch outside of any container, as root."
+            ),
+        ),
+    };
+    Verdict { kind, text }
 }
 
 fn short(facts: &Facts<'_>) -> String {
     let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
-    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    let share = facts.share(facts.waiting.explained());
+    let queue = if facts.queue_unseen > 0 { " after accept" } else { "" };
     format!(
-        "Nobody waited long: half of the clients {half} or less, the longest {longest}. Wrappers explain {share} of it."
+        "Nobody waited long{queue} for the first byte: half of the clients {half} or less, the longest {longest}. Wrappers explain {share} of it. \
+         What comes after the first byte (TLS, authentication) was not looked at."
     )
 }
 
 fn wrappers(facts: &Facts<'_>) -> String {
-    let share = Share::of(facts.waiting.explained(), facts.waiting.total_ns);
+    let share = facts.share(facts.waiting.explained());
     if share.0 >= MOST {
-        format!("Wrappers explain {share} of the wait, {}.", main_cause(facts))
+        format!("Wrappers explain {share} of the wait until the first byte, {}.", main_cause(facts))
     } else if share.0 >= LITTLE {
-        format!("Wrappers explain {share} of the wait, {}; {}.", main_cause(facts), elsewhere(facts))
+        format!(
+            "Wrappers explain {share} of the wait until the first byte, {}; {}.",
+            main_cause(facts),
+            elsewhere(facts)
+        )
     } else {
-        format!("Wrappers explain {share}: look elsewhere; {}.", elsewhere(facts))
+        format!(
+            "Wrappers explain {share} of the wait until the first byte: look elsewhere; {}.",
+            elsewhere(facts)
+        )
     }
+}
+
+fn server_lookups(facts: &Facts<'_>) -> String {
+    let (own, wrappers) = (facts.waiting.resolve_ns, facts.waiting.explained());
+    format!(
+        "The server's own lookups explain {} of the wait until the first byte, {}; wrappers explain {}.",
+        facts.share(own),
+        dns(facts, own, |server| server.own_ns),
+        facts.share(wrappers)
+    )
+}
+
+/// What was seen, what was not, and what to do about it.
+fn cannot_tell(facts: &Facts<'_>) -> String {
+    if facts.is_unclear() {
+        return format!(
+            "Lookups in the accept thread explain {} of the wait until the first byte, {}. Whether the wrappers or the server itself asked cannot be told: \
+             opens of files are not in the trace. To tell: {}.",
+            facts.share(facts.unclear_ns),
+            dns(facts, facts.unclear_ns, |server| server.own_ns),
+            to_tell(UnknownReason::NotTraced)
+        );
+    }
+    let reason = facts.unknown.first().map_or(UnknownReason::Other, |part| part.reason);
+    let by_time = facts.share(facts.waiting.unknown_ns);
+    let (unseen, reason) = if facts.ends_share() > by_time.0 {
+        let handed = facts.unknown.iter().any(|part| part.reason == UnknownReason::HandedOver);
+        let reason =
+            if handed || reason == UnknownReason::Other { UnknownReason::HandedOver } else { reason };
+        (
+            format!(
+                "{} of {} connections went on where they were not seen",
+                facts.ends_unseen, facts.connections
+            ),
+            reason,
+        )
+    } else if facts.waiting.total_ns == 0 || facts.unknown.is_empty() {
+        ("too little of it was seen".to_owned(), reason)
+    } else {
+        (format!("{by_time} of the wait until the first byte was not seen"), reason)
+    };
+    let why = if reason == UnknownReason::Other { String::new() } else { format!(" ({})", reason.message()) };
+    let seen = if facts.waiting.total_ns == 0 {
+        String::new()
+    } else {
+        format!(
+            " As far as was seen, wrappers explain {} of it and the server's own lookups {}.",
+            facts.share(facts.waiting.explained()),
+            facts.share(facts.waiting.resolve_ns)
+        )
+    };
+    format!("What the clients waited for cannot be told: {unseen}{why}.{seen} To tell: {}.", to_tell(reason))
+}
+
+/// What would have to be done to see what was not.
+const fn to_tell(reason: UnknownReason) -> &'static str {
+    match reason {
+        UnknownReason::BeganBefore => "let the trace run until new clients connect",
+        UnknownReason::EventsLost | UnknownReason::QueueUnseen | UnknownReason::Forgotten => {
+            "trace again for a shorter time, with CPU to spare for wrapwatch"
+        }
+        UnknownReason::CallsSkipped => "trace again as root, so that the kernel's other hooks can be used",
+        UnknownReason::NotTraced | UnknownReason::NoTimes | UnknownReason::LogCut => {
+            "trace with `wrapwatch record`, or with `strace -f -ttt -T -yy -s 600 -p PID -o LOG`"
+        }
+        UnknownReason::NotFollowed => {
+            "trace all of the server's processes and threads (strace -f from its first one)"
+        }
+        UnknownReason::HandedOver | UnknownReason::ServerReplaced => {
+            "trace the process that serves them (-p PID; `ps --ppid PID` lists the children)"
+        }
+        UnknownReason::UnwatchedCall | UnknownReason::WorkerUnseen | UnknownReason::Other => {
+            "look at where the server's threads wait (`strace -f -p PID`, or /proc/PID/task/*/stack)"
+        }
+    }
+}
+
+fn refusals(facts: &Facts<'_>) -> String {
+    format!("The wrapper check refused {} of {} connections.", facts.refused, facts.connections)
 }
 
 fn server_errors(facts: &Facts<'_>) -> Option<String> {
@@ -83,19 +295,26 @@ fn main_cause(facts: &Facts<'_>) -> String {
         (waiting.computing_ns, "computing"),
     ];
     let (ns, name) = causes.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, "computing"));
-    if waiting.dns_ns >= ns { dns(facts, explained) } else { part(name, ns, explained) }
+    if waiting.dns_ns >= ns {
+        dns(facts, explained, |server| server.explained_ns.saturating_sub(server.own_ns))
+    } else {
+        part(name, ns, explained)
+    }
 }
 
-fn dns(facts: &Facts<'_>, explained: u64) -> String {
-    let named: Vec<&NameserverStats> =
-        facts.nameservers.iter().filter(|server| server.explained_ns > 0).collect();
-    let (Some(first), rest) = (named.first(), named.get(1..).unwrap_or_default()) else {
-        return part("DNS", facts.waiting.dns_ns, explained);
+/// Which nameservers it was; `of` says what of a nameserver's time counts.
+fn dns(facts: &Facts<'_>, explained: u64, of: impl Fn(&NameserverStats) -> u64) -> String {
+    let mut named: Vec<(u64, &NameserverStats)> =
+        facts.nameservers.iter().map(|server| (of(server), server)).collect();
+    named.retain(|(ns, _)| *ns > 0);
+    named.sort_by_key(|(ns, _)| std::cmp::Reverse(*ns));
+    let (Some((ns, first)), rest) = (named.first(), named.get(1..).unwrap_or_default()) else {
+        return part("DNS", facts.waiting.lookups().min(explained), explained);
     };
-    let text = part(&format!("DNS server {}", bare(&first.server)), first.explained_ns, explained);
+    let text = part(&format!("DNS server {}", bare(&first.server)), *ns, explained);
     match rest.first() {
-        Some(second) if Share::of(second.explained_ns, explained).0 >= 0.05 => {
-            format!("{text}, {} {}", bare(&second.server), Share::of(second.explained_ns, explained))
+        Some((ns, second)) if Share::of(*ns, explained).0 >= 0.05 => {
+            format!("{text}, {} {}", bare(&second.server), Share::of(*ns, explained))
         }
         _ => text,
     }
@@ -110,23 +329,18 @@ fn part(name: &str, ns: u64, explained: u64) -> String {
 fn elsewhere(facts: &Facts<'_>) -> String {
     let waiting = facts.waiting;
     let causes = [
-        (
-            waiting.off_cpu_ns,
-            "the accept thread was in a check but off the CPU, or in a call that is not seen",
-        ),
+        (waiting.off_cpu_ns, "the accept thread was in a check but off the CPU (stopped, or short of CPU)"),
         (
             waiting.queue_other_ns,
             "clients were queued while the accept thread was in no check (stopped, short of CPU, or busy)",
         ),
         (waiting.handover_ns, "connections waited for their thread after the check"),
-        (
-            waiting.resolve_ns,
-            "mysqld looked clients up itself, in the connection thread (skip_name_resolve is off)",
-        ),
-        (waiting.rest_ns, "connection threads took it before the first packet"),
+        (waiting.resolve_ns, "the server looked clients up itself"),
+        (waiting.rest_ns, "connection threads took it before the first packet, and looked nothing up"),
+        (waiting.unknown_ns, "nobody can say what it was spent on"),
     ];
     let (ns, what) = causes.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, ""));
-    format!("for {} of the wait {what}", Share::of(ns, waiting.total_ns))
+    format!("for {} of the wait {what}", facts.share(ns))
 }
 
 /// A nameserver's address without the port that all have.

@@ -1,14 +1,11 @@
 //! One client's waiting, divided by what explains it.
 //!
 //! What a check spent in calls and waiting for answers is the wrappers' doing, for the client itself and for whoever was queued behind
-//! it on the same thread. Time inside a check that is none of that is computing only up to a point: beyond it the thread was off the CPU (stopped,
-//! starved) or in a call that is not seen, and neither may be blamed on wrappers or DNS. Time in the queue while the thread was in
-//! no check is not theirs either.
+//! it on the same thread. Time inside a check that is none of that is computing only up to a point. Off the CPU is what was seen to be so (stopped,
+//! starved). The rest is unknown, and neither blamed on wrappers or DNS nor taken for their innocence; the correlator says how much, and why.
+//! Time in the queue while the thread was in no check is not theirs.
 
-use crate::model::{Connection, StallCause, Waiting};
-
-/// Most computing of one check: reading rules of any usual length takes far less.
-const COMPUTING_MAX_NS: u64 = 1_000_000;
+use crate::model::{COMPUTING_MAX_NS, Connection, Stage, StallCause, Waiting};
 
 /// What is left of a client's waiting while it is given to its causes, so that the parts cannot exceed the whole.
 struct Left(u64);
@@ -21,12 +18,19 @@ impl Left {
     }
 }
 
-/// The waiting of a connection's client. `explained() + unexplained() == total_ns`, always.
+/// The waiting of a connection's client. `explained() + unexplained() + unknown_ns == total_ns`, always.
 pub fn waiting(connection: &Connection) -> Waiting {
     let queued_ns = connection.queued_ns.unwrap_or(0);
-    let total_ns = connection.total_ns.unwrap_or_else(|| queued_ns.saturating_add(connection.wrapper_ns));
+    let total_ns = super::took_ns(connection);
     let mut left = Left(total_ns);
     let mut waiting = Waiting { total_ns, ..Waiting::default() };
+    waiting.unknown_ns = left.take(connection.unknown_ns);
+    let unknown = |stage| {
+        let parts = connection.unknown.iter().filter(|part| part.stage == stage);
+        parts.fold(0_u64, |sum, part| sum.saturating_add(part.ns))
+    };
+    let mut unknown_queued = unknown(Stage::Queue);
+    let mut unknown_in_check = unknown(Stage::Check);
     let mut computing = [0_u64, 0];
     let mut queued_in_checks = 0_u64;
     for blame in &connection.blame {
@@ -46,14 +50,19 @@ pub fn waiting(connection: &Connection) -> Waiting {
         };
         *part += left.take(blame.own_ns.saturating_add(blame.queued_ns));
     }
-    for (ns, checks) in computing.into_iter().zip([1, connection.queued_behind_count]) {
+    let stages = [(1, &mut unknown_in_check), (connection.queued_behind_count, &mut unknown_queued)];
+    for (ns, (checks, unknown)) in computing.into_iter().zip(stages) {
         let usual = ns.min(COMPUTING_MAX_NS.saturating_mul(checks));
         waiting.computing_ns += left.take(usual);
-        waiting.off_cpu_ns += left.take(ns - usual);
+        let not_known = (ns - usual).min(*unknown);
+        *unknown -= not_known;
+        waiting.off_cpu_ns += left.take(ns - usual - not_known);
     }
-    waiting.queue_other_ns = left.take(queued_ns.saturating_sub(queued_in_checks));
-    waiting.handover_ns = left.take(connection.handover_ns.unwrap_or(0));
-    waiting.resolve_ns = left.take(connection.resolve_ns);
+    let held = queued_in_checks.saturating_add(connection.queued_resolve_ns);
+    waiting.resolve_ns = left.take(connection.queued_resolve_ns.saturating_add(connection.resolve_ns));
+    waiting.queue_other_ns = left.take(queued_ns.saturating_sub(held).saturating_sub(unknown_queued));
+    let handover_ns = connection.handover_ns.unwrap_or(0).saturating_sub(unknown(Stage::Thread));
+    waiting.handover_ns = left.take(handover_ns);
     waiting.rest_ns = left.0;
     waiting
 }

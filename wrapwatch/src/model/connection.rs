@@ -113,6 +113,9 @@ pub struct Blame {
     pub queued_ns: u64,
 }
 
+/// Most computing of one check: reading rules of any usual length takes far less. What goes beyond it in no call that was seen is unknown.
+pub const COMPUTING_MAX_NS: u64 = 1_000_000;
+
 /// One accepted connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
@@ -151,8 +154,14 @@ pub struct Connection {
     pub parts: Parts,
     /// Check's end → the connection thread took over.
     pub handover_ns: Option<u64>,
-    /// mysqld's own lookup, in the connection thread.
+    /// The server's own lookups, outside the wrapper check.
     pub resolve_ns: u64,
+    /// Of `queued_ns`: the accept thread was in the server's own lookups for earlier clients.
+    #[serde(default)]
+    pub queued_resolve_ns: u64,
+    /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
+    #[serde(default)]
+    pub waited_ns: u64,
     /// Accept returned → first packet.
     pub greeting_ns: Option<u64>,
     /// ESTABLISHED (else accept) → first packet, or close.

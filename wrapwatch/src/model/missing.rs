@@ -67,6 +67,8 @@ pub enum Missing {
     LookupsNotTraced,
     /// Calls that would have shown its tables are not in the trace.
     TablesNotTraced,
+    /// What is sent to clients is not in the trace.
+    ClientCallsNotTraced,
     /// Threads or processes of the server are not in the trace.
     NotFollowed,
     /// The trace has no times.
@@ -120,6 +122,9 @@ impl Missing {
             Self::LookupsNotTraced => "network calls are not in the trace: its lookups could not be seen",
             Self::TablesNotTraced => {
                 "opens of files are not in the trace: whether it was checked could not be seen"
+            }
+            Self::ClientCallsNotTraced => {
+                "what is sent to clients is not in the trace: when it was greeted could not be seen"
             }
             Self::NotFollowed => "threads or processes of the server are not in the trace",
             Self::NoTimes => "the trace has no times",

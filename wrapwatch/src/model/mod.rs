@@ -19,7 +19,9 @@ mod summary;
 mod time;
 
 pub use client::Client;
-pub use connection::{Blame, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts};
+pub use connection::{
+    Blame, COMPUTING_MAX_NS, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts,
+};
 pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
@@ -30,7 +32,7 @@ pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
 pub use release::skips_calls;
 pub use rule::{How, RuleRef};
 pub use summary::{
-    AcceptErrors, AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, VerdictKind,
-    Waiting,
+    AcceptErrors, AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, UnknownTotal,
+    VerdictKind, Waiting,
 };
 pub use time::{ClockPair, KtimeNs, WallTime};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Outcome, WallTime};
+use super::{Cost, Outcome, UnknownReason, WallTime};
 
 /// Percentiles of one duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,9 +67,21 @@ pub struct NameserverStats {
     pub rtt: Percentiles,
     /// Time that accept threads spent waiting for it, time-outs included.
     pub blamed_ns: u64,
-    /// The clients' waiting that it explains: their own checks', and those they were queued behind.
+    /// The clients' waiting that it explains: in their own checks, those they were queued behind, and the server's own lookups.
     #[serde(default)]
     pub explained_ns: u64,
+    /// Of `explained_ns`: in the server's own lookups.
+    #[serde(default)]
+    pub own_ns: u64,
+}
+
+/// What of the clients' waiting is unknown for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownTotal {
+    /// Why.
+    pub reason: UnknownReason,
+    /// How much.
+    pub ns: u64,
 }
 
 /// The clients' waiting, all connections together, by what explains it. The parts are disjoint and add up to `total_ns` exactly.
@@ -89,13 +101,13 @@ pub struct Waiting {
     pub syslog_ns: u64,
     /// Computing in wrapper checks: what is none of the above, up to 1 ms a check.
     pub computing_ns: u64,
-    /// In wrapper checks too, but not of their making as far as can be seen: the thread was stopped, had no CPU, or was in a call that is not seen.
+    /// In wrapper checks too, but not of their making: the thread was stopped or had no CPU.
     pub off_cpu_ns: u64,
     /// In the queue while the accept thread was in no check: stopped, without CPU, or busy otherwise.
     pub queue_other_ns: u64,
     /// From the check's end to the connection thread.
     pub handover_ns: u64,
-    /// mysqld's own lookups in the connection thread.
+    /// The server's own lookups outside its wrapper check: the client's own, or an earlier one's that held the accept thread.
     pub resolve_ns: u64,
     /// The rest, in the connection thread before the first packet.
     pub rest_ns: u64,
@@ -178,9 +190,16 @@ pub struct Summary {
     /// The same in one word.
     #[serde(default)]
     pub verdict_kind: VerdictKind,
-    /// Share of the clients' waiting of which nobody can say what it was spent on, 0 to 1; null without connections.
+    /// Share of the clients' waiting of which nobody can say what it was spent on, 0 to 1; at least the share of connections in `ends_unseen`. Null without
+    /// connections.
     #[serde(default)]
     pub unknown_share: Option<f64>,
+    /// What of the waiting is unknown, by reason, most first; adds up to `waiting.unknown_ns`.
+    #[serde(default)]
+    pub unknown: Vec<UnknownTotal>,
+    /// Connections whose wait went on where it was not seen: how long it was is not known.
+    #[serde(default)]
+    pub ends_unseen: u64,
     /// Share that lookups of names explain, whoever asked (the wrappers or the server itself) and by whatever way.
     #[serde(default)]
     pub lookup_share: Option<f64>,

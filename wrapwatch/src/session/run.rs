@@ -258,6 +258,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn degraded(&mut self, degradation: Degradation) {
+        self.correlator.note_degradation(&degradation);
         self.degradations.push(degradation.clone());
         self.tell(&Line::Degradation(degradation));
     }
@@ -421,6 +422,12 @@ impl<'a> Session<'a> {
 
     /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.
     fn end(mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
+        let queued_at_end = self
+            .targets
+            .values_mut()
+            .filter_map(super::tracee::Tracee::queue)
+            .map(|(queued, _)| queued)
+            .max();
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             self.probe.remove_target(pid)?;
         }
@@ -445,6 +452,7 @@ impl<'a> Session<'a> {
             lost: self.counted.lost(),
             lost_accepts: self.counted.get(Counter::LostAccept),
             began_before: self.correlator.stats().seeded,
+            queued: queued_at_end,
         };
         let summary = Summary { cost: Some(cost), ..self.summary.build(counts) };
         if why != Ended::OutputClosed {

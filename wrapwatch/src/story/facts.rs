@@ -206,6 +206,11 @@ impl QueueDigest {
         &self.points
     }
 
+    /// Length by the last sample.
+    pub(super) fn fullest_at_end(&self) -> Option<u32> {
+        self.last.map(|last| last.queued)
+    }
+
     /// Length and limit at `now`, where a sample is not older than this.
     pub(super) fn last(&self, now: KtimeNs, fresh_ns: u64) -> Option<(u32, u32)> {
         let last = self.last.filter(|last| now.since(last.at) <= fresh_ns)?;

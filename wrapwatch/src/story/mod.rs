@@ -224,6 +224,7 @@ impl Teller {
             Input::Degradation(degradation) => {
                 self.infer |= degradation.kind == DegradationKind::NoRuleContext;
                 self.facts.degradation(&degradation);
+                self.correlator.note_degradation(&degradation);
                 self.lines.push_back(Line::Degradation(degradation.into_owned()));
             }
             Input::Loss(lost) => self.take_lost(lost.into_owned()),
@@ -253,6 +254,7 @@ impl Teller {
         self.correlator = Correlator::new(config);
         for degradation in &head.degradations {
             self.facts.degradation(degradation);
+            self.correlator.note_degradation(degradation);
             self.lines.push_back(Line::Degradation(degradation.clone()));
         }
         let targets = head.targets.clone();
@@ -434,6 +436,7 @@ impl Teller {
             lost: lost.max(self.lost),
             lost_accepts: counted("lost_accept").unwrap_or(0).max(self.lost_accepts),
             began_before: stats.seeded,
+            queued: self.facts.queue.fullest_at_end(),
         });
         Summary { cost: self.facts.end.as_ref().and_then(|end| end.cost), ..summary }
     }

@@ -303,7 +303,14 @@ fn sane(told: &Connection) -> Result<(), TestCaseError> {
     let queued: u64 = told.blame.iter().map(|blame| blame.queued_ns).sum();
     prop_assert!(queued <= told.queued_ns.unwrap_or(0), "{:#?}", told);
     let waiting = diagnose::waiting(told);
-    prop_assert_eq!(waiting.explained() + waiting.unexplained(), waiting.total_ns);
+    prop_assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
+    // Not by cutting: what was seen and what is unknown fit into the wait as they are.
+    prop_assert_eq!(waiting.unknown_ns, told.unknown_ns);
+    let unknown: u64 = told.unknown.iter().map(|part| part.ns).sum();
+    prop_assert_eq!(unknown, told.unknown_ns);
+    let own: u64 = told.blame.iter().map(|blame| blame.own_ns + blame.queued_ns).sum();
+    prop_assert!(own + told.resolve_ns + told.queued_resolve_ns <= told.waited_ns, "{:#?}", told);
+    prop_assert!(told.total_ns.is_none_or(|total| total <= told.waited_ns));
     prop_assert_eq!(told.complete, told.missing.is_empty());
     for query in told.lookups.iter().flat_map(|lookup| &lookup.queries) {
         if let Some(name) = &query.qname {
@@ -381,6 +388,31 @@ proptest! {
     }
 
     #[test]
+    fn lost_records_never_make_a_wait_somebody_elses(
+        plans in prop::collection::vec(plan(), 1..6),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..12),
+    ) {
+        let records = server(&plans);
+        let want = told_by_conn(&records);
+        let lost: Vec<usize> = picks.iter().map(|pick| pick.index(records.len())).collect();
+        // Handshakes and accepts apart: without them a wait is another one, or none.
+        let kept = records.iter().enumerate().filter(|(i, rec)| {
+            !lost.contains(i) || matches!(rec.kind, Kind::Accept | Kind::SockState | Kind::SockError | Kind::Exec)
+        });
+        let kept: Vec<Rec> = kept.map(|(_, rec)| rec.clone()).collect();
+        for (conn, got) in told_by_conn(&kept) {
+            sane(&got)?;
+            let elsewhere = |told: &Connection| {
+                let waiting = diagnose::waiting(told);
+                waiting.off_cpu_ns + waiting.handover_ns + waiting.rest_ns
+            };
+            if let Some(want) = want.get(&conn).filter(|want| want.waited_ns >= got.waited_ns) {
+                prop_assert!(elsewhere(&got) <= elsewhere(want) + MS, "{:#?}\n{:#?}", got, want);
+            }
+        }
+    }
+
+    #[test]
     fn a_lost_record_is_marked_and_never_made_up_for(
         plans in prop::collection::vec(plan(), 1..6),
         pick in any::<prop::sample::Index>(),
@@ -405,7 +437,7 @@ proptest! {
             while let Some(told) = correlator.pop().map(|told| *told) {
                 prop_assert_eq!(told.parts.total(), told.wrapper_ns);
                 let waiting = diagnose::waiting(&told);
-                prop_assert_eq!(waiting.explained() + waiting.unexplained(), waiting.total_ns);
+                prop_assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
                 summary.add(&told);
                 let line = crate::model::Line::Connection(Box::new(told));
                 let _ = crate::render::text::Text { slow_ns: 0, ..crate::render::text::Text::PLAIN }.line(&line);
@@ -458,6 +490,9 @@ fn check_loss(records: &[Rec], lost: usize) -> Result<(), TestCaseError> {
         // Of others, only what they waited behind may look different: it is as good as those stories.
         let same = Connection {
             blame: want.blame.clone(),
+            unknown: want.unknown.clone(),
+            unknown_ns: want.unknown_ns,
+            queued_resolve_ns: want.queued_resolve_ns,
             queued_behind: want.queued_behind.clone(),
             queued_behind_count: want.queued_behind_count,
             ..got.clone()

@@ -1,0 +1,183 @@
+//! What a trace cannot show at all, and what of a client's wait is unknown for that or because something of it was not seen.
+//!
+//! A stretch of a wait is seen where it lies within a call or a query that was seen, or where everything that could have filled it would have been
+//! seen. Where that does not hold it is unknown: it may have been a lookup, or not.
+
+use crate::model::{
+    COMPUTING_MAX_NS, DegradationKind, KtimeNs, Missing, Stage, StallCause, Unknown, UnknownReason,
+};
+
+use super::parts::Span;
+use super::story::Story;
+
+/// Kinds of calls that the trace does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Blind {
+    /// Network calls: lookups do not show.
+    pub lookups: bool,
+    /// Opens and reads of files: tables do not show.
+    pub files: bool,
+    /// Sends to clients: first packets do not show.
+    pub clients: bool,
+    /// Threads or processes of the server.
+    pub others: bool,
+    /// Times of any kind.
+    pub times: bool,
+}
+
+impl Blind {
+    /// Takes note of a loss of sight.
+    pub(super) const fn note(&mut self, kind: DegradationKind) {
+        match kind {
+            DegradationKind::NoLookupCalls => self.lookups = true,
+            DegradationKind::NoFileCalls => self.files = true,
+            DegradationKind::NoClientCalls => self.clients = true,
+            DegradationKind::NotFollowed => self.others = true,
+            DegradationKind::NoTimes => self.times = true,
+            _ => {}
+        }
+    }
+
+    /// What either does not show.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            lookups: self.lookups || other.lookups,
+            files: self.files || other.files,
+            clients: self.clients || other.clients,
+            others: self.others || other.others,
+            times: self.times || other.times,
+        }
+    }
+
+    /// What a connection lacks for it.
+    pub(super) fn missing(self) -> impl Iterator<Item = Missing> {
+        let kinds = [
+            (self.lookups, Missing::LookupsNotTraced),
+            (self.files, Missing::TablesNotTraced),
+            (self.clients, Missing::ClientCallsNotTraced),
+            (self.others, Missing::NotFollowed),
+            (self.times, Missing::NoTimes),
+        ];
+        kinds.into_iter().filter(|(blind, _)| *blind).map(|(_, why)| why)
+    }
+}
+
+/// A client's wait whose unknown parts are asked for.
+pub(super) struct Wait<'a> {
+    pub story: &'a Story,
+    /// What the check was spent on.
+    pub check: &'a [Span],
+    pub check_end: KtimeNs,
+    /// First packet, close, or as far as it was seen.
+    pub until: KtimeNs,
+    /// Of the time after the check, what the server's own lookups took.
+    pub own_ns: u64,
+    pub missing: &'a [Missing],
+    pub blind: Blind,
+}
+
+impl Wait<'_> {
+    /// What of it is unknown; at most one reason for each stage and kind of stretch.
+    pub(super) fn unknown(&self) -> Vec<Unknown> {
+        let mut all: Vec<Unknown> = Vec::new();
+        let stages = [self.queue(), self.in_check(), self.after()];
+        for (stage, found) in [Stage::Queue, Stage::Check, Stage::Thread].into_iter().zip(stages) {
+            for (reason, ns) in found.into_iter().flatten().filter(|(_, ns)| *ns > 0) {
+                match all.iter_mut().find(|known| known.reason == reason && known.stage == stage) {
+                    Some(known) => known.ns = known.ns.saturating_add(ns),
+                    None => all.push(Unknown { reason, stage, ns }),
+                }
+            }
+        }
+        all
+    }
+
+    fn has(&self, why: Missing) -> bool {
+        self.missing.contains(&why)
+    }
+
+    /// Why anything that nothing is known of may have been a lookup.
+    fn doubt(&self) -> Option<UnknownReason> {
+        let lost = self.missing.iter().any(|why| matches!(why, Missing::EventsLost { .. }));
+        if self.blind.lookups {
+            Some(UnknownReason::NotTraced)
+        } else if lost || self.has(Missing::CheckEndUnseen) {
+            Some(UnknownReason::EventsLost)
+        } else if self.has(Missing::CallsSkipped) {
+            Some(UnknownReason::CallsSkipped)
+        } else if self.has(Missing::LogCut) {
+            Some(UnknownReason::LogCut)
+        } else if self.has(Missing::TooManyUses) {
+            Some(UnknownReason::Forgotten)
+        } else {
+            None
+        }
+    }
+
+    /// Of the time in the queue: what is neither in others' checks and lookups, nor beyond doubt.
+    fn queue(&self) -> [Option<(UnknownReason, u64)>; 2] {
+        let Some(established) = self.story.established else { return [None; 2] };
+        let queued = self.story.accepted.since(established);
+        if self.blind.times {
+            return [Some((UnknownReason::NoTimes, queued)), None];
+        }
+        let behind = &self.story.behind;
+        let unwatched = behind.checks.sum(Some(StallCause::Other));
+        let computing = COMPUTING_MAX_NS.saturating_mul(behind.count);
+        let held = behind.checks.sum(None).saturating_add(behind.own.sum(None));
+        let free = queued.saturating_sub(held);
+        let why = if self.has(Missing::AcceptsLost) || self.has(Missing::NextAcceptLost) {
+            Some(UnknownReason::QueueUnseen)
+        } else if self.has(Missing::PastForgotten) {
+            Some(UnknownReason::Forgotten)
+        } else {
+            self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
+        };
+        [
+            Some((UnknownReason::UnwatchedCall, unwatched.saturating_sub(computing))),
+            why.map(|why| (why, free)),
+        ]
+    }
+
+    /// Of the check: what is no call that was seen, beyond what computing takes.
+    fn in_check(&self) -> [Option<(UnknownReason, u64)>; 2] {
+        if self.blind.times {
+            return [Some((UnknownReason::NoTimes, self.check_end.since(self.story.accepted))), None];
+        }
+        let others = self.check.iter().filter(|span| span.cause == StallCause::Other);
+        let other = others.map(Span::ns).fold(0, u64::saturating_add);
+        let why = if self.has(Missing::BeganBefore) {
+            UnknownReason::BeganBefore
+        } else {
+            self.doubt().unwrap_or(UnknownReason::UnwatchedCall)
+        };
+        [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), None]
+    }
+
+    /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
+    fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
+        let whole = self.until.since(self.check_end);
+        let rest = whole.saturating_sub(self.own_ns);
+        let why = if self.blind.times {
+            return [Some((UnknownReason::NoTimes, whole)), None];
+        } else if self.has(Missing::HandedOver) {
+            UnknownReason::HandedOver
+        } else if let Some(doubt) = self.doubt() {
+            doubt
+        } else if self.blind.others {
+            UnknownReason::NotFollowed
+        } else if self.worker_unseen() {
+            UnknownReason::WorkerUnseen
+        } else {
+            return [None; 2];
+        };
+        [Some((why, rest)), None]
+    }
+
+    /// Another thread sent the first packet and had not been seen with the socket before: what it did until then was not watched.
+    fn worker_unseen(&self) -> bool {
+        self.story.first_packet.is_some_and(|(at, packet)| {
+            packet.hdr.tid != self.story.tid && self.story.handover.is_none_or(|handover| handover >= at)
+        })
+    }
+}
