@@ -3,6 +3,7 @@
 //! - [`lab`]: what tests and the demo use: start a lab, change it while it runs, drive clients, ask what was seen.
 //! - [`inside`]: what runs within the lab's own namespaces, behind the binary `wrapwatch-lab`.
 //! - [`watch`]: wrapwatch itself beside a lab. [`seccomp`]: with less than it would like.
+//! - [`inotify`]: whether a file is opened.
 //! - [`gates`]: what its kernel side counts.
 //! - [`mod@bench`]: what wrapwatch costs, beside other tools.
 //! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
@@ -11,6 +12,7 @@ pub mod bench;
 pub mod clients;
 pub mod clock;
 pub mod gates;
+pub mod inotify;
 pub mod inside;
 pub mod lab;
 pub mod nameserver;

@@ -6,10 +6,9 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 
 use anyhow::{Context, Result};
-use wrapwatch::host::{libwrap, symbols};
+use wrapwatch::host::libwrap;
 
 /// `r0 = 0; exit`
 const NOTHING: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
@@ -140,9 +139,8 @@ impl Floor {
     fn add_uprobes(&mut self, pid: u32) -> Result<()> {
         let Some(libwrap) = libwrap::find(pid)? else { return Ok(()) };
         let kind = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")?.trim().parse()?;
-        let path = CString::new(libwrap.file.display().to_string())?;
-        for (_, address) in symbols::defined(&libwrap.file, &["hosts_access", "rfc931", "shell_cmd"])? {
-            let offset = file_offset(&libwrap.file, address)?;
+        let path = CString::new(libwrap.file.path().display().to_string())?;
+        for &(_, offset) in &libwrap.functions {
             // config:0 makes it a return probe (/sys/bus/event_source/devices/uprobe/format/retprobe).
             for config in [0, 1] {
                 let attr = PerfAttr {
@@ -215,16 +213,4 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Where a symbol's value is in the file: through the loadable segment that holds it.
-fn file_offset(path: &Path, address: u64) -> Result<u64> {
-    use object::{Object as _, ObjectSegment as _};
-    let bytes = fs::read(path)?;
-    let file = object::File::parse(&*bytes)?;
-    let segment = file
-        .segments()
-        .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&address))
-        .context("a symbol outside all segments")?;
-    Ok(address - segment.address() + segment.file_range().0)
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::{
     diagnose::doctor as judge,
-    host::{HostError, libwrap, libwrap::Libwrap, mysql},
+    host::{HostError, libwrap, libwrap::Libwrap, mysql, reader},
     model::{
         DegradationKind,
         doctor::{Doctor, Missing, ServerCounters},
@@ -47,10 +47,12 @@ impl Examination {
     }
 }
 
-/// Looks at everything. The caller must have one thread only: the hooks are tried in a copy of it.
+/// Looks at everything. The caller must have one thread only, besides those of [`reader`]: the hooks are tried in a copy of it.
 pub fn examine(settings: &Settings) -> Result<Examination, HostError> {
     let libwraps: Vec<(u32, Libwrap)> =
         settings.pids.iter().filter_map(|&pid| Some((pid, libwrap::find(pid).ok().flatten()?))).collect();
+    // What reads for us has answered, or is within a system call for as long as that takes: nobody holds a lock that a copy of this process would wait for.
+    reader::rest(reader::LIMIT);
     let mut trial = probe::trial::begin(&libwraps);
     let mut examined = Vec::new();
     let mut gone = None;

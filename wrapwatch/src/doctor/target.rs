@@ -1,6 +1,6 @@
 //! One server's part: the process, libwrap in it, its tables, listeners and network.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
@@ -15,6 +15,7 @@ use crate::{
         listeners, netns,
         network::{self, Limits},
         process::{self, ProcessInfo},
+        rights::Identity,
         sockdiag::SockDiag,
     },
     model::{
@@ -87,13 +88,13 @@ fn own_namespaces(pid: u32) -> Option<Vec<String>> {
 
 fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
     let mapped = libwrap::find(pid);
-    let running = PathBuf::from(format!("/proc/{pid}/exe"));
     let replaced = elf::replaced(pid);
-    // Where the running file cannot be opened, what stands at its path is the best guess.
-    let by_path = info.cmdline.first().map(PathBuf::from).filter(|path| path.is_absolute());
-    let linkage = elf::linkage(&running).ok().or_else(|| elf::linkage(&by_path?).ok());
+    // Where the running file cannot be opened, what stands at its path as we see it is the best guess.
+    let by_path = info.cmdline.first().filter(|path| path.starts_with('/'));
+    let by_path = || elf::linkage_in(std::process::id(), by_path?).ok();
+    let linkage = elf::linkage_of(pid).ok().or_else(by_path);
     let on_disk = match &replaced {
-        Some((true, path)) => path.to_str().and_then(|path| elf::linkage_in(pid, path).ok()),
+        Some((true, Some(path))) => elf::linkage_in(pid, path).ok(),
         _ => None,
     };
     let needed = linkage.map(|linkage| linkage.needed);
@@ -130,13 +131,10 @@ fn state(
 
 /// Whether the mapped file is no longer the one at its path.
 fn deleted(pid: u32, found: &Libwrap) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
     if found.path.ends_with(" (deleted)") {
         return true;
     }
-    let mapped = std::fs::metadata(&found.file).map(|meta| meta.ino());
-    let there = files::mark(pid, &found.path).map(|mark| mark.inode);
-    matches!((mapped, there), (Ok(mapped), Ok(there)) if mapped != there)
+    files::mark(pid, &found.path).is_ok_and(|there| there.inode != found.inode)
 }
 
 /// Its listeners and how many connections are established to them.
@@ -183,12 +181,12 @@ fn numbers(pid: u32, view: View) -> Network {
 fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
     let read = paths::TABLES.map(|path| {
         let copy = files::read(viewer, path)?;
-        // What root can read, the server's own user perhaps cannot.
-        let meta = files::metadata(viewer, path)?;
-        match meta.and_then(|meta| process::may_read(pid, &meta)) {
-            Some(false) => Err(HostError::io(path, std::io::ErrorKind::PermissionDenied.into())),
-            _ => Ok(copy),
+        // As itself it was read with its own rights. What we can read, the server's user perhaps cannot.
+        let may = || Some(Identity::of(pid).ok()?.may(4, &files::metadata(viewer, path).ok()??));
+        if viewer != pid && may() == Some(false) {
+            return Err(HostError::io(path, std::io::ErrorKind::PermissionDenied.into()));
         }
+        Ok(copy)
     });
     let texts = read.each_ref().map(|read| match read {
         Ok(copy) if copy.exists => Ok(Some(copy.bytes.clone())),

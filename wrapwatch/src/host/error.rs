@@ -31,6 +31,19 @@ pub enum HostError {
         /// Why not.
         source: io::Error,
     },
+    /// A file, or what the kernel says of a process, that does not come.
+    #[error(
+        "{what} could not be read within {limit:?}: what it is on does not answer, or the machine is overloaded"
+    )]
+    Slow {
+        /// What was asked.
+        what: String,
+        /// How long it was waited for.
+        limit: std::time::Duration,
+    },
+    /// Too many questions about one process have no answer yet.
+    #[error("nothing more is read for pid {0}: too many of its files do not come")]
+    Stuck(u32),
     /// A file that is not what it should be.
     #[error("{what} is not usable: {why}")]
     Unusable {
@@ -54,6 +67,14 @@ impl HostError {
                 matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound)
             }
             _ => false,
+        }
+    }
+
+    /// What made all files of a process unreadable, said of one of them.
+    pub(crate) fn again(path: &str, error: &Self) -> Self {
+        match error {
+            Self::Permission { pid, what } => Self::Permission { pid: *pid, what },
+            other => Self::Unusable { what: path.to_owned(), why: other.to_string() },
         }
     }
 

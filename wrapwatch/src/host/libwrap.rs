@@ -1,110 +1,158 @@
-//! libwrap inside a target: which file, where its variables are, what they say, how to put a uprobe on it.
+//! libwrap inside a target: which file, where its variables are, what they say, where its functions begin.
+//!
+//! What the target maps is named by its memory map, opened without reading (`O_PATH`), and read with the target's own rights.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::{FileExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use procfs::process::{MMapPath, Process};
-
-use super::{HostError, symbols};
+use super::{
+    HostError,
+    elf::{self, Symbol},
+    files::{self, Found},
+    maps::{self, Mapping},
+    reader,
+};
 
 /// Name of the variable that names the rule being evaluated.
 const CONTEXT: &str = "tcpd_context";
 /// Names of the variables that point to the tables' paths, which a program may change (`hosts_access.c`).
 const TABLES: [&str; 2] = ["hosts_allow_table", "hosts_deny_table"];
+/// Functions whose beginning and end tell of a check.
+pub const FUNCTIONS: [&str; 3] = ["hosts_access", "rfc931", "shell_cmd"];
 /// Longest path that is read (`PATH_MAX`, limits.h).
 const PATH_MAX: usize = 4096;
 /// Memory is mapped in pages of at least this size: what a string's page holds can be read, the next page may not be there.
 const PAGE: u64 = 4096;
 
+/// The very file that a target maps, whatever happened to its path since. It is open without being readable.
+#[derive(Clone, Debug)]
+pub struct MappedFile(Arc<OwnedFd>);
+
+impl MappedFile {
+    /// A path that leads to it as long as this lives, in this process and in what is forked from it.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
 /// libwrap as a target maps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Libwrap {
     /// Its path inside the target.
     pub path: String,
-    /// The very file that is mapped: by `/proc/PID/map_files` whatever happened to its path since, or by its path where that takes privileges
-    /// which are not there (CAP_SYS_ADMIN).
-    pub file: PathBuf,
+    /// The file: by `/proc/PID/map_files`, or by its path where that takes privileges which are not there (CAP_SYS_ADMIN).
+    pub file: MappedFile,
     /// Inode of that file.
     pub inode: u64,
+    /// Those of [`FUNCTIONS`] that it has, and where they are in the file.
+    pub functions: Vec<(&'static str, u64)>,
     /// Address of `tcpd_context` in the target; None where it has no such symbol.
     pub tcpd_context: Option<u64>,
     /// Addresses of `hosts_allow_table` and `hosts_deny_table` in the target; None where it has no such symbol.
     pub tables: [Option<u64>; 2],
+    /// Why its symbols could not be read.
+    pub unread: Option<String>,
 }
 
-/// Finds it; None where the target does not map it.
+impl Libwrap {
+    /// Where a function is in the file.
+    pub fn offset_of(&self, function: &str) -> Option<u64> {
+        self.functions.iter().find(|(name, _)| *name == function).map(|&(_, offset)| offset)
+    }
+}
+
+/// Finds it; None where the target does not map it. Asks a worker.
 pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
-    let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
-    let process = Process::new(raw).map_err(|e| HostError::proc(pid, "maps", e))?;
-    let maps = process.maps().map_err(|e| HostError::proc(pid, "maps", e))?;
+    reader::run(pid, &format!("the memory map of pid {pid}"), reader::LIMIT, move || find_here(pid))?
+}
+
+/// As [`find`], on a worker.
+pub(super) fn find_here(pid: u32) -> Result<Option<Libwrap>, HostError> {
     // The first mapping of a library is the one at offset 0: its load base.
-    let base = maps
-        .iter()
-        .find(|map| map.offset == 0 && matches!(&map.pathname, MMapPath::Path(path) if is_libwrap(path)));
-    let Some(base) = base else { return Ok(None) };
-    let MMapPath::Path(path) = &base.pathname else { return Ok(None) };
+    let Some(base) = maps::first(pid, is_libwrap)? else { return Ok(None) };
     let (start, end) = base.address;
-    let mapped = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-    let refused = File::open(&mapped).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    let file = if refused { by_path(pid, path, base.inode)? } else { mapped };
-    let names = [CONTEXT, TABLES[0], TABLES[1]];
-    let in_library = symbols::defined(&file, &names)?;
-    let in_executable = copied_into_executable(pid, &process, &names)?;
+    let link = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let found = match Found::at_link(pid, &link) {
+        Ok(found) => found,
+        Err(_) => by_path(pid, &base)?,
+    };
+    let path = base.path.display().to_string();
+    let read = symbols(pid, &path, &found);
+    let (library, executable, unread) = match read {
+        Ok((library, executable)) => (library, executable, None),
+        Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
+    };
+    let value = |symbols: &[Symbol], name: &str| {
+        symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address)
+    };
     let address = |name: &str| {
-        let value = |symbols: &[(String, u64)]| symbols.iter().find(|(of, _)| of == name).map(|&(_, at)| at);
-        value(&in_executable).or_else(|| value(&in_library).map(|at| start.saturating_add(at)))
+        value(&executable, name).or_else(|| value(&library, name).map(|at| start.saturating_add(at)))
+    };
+    let offset = |name: &'static str| {
+        let symbol = library.iter().find(|symbol| symbol.name == name)?;
+        Some((name, symbol.offset?))
     };
     Ok(Some(Libwrap {
-        path: path.display().to_string(),
-        file,
+        path,
+        file: MappedFile(Arc::new(found.into_fd())),
         inode: base.inode,
+        functions: FUNCTIONS.into_iter().filter_map(offset).collect(),
         tcpd_context: address(CONTEXT),
         tables: TABLES.map(address),
+        unread,
     }))
 }
 
 /// The file at a path of the target, if it is the one that is mapped.
-fn by_path(pid: u32, path: &Path, inode: u64) -> Result<PathBuf, HostError> {
-    let file = PathBuf::from(format!("/proc/{pid}/root{}", path.display()));
-    let there = fs::metadata(&file).map_err(|error| HostError::io(file.display().to_string(), error))?;
-    if there.ino() == inode {
-        return Ok(file);
-    }
-    let why =
-        "another file has its place now; the one that is mapped takes CAP_SYS_ADMIN to be read".to_owned();
-    Err(HostError::Unusable { what: path.display().to_string(), why })
+fn by_path(pid: u32, mapped: &Mapping) -> Result<Found, HostError> {
+    let what = mapped.path.display().to_string();
+    let found = files::with(pid, |view| {
+        let found = view.find(&what)?;
+        let inode = found.as_ref().and_then(|found| found.metadata().ok()).map(|meta| meta.ino());
+        Ok::<_, HostError>(found.filter(|_| inode == Some(mapped.inode)))
+    })??;
+    found.ok_or_else(|| HostError::Unusable {
+        what,
+        why: "another file has its place now; the one that is mapped takes CAP_SYS_ADMIN to be read"
+            .to_owned(),
+    })
 }
 
-fn is_libwrap(path: &std::path::Path) -> bool {
+fn is_libwrap(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("libwrap.so"))
 }
 
-/// An executable that refers to a variable itself has the live copy in its own .bss (`R_X86_64_COPY`). Names and addresses.
-fn copied_into_executable(
-    pid: u32,
-    process: &Process,
-    names: &[&str],
-) -> Result<Vec<(String, u64)>, HostError> {
-    let exe = PathBuf::from(format!("/proc/{pid}/exe"));
-    let mut found = symbols::defined(&exe, names)?;
-    if found.is_empty() || symbols::is_executable_at_fixed_address(&exe) {
-        return Ok(found);
+/// The symbols of interest of the library, by values, and of the executable, by addresses in the process. The second has a variable of the first where it
+/// refers to it itself: then the live copy is in its own .bss (`R_X86_64_COPY`).
+fn symbols(pid: u32, path: &str, library: &Found) -> Result<(Vec<Symbol>, Vec<Symbol>), HostError> {
+    let variables = [CONTEXT, TABLES[0], TABLES[1]];
+    let link = format!("/proc/{pid}/exe");
+    let exe = Found::at_link(pid, Path::new(&link))?;
+    let (library, executable) = files::with(pid, |view| {
+        let names: Vec<&str> = variables.into_iter().chain(FUNCTIONS).collect();
+        let (library, _) = elf::symbols_of(&view.reopen(library)?, path, &names)?;
+        // Whoever may not read its own program has no copy that could be found.
+        let executable = view.reopen(&exe).and_then(|file| elf::symbols_of(&file, &link, &variables));
+        Ok::<_, HostError>((library, executable.unwrap_or_default()))
+    })??;
+    let (mut executable, fixed) = executable;
+    if executable.is_empty() || fixed {
+        return Ok((library, executable));
     }
-    let Ok(path) = process.exe() else { return Ok(Vec::new()) };
-    let maps = process.maps().map_err(|e| HostError::proc(pid, "maps", e))?;
-    let base = maps
-        .iter()
-        .find(|map| map.offset == 0 && matches!(&map.pathname, MMapPath::Path(p) if *p == path))
-        .map(|map| map.address.0);
-    let Some(base) = base else { return Ok(Vec::new()) };
-    for (_, at) in &mut found {
-        *at = base.saturating_add(*at);
+    let program = std::fs::read_link(&link).map_err(|error| HostError::io(link, error))?;
+    let Some(base) = maps::first(pid, |path| *path == *program)? else { return Ok((library, Vec::new())) };
+    for symbol in &mut executable {
+        symbol.address = symbol.address.saturating_add(base.address.0);
     }
-    Ok(found)
+    Ok((library, executable))
 }
 
 /// Reads the tables' paths out of a target's memory, again and again: opened once, since that takes a capability (ptrace(2), "access mode checking").
@@ -115,7 +163,8 @@ pub struct TablePaths {
 }
 
 impl TablePaths {
-    /// Opens the memory of the target that maps this libwrap, for reading.
+    /// Opens the memory of the target that maps this libwrap, for reading. What is read comes by itself or not at all: a page can be one that nobody brings,
+    /// so [`Self::read`] is for workers.
     pub fn open(pid: u32, libwrap: &Libwrap) -> Result<Self, HostError> {
         let path = format!("/proc/{pid}/mem");
         let memory = File::open(&path).map_err(|e| HostError::io(path, e))?;
@@ -154,17 +203,23 @@ impl TablePaths {
 mod tests {
     use super::*;
 
+    fn libwrap(tables: [Option<u64>; 2]) -> Libwrap {
+        Libwrap {
+            path: String::new(),
+            file: MappedFile(Arc::new(File::open("/dev/null").unwrap().into())),
+            inode: 0,
+            functions: Vec::new(),
+            tcpd_context: None,
+            tables,
+            unread: None,
+        }
+    }
+
     /// A variable of this very process stands in for libwrap's.
     fn paths_of(variable: &&std::ffi::CStr) -> TablePaths {
         let pointers: [*const std::ffi::c_char; 1] = [variable.as_ptr()];
         let at = pointers.as_ptr().addr() as u64;
-        let libwrap = Libwrap {
-            path: String::new(),
-            file: PathBuf::new(),
-            inode: 0,
-            tcpd_context: None,
-            tables: [Some(at), None],
-        };
+        let libwrap = libwrap([Some(at), None]);
         let paths = TablePaths::open(std::process::id(), &libwrap).unwrap();
         // Read while the pointer is there.
         assert_eq!(paths.read()[0].as_deref(), Some(variable.to_str().unwrap()));
@@ -183,13 +238,7 @@ mod tests {
     fn what_points_nowhere_is_no_path() {
         let nowhere = 8_u64;
         let at = (&raw const nowhere).addr() as u64;
-        let libwrap = Libwrap {
-            path: String::new(),
-            file: PathBuf::new(),
-            inode: 0,
-            tcpd_context: None,
-            tables: [Some(at), Some(0)],
-        };
+        let libwrap = libwrap([Some(at), Some(0)]);
         let paths = TablePaths::open(std::process::id(), &libwrap).unwrap();
         assert_eq!(paths.read(), [None, None]);
     }

@@ -1,6 +1,7 @@
 //! What the machine says about a target: /proc, ELF, sockets, clocks. Nothing here changes anything.
 
 pub mod clock;
+pub mod describe;
 pub mod descriptors;
 pub mod elf;
 mod error;
@@ -9,15 +10,18 @@ pub mod kernel;
 pub mod libwrap;
 pub mod listeners;
 pub mod local;
+pub mod maps;
 pub mod mysql;
 pub mod nameserver;
 pub mod netns;
 pub mod netstat;
 pub mod network;
 pub mod process;
+pub mod reader;
+pub mod rights;
 pub mod sockdiag;
-pub mod symbols;
 pub mod thread;
 pub mod usage;
+pub mod watch;
 
 pub use error::HostError;

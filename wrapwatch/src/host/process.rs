@@ -160,22 +160,6 @@ fn by_unit(unit: &str) -> Result<Vec<u32>, HostError> {
     Ok(if servers.is_empty() { pids } else { servers })
 }
 
-/// Whether process `pid`, by its own user and groups, may read a file (path_resolution(7); access control lists are not looked at). None where that cannot
-/// be told.
-pub fn may_read(pid: u32, file: &fs::Metadata) -> Option<bool> {
-    /// CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (capabilities(7)).
-    const READS_ALL: u64 = 0b110;
-    let status = Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()?;
-    let bit = if status.fuid == file.uid() {
-        0o400
-    } else if status.fgid == file.gid() || status.groups.contains(&file.gid()) {
-        0o040
-    } else {
-        0o004
-    };
-    Some(file.mode() & bit != 0 || status.capeff & READS_ALL != 0)
-}
-
 /// A descriptor that becomes readable when the process ends (pidfd_open(2), Linux 5.3).
 pub fn pidfd(pid: u32) -> Result<OwnedFd, HostError> {
     use std::os::fd::FromRawFd as _;

@@ -89,6 +89,14 @@ pub enum ProbeError {
     /// The object lacks something that this version expects.
     #[error("the eBPF object inside this binary lacks {0}: the build is broken")]
     Missing(String),
+    /// A target's library has no such function, or its symbols could not be read.
+    #[error("{library} has no function {function} that a uprobe could be put on")]
+    NoFunction {
+        /// Its path in the target.
+        library: String,
+        /// What is missing.
+        function: &'static str,
+    },
     /// Waiting for the ring failed.
     #[error("cannot wait for events: {0}")]
     Wait(#[from] io::Error),

@@ -56,10 +56,10 @@ pub struct Trial {
     answer: File,
 }
 
-/// Begins it. The caller must have one thread only: the child goes on with a copy of it.
+/// Begins it. No other thread of the caller may do anything, but wait within a system call: the child goes on with a copy of this one.
 pub fn begin(targets: &[(u32, Libwrap)]) -> std::io::Result<Trial> {
     let (answer, question) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-    // SAFETY: the caller promises that there is one thread; so the child may allocate and take locks.
+    // SAFETY: the caller promises that no other thread does anything but wait; so the child may allocate and take locks.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Trial { child, answer: File::from(answer) }),
         ForkResult::Child => {

@@ -1,7 +1,8 @@
 //! Uprobes on libwrap's functions, in one target.
 //!
-//! They follow the inode of the mapped file, so the file is named by `/proc/PID/map_files`: with another copy of the library in the
-//! target's mount namespace the host's path attaches and silently never fires.
+//! They follow the inode of the mapped file, so that very file is named, by a descriptor: with another copy of the library in the target's mount namespace
+//! the host's path attaches and silently never fires. Where a function begins in it is known ([`Libwrap::functions`]): a loader that looks symbols up by
+//! itself also opens what the target's file names for its debug information.
 
 use aya::{
     Ebpf,
@@ -13,7 +14,7 @@ use aya::{
 
 use super::{ProbeError, trial};
 use crate::{
-    host::{libwrap::Libwrap, symbols},
+    host::libwrap::Libwrap,
     model::{
         doctor::{Hook, HookKind, HookState},
         error_line,
@@ -37,7 +38,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Att
     let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
     let mut links = Vec::new();
     for (program, function) in UPROBES {
-        let link = attach_one(ebpf, program, function, libwrap, scope).map_err(|why| ProbeError::Attach {
+        let missing = || ProbeError::NoFunction { library: libwrap.path.clone(), function };
+        let offset = libwrap.offset_of(function).ok_or_else(missing)?;
+        let link = attach_one(ebpf, program, offset, libwrap, scope).map_err(|why| ProbeError::Attach {
             hook: format!("uprobe {function} in {}", libwrap.path),
             why: Box::new(why),
         })?;
@@ -49,7 +52,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Att
 fn attach_one(
     ebpf: &mut Ebpf,
     program: &str,
-    function: &str,
+    offset: u64,
     libwrap: &Libwrap,
     scope: UProbeScope,
 ) -> Result<UProbeLinkId, ProgramError> {
@@ -59,7 +62,7 @@ fn attach_one(
         Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
         Err(error) => return Err(error),
     }
-    loaded.attach(function, &libwrap.file, scope)
+    loaded.attach(offset, libwrap.file.path(), scope)
 }
 
 /// Every uprobe, as it is shown.
@@ -74,18 +77,15 @@ fn name(program: &str, function: &str) -> String {
 /// Loads and attaches each in one target, whatever became of the others.
 pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook> {
     let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
-    let functions: Vec<&str> = UPROBES.iter().map(|(_, function)| *function).collect();
-    let symbols = symbols::defined(&libwrap.file, &functions).unwrap_or_default();
     UPROBES
         .iter()
         .map(|(program, function)| {
-            let (state, error) = if symbols.iter().any(|(symbol, _)| symbol == function) {
-                match attach_one(ebpf, program, function, libwrap, scope) {
+            let (state, error) = match libwrap.offset_of(function) {
+                None => (HookState::Absent, libwrap.unread.clone()),
+                Some(offset) => match attach_one(ebpf, program, offset, libwrap, scope) {
                     Ok(_) => (HookState::Works, None),
                     Err(error) => (HookState::Refused, Some(error_line(&error))),
-                }
-            } else {
-                (HookState::Absent, None)
+                },
             };
             trial::hook(name(program, function), HookKind::Uprobe, Some(pid), false, (state, error))
         })

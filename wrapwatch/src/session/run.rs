@@ -19,7 +19,7 @@ use crate::{
     correlate::{Config, Correlator, HOLD_NS},
     decode::{self, Event},
     diagnose::{Counts, SummaryBuilder},
-    host::{clock, process},
+    host::{clock, process, reader},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Line, Lost, Summary},
     probe::{self, Probe, Ring},
     trace::{self, AcceptThread, ProcessSample},
@@ -70,6 +70,8 @@ impl<'a> Session<'a> {
     /// Attaches, and traces until it is over. Must be called inside a tokio runtime with I/O and time.
     pub async fn run(settings: &'a Settings, sink: &'a mut dyn Sink) -> Result<End, SessionError> {
         probe::check_capabilities()?;
+        // As long as the rights are there.
+        reader::start();
         let first = if settings.wait { Vec::new() } else { find(settings)? };
         // Beside the session: whatever the ring hands out, all of the session is there to take it.
         let (mut session, mut ring) = Self::attach(settings, sink, &first)?;
@@ -187,6 +189,7 @@ impl<'a> Session<'a> {
         if self.settings.wait {
             keep.push(Capability::CAP_SYS_ADMIN);
         }
+        reader::give_up_all_but(if self.settings.wait { &[Capability::CAP_SYS_ADMIN] } else { &[] });
         probe::privileges::drop_all_but(&keep);
     }
 

@@ -1,7 +1,7 @@
 //! One traced process: what is known of it, and what is looked at again and again beside the events.
 
 use std::{
-    collections::HashMap,
+    mem,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
@@ -13,13 +13,15 @@ use crate::{
     correlate,
     host::{
         HostError, clock,
-        files::{self, Copy, Mark},
-        libwrap::{self, Libwrap},
+        describe::{self, Description},
+        files::Copy,
+        libwrap::Libwrap,
         listeners::{self, Listener},
         netstat,
         process::{self, ProcessInfo},
         sockdiag::SockDiag,
         thread::{self, InProgress},
+        watch::{self, Watch},
     },
     model::{Degradation, DegradationKind, KtimeNs},
     trace::SnapshotRole,
@@ -71,14 +73,14 @@ pub struct Tracee {
     pub namespace: netstat::Namespace,
     /// Paths of its tables, as it opens them.
     pub tables: correlate::TablePaths,
-    /// What libwrap's variables say of them; None where they cannot be read.
-    table_paths: Option<libwrap::TablePaths>,
     /// None where its network namespace or its descriptors are closed to us.
     diag: Option<SockDiag>,
-    /// What the files looked like; None where they could not be read.
-    marks: HashMap<(SnapshotRole, Arc<str>), Option<Mark>>,
-    /// When they were last looked at.
-    looked: Option<KtimeNs>,
+    /// Tables and resolver files, as they are looked at.
+    files: Watch<SnapshotRole>,
+    /// They were looked at, and what has changed was not asked for since.
+    just_looked: bool,
+    /// The longest that its resolver waits for one answer, by the last resolv.conf that was read.
+    resolver_wait_ns: Option<u64>,
 }
 
 impl Tracee {
@@ -86,14 +88,14 @@ impl Tracee {
     pub fn open(pid: u32) -> Result<Self, HostError> {
         // First of all: what is read by the number afterwards is of this process as long as it lives.
         let pidfd = process::pidfd(pid)?;
-        let info = ProcessInfo::read(pid)?;
+        let described = describe::describe(pid)?;
         let asked =
             SockDiag::open(pid).and_then(|mut diag| Ok((listeners::read(pid, &mut diag)?, Some(diag))));
         let (listeners, diag) = match asked {
             Err(error) if error.is_refusal() => (listeners::read_by_descriptor(pid)?, None),
             asked => asked?,
         };
-        let mut tracee = Self::of(pidfd, info, listeners)?;
+        let mut tracee = Self::of(pidfd, described, listeners)?;
         tracee.diag = diag;
         Ok(tracee)
     }
@@ -102,13 +104,13 @@ impl Tracee {
     /// replaced by it.
     pub fn reopen(&mut self) -> Result<Self, HostError> {
         let pid = self.info.pid;
-        let info = ProcessInfo::read(pid)?;
+        let described = describe::describe(pid)?;
         // A way to its sockets takes privileges which are not there any more: kept as long as it leads to the same ones.
-        let Some(mut diag) = self.diag.take_if(|_| info.netns == self.info.netns) else {
+        let Some(mut diag) = self.diag.take_if(|_| described.info.netns == self.info.netns) else {
             return Self::open(pid);
         };
         let pidfd = self.pidfd.try_clone().map_err(|error| HostError::io("pidfd", error));
-        let found = pidfd.and_then(|pidfd| Self::of(pidfd, info, listeners::read(pid, &mut diag)?));
+        let found = pidfd.and_then(|pidfd| Self::of(pidfd, described, listeners::read(pid, &mut diag)?));
         match found {
             Ok(mut tracee) => {
                 tracee.diag = Some(diag);
@@ -126,7 +128,8 @@ impl Tracee {
         self.diag = self.diag.take().or(other.diag);
     }
 
-    fn of(pidfd: OwnedFd, info: ProcessInfo, listeners: Vec<Listener>) -> Result<Self, HostError> {
+    fn of(pidfd: OwnedFd, described: Description, listeners: Vec<Listener>) -> Result<Self, HostError> {
+        let Description { info, libwrap, table_paths } = described;
         let pid = info.pid;
         if listeners.is_empty() {
             return Err(HostError::NotFound(format!(
@@ -134,25 +137,26 @@ impl Tracee {
                 info.comm
             )));
         }
-        let libwrap = libwrap::find(pid)?;
         let namespace = netstat::Namespace::open(pid);
-        let table_paths = libwrap.as_ref().and_then(|libwrap| {
-            let opened = libwrap::TablePaths::open(pid, libwrap);
-            opened.inspect_err(|error| log::info!("taking the tables to be the usual ones: {error}")).ok()
-        });
+        let tables = correlate::TablePaths::default();
+        let watched = [(SnapshotRole::HostsAllow, &tables.allow), (SnapshotRole::HostsDeny, &tables.deny)];
+        let watched = watched.map(|(role, path)| (role, Arc::clone(path)));
+        let others = FILES.map(|(role, path)| (role, path.into())).to_vec();
         let mut tracee = Self {
             info,
             pidfd,
             libwrap,
             listeners,
             namespace,
-            tables: correlate::TablePaths::default(),
-            table_paths,
+            tables,
             diag: None,
-            marks: HashMap::new(),
-            looked: None,
+            files: Watch::new(pid, table_paths, watched, others),
+            just_looked: false,
+            resolver_wait_ns: None,
         };
         tracee.tables_moved();
+        // Whoever begins to trace it asks for what it is by then.
+        tracee.just_looked = false;
         if tracee.has_ended() { Err(HostError::Exited(pid)) } else { Ok(tracee) }
     }
 
@@ -167,17 +171,13 @@ impl Tracee {
         self.pidfd.try_clone()
     }
 
-    /// Reads where libwrap looks for the tables; whether that is elsewhere than before.
+    /// Looks where libwrap takes the tables from, and at all files; whether the tables are elsewhere than before. See [`Watch::look`] for how long that takes.
     pub fn tables_moved(&mut self) -> bool {
-        let Some(paths) = &self.table_paths else { return false };
-        let now = paths.read();
-        let mut moved = false;
-        for (known, now) in [&mut self.tables.allow, &mut self.tables.deny].into_iter().zip(now) {
-            if let Some(now) = now.filter(|now| **now != **known) {
-                *known = now.into();
-                moved = true;
-            }
-        }
+        let moved = self.files.look();
+        self.just_looked = true;
+        let [allow, deny] = self.files.tables().map(Arc::clone);
+        self.tables.allow = allow;
+        self.tables.deny = deny;
         moved
     }
 
@@ -210,6 +210,10 @@ impl Tracee {
                 DegradationKind::NotWrapped,
                 "this server does not use libwrap (it is not mapped): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",
             )),
+            Some(Libwrap { unread: Some(why), .. }) => lost.push(about(
+                DegradationKind::NoRuleContext,
+                &format!("the rule that asked cannot be observed, for the server's libwrap could not be read: {why}"),
+            )),
             Some(libwrap) if libwrap.tcpd_context.is_none() => lost.push(about(
                 DegradationKind::NoRuleContext,
                 "this libwrap does not export tcpd_context: the rule that asked cannot be observed",
@@ -226,65 +230,39 @@ impl Tracee {
             netns: self.info.netns,
             listeners,
             tables: self.tables.clone(),
-            resolver_wait_ns: self.resolver_wait_ns(),
+            resolver_wait_ns: self.resolver_wait_ns,
             daemon: self.info.cmdline.first().and_then(|arg| arg.rsplit('/').next()).map(str::to_owned),
         }
     }
 
-    /// The longest that its resolver waits for one answer, by resolv.conf as it is now.
-    fn resolver_wait_ns(&self) -> Option<u64> {
-        let copy = files::read(self.info.pid, RESOLV_CONF).ok()?;
-        let (timeout, servers) = resolver_settings(&String::from_utf8_lossy(&copy.bytes));
-        Some(correlate::longest_wait_ns(timeout, servers))
-    }
-
     /// Whether its files were looked at after `at`.
     pub fn looked_since(&self, at: KtimeNs) -> bool {
-        self.looked.is_some_and(|looked| looked > at)
+        self.files.looked().is_some_and(|looked| looked > at)
     }
 
-    /// Files that changed since this was last asked (all of them, the first time).
+    /// Files that changed since this was last asked (all of them, the first time), as far as they have come.
     pub fn changed_files(&mut self) -> Vec<Changed> {
-        let tables = [
-            (SnapshotRole::HostsAllow, self.tables.allow.clone()),
-            (SnapshotRole::HostsDeny, self.tables.deny.clone()),
-        ];
-        // A table that is not read any more, and is one again later, counts as changed.
-        self.marks.retain(|key, _| !is_table(key.0) || tables.contains(key));
-        let others = FILES.map(|(role, path)| (role, path.into()));
-        let all = tables.into_iter().chain(others);
-        let before = self.looked.replace(clock::now());
-        // One for all: they are looked at many times a second.
-        let root = files::Root::of(self.info.pid).ok();
-        all.filter_map(|(role, path)| self.changed_file(root.as_ref(), role, path, before)).collect()
+        if !mem::take(&mut self.just_looked) {
+            self.tables_moved();
+            self.just_looked = false;
+        }
+        let changed = self.files.changed();
+        changed.into_iter().map(|file| self.changed_file(file)).collect()
     }
 
-    fn changed_file(
-        &mut self,
-        root: Option<&files::Root>,
-        role: SnapshotRole,
-        path: Arc<str>,
-        before: Option<KtimeNs>,
-    ) -> Option<Changed> {
-        // Without it, why not.
-        let mark = root.map_or_else(|| files::mark(self.info.pid, &path), |root| root.mark(&path));
-        let key = (role, path);
-        if self.marks.get(&key) == Some(&mark.as_ref().ok().copied()) {
-            return None;
-        }
-        let path = key.1.clone();
-        // Why it cannot be looked at is why it cannot be read.
-        let content = mark.and_then(|_| files::read(self.info.pid, &path));
-        if matches!(content, Err(HostError::Exited(_))) {
-            return None;
+    fn changed_file(&mut self, file: watch::Changed<SnapshotRole>) -> Changed {
+        let watch::Changed { key: role, path, content, before } = file;
+        if role == SnapshotRole::ResolvConf
+            && let Ok(copy) = &content
+        {
+            let (timeout, servers) = resolver_settings(&String::from_utf8_lossy(&copy.bytes));
+            self.resolver_wait_ns = Some(correlate::longest_wait_ns(timeout, servers));
         }
         let clock = clock::pair();
         // Between this look and the last one, whatever the wall clock was turned to.
         let since = content.as_ref().ok().filter(|copy| copy.exists).zip(before);
         let since = since.map(|(copy, before)| clock.ktime(copy.mark.ctime_ns()).clamp(before, clock.ktime));
-        // The mark of what was read: the file may have changed in between.
-        self.marks.insert(key, content.as_ref().ok().map(|copy| copy.mark));
-        Some(Changed { role, path, content, at: clock.ktime, since })
+        Changed { role, path, content, at: clock.ktime, since }
     }
 
     /// Connections waiting in the fullest accept queue of its listeners, and that queue's limit; None where they cannot be read now.
@@ -326,10 +304,6 @@ impl std::fmt::Debug for Tracee {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tracee").field("info", &self.info).finish_non_exhaustive()
     }
-}
-
-const fn is_table(role: SnapshotRole) -> bool {
-    matches!(role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
 }
 
 /// `timeout:` and the number of nameservers (resolv.conf(5); defaults 5 s, one server on the loopback).

@@ -1,0 +1,7 @@
+//! Neighbours who mean harm: an ordinary user's process that wrapwatch looks at, and what it has prepared for that. Each test is an attack that worked once.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
+
+mod files;
+mod library;
+mod support;

@@ -1,0 +1,91 @@
+/* A server that means harm: an ordinary user's, who may do nothing more (uid 12345, no_new_privs), and who has prepared what wrapwatch will read.
+ *
+ * server PORT ALLOW DENY: listens on PORT of the loopback with these tables, and says "ready". Accepts, checks, greets.
+ * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease]: maps LIBRARY, and holds a lease on it. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { USER = 12345 };
+
+static int listener;
+
+static int begin(int argc, char **argv)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int yes = 1;
+
+	if (argc < 3)
+		return 2;
+	if (!geteuid() && (setgroups(0, NULL) || setresgid(USER, USER, USER) || setresuid(USER, USER, USER)))
+		return 3;
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	address.sin_port = htons(atoi(argv[1]));
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+	if (bind(listener, (struct sockaddr *) &address, sizeof address) || listen(listener, 64))
+		return 4;
+	return 0;
+}
+
+#ifdef BARE
+
+int main(int argc, char **argv)
+{
+	int failed = begin(argc, argv), file;
+
+	if (failed)
+		return failed;
+	file = open(argv[2], argc > 3 ? O_RDWR : O_RDONLY);
+	if (file < 0 || mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0) == MAP_FAILED)
+		return 5;
+	signal(SIGIO, SIG_IGN);
+	if (argc > 3 && fcntl(file, F_SETLEASE, F_WRLCK))
+		return 6;
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		close(accept(listener, NULL, NULL));
+}
+
+#else
+
+#include <syslog.h>
+#include <tcpd.h>
+
+int allow_severity = LOG_INFO, deny_severity = LOG_WARNING;
+
+static const char greeting[] = "\x14\0\0\0\x0a" "8.0.36\0" "\x07\0\0\0" "saltsalt";
+
+int main(int argc, char **argv)
+{
+	int failed = begin(argc, argv);
+
+	if (failed || argc < 4)
+		return failed ? failed : 2;
+	signal(SIGPIPE, SIG_IGN);
+	hosts_allow_table = argv[2];
+	hosts_deny_table = argv[3];
+	puts("ready");
+	fflush(stdout);
+	for (;;) {
+		struct request_info request;
+		int client = accept(listener, NULL, NULL);
+		request_init(&request, RQ_DAEMON, "server", RQ_FILE, client, 0);
+		fromhost(&request);
+		if (hosts_access(&request) && write(client, greeting, sizeof greeting - 1) < 0)
+			return 7;
+		close(client);
+	}
+}
+
+#endif

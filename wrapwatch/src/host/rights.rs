@@ -1,0 +1,247 @@
+//! A target's own rights to files, taken on by one thread for as long as it reads them.
+//!
+//! What a target names is the target's word: with wrapwatch's rights every file of the machine could be named, and would be quoted in a report. So the
+//! thread that opens such a file has the target's fsuid, fsgid and groups meanwhile, and no capability of its own (credentials(7), setfsuid(2)). These
+//! are a thread's in the kernel; the C library's functions would change all threads, so system calls are made directly. Only threads of
+//! [`super::reader`] may do it: they end should their own rights not come back.
+
+use std::{cell::Cell, io};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use procfs::process::Process;
+
+use super::HostError;
+
+/// CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (capabilities(7)): either reads every file.
+const READS_ALL: u64 = 0b110;
+
+thread_local! {
+    /// The thread's own rights did not come back.
+    static SPOILED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread must not do anything more.
+pub(super) fn is_spoiled() -> bool {
+    SPOILED.get()
+}
+
+/// Who a process is to the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    /// It may read whatever it finds, as a root of this very user namespace may.
+    reads_all: bool,
+}
+
+/// How far a thread has become someone else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// The kernel decides as for the target.
+    Same,
+    /// Changing users takes CAP_SETUID and CAP_SETGID, which are not there: the kernel decides as for wrapwatch's own user without capabilities, and what
+    /// the target may do has to be looked at besides.
+    Checked,
+}
+
+impl Identity {
+    /// Of process `pid`.
+    pub fn of(pid: u32) -> Result<Self, HostError> {
+        let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
+        let status = Process::new(raw).and_then(|process| process.status());
+        let status = status.map_err(|error| HostError::proc(pid, "status", error))?;
+        let same_namespace = super::kernel::namespace(&pid.to_string(), "user")
+            .is_some_and(|theirs| super::kernel::namespace("self", "user") == Some(theirs));
+        Ok(Self {
+            uid: status.fuid,
+            gid: status.fgid,
+            groups: status.groups,
+            // A capability in a user namespace of its own is none here.
+            reads_all: same_namespace && status.capeff & READS_ALL != 0,
+        })
+    }
+
+    /// Somebody without any group, for tests.
+    #[cfg(test)]
+    pub(super) const fn of_another(uid: u32) -> Self {
+        Self { uid, gid: uid, groups: Vec::new(), reads_all: false }
+    }
+
+    /// Whether it may do what `bit` (4 read, 1 search) stands for, by the mode of a file (path_resolution(7); access control lists are not looked at).
+    pub fn may(&self, bit: u32, meta: &std::fs::Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let shift = if self.uid == meta.uid() {
+            6
+        } else if self.gid == meta.gid() || self.groups.contains(&meta.gid()) {
+            3
+        } else {
+            0
+        };
+        self.reads_all || (meta.mode() >> shift) & bit != 0
+    }
+
+    /// Does `work` with these rights on this thread, and takes its own back.
+    pub fn within<T>(&self, work: impl FnOnce(Manner) -> T) -> io::Result<T> {
+        let own = Own::read()?;
+        let manner = self.take(&own);
+        let done = manner.map(work);
+        if let Err(error) = own.take_back() {
+            SPOILED.set(true);
+            return Err(error);
+        }
+        done
+    }
+
+    fn take(&self, own: &Own) -> io::Result<Manner> {
+        let same = (self.uid, self.gid) == (own.uid, own.gid) && self.groups == own.groups;
+        let can = [Capability::CAP_SETUID, Capability::CAP_SETGID].iter().all(|cap| own.caps.contains(cap));
+        // A namespace may forbid it all the same: user_namespaces(7) of setgroups.
+        let manner = if same || (can && become_one(self.uid, self.gid, &self.groups).is_ok()) {
+            Manner::Same
+        } else {
+            Manner::Checked
+        };
+        let mut keep = CapsHashSet::new();
+        if self.reads_all && own.caps.contains(&Capability::CAP_DAC_READ_SEARCH) {
+            keep.insert(Capability::CAP_DAC_READ_SEARCH);
+        }
+        caps::set(None, CapSet::Effective, &keep).map_err(io::Error::other)?;
+        Ok(manner)
+    }
+}
+
+/// What a thread was before.
+struct Own {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    caps: CapsHashSet,
+}
+
+impl Own {
+    fn read() -> io::Result<Self> {
+        let groups = nix::unistd::getgroups()?;
+        Ok(Self {
+            // An impossible number changes nothing, and the answer is what there is (setfsuid(2)).
+            uid: set_fs(libc::SYS_setfsuid, u32::MAX),
+            gid: set_fs(libc::SYS_setfsgid, u32::MAX),
+            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+            caps: caps::read(None, CapSet::Effective).map_err(io::Error::other)?,
+        })
+    }
+
+    fn take_back(&self) -> io::Result<()> {
+        caps::set(None, CapSet::Effective, &self.caps).map_err(io::Error::other)?;
+        let changed = set_fs(libc::SYS_setfsuid, u32::MAX) != self.uid
+            || set_fs(libc::SYS_setfsgid, u32::MAX) != self.gid
+            || groups_differ(&self.groups);
+        if changed {
+            become_one(self.uid, self.gid, &self.groups)?;
+            // Becoming root again gives capabilities on files that were perhaps not in effect (capabilities(7)).
+            caps::set(None, CapSet::Effective, &self.caps).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+fn groups_differ(groups: &[u32]) -> bool {
+    nix::unistd::getgroups()
+        .map_or(true, |now| !now.iter().map(|gid| gid.as_raw()).eq(groups.iter().copied()))
+}
+
+/// The groups first, and the user last: with the user goes the right to change the others.
+fn become_one(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many numbers of 32 bits as the slice has.
+    let set = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    set_fs(libc::SYS_setfsgid, gid);
+    set_fs(libc::SYS_setfsuid, uid);
+    // Neither says whether it did anything.
+    if set_fs(libc::SYS_setfsgid, u32::MAX) == gid && set_fs(libc::SYS_setfsuid, u32::MAX) == uid {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+}
+
+/// setfsuid(2) or setfsgid(2): sets one, and says what it was.
+fn set_fs(call: libc::c_long, id: u32) -> u32 {
+    // SAFETY: one integer; no memory of ours is touched.
+    let before = unsafe { libc::syscall(call, id) };
+    u32::try_from(before & i64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+            && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETUID).unwrap()
+    }
+
+    #[test]
+    fn a_thread_reads_as_another_user_and_is_itself_again() {
+        if !is_root() {
+            // Without root there is nobody else to become: the other manner is tested below.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "x").unwrap();
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let nobody = Identity { uid: 12_345, gid: 12_345, groups: vec![7, 12_345], reads_all: false };
+        on_a_thread(|| {
+            let before = caps::read(None, CapSet::Effective).unwrap();
+            let read =
+                nobody.within(|manner| (manner, fs::read(&secret).map_err(|error| error.kind()))).unwrap();
+            assert_eq!(read, (Manner::Same, Err(io::ErrorKind::PermissionDenied)));
+            assert_eq!(fs::read(&secret).unwrap(), b"x");
+            assert_eq!(caps::read(None, CapSet::Effective).unwrap(), before);
+            assert!(!is_spoiled());
+        });
+        // Nothing of it was another thread's.
+        assert_eq!(fs::read(&secret).unwrap(), b"x");
+    }
+
+    #[test]
+    fn the_root_of_no_capability_reads_its_own_files_only() {
+        if !is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let theirs = directory.path().join("theirs");
+        fs::write(&theirs, "x").unwrap();
+        fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        nix::unistd::chown(&theirs, Some(12_345.into()), None).unwrap();
+        let root = |reads_all| Identity { uid: 0, gid: 0, groups: Vec::new(), reads_all };
+        on_a_thread(|| {
+            assert!(root(false).within(|_| fs::read(&theirs)).unwrap().is_err());
+            assert!(root(true).within(|_| fs::read(&theirs)).unwrap().is_ok());
+        });
+    }
+
+    #[test]
+    fn modes_are_read_as_the_kernel_reads_them() {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::metadata("/etc/passwd").unwrap();
+        let identity =
+            |uid, gid, groups: &[u32]| Identity { uid, gid, groups: groups.to_vec(), reads_all: false };
+        assert!(identity(meta.uid(), 1, &[]).may(4, &meta));
+        assert!(identity(12_345, meta.gid(), &[]).may(4, &meta));
+        assert!(identity(12_345, 12_345, &[meta.gid()]).may(4, &meta));
+        assert!(!identity(12_345, 12_345, &[]).may(1, &meta));
+        let shadow = fs::metadata("/etc/shadow").unwrap();
+        assert!(!identity(12_345, 12_345, &[]).may(4, &shadow));
+    }
+}
