@@ -180,11 +180,17 @@ fn numbers(pid: u32, view: View) -> Network {
 /// Both tables, and everything with them taken apart.
 fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
     let read = paths::TABLES.map(|path| {
-        let copy = files::read(viewer, path)?;
+        let refused = || HostError::io(path, std::io::ErrorKind::PermissionDenied.into());
+        let copy = match files::read(viewer, path) {
+            Err(HostError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(refused());
+            }
+            read => read?,
+        };
         // As itself it was read with its own rights. What we can read, the server's user perhaps cannot.
         let may = || Some(Identity::of(pid).ok()?.may(4, &files::metadata(viewer, path).ok()??));
         if viewer != pid && may() == Some(false) {
-            return Err(HostError::io(path, std::io::ErrorKind::PermissionDenied.into()));
+            return Err(refused());
         }
         Ok(copy)
     });
