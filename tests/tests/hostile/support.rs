@@ -187,11 +187,11 @@ pub fn everything_told(trace: &Path) -> String {
 pub fn snapshots(trace: &Path) -> Vec<(String, Result<String, String>)> {
     let mut reader = wrapwatch::trace::Reader::new(fs::File::open(trace).unwrap());
     let mut found = Vec::new();
-    while let Some(item) = reader.next_item().unwrap() {
-        if let wrapwatch::trace::Item::Snapshot(snapshot) = item {
+    while let Some(input) = reader.next_input().unwrap() {
+        if let wrapwatch::trace::Input::File(snapshot) = input {
             let text = String::from_utf8_lossy(&snapshot.bytes).into_owned();
-            let text = snapshot.meta.error.map_or(Ok(text), Err);
-            found.push((snapshot.meta.path, text));
+            let text = snapshot.meta.error.clone().map_or(Ok(text), Err);
+            found.push((snapshot.meta.path.clone(), text));
         }
     }
     found
