@@ -2,10 +2,10 @@
 //!
 //! Lines of `---` separate the logs of `strace -ff`, one a thread.
 
-use wrapwatch::import::strace::{Dates, Importer, Log, Out, import};
+use wrapwatch::import::strace::{Dates, Importer, Log, import, survey};
 use wrapwatch::render::text::Text;
 use wrapwatch::story::{Wanted, Whole};
-use wrapwatch::trace::{End, SingleFile, Writer, WriterOptions};
+use wrapwatch::trace::{End, Input, SingleFile, Writer, WriterOptions};
 
 const SEPARATOR: &str = "\n---\n";
 
@@ -21,11 +21,13 @@ pub fn run(bytes: &[u8]) {
         tid: several.then(|| u32::try_from(index).unwrap_or(0) + 100),
         source: std::io::Cursor::new((*part).to_owned()),
     };
-    let logs = parts.iter().enumerate().map(log).collect();
+    let logs = || parts.iter().enumerate().map(log).collect();
+    let Ok(survey) = survey(logs()) else { unreachable!("memory can be read") };
+    assert!(survey.understood() <= survey.lines, "{survey:?}");
     let dates = Dates { midnight_ns: 1_795_305_600_000_000_000, begin_ns: 1_795_326_189_000_000_000 };
-    let mut importer = Importer::new(None);
+    let mut importer = Importer::new(None, survey);
     let mut writer = None;
-    let imported = import(&mut importer, logs, dates, &mut |out| take(&mut writer, out));
+    let imported = import(&mut importer, logs(), dates, &mut |input| take(&mut writer, &input));
     assert!(imported.is_ok(), "memory can be read: {imported:?}");
     let Some(writer) = writer else { return };
     let end = End { at: importer.now(), ..End::default() };
@@ -44,16 +46,15 @@ pub fn run(bytes: &[u8]) {
 type Memory = Writer<SingleFile<Vec<u8>>>;
 
 /// Writes as the command does.
-fn take(writer: &mut Option<Memory>, out: Out<'_>) {
-    let written = match (writer.as_mut(), out) {
-        (None, Out::Head(head)) => {
-            let made = Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline());
+fn take(writer: &mut Option<Memory>, input: &Input<'_>) {
+    let written = match (writer.as_mut(), input) {
+        (None, Input::Head(head)) => {
+            let made = Writer::new(SingleFile::new(Vec::new()), head, WriterOptions::offline());
             made.map(|made| *writer = Some(made))
         }
-        (Some(writer), Out::Record(record)) => writer.record(record),
-        (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()),
         (None, other) => unreachable!("before the head: {other:?}"),
-        (Some(_), other) => unreachable!("a second head: {other:?}"),
+        (Some(_), Input::Head(second)) => unreachable!("a second head: {second:?}"),
+        (Some(writer), input) => writer.write(input),
     };
     assert!(written.is_ok(), "{written:?}");
 }

@@ -1,16 +1,15 @@
 //! `wrapwatch import`: what others recorded becomes a trace.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-use crate::import::strace::{self, Dates, Importer, Log, Out, Stats};
-use crate::trace::{End, FileSink, SingleFile, WriteError, Writer, WriterOptions};
+use super::import_logs::Logs;
+use crate::import::strace::{self, Dates, Importer, Stats, Survey};
+use crate::trace::{End, FileSink, Input, SingleFile, Writer, WriterOptions};
 
 /// What to give strace so that nothing is missing.
 const STRACE: &str = "strace -f -ttt -T -yy -s 600 -p PID -o LOG";
@@ -26,7 +25,8 @@ pub struct Args {
 enum From {
     /// Turn a log of `strace -f` into a trace
     ///
-    /// Reads every form strace prints: with -f, -ff, -t, -tt, -ttt, -r, -T, -y, -yy. The best to give it:
+    /// Reads every form strace prints: with -f, -ff, -t, -tt, -ttt, -r, -T, -y, -yy, -X, -x; also compressed (gzip, zstd), quoted in
+    /// mail, coloured, wrapped, with addresses written over. What a log does not show is unknown in the report. The best to give it:
     ///
     ///   strace -f -ttt -T -yy -s 600 -p PID -o LOG
     Strace(StraceArgs),
@@ -54,24 +54,52 @@ struct StraceArgs {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let From::Strace(args) = &args.from;
-    let (logs, written) = open_logs(&args.logs)?;
-    let dates = dates(written, args.date)?;
-    let mut importer = Importer::new(args.pid);
+    let logs = Logs::find(&args.logs)?;
+    let survey = strace::survey(logs.open()?).context("cannot read the log")?;
+    say_strange(&survey)?;
+    let dates = dates(logs.written, args.date)?;
+    let mut importer = Importer::new(args.pid, survey.clone());
     let mut output = Output { args, writer: None, failed: None };
-    strace::import(&mut importer, logs, dates, &mut |out| output.take(out)).context("cannot read the log")?;
+    strace::import(&mut importer, logs.open()?, dates, &mut |input| output.take(&input))
+        .context("cannot read the log")?;
     if let Some(error) = output.failed {
         return Err(error);
     }
     let stats = importer.stats();
     let Some(writer) = output.writer else {
-        bail!("no connection was accepted in this log. Record one with: {STRACE}");
+        bail!(
+            "no connection was accepted in this log ({} of {} lines understood as calls). Record one with: {STRACE}",
+            survey.calls,
+            survey.lines
+        );
     };
     let size = writer.size();
     let end = End { at: importer.now(), reason: "end of the log".to_owned(), ..End::default() };
     let (_, ended) = writer.finish(end);
     ended?;
-    tell(args, &stats, size);
+    tell(args, &survey, &stats, size);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of a log of which most is not understood, that comes first, and what it looks like.
+fn say_strange(survey: &Survey) -> anyhow::Result<()> {
+    if !survey.is_strange() && survey.calls > 0 {
+        return Ok(());
+    }
+    let mut said = format!("{} of {} lines were understood as calls", survey.calls, survey.lines);
+    if let Some(looks) = survey.looks() {
+        said.push_str(": ");
+        said.push_str(looks.message());
+    } else if survey.quoted * 2 > survey.lines {
+        said.push_str(": it looks like quoted mail");
+    } else if survey.coloured * 2 > survey.lines {
+        said.push_str(": it looks like what a terminal shows, with colours");
+    }
+    if survey.calls == 0 {
+        bail!("{said}. Record one with: {STRACE}");
+    }
+    eprintln!("{said}. What the other lines say is not known. Best is: {STRACE}");
+    Ok(())
 }
 
 /// Writes the trace; made when the first connection shows that there is something to write.
@@ -82,83 +110,24 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn take(&mut self, out: Out<'_>) {
+    fn take(&mut self, input: &Input<'_>) {
         if self.failed.is_none()
-            && let Err(error) = self.try_take(out)
+            && let Err(error) = self.try_take(input)
         {
             self.failed = Some(error);
         }
     }
 
-    fn try_take(&mut self, out: Out<'_>) -> anyhow::Result<()> {
-        let written: Result<(), WriteError> = match (&mut self.writer, out) {
-            (none, Out::Head(head)) => {
-                let sink = FileSink::create(&self.args.output, self.args.force)?;
-                *none = Some(Writer::new(SingleFile::new(sink), &head, WriterOptions::offline())?);
-                Ok(())
-            }
-            (Some(writer), Out::Record(record)) => writer.record(record),
-            (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()),
+    fn try_take(&mut self, input: &Input<'_>) -> anyhow::Result<()> {
+        if let Some(writer) = &mut self.writer {
+            writer.write(input)?;
+        } else if let Input::Head(head) = input {
             // The importer tells the head first.
-            (None, _) => Ok(()),
-        };
-        Ok(written?)
-    }
-}
-
-/// Logs to read.
-type Logs = Vec<Log<Box<dyn BufRead>>>;
-
-/// Opens the logs; says when the last of them was written.
-fn open_logs(paths: &[PathBuf]) -> anyhow::Result<(Logs, SystemTime)> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.as_os_str() == "-" || path.exists() {
-            files.push(path.clone());
-        } else {
-            let of_threads = thread_logs(path)?;
-            if of_threads.is_empty() {
-                bail!("{}: no such file, and no {}.PID of strace -ff", path.display(), path.display());
-            }
-            files.extend(of_threads);
+            let sink = FileSink::create(&self.args.output, self.args.force)?;
+            self.writer = Some(Writer::new(SingleFile::new(sink), head, WriterOptions::offline())?);
         }
+        Ok(())
     }
-    let several = files.len() > 1;
-    let (mut logs, mut written) = (Vec::new(), UNIX_EPOCH);
-    for path in files {
-        if path.as_os_str() == "-" {
-            let source: Box<dyn BufRead> = Box::new(io::stdin().lock());
-            logs.push(Log { tid: None, source });
-            written = SystemTime::now();
-            continue;
-        }
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        written = written.max(file.metadata().and_then(|meta| meta.modified()).unwrap_or(UNIX_EPOCH));
-        let tid = if several { thread_of(&path) } else { None };
-        logs.push(Log { tid, source: Box::new(BufReader::new(file)) });
-    }
-    Ok((logs, written))
-}
-
-/// The thread in the name of a log of `strace -ff`.
-fn thread_of(path: &Path) -> Option<u32> {
-    path.extension()?.to_str()?.parse().ok()
-}
-
-/// `PREFIX.PID` for every thread, as `strace -ff -o PREFIX` names them.
-fn thread_logs(prefix: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let dir = prefix.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = prefix.file_name().unwrap_or_default();
-    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
-        if path.file_stem() == Some(name) && thread_of(&path).is_some() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// When the log began, as far as it does not say so itself.
@@ -175,12 +144,37 @@ fn dates(written: SystemTime, date: Option<jiff::civil::Date>) -> anyhow::Result
 }
 
 /// Says what came out and what the log does not show, on stderr.
-fn tell(args: &StraceArgs, stats: &Stats, size: u64) {
+fn tell(args: &StraceArgs, survey: &Survey, stats: &Stats, size: u64) {
     let name = args.output.display();
-    eprintln!(
-        "{name}: {} connections, {} records, {size} bytes from {} lines",
-        stats.accepts, stats.records, stats.lines
-    );
+    let before = if stats.began_before > 0 { ", and one that began before the log" } else { "" };
+    eprintln!("{name}: {} connections{before}, {} records, {size} bytes", stats.accepts, stats.records);
+    eprintln!("{} of {} lines understood as calls", survey.calls, survey.lines);
+    for (n, what) in [
+        (survey.quoted, "were quoted mail"),
+        (survey.coloured, "had colours"),
+        (survey.retouched, "had HTML entities or typographic quotes"),
+        (survey.wrapped, "were put together again: something had wrapped them"),
+    ] {
+        if n > 0 {
+            eprintln!("{n} lines {what}");
+        }
+    }
+    if stats.accepts == 0 && stats.table_opens > 0 {
+        eprintln!(
+            "hosts.allow and hosts.deny were opened {} times, but no accept is in this log: which clients that was for, and how long they waited, is not \
+             known. Record with: {STRACE}",
+            stats.table_opens
+        );
+    }
+    if stats.failed_accepts > 0 {
+        eprintln!("accept failed {} times", stats.failed_accepts);
+    }
+    if stats.other_accepts > 0 {
+        eprintln!(
+            "{} connections were accepted by other processes and left out: give --pid, or a log of one server",
+            stats.other_accepts
+        );
+    }
     if stats.cut_messages > 0 {
         eprintln!("{} DNS messages are cut: give strace -s 600", stats.cut_messages);
     }

@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod export;
 mod import;
+mod import_logs;
 mod lint;
 mod live;
 mod output;

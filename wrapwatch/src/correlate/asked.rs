@@ -10,7 +10,7 @@ use super::seqs::Seqs;
 use super::servers::{ServerId, Servers};
 
 /// A second, less what timers may be early by.
-const SHORTEST_WAIT_NS: u64 = 950_000_000;
+pub(super) const SHORTEST_WAIT_NS: u64 = 950_000_000;
 
 /// How soon after an error a thread that waits in `poll` does something.
 const WOKEN_WITHIN_NS: u64 = 100_000_000;
@@ -85,7 +85,12 @@ impl Asked {
     }
 
     /// How it ended. `answered_meanwhile`: the thread had got another answer to the same lookup, so going on says nothing about this server.
-    pub(super) fn outcome(&self, seqs: &Seqs, answered_meanwhile: bool) -> QueryOutcome {
+    pub(super) fn outcome(
+        &self,
+        seqs: &Seqs,
+        early_is_refused: bool,
+        answered_meanwhile: bool,
+    ) -> QueryOutcome {
         match self.end {
             End::Pending => QueryOutcome::Unseen,
             End::Answered { .. } => QueryOutcome::Answered,
@@ -98,7 +103,7 @@ impl Asked {
                 QueryOutcome::Unreachable
             }
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
-            End::WentOn { .. } if answered_meanwhile => QueryOutcome::Unseen,
+            End::WentOn { .. } if answered_meanwhile || !early_is_refused => QueryOutcome::Unseen,
             End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,
         }
     }

@@ -183,7 +183,10 @@ impl Correlator {
         thread.last_accept = story.accepted;
         let lost = std::mem::take(&mut thread.lost_accept);
         if let Some(last) = thread.current.replace(story.conn) {
-            self.close_check(last, false);
+            // A check in another process goes on.
+            if self.open.get(&last).is_none_or(|last| last.holds_accept_thread()) {
+                self.close_check(last, false);
+            }
             let established = story.established;
             let thread = self.threads.entry(key).or_default();
             let mut queued = false;

@@ -30,7 +30,7 @@ pub(super) fn infer(connection: &mut Connection, story: &Story, target: &Target)
     let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
     request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));
     let lookups: Vec<&Lookup> =
-        connection.lookups.iter().filter(|lookup| lookup.thread == ThreadRole::Accept).collect();
+        connection.lookups.iter().filter(|lookup| lookup.thread != ThreadRole::Connection).collect();
     let looked_up = !lookups.is_empty() || connection.files.iter().any(|file| &*file.path == "/etc/hosts");
     let mut seen = Seen { lookups, unseen: false };
     let evaluation = evaluate(&tables, &request, &mut seen);

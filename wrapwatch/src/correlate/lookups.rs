@@ -82,6 +82,9 @@ pub(super) struct Telling<'a> {
     pub servers: &'a Servers,
     pub accepted: KtimeNs,
     pub accept_tid: u32,
+    pub checker: u32,
+    /// See [`Config::early_is_refused`](super::Config::early_is_refused).
+    pub early_is_refused: bool,
 }
 
 impl Telling<'_> {
@@ -89,14 +92,20 @@ impl Telling<'_> {
         let mut mine: Vec<&mut Asked> =
             self.queries.iter_mut().filter(|asked| asked.lookup == index).collect();
         mine.sort_by_key(|asked| asked.began());
-        let outcomes: Vec<QueryOutcome> =
-            mine.iter().map(|asked| asked.outcome(self.seqs, answered_while(asked, &mine))).collect();
+        let outcomes: Vec<QueryOutcome> = mine
+            .iter()
+            .map(|asked| asked.outcome(self.seqs, self.early_is_refused, answered_while(asked, &mine)))
+            .collect();
         let outcome = outcome(looking, &mine, &outcomes);
         let told = mine.into_iter().zip(outcomes);
         Lookup {
             kind: looking.kind,
             name: looking.name.take(),
-            thread: if looking.tid == self.accept_tid { ThreadRole::Accept } else { ThreadRole::Connection },
+            thread: match looking.tid {
+                tid if tid == self.accept_tid => ThreadRole::Accept,
+                tid if tid == self.checker => ThreadRole::Checker,
+                _ => ThreadRole::Connection,
+            },
             outcome,
             at_ns: looking.first.since(self.accepted),
             dur_ns: looking.last.since(looking.first),

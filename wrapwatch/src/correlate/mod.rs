@@ -224,7 +224,7 @@ impl Correlator {
     /// Process and thread of every accept thread that is in a check as far as is known, in order.
     pub fn in_checks(&self) -> Vec<(u32, u32)> {
         let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
-        let checking = current.filter(|story| story.in_check() != Some(false));
+        let checking = current.filter(|story| story.holds_accept_thread() && story.in_check() != Some(false));
         let mut threads: Vec<_> = checking.map(|story| (story.tgid, story.tid)).collect();
         threads.sort_unstable();
         threads
@@ -330,7 +330,7 @@ impl Correlator {
         let key = thread_key(story.tgid, story.tid);
         let target = self.shared.targets.get(&story.tgid);
         let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
-        if let Some(thread) = self.threads.get(&key) {
+        if let Some(thread) = self.threads.get(&key).filter(|_| story.holds_accept_thread()) {
             spans.extend(thread.delays.spans(&spans, story.accepted, end));
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
@@ -341,7 +341,7 @@ impl Correlator {
         // Without a check, the server's own lookups in its accept thread hold it all the same.
         let held_end = if wrapped { end } else { story.lookups_end().map_or(end, |last| last.max(end)) };
         let check = if wrapped { painted } else { parts::paint(&spans, story.accepted, held_end).into() };
-        if let Some(thread) = self.threads.get_mut(&key) {
+        if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.holds_accept_thread()) {
             let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, wrapped };
             thread.history.push(held, self.shared.limits.history);
         }
@@ -376,7 +376,7 @@ impl Correlator {
         let now = if still { self.now } else { KtimeNs(0) };
         let mut connection = Box::new(tell::tell(
             &mut story,
-            &tell::Around { clock: &self.config.clock, servers: &self.shared.servers, blind, now },
+            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now },
         ));
         if let Some(target) = self.shared.targets.get(&story.tgid) {
             infer::infer(&mut connection, &story, target);

@@ -9,6 +9,7 @@ use crate::model::{Client, KtimeNs, Missing};
 use super::Correlator;
 use super::check::{FdKind, FdUse, TableUse};
 use super::resolver::{Moment, Service};
+use super::servers::Servers;
 use super::story::{Birth, Story};
 
 /// A socket that a seeded check had open.
@@ -16,8 +17,8 @@ use super::story::{Birth, Story};
 pub struct SeededSocket {
     /// Its number.
     pub fd: i32,
-    /// Where it is connected to: port 53, or 113 for ident.
-    pub server: SocketAddr,
+    /// Where it is connected to: port 53, or 113 for ident. `None`: to a nameserver that is not known.
+    pub server: Option<SocketAddr>,
     /// A stream socket.
     pub stream: bool,
 }
@@ -73,8 +74,8 @@ impl Correlator {
         }
         let moment = Moment { tid: seed.tid, at: seed.at, seq: 0 };
         for socket in &seed.sockets {
-            let server = self.shared.servers.ip(socket.server);
-            let ident = socket.server.port() == IDENT_PORT;
+            let server = socket.server.map_or(Servers::UNKNOWN, |server| self.shared.servers.ip(server));
+            let ident = socket.server.is_some_and(|server| server.port() == IDENT_PORT);
             let service = if ident { Service::Ident } else { Service::Dns };
             story.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &mut self.shared);
             story.resolver.wait_seeded(socket.fd, moment, &mut self.shared);

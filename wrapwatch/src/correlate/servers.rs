@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::model::UNKNOWN_SERVER;
+
 use super::map::HashMap;
 
 /// A server's number.
@@ -31,7 +33,7 @@ impl Servers {
     const TOO_MANY: ServerId = ServerId(1);
 
     pub(super) fn new(limit: usize) -> Self {
-        let known = vec!["unknown".into(), "more servers than are told apart".into()];
+        let known = vec![UNKNOWN_SERVER.into(), "more servers than are told apart".into()];
         Self { by_place: HashMap::default(), known, limit: limit.min(usize::from(u16::MAX)) }
     }
 

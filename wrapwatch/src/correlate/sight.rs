@@ -177,7 +177,8 @@ impl Wait<'_> {
     /// Another thread sent the first packet and had not been seen with the socket before: what it did until then was not watched.
     fn worker_unseen(&self) -> bool {
         self.story.first_packet.is_some_and(|(at, packet)| {
-            packet.hdr.tid != self.story.tid && self.story.handover.is_none_or(|handover| handover >= at)
+            !matches!(packet.hdr.tid, tid if tid == self.story.tid || tid == self.story.checker)
+                && self.story.handover.is_none_or(|handover| handover >= at)
         })
     }
 }

@@ -92,7 +92,8 @@ impl Correlator {
             return;
         }
         let Some(conn) = thread.current else { return };
-        if let Some(story) = self.open.get_mut(&conn).filter(|story| story.in_check() != Some(false)) {
+        let current = self.open.get_mut(&conn).filter(|story| story.holds_accept_thread());
+        if let Some(story) = current.filter(|story| story.in_check() != Some(false)) {
             story.miss(Missing::CheckEndUnseen);
             self.close_check(conn, false);
         }
@@ -102,6 +103,7 @@ impl Correlator {
         let current =
             self.threads.values().filter_map(|thread| Some((thread, &**self.open.get(&thread.current?)?)));
         current
+            .filter(|(_, story)| story.holds_accept_thread())
             .filter(move |(_, story)| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
     }
 
@@ -111,7 +113,7 @@ impl Correlator {
 }
 
 fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
-    let pending = story.resolver.pending(story.tid);
+    let pending = story.resolver.pending(story.checker);
     let looking = pending.and_then(|asked| story.resolver.lookups.get(asked.lookup));
     let lookup = looking.map(|looking| looking.kind);
     let ident = lookup == Some(LookupKind::Ident);

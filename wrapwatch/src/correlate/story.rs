@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wrapwatch_common::records as abi;
 
-use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, Missing, StallCause};
+use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, Missing, StallCause, Transport};
 
 use super::asked::End;
 use super::check::Check;
@@ -33,6 +33,8 @@ pub(super) struct Story {
     pub tgid: u32,
     /// The accept thread.
     pub tid: u32,
+    /// Who is in the check: the accept thread, until another thread or process is seen to be.
+    pub checker: u32,
     /// The accepted socket; -1 where not known.
     pub fd: i32,
     pub birth: Birth,
@@ -55,7 +57,7 @@ pub(super) struct Story {
     pub left: Option<(LeaveKind, KtimeNs)>,
     /// The accept thread's next accept, and whether that client was queued before this check's end.
     pub next_accept: Option<(KtimeNs, bool)>,
-    /// Last record of the accept thread but the end.
+    /// Last record of the checker but the end.
     pub last_step: KtimeNs,
     pub behind: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
@@ -76,6 +78,7 @@ impl Story {
             conn,
             tgid,
             tid,
+            checker: tid,
             fd,
             birth,
             client: None,
@@ -140,16 +143,16 @@ impl Story {
             && self.check.returned.is_none()
     }
 
-    /// When the accept thread's last lookup for it ended, as far as was seen.
+    /// When the last lookup of the one in the check (else of the accept thread) ended, as far as was seen.
     pub(super) fn lookups_end(&self) -> Option<KtimeNs> {
-        let mine = self.resolver.lookups.iter().filter(|looking| looking.tid == self.tid);
-        let ends = self.resolver.queries.iter().filter(|asked| asked.tid == self.tid);
+        let mine = self.resolver.lookups.iter().filter(|looking| looking.tid == self.checker);
+        let ends = self.resolver.queries.iter().filter(|asked| asked.tid == self.checker);
         mine.map(|looking| looking.last).chain(ends.filter_map(|asked| asked.end.at())).max()
     }
 
     /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.
     pub(super) fn is_checked(&self) -> bool {
-        let lookups = || self.resolver.lookups.iter().any(|looking| looking.tid == self.tid);
+        let lookups = || self.resolver.lookups.iter().any(|looking| looking.tid == self.checker);
         self.check.seen() || (!self.sure() && lookups())
     }
 
@@ -167,11 +170,16 @@ impl Story {
         }
         end = end.max(self.check.tables_end().unwrap_or_default());
         end = end.max(self.check.spawn_end.unwrap_or_default());
-        let lookups = self.resolver.lookups.iter().filter(|looking| looking.tid == self.tid);
+        let lookups = self.resolver.lookups.iter().filter(|looking| looking.tid == self.checker);
         lookups.fold(end, |end, looking| end.max(looking.last))
     }
 
-    /// Whether the accept thread is still in the check; `None` where it may or may not be: the tables are closed, and only a spawned command or
+    /// Whether the accept thread is the one that checks: then nobody else is accepted meanwhile.
+    pub(super) const fn holds_accept_thread(&self) -> bool {
+        self.checker == self.tid
+    }
+
+    /// Whether the check is still going on; `None` where it may or may not be: the tables are closed, and only a spawned command or
     /// syslog could hold it.
     pub(super) fn in_check(&self) -> Option<bool> {
         let over = self.over.is_some() || self.ended().is_some() || self.handover.is_some();
@@ -182,7 +190,7 @@ impl Story {
             // The refusal's syslog comes after it; an admitted connection is handed over at once.
             Some((_, ret)) => (ret == 0).then_some(true).or(Some(false)),
             None if self.check.entered.is_some() || self.check.inside.is_some() => Some(true),
-            None if self.check.open_table().is_some() || self.resolver.pending(self.tid).is_some() => {
+            None if self.check.open_table().is_some() || self.resolver.pending(self.checker).is_some() => {
                 Some(true)
             }
             // hosts.allow closed: either it matched, or hosts.deny is about to be opened.
@@ -193,13 +201,15 @@ impl Story {
     /// What the check's time up to `end` was spent on; waits that are still going on last until `end`. To be asked for once, when it is over.
     pub(super) fn take_spans(&mut self, end: KtimeNs, longest_wait_ns: Option<u64>) -> Vec<Span> {
         let mut spans = std::mem::take(&mut self.check.spans);
-        for asked in self.resolver.queries.iter().filter(|asked| asked.tid == self.tid) {
+        for asked in self.resolver.queries.iter().filter(|asked| asked.tid == self.checker) {
             let ident = self.resolver.lookups.get(asked.lookup).is_some_and(|l| l.kind == LookupKind::Ident);
             let (cause, server) =
                 if ident { (StallCause::Ident, None) } else { (StallCause::Dns, Some(asked.server)) };
             let from = asked.began();
             let mut to = asked.end.at().unwrap_or(end);
-            if let (StallCause::Dns, Some(longest)) = (cause, longest_wait_ns) {
+            // resolv.conf bounds the wait for one packet: over TCP, or behind a service, nothing does.
+            let longest = longest_wait_ns.filter(|_| asked.transport == Transport::Udp);
+            if let (StallCause::Dns, Some(longest)) = (cause, longest) {
                 to = to.min(from.plus(longest.saturating_add(LATE_NS)));
             }
             if asked.end != End::Pending || from <= end {

@@ -1,5 +1,7 @@
 //! What each record says to the connection it belongs to.
 
+use std::net::SocketAddr;
+
 use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
@@ -9,7 +11,7 @@ use crate::model::{KtimeNs, LeaveKind, StallCause};
 use super::check::{FdKind, FdUse, PathKind, RuleAt};
 use super::parts::Span;
 use super::resolver::{EINPROGRESS, Moment, Service};
-use super::servers::path_text;
+use super::servers::{ServerId, Servers, path_text};
 use super::shared::Shared;
 use super::story::Story;
 
@@ -24,8 +26,11 @@ impl Story {
         let hdr = event.header();
         self.seqs.insert(hdr.seq);
         let at = KtimeNs(hdr.ts_ns);
-        if hdr.tid != self.tid {
-            self.handover = Some(self.handover.map_or(at, |known| known.min(at)));
+        self.find_checker(event, shared);
+        if hdr.tid != self.checker {
+            if hdr.tid != self.tid {
+                self.handover = Some(self.handover.map_or(at, |known| known.min(at)));
+            }
         } else if !matches!(event, Event::FirstPacket(_) | Event::Exit(_) | Event::Exec(_)) {
             let closing = matches!(event, Event::Close(r) if r.class == abi::Class::Accepted as u8);
             if !closing && !matches!(event, Event::Shutdown(_)) {
@@ -51,8 +56,8 @@ impl Story {
             }
             Event::Peer(rec) if rec.ret == -ENOTCONN => self.note_left(LeaveKind::Rst, at),
             Event::Wait(rec) => self.wait(rec, shared),
-            Event::Rule(rec, file) if hdr.tid == self.tid => self.rule(rec, file, shared),
-            Event::Check(rec) if hdr.tid == self.tid => self.function(rec, shared),
+            Event::Rule(rec, file) if hdr.tid == self.checker => self.rule(rec, file, shared),
+            Event::Check(rec) if hdr.tid == self.checker => self.function(rec, shared),
             _ => {}
         }
     }
@@ -63,7 +68,25 @@ impl Story {
     }
 
     fn is_mine(&self, hdr: &abi::Header) -> bool {
-        hdr.tid == self.tid
+        hdr.tid == self.checker
+    }
+
+    /// The check is whose who opens a table or enters `hosts_access`: a server may make a process or a thread for that, and then its accept thread is free.
+    fn find_checker(&mut self, event: &Event<'_>, shared: &mut Shared) {
+        let tid = event.header().tid;
+        if tid == self.checker || self.checker != self.tid || self.check.seen() {
+            return;
+        }
+        let checks = match event {
+            Event::Open(_, path) => shared.path(self.tgid, path).1.is_table(),
+            Event::Check(rec) => rec.what == abi::WHAT_HOSTS_ACCESS,
+            _ => false,
+        };
+        if checks {
+            self.checker = tid;
+            self.handover = None;
+            self.last_step = self.accepted;
+        }
     }
 
     fn open(&mut self, rec: &abi::Open, path: &[u8], shared: &mut Shared) {
@@ -92,8 +115,9 @@ impl Story {
         let failed = rec.ret < 0 && rec.ret != -EINPROGRESS;
         let mut call = call(&rec.hdr, rec.enter_ns, StallCause::Other);
         let service = match class {
-            Some(abi::Class::Dns) => addr.map(|addr| (Service::Dns, shared.servers.ip(addr))),
-            Some(abi::Class::Ident) => addr.map(|addr| (Service::Ident, shared.servers.ip(addr))),
+            // Of an address that cannot be read (an import's) only the port is known.
+            Some(abi::Class::Dns) => Some((Service::Dns, server(addr, shared))),
+            Some(abi::Class::Ident) => Some((Service::Ident, server(addr, shared))),
             Some(abi::Class::Unix) if !failed => {
                 Service::of_path(path).map(|service| (service, shared.servers.unix(path)))
             }
@@ -127,7 +151,7 @@ impl Story {
 
     fn syslog(&mut self, fd: i32, tid: u32, call: Span, shared: &mut Shared) {
         self.check.use_fd(FdUse { fd, what: FdKind::Syslog }, shared.limits.uses);
-        if tid == self.tid {
+        if tid == self.checker {
             self.check.span(call, shared.limits.spans);
             self.check.syslog_end = self.check.syslog_end.max(Some(call.to));
         }
@@ -262,6 +286,10 @@ impl Story {
             self.check.spawn_end = self.check.spawn_end.max(Some(at));
         }
     }
+}
+
+fn server(addr: Option<SocketAddr>, shared: &mut Shared) -> ServerId {
+    addr.map_or(Servers::UNKNOWN, |addr| shared.servers.ip(addr))
 }
 
 fn is_syslog(path: &[u8]) -> bool {

@@ -7,7 +7,6 @@ use crate::model::{
     OtherUse, Outcome, RuleRef, StallCause,
 };
 
-use super::LINGER_NS;
 use super::asked::Asked;
 use super::check::RuleAt;
 use super::lookups::Telling;
@@ -16,6 +15,7 @@ use super::queue::Tally;
 use super::servers::Servers;
 use super::sight::{Blind, Wait};
 use super::story::Story;
+use super::{Config, LINGER_NS};
 
 /// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
 const ERR_PACKET: u8 = 0xff;
@@ -26,7 +26,7 @@ pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
 
 /// What a connection is told with.
 pub(super) struct Around<'a> {
-    pub clock: &'a ClockPair,
+    pub config: &'a Config,
     pub servers: &'a Servers,
     /// What the trace does not show.
     pub blind: Blind,
@@ -36,11 +36,12 @@ pub(super) struct Around<'a> {
 
 /// Tells a story whose check is closed. The texts of its lookups are the connection's then.
 pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
-    let Around { clock, servers, blind, now } = *around;
+    let Around { config, servers, blind, now } = *around;
+    let clock = &config.clock;
     let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
     let until = until(story, over, blind, now);
     let own = own_lookups(story, over, until);
-    let lookups = lookups(story, servers);
+    let lookups = lookups(story, config, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
@@ -103,7 +104,7 @@ fn outcome(story: &Story) -> (Outcome, Option<u16>) {
         .into_iter()
         .flatten()
         .min_by_key(|(_, at)| *at)
-        .is_some_and(|(tid, _)| tid == story.tid);
+        .is_some_and(|(tid, _)| tid == story.checker);
     let denied = story.check.returned.is_none_or(|(_, ret)| ret == 0);
     if by_accept_thread && !story.twisted && story.handover.is_none() && story.is_checked() && denied {
         (Outcome::Refused, None)
@@ -156,7 +157,7 @@ fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
     })
 }
 
-/// The server's own lookups: of other threads than the accept thread, and what of the accept thread's own lies behind the check. What is still waited for
+/// The server's own lookups: of other threads than the one in the check, and what of that one's lies behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
 fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
     let lookups = story.resolver.lookups.iter().map(|looking| (looking.first, looking.last));
@@ -179,6 +180,9 @@ fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
 
 fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
     let until = story.ended().map_or(KtimeNs(u64::MAX), |ended| ended.max(check_end).plus(LINGER_NS));
+    if !story.holds_accept_thread() {
+        return 0;
+    }
     match story.next_accept {
         Some((at, true)) if at <= until => at.since(story.accepted),
         _ => check_end.since(story.accepted),
@@ -205,13 +209,15 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
     blame
 }
 
-fn lookups(story: &mut Story, servers: &Servers) -> Vec<Lookup> {
+fn lookups(story: &mut Story, config: &Config, servers: &Servers) -> Vec<Lookup> {
     let mut telling = Telling {
         queries: &mut story.resolver.queries,
         seqs: &story.seqs,
         servers,
         accepted: story.accepted,
         accept_tid: story.tid,
+        checker: story.checker,
+        early_is_refused: config.early_is_refused,
     };
     let mut lookups: Vec<Lookup> = story
         .resolver

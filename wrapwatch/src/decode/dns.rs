@@ -26,8 +26,12 @@ pub struct Message {
     pub question: Option<Question>,
     /// The answer section's data in order: addresses, names (of PTR, CNAME, …); [`ANSWERS_MAX`] at most.
     pub answers: Vec<String>,
-    /// Whether a record of the type asked for is among the answers.
+    /// Whether a record of the type asked for is among the answers; of a message whose question is cut off, whether it says that it has one.
     pub has_answer: bool,
+    /// It ends within its question: only its beginning was seen.
+    pub cut: bool,
+    /// The part of the question's name that is there is of an address (`in-addr`, `ip6`).
+    pub asks_reverse: bool,
 }
 
 /// A question.
@@ -112,9 +116,18 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
         question: None,
         answers: Vec::new(),
         has_answer: false,
+        cut: false,
+        asks_reverse: false,
     };
     for index in 0..header.counts.queries {
-        let Ok(query) = Query::read(&mut decoder) else { return Some(message) };
+        let Ok(query) = Query::read(&mut decoder) else {
+            if index == 0 {
+                message.cut = true;
+                message.has_answer = header.counts.answers > 0;
+                message.asks_reverse = asks_reverse(bytes);
+            }
+            return Some(message);
+        };
         if index == 0 {
             message.question =
                 Some(Question { name: name_text(query.name()), qtype: query.query_type().into() });
@@ -122,6 +135,22 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
     }
     read_answers(&mut decoder, header.counts.answers, &mut message);
     Some(message)
+}
+
+/// Whether the labels that are there say that the name is an address'.
+fn asks_reverse(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(12..).unwrap_or_default();
+    while let Some((&len, after)) = rest.split_first() {
+        let Some((label, behind)) = after.split_at_checked(usize::from(len)) else { return false };
+        if label.eq_ignore_ascii_case(b"in-addr") || label.eq_ignore_ascii_case(b"ip6") {
+            return true;
+        }
+        if len == 0 || len > 63 {
+            return false;
+        }
+        rest = behind;
+    }
+    false
 }
 
 fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message) {

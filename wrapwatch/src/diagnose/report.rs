@@ -175,7 +175,8 @@ impl Diagnosis {
         }
         Report {
             trace: TraceInfo {
-                head: facts.head.clone(),
+                // What was found to be missing later on counts as well.
+                head: Head { degradations: facts.degradations.clone(), ..facts.head.clone() },
                 file_name: file_name.to_owned(),
                 to: facts.to,
                 ended: facts.end.as_ref().map(|end| end.reason.clone()),
@@ -252,6 +253,7 @@ pub fn took_ns(connection: &Connection) -> u64 {
 
 fn findings_in_check(connection: &Connection) -> impl Iterator<Item = &crate::model::Lookup> {
     connection.lookups.iter().filter(|lookup| {
-        lookup.thread == crate::model::ThreadRole::Accept && lookup.kind != crate::model::LookupKind::Ident
+        lookup.thread != crate::model::ThreadRole::Connection
+            && lookup.kind != crate::model::LookupKind::Ident
     })
 }

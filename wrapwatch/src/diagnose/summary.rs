@@ -236,7 +236,7 @@ impl SummaryBuilder {
         if connection.wrapper_ns > 0 {
             self.wrapper.add(connection.wrapper_ns);
         }
-        if connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept) {
+        if connection.lookups.iter().any(|lookup| lookup.thread != ThreadRole::Connection) {
             self.dns.add(connection.parts.dns_ns);
         }
         let seen = [

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Stands for a nameserver whose address is not in the trace.
+pub const UNKNOWN_SERVER: &str = "unknown";
+
 /// What was looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +29,8 @@ pub enum LookupKind {
 pub enum ThreadRole {
     /// The accept thread, inside the wrapper check: everybody waits.
     Accept,
+    /// A process or thread of the connection's own, inside the wrapper check: only this client waits.
+    Checker,
     /// The connection's own thread (mysqld's own lookup): only this client waits.
     Connection,
 }

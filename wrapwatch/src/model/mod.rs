@@ -27,7 +27,9 @@ pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub(crate) use human::error_line;
 pub use human::{Nanos, Share};
-pub use lookup::{Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport};
+pub use lookup::{
+    Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport, UNKNOWN_SERVER,
+};
 pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
 pub use release::skips_calls;
 pub use rule::{How, RuleRef};

@@ -225,7 +225,7 @@ fn in_check(check: &SeededCheck) -> InCheck {
             .iter()
             .map(|socket| InCheckSocket {
                 fd: socket.fd,
-                server: socket.server.to_string(),
+                server: socket.server.map(|server| server.to_string()).unwrap_or_default(),
                 stream: socket.stream,
             })
             .collect(),

@@ -72,7 +72,7 @@ pub(super) fn confirm(
             .dns
             .iter()
             .filter(|socket| after.dns.contains(socket))
-            .map(|&(fd, server)| SeededSocket { fd, server, stream: false })
+            .map(|&(fd, server)| SeededSocket { fd, server: Some(server), stream: false })
             .collect(),
     };
     correlator.seed(&check);

@@ -146,6 +146,10 @@ impl Facts {
     /// A target's resolv.conf as it was last.
     pub fn resolv_conf(&self, pid: u32) -> Option<ResolvConf> {
         let file = self.last_file(pid, SnapshotRole::ResolvConf).filter(|file| file.meta.error.is_none())?;
+        // Of a part nothing follows: a setting, or another nameserver, may stand in the rest.
+        if file.meta.truncated {
+            return None;
+        }
         Some(ResolvConf::parse(&String::from_utf8_lossy(&file.bytes)))
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn rules(connection: &mut Connection, facts: &mut Facts) {
             how: How::Inferred,
         }
     };
-    let looked_up = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
+    let looked_up = connection.lookups.iter().any(|lookup| lookup.thread != ThreadRole::Connection);
     let forced = evaluation.lookup_rule().filter(|_| looked_up).map(reference);
     let agrees = match evaluation.verdict {
         Verdict::Allow => matches!(connection.outcome, Outcome::Greeted | Outcome::ServerError),
@@ -74,7 +74,7 @@ struct Seen<'a>(&'a [Lookup]);
 
 impl Seen<'_> {
     fn of(&self, kind: LookupKind) -> Option<&Lookup> {
-        self.0.iter().find(|lookup| lookup.kind == kind && lookup.thread == ThreadRole::Accept)
+        self.0.iter().find(|lookup| lookup.kind == kind && lookup.thread != ThreadRole::Connection)
     }
 }
 

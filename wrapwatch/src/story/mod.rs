@@ -248,9 +248,13 @@ impl Teller {
         self.bounds = self.options.filter.bounds(head.clock.wall(head.clock.ktime));
         let blind = |kind| head.degradations.iter().any(|degradation| degradation.kind == kind);
         self.infer = blind(DegradationKind::NoRuleContext);
-        let config =
-            Config { sees_handshakes: !blind(DegradationKind::NoQueueTime), ..Config::new(head.clock) }
-                .skipping(skips_calls(&head.kernel));
+        let config = Config {
+            sees_handshakes: !blind(DegradationKind::NoQueueTime),
+            // strace shows what `poll` said, and a log of it may lack any call.
+            early_is_refused: head.origin != Origin::Strace,
+            ..Config::new(head.clock)
+        }
+        .skipping(skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
         for degradation in &head.degradations {
             self.facts.degradation(degradation);

@@ -36,9 +36,9 @@ pub(super) fn info(target: &Target, facts: &Facts) -> TargetInfo {
 /// For [`crate::correlate::Correlator::seed`].
 pub(super) fn seeded(pid: u32, check: &InCheck) -> SeededCheck {
     let address = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
-    let sockets = check.sockets.iter().filter_map(|socket| {
-        let server = socket.server.parse().ok()?;
-        Some(SeededSocket { fd: socket.fd, server, stream: socket.stream })
+    let sockets = check.sockets.iter().map(|socket| {
+        let server = socket.server.parse().ok();
+        SeededSocket { fd: socket.fd, server, stream: socket.stream }
     });
     SeededCheck {
         conn: check.conn,

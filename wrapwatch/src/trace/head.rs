@@ -78,7 +78,7 @@ pub struct Target {
 pub struct InCheckSocket {
     /// Its descriptor.
     pub fd: i32,
-    /// `address:port` it is connected to.
+    /// `address:port` it is connected to; empty where that is not known (an import's).
     pub server: String,
     /// A stream socket.
     pub stream: bool,

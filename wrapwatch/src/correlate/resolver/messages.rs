@@ -69,8 +69,9 @@ impl Resolver {
             .sock(fd)
             .map_or((now.at, false, false), |sock| (sock.opened, sock.stream, sock.lookup.is_none()));
         let began = if first_use { opened } else { now.at };
-        let lookup =
-            continued.unwrap_or_else(|| self.begin(LookupKind::Other, Moment { at: began, ..now }, shared));
+        let reverse = message.as_ref().is_some_and(|message| message.asks_reverse);
+        let kind = if reverse { LookupKind::Reverse } else { LookupKind::Other };
+        let lookup = continued.unwrap_or_else(|| self.begin(kind, Moment { at: began, ..now }, shared));
         if let Some(question) = question {
             self.lookups[lookup].adopt(question);
         }
@@ -91,8 +92,7 @@ impl Resolver {
         let from = socket_addr(&rec.addr).map(|addr| shared.servers.ip(addr));
         let now = Moment { tid: rec.hdr.tid, at, seq: rec.hdr.seq };
         match self.sock(rec.fd) {
-            // The server closed the connection: whatever was asked on it stays unanswered.
-            Some(sock) if sock.stream && rec.full_len == 0 => self.fail(rec.fd, at),
+            Some(sock) if sock.stream && rec.full_len == 0 => self.closed_by_server(rec.fd, at),
             Some(sock) if sock.stream => {
                 let mut messages = Vec::new();
                 sock.incoming.push(bytes, rec.full_len, |message| messages.extend(dns::parse(message)));
@@ -115,7 +115,9 @@ impl Resolver {
                 && (asked.is_unknown() || asked.id == Some(message.id))
                 && (asked.is_unknown()
                     || same_question(asked, Some(&message))
-                    || (message.question.is_none() && message.rcode != 0))
+                    || (message.question.is_none() && (message.rcode != 0 || message.cut))
+                    // The question was cut off: its number is what is left to go by.
+                    || asked.question.is_none())
         };
         if let Some(query) = self.queries.iter().rposition(fits) {
             self.answered(query, message, now.at);

@@ -12,7 +12,7 @@ use wrapwatch_common::records as abi;
 use crate::decode::dns::Framer;
 use crate::model::{KtimeNs, LookupKind, Transport};
 
-use super::asked::{Asked, End};
+use super::asked::{Asked, End, SHORTEST_WAIT_NS};
 use super::lookups::Looking;
 use super::servers::ServerId;
 use super::shared::Shared;
@@ -158,10 +158,19 @@ impl Resolver {
         }
     }
 
-    /// All that was asked on a socket failed.
-    fn fail(&mut self, fd: i32, at: KtimeNs) {
+    /// All that was asked on a socket ended so.
+    fn fail(&mut self, fd: i32, end: End) {
         let pending = self.queries.iter_mut().filter(|asked| asked.fd == fd && asked.end == End::Pending);
-        pending.for_each(|asked| asked.end = End::Failed { at });
+        pending.for_each(|asked| asked.end = end);
+    }
+
+    /// A nameserver closed its connection: what was asked on it stays unanswered. One that took a second or more for that had kept its client waiting.
+    fn closed_by_server(&mut self, fd: i32, at: KtimeNs) {
+        let pending = self.queries.iter_mut().filter(|asked| asked.fd == fd && asked.end == End::Pending);
+        for asked in pending {
+            let waited = at.since(asked.began()) >= SHORTEST_WAIT_NS;
+            asked.end = if waited { End::TimedOut { at } } else { End::Failed { at } };
+        }
     }
 
     pub(super) fn sock(&mut self, fd: i32) -> Option<&mut Sock> {

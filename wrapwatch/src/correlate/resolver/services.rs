@@ -53,7 +53,7 @@ impl Resolver {
         }
         if service == Service::Dns {
             if rec.ret < 0 && !matches!(-rec.ret, EINTR | EAGAIN) {
-                self.fail(rec.fd, at);
+                self.fail(rec.fd, failed(rec.ret, at));
             }
         } else if rec.ret < 0 {
             if query.is_some_and(|query| self.queries[query].end == End::Pending) {

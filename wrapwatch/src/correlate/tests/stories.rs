@@ -567,7 +567,7 @@ fn a_check_that_began_before_the_trace() {
         peer: Some(addr("10.77.0.1:36061")),
         local: None,
         table: Some((33, ALLOW.to_owned())),
-        sockets: vec![SeededSocket { fd: 34, server: addr(NS1), stream: false }],
+        sockets: vec![SeededSocket { fd: 34, server: Some(addr(NS1)), stream: false }],
     };
     let mut correlator = correlator();
     correlator.seed(&seed);

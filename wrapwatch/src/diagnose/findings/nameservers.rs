@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     Evidence, Finding, FindingId, LookupKind, NameserverStats, Nanos, QueryOutcome, Severity, Share,
+    UNKNOWN_SERVER,
 };
 use crate::story::ResolvConf;
 
@@ -84,6 +85,10 @@ impl Detector for Nameservers {
         let conf = case.facts.targets.iter().find_map(|target| case.facts.resolv_conf(target.pid));
         let mut findings = Vec::new();
         for stats in &case.summary.nameservers {
+            // One whose address is not in the trace cannot be blamed by name, nor be replaced.
+            if stats.server == UNKNOWN_SERVER {
+                continue;
+            }
             let Some(server) = self.servers.get(&stats.server) else { continue };
             let about = About { stats, server, conf: conf.as_ref(), case };
             let silent = about.silent();

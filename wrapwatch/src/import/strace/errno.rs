@@ -5,6 +5,12 @@ pub(super) fn number(name: &str) -> i32 {
     ERRNO.iter().find(|(known, _)| *known == name).map_or(libc::EPERM, |(_, n)| *n)
 }
 
+/// The name of an errno, `EPERM` for one that is not here: [`number`] gave that for its name.
+pub(super) fn name(number: i32) -> &'static str {
+    // `EAGAIN` and `EWOULDBLOCK` are one number: the first is taken.
+    ERRNO.iter().find(|(_, known)| *known == number).map_or("EPERM", |(name, _)| name)
+}
+
 const ERRNO: &[(&str, i32)] = &[
     ("EPERM", libc::EPERM),
     ("ENOENT", libc::ENOENT),
@@ -30,6 +36,16 @@ const ERRNO: &[(&str, i32)] = &[
     ("EDESTADDRREQ", libc::EDESTADDRREQ),
     ("EMSGSIZE", libc::EMSGSIZE),
     ("EPROTONOSUPPORT", libc::EPROTONOSUPPORT),
+    ("ENAMETOOLONG", libc::ENAMETOOLONG),
+    ("EOVERFLOW", libc::EOVERFLOW),
+    ("ESTALE", libc::ESTALE),
+    ("ENODEV", libc::ENODEV),
+    ("ETXTBSY", libc::ETXTBSY),
+    ("EBUSY", libc::EBUSY),
+    ("EROFS", libc::EROFS),
+    ("EPROTO", libc::EPROTO),
+    ("ENOPROTOOPT", libc::ENOPROTOOPT),
+    ("ENONET", libc::ENONET),
     ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
     ("EADDRINUSE", libc::EADDRINUSE),

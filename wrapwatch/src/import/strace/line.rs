@@ -22,7 +22,7 @@ pub enum Stamp {
 pub struct Finish<'a> {
     /// What it returned: a number, or a negative errno; `None` for `?`.
     pub ret: Option<i64>,
-    /// What `-y` and `-yy` say of a returned descriptor, without the angle brackets.
+    /// What `-y` and `-yy` say of a returned descriptor, without the angle brackets; of `poll`, what it says of each.
     pub note: &'a str,
     /// `-T`: how long it took, nanoseconds.
     pub took_ns: Option<u64>,
@@ -81,6 +81,16 @@ const S: u64 = 1_000_000_000;
 
 /// Reads a line. Never fails: what is not understood is [`Body::Other`].
 pub fn parse(line: &str) -> Line<'_> {
+    let (tid, stamp, rest) = prefix(line);
+    Line { tid, stamp, body: body(rest) }
+}
+
+/// What stands behind the thread and the time of a line.
+pub(super) fn behind_prefix(line: &str) -> &str {
+    prefix(line).2
+}
+
+fn prefix(line: &str) -> (Option<u32>, Option<Stamp>, &str) {
     let mut rest = line.trim_ascii();
     let tid = take_tid(&mut rest);
     let mut stamp = None;
@@ -96,7 +106,7 @@ pub fn parse(line: &str) -> Line<'_> {
         }
         rest = after.trim_ascii_start();
     }
-    Line { tid, stamp, body: body(rest) }
+    (tid, stamp, rest)
 }
 
 fn take_tid(rest: &mut &str) -> Option<u32> {
@@ -218,7 +228,12 @@ fn finish(after: &str) -> Option<Finish<'_>> {
         return Some(Finish { ret: Some(-i64::from(errno::number(name))), note: "", took_ns });
     }
     let (ret, tail) = returned(rest)?;
-    Some(Finish { ret, note: text::note(tail).map_or("", |(note, _)| note), took_ns })
+    // What `poll` says of each descriptor: ` ([{fd=6, revents=POLLERR}])`.
+    let said = || {
+        tail.strip_prefix(" (").and_then(|said| said.strip_suffix(')')).filter(|said| said.starts_with('['))
+    };
+    let note = text::note(tail).map(|(note, _)| note).or_else(said).unwrap_or_default();
+    Some(Finish { ret, note, took_ns })
 }
 
 /// The number at the beginning, decimal or hexadecimal, and what follows it; `None` for one beyond 64 bits.
@@ -297,7 +312,12 @@ mod tests {
             ("= 33</etc/hosts.allow>", Some(33), "/etc/hosts.allow", None),
             ("= -1 ENOENT (No such file or directory) <0.5>", Some(-2), "", Some(S / 2)),
             ("= 0x2 (flags O_RDWR) <0.000020>", Some(2), "", Some(20_000)),
-            ("= 1 ([{fd=10, revents=POLLIN}]) <0.001703>", Some(1), "", Some(1_703_000)),
+            (
+                "= 1 ([{fd=10, revents=POLLIN}]) <0.001703>",
+                Some(1),
+                "[{fd=10, revents=POLLIN}]",
+                Some(1_703_000),
+            ),
             ("= ?", None, "", None),
             ("= ? ERESTARTSYS (To be restarted if SA_RESTART is set) <0.1>", None, "", Some(S / 10)),
             ("= -1 ENEVERHEARD (?)", Some(-1), "", None),

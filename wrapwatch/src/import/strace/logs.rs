@@ -2,10 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead};
 
 use super::line::{Body, parse};
-use super::{Clock, Dates, Importer, KEPT_MAX, LINE_MAX, Out};
+use super::lines::{Lines, Next};
+use super::survey::Survey;
+use super::{Clock, Dates, Importer, KEPT_MAX};
+use crate::trace::Input;
 
 /// A log to read.
 #[derive(Debug)]
@@ -18,18 +21,17 @@ pub struct Log<R> {
 
 /// A log with its next line at hand.
 struct Open<R> {
-    log: Log<R>,
+    tid: Option<u32>,
+    lines: Lines<R>,
     clock: Clock,
-    next: String,
+    next: Next,
     at: u64,
     timeless: bool,
-    /// strace said, on this line or within it, that it follows this thread now.
-    attached: Option<u32>,
 }
 
 /// Stands for the thread of lines that name none, until one is known: strace on a terminal prints none while it follows a
 /// single one. No server's thread has this number.
-const ONLY_THREAD: u32 = 1;
+pub(super) const ONLY_THREAD: u32 = 1;
 
 /// Finds out who the thread is that strace does not name at first: the first one named later that is not a child.
 #[derive(Debug, Default)]
@@ -65,13 +67,25 @@ impl Unnamed {
     }
 }
 
+/// Looks through all of `logs`; they have to be read again to be imported.
+pub fn survey<R: BufRead>(logs: Vec<Log<R>>) -> io::Result<Survey> {
+    let mut survey = Survey::default();
+    for log in logs {
+        let mut lines = Lines::new(log.source);
+        while let Some(next) = lines.next()? {
+            survey.take(log.tid, &next.text, &parse(&next.text), next.marks, next.wrapped);
+        }
+    }
+    Ok(survey)
+}
+
 /// Reads all of `logs` into `importer`, and tells it that they are over. Bytes that are not UTF-8 are replaced: strace writes
 /// ASCII.
 pub fn import<R: BufRead>(
     importer: &mut Importer,
     logs: Vec<Log<R>>,
     dates: Dates,
-    out: &mut dyn FnMut(Out<'_>),
+    out: &mut dyn FnMut(Input<'_>),
 ) -> io::Result<()> {
     if logs.len() == 1 {
         importer.one_log();
@@ -81,12 +95,12 @@ pub fn import<R: BufRead>(
     let mut next = BinaryHeap::new();
     for (i, log) in logs.into_iter().enumerate() {
         let mut log = Open {
-            log,
+            tid: log.tid,
+            lines: Lines::new(log.source),
             clock: Clock::new(dates),
-            next: String::new(),
+            next: Next::default(),
             at: 0,
             timeless: false,
-            attached: None,
         };
         if log.advance()? {
             next.push(Reverse((log.at, i)));
@@ -95,8 +109,8 @@ pub fn import<R: BufRead>(
     }
     while let Some(Reverse((at, i))) = next.pop() {
         let Some(log) = open.get_mut(i) else { break };
-        let line = parse(&log.next);
-        let tid = match log.log.tid.or(line.tid) {
+        let line = parse(&log.next.text);
+        let tid = match log.tid.or(line.tid) {
             Some(tid) => {
                 if unnamed.is(tid) {
                     importer.rename(ONLY_THREAD, tid);
@@ -106,7 +120,7 @@ pub fn import<R: BufRead>(
             None if line.body == Body::Other => ONLY_THREAD,
             None => unnamed.thread(),
         };
-        if let Some(attached) = log.attached.take() {
+        if let Some(attached) = log.next.attached.take() {
             unnamed.attached(attached);
         }
         if log.timeless {
@@ -122,22 +136,11 @@ pub fn import<R: BufRead>(
 }
 
 impl<R: BufRead> Open<R> {
-    /// Reads the next line that is not empty; false at the end.
+    /// Reads the next line; false at the end.
     fn advance(&mut self) -> io::Result<bool> {
-        self.next.clear();
-        if !self.read_line()? {
-            return Ok(false);
-        }
-        // On a terminal, strace's own remark breaks into the middle of a call.
-        if let Some((call, attached)) = remark(&self.next) {
-            self.attached = Some(attached);
-            let len = call.len();
-            if len > 0 {
-                self.next.truncate(len);
-                self.read_line()?;
-            }
-        }
-        let line = parse(&self.next);
+        let Some(next) = self.lines.next()? else { return Ok(false) };
+        self.next = next;
+        let line = parse(&self.next.text);
         self.timeless = line.stamp.is_none() && line.body != Body::Other;
         // What strace itself says has no time, and takes none.
         if line.stamp.is_some() || self.timeless {
@@ -145,47 +148,4 @@ impl<R: BufRead> Open<R> {
         }
         Ok(true)
     }
-
-    /// Appends the next line that is not empty to `next`; false at the end.
-    fn read_line(&mut self) -> io::Result<bool> {
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            if self.log.source.by_ref().take(LINE_MAX as u64).read_until(b'\n', &mut bytes)? == 0 {
-                return Ok(false);
-            }
-            if bytes.len() == LINE_MAX && !bytes.ends_with(b"\n") {
-                self.skip_line()?;
-            }
-            if !bytes.trim_ascii().is_empty() {
-                break;
-            }
-        }
-        self.next.push_str(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
-        Ok(true)
-    }
-
-    /// Leaves out the rest of a line that is too long.
-    fn skip_line(&mut self) -> io::Result<()> {
-        loop {
-            let buffered = self.log.source.fill_buf()?;
-            if buffered.is_empty() {
-                return Ok(());
-            }
-            let end = buffered.iter().position(|&b| b == b'\n');
-            let n = end.map_or(buffered.len(), |at| at + 1);
-            self.log.source.consume(n);
-            if end.is_some() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// `… strace: Process 7 attached`, `… with 30 threads`: what stands before it, and the thread.
-fn remark(line: &str) -> Option<(&str, u32)> {
-    let (before, said) = line.rsplit_once("strace: Process ")?;
-    let (tid, rest) = said.split_once(' ')?;
-    rest.starts_with("attached").then_some(())?;
-    Some((before, tid.parse().ok()?))
 }

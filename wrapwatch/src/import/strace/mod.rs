@@ -3,19 +3,28 @@
 //! What strace does not show stays away: socket states (so the accept queue is not known), rules, uprobes. What it shows more —
 //! the content of tables as they were read — becomes snapshots.
 //!
-//! [`mod@line`] reads lines, [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
+//! A log is read twice. [`survey`] looks through it: which kinds of calls it has, which times, what was done to its text. Then [`import`]
+//! makes records: [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
 //! `world` does what the kernel side does with them. Bounded memory: maps have caps, and what does not fit is counted.
+//!
+//! Nothing is invented: a kind of call that a log has none of was not traced, and the head's degradations say so, as they say that a log has no
+//! times or cut texts.
 //!
 //! Times: the records' monotonic clock is the log's wall clock, so the head's clock pair is two equal numbers. A call's
 //! return is its beginning plus what `-T` says; without `-T`, the beginning of the thread's next line, which adds the
-//! thread's own computing in between.
+//! thread's own computing in between. In a log with `-T` only, one call follows on the other; in one without any times all are the same.
 
 mod address;
+mod blind;
 mod call;
+mod clean;
 mod clock;
 mod errno;
+mod foreign;
 pub mod line;
+mod lines;
 mod logs;
+mod survey;
 mod text;
 mod world;
 
@@ -26,14 +35,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::rc::Rc;
 
+pub use call::CallKind;
 use call::Name;
 pub use clock::{Clock, Dates};
+pub use foreign::Looks;
 use line::{Body, Finish};
-pub use logs::{Log, import};
+pub use logs::{Log, import, survey};
+pub use survey::{Survey, Times};
 use world::World;
 
-use crate::model::{ClockPair, Degradation, DegradationKind, KtimeNs};
-use crate::trace::{Head, Origin, Snapshot, Target};
+use crate::model::{ClockPair, KtimeNs};
+use crate::trace::{Head, Input, Origin, Target};
 
 /// Longest line that is read; the rest of a longer one is left out.
 pub const LINE_MAX: usize = 1 << 20;
@@ -45,17 +57,6 @@ const QUEUE_MAX: usize = 1 << 17;
 const ARGS_MAX: usize = 1 << 18;
 /// Most names of skipped calls that are counted by name.
 const NAMES_MAX: usize = 512;
-
-/// What comes out.
-#[derive(Debug)]
-pub enum Out<'a> {
-    /// The head of the trace; comes first, at the first accept. Without one there is nothing to say.
-    Head(Box<Head>),
-    /// A record.
-    Record(&'a [u8]),
-    /// A table or resolver file as it was read.
-    Snapshot(Snapshot),
-}
 
 /// What was read and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,14 @@ pub struct Stats {
     pub orphans: u64,
     /// Connections accepted.
     pub accepts: u64,
+    /// Connections that were in their check when the log began.
+    pub began_before: u64,
+    /// Calls of `accept` that failed.
+    pub failed_accepts: u64,
+    /// Connections that other processes than the server accepted.
+    pub other_accepts: u64,
+    /// How often a table was opened, or tried to be.
+    pub table_opens: u64,
     /// Records made.
     pub records: u64,
     /// DNS messages of which strace shows the beginning only (`-s` was small).
@@ -152,6 +161,7 @@ pub struct Importer {
     queue: BinaryHeap<Reverse<Event>>,
     order: u64,
     now: u64,
+    survey: Rc<Survey>,
     /// Whether all lines come from one log.
     one_log: bool,
     /// Latest return.
@@ -161,8 +171,10 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// `pid`: the server's process, where it is known; otherwise the thread that accepts first is taken for its leader.
-    pub fn new(pid: Option<u32>) -> Self {
+    /// `pid`: the server's process, where it is known; otherwise the thread that accepts first is taken for its leader. `survey`: of the
+    /// logs that are imported.
+    pub fn new(pid: Option<u32>, survey: Survey) -> Self {
+        let survey = Rc::new(survey);
         Self {
             threads: HashMap::new(),
             queue: BinaryHeap::new(),
@@ -170,15 +182,18 @@ impl Importer {
             now: 0,
             one_log: false,
             latest: 0,
-            world: World::new(pid),
+            world: World::new(pid, Rc::clone(&survey)),
+            survey,
             stats: Stats::default(),
         }
     }
 
     /// Takes the next line: its thread (by itself, or the name of its file), its time by a [`Clock`], what it says. Lines of several
     /// files have to come in order of time.
-    pub fn line(&mut self, tid: u32, at: u64, body: &Body<'_>, out: &mut dyn FnMut(Out<'_>)) {
+    pub fn line(&mut self, tid: u32, at: u64, body: &Body<'_>, out: &mut dyn FnMut(Input<'_>)) {
         self.stats.lines += 1;
+        // Where nothing says how long anything took, nothing took any time.
+        let at = if self.survey.times() == Times::Nothing { self.now.max(1) } else { at };
         self.world.begin(at);
         self.now = self.now.max(at);
         if !self.threads.contains_key(&tid) && self.threads.len() >= KEPT_MAX {
@@ -224,7 +239,7 @@ impl Importer {
     }
 
     /// The log is over.
-    pub fn finish(&mut self, out: &mut dyn FnMut(Out<'_>)) {
+    pub fn finish(&mut self, out: &mut dyn FnMut(Input<'_>)) {
         let untimed: Vec<Rc<Call>> = self
             .threads
             .drain()
@@ -237,7 +252,8 @@ impl Importer {
             self.queue(self.now, What::Exit(call));
         }
         self.drain(u64::MAX, out);
-        self.world.finish(out);
+        self.now = self.now.max(self.latest);
+        self.world.finish(self.now, out);
     }
 
     /// What was read so far.
@@ -245,6 +261,10 @@ impl Importer {
         let world = self.world.stats();
         Stats {
             accepts: world.accepts,
+            began_before: world.began_before,
+            failed_accepts: world.failed_accepts,
+            other_accepts: world.other_accepts,
+            table_opens: world.table_opens,
             records: world.records,
             cut_messages: world.cut_messages,
             overflow: self.stats.overflow + world.overflow,
@@ -258,7 +278,7 @@ impl Importer {
     }
 
     fn whole(&mut self, tid: u32, at: u64, name: &str, args: &str, finish: Finish<'_>) {
-        let Some(name) = self.name(name) else { return };
+        let name = self.name(name);
         let call = call(tid, name, args.to_owned(), at, finish);
         self.queue(at, What::Enter(Rc::clone(&call)));
         if let Some(took) = finish.took_ns {
@@ -270,15 +290,15 @@ impl Importer {
     }
 
     fn unfinished(&mut self, tid: u32, at: u64, name: &str, args: &str) {
-        let Some(name) = self.name(name) else { return };
-        let args = clip(args).to_owned();
+        let name = self.name(name);
+        let args = if name == Name::Other { String::new() } else { clip(args).to_owned() };
         let call = Call { tid, name, args: args.clone(), start: at, ret: None, note: String::new() };
         self.queue(at, What::Enter(Rc::new(call)));
         self.thread(tid).open = Some(Open::Call { name, args, start: at });
     }
 
     fn resumed(&mut self, tid: u32, at: u64, name: &str, rest: &str, finish: Finish<'_>) {
-        let Some(name) = self.name(name) else { return };
+        let name = self.name(name);
         let (mut args, start) = match self.thread(tid).open.take() {
             Some(Open::Call { name: begun, args, start }) if begun == name => (args, start),
             _ => {
@@ -305,10 +325,10 @@ impl Importer {
         self.threads.entry(tid).or_default()
     }
 
-    /// The call, if it matters here; counts those that do not.
-    fn name(&mut self, name: &str) -> Option<Name> {
+    /// The call; counts those that do not matter here.
+    fn name(&mut self, name: &str) -> Name {
         let known = Name::parse(name);
-        if known.is_none() {
+        if known == Name::Other {
             if let Some(n) = self.stats.skipped_calls.get_mut(name) {
                 *n += 1;
             } else if self.stats.skipped_calls.len() < NAMES_MAX {
@@ -319,12 +339,15 @@ impl Importer {
     }
 
     fn queue(&mut self, at: u64, what: What) {
+        if matches!(&what, What::Enter(call) | What::Exit(call) if call.name == Name::Other) {
+            return;
+        }
         self.order += 1;
         self.queue.push(Reverse(Event { at, order: self.order, what }));
     }
 
     /// Tells the world everything up to `until`: no later line can bring anything earlier.
-    fn drain(&mut self, until: u64, out: &mut dyn FnMut(Out<'_>)) {
+    fn drain(&mut self, until: u64, out: &mut dyn FnMut(Input<'_>)) {
         while let Some(Reverse(event)) = self.queue.peek() {
             if event.at > until && self.queue.len() <= QUEUE_MAX {
                 break;
@@ -340,7 +363,7 @@ impl Importer {
 }
 
 fn call(tid: u32, name: Name, mut args: String, start: u64, finish: Finish<'_>) -> Rc<Call> {
-    let len = clip(&args).len();
+    let len = if name == Name::Other { 0 } else { clip(&args).len() };
     args.truncate(len);
     Rc::new(Call { tid, name, args, start, ret: finish.ret, note: clip(finish.note).to_owned() })
 }
@@ -354,33 +377,13 @@ fn clip(text: &str) -> &str {
 }
 
 /// The head of a trace made of a log that begins at `begin`, for a server that was seen accepting.
-fn head(begin: u64, target: Target) -> Head {
+fn head(begin: u64, target: Target, survey: &Survey) -> Head {
     let clock = ClockPair { ktime: KtimeNs(begin), wall_ns: i64::try_from(begin).unwrap_or(i64::MAX) };
     Head {
         origin: Origin::Strace,
         clock,
         targets: vec![target],
-        degradations: degradations(),
+        degradations: blind::degradations(survey),
         ..Head::default()
     }
-}
-
-fn degradations() -> Vec<Degradation> {
-    let none = |kind, message: &str| Degradation { kind, pid: None, message: message.to_owned() };
-    vec![
-        none(
-            DegradationKind::NoQueueTime,
-            "strace does not show when a client's handshake was completed: the time in the accept queue is not known; \
-             record with wrapwatch to see it",
-        ),
-        none(DegradationKind::NoQueueLength, "strace does not show the accept queue's length"),
-        none(
-            DegradationKind::NoRuleContext,
-            "strace does not show libwrap's tcpd_context: rules are inferred from the tables as the log shows them",
-        ),
-        none(
-            DegradationKind::NoUprobes,
-            "strace does not show libwrap's functions: the check's end is taken from the last table's close",
-        ),
-    ]
 }

@@ -11,7 +11,8 @@ use wrapwatch_common::records as abi;
 
 use super::*;
 use crate::decode::{Event as Record, decode};
-use crate::trace::SnapshotRole;
+use crate::model::{Degradation, DegradationKind};
+use crate::trace::{Sample, Snapshot, SnapshotRole};
 
 const A_FAST: &str = include_str!("../../../../tests/data/captures/mysqld-5.5.62/a-fast.ttt.log");
 const C_TIMEOUT: &str = include_str!("../../../../tests/data/captures/mysqld-5.5.62/c-timeout.ttt.log");
@@ -30,6 +31,8 @@ struct Imported {
     head: Option<Head>,
     records: Vec<Vec<u8>>,
     snapshots: Vec<Snapshot>,
+    samples: Vec<Sample>,
+    degradations: Vec<Degradation>,
     stats: Stats,
 }
 
@@ -41,15 +44,19 @@ impl Imported {
 
 fn import_logs(logs: &[(Option<u32>, &str)], dates: Dates) -> Imported {
     let mut got = Imported::default();
-    let mut importer = Importer::new(None);
-    let logs = logs.iter().map(|(tid, text)| Log { tid: *tid, source: text.as_bytes() }).collect();
-    super::import(&mut importer, logs, dates, &mut |out| match out {
-        Out::Head(head) => {
+    let open = || logs.iter().map(|(tid, text)| Log { tid: *tid, source: text.as_bytes() }).collect();
+    let survey = super::survey(open()).unwrap();
+    let mut importer = Importer::new(None, survey);
+    super::import(&mut importer, open(), dates, &mut |input| match input {
+        Input::Head(head) => {
             assert!(got.head.is_none() && got.records.is_empty(), "the head comes once, and first");
-            got.head = Some(*head);
+            got.head = Some(head.into_owned());
         }
-        Out::Record(record) => got.records.push(record.to_vec()),
-        Out::Snapshot(snapshot) => got.snapshots.push(snapshot),
+        Input::Record(record) => got.records.push(record.to_vec()),
+        Input::File(snapshot) => got.snapshots.push(snapshot.into_owned()),
+        Input::Sample(sample) => got.samples.push(sample.into_owned()),
+        Input::Degradation(degradation) => got.degradations.push(degradation.into_owned()),
+        other => panic!("{other:?}"),
     })
     .unwrap();
     got.stats = importer.stats();

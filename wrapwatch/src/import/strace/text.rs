@@ -105,6 +105,19 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     members(text).into_iter().find_map(|member| member.strip_prefix(name)?.strip_prefix('='))
 }
 
+/// A number as `-X raw` prints flags: `0x80000`, `17`.
+pub(super) fn bits(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// The flags of `A|B`, as names where strace has them, each without the comment of `-X verbose`'s number.
+pub(super) fn flags(text: &str) -> impl Iterator<Item = &str> {
+    text.split('|').map(super::address::meaning)
+}
+
 /// The integer that `text` begins with (a descriptor with its remark, a length).
 pub(super) fn int(text: &str) -> Option<i64> {
     let negative = text.starts_with('-');

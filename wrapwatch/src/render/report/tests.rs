@@ -1,11 +1,11 @@
 //! Reports of the imported captures: what they say word by word (snapshots), and what issue after issue relies on (assertions).
 
 use crate::diagnose::{self, Diff, Report};
-use crate::import::strace::{Dates, Importer, Log, Out, import};
+use crate::import::strace::{Dates, Importer, Log, import, survey};
 use crate::model::{FindingId, KtimeNs, Scenario};
 use crate::render::text::Text;
 use crate::story::{Filter, QueuePoint, Wanted, Whole};
-use crate::trace::{SingleFile, Writer, WriterOptions};
+use crate::trace::{Input, SingleFile, Writer, WriterOptions};
 
 use super::Page;
 
@@ -16,15 +16,14 @@ const E2: &str = include_str!("../../../../tests/data/captures/mysqld-5.5.62/e2-
 
 fn trace(log: &str) -> Vec<u8> {
     let mut writer = None;
-    let mut importer = Importer::new(None);
-    let logs = vec![Log { tid: None, source: log.as_bytes() }];
-    import(&mut importer, logs, Dates::default(), &mut |out| match (&mut writer, out) {
-        (none @ None, Out::Head(head)) => {
+    let logs = || vec![Log { tid: None, source: log.as_bytes() }];
+    let mut importer = Importer::new(None, survey(logs()).unwrap());
+    import(&mut importer, logs(), Dates::default(), &mut |input| match (&mut writer, input) {
+        (none @ None, Input::Head(head)) => {
             *none = Some(Writer::new(SingleFile::new(Vec::new()), &head, WriterOptions::offline()).unwrap());
         }
-        (Some(writer), Out::Record(record)) => writer.record(record).unwrap(),
-        (Some(writer), Out::Snapshot(snapshot)) => writer.write(&snapshot.into()).unwrap(),
-        _ => panic!("the head comes once, and first"),
+        (Some(writer), input) => writer.write(&input).unwrap(),
+        _ => panic!("the head comes first"),
     })
     .unwrap();
     let end = crate::trace::End {

@@ -81,7 +81,7 @@ impl Text {
     }
 
     fn lookup(&self, connection: &Connection, lookup: &Lookup, text: &mut String) {
-        let rule = connection.rule.as_ref().filter(|_| lookup.thread == ThreadRole::Accept);
+        let rule = connection.rule.as_ref().filter(|_| lookup.thread != ThreadRole::Connection);
         let rule = rule.map_or(String::new(), |rule| format!("{}:{}", base_name(&rule.file), rule.line));
         let whose = if lookup.thread == ThreadRole::Connection { "server's own" } else { &rule };
         for query in &lookup.queries {

@@ -7,7 +7,7 @@ mod story;
 use std::net::IpAddr;
 
 use super::*;
-use crate::import::strace::{self, Dates, Importer, Log, Out};
+use crate::import::strace::{self, Dates, Importer, Log};
 use crate::model::{ClockPair, DegradationKind, KtimeNs};
 use crate::trace::block::{BlockType, Unpacker};
 use crate::trace::columns::gather;
@@ -38,13 +38,11 @@ fn end(writer: Writer<SingleFile<Vec<u8>>>, reason: &str) -> Vec<u8> {
 /// A trace of an imported capture.
 fn capture(log: &str) -> Vec<u8> {
     let mut writer = None;
-    let logs = vec![Log { tid: None, source: log.as_bytes() }];
-    strace::import(&mut Importer::new(None), logs, Dates::default(), &mut |out| match (&mut writer, out) {
-        (none, Out::Head(head)) => *none = Some(offline(&head)),
-        (Some(writer), Out::Record(record)) => writer.record(record).unwrap(),
-        (Some(writer), Out::Snapshot(snapshot)) => {
-            writer.write(&snapshot.into()).unwrap();
-        }
+    let logs = || vec![Log { tid: None, source: log.as_bytes() }];
+    let mut importer = Importer::new(None, strace::survey(logs()).unwrap());
+    strace::import(&mut importer, logs(), Dates::default(), &mut |input| match (&mut writer, input) {
+        (none @ None, Input::Head(head)) => *none = Some(offline(&head)),
+        (Some(writer), input) => writer.write(&input).unwrap(),
         (None, _) => panic!("the head comes first"),
     })
     .unwrap();

@@ -3,11 +3,12 @@
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
+use super::processes::Process;
 use super::{Sink, Watch, World};
 use crate::decode::Event;
-use crate::import::strace::{Call, KEPT_MAX, Name, Out, text};
+use crate::import::strace::{Call, KEPT_MAX, Name, text};
 use crate::model::KtimeNs;
-use crate::trace::{Snapshot, SnapshotMeta, SnapshotRole};
+use crate::trace::{Input, Snapshot, SnapshotMeta, SnapshotRole};
 
 /// Most bytes kept of a file.
 const CAPTURE_MAX: usize = 1 << 20;
@@ -26,18 +27,35 @@ pub(super) struct Capture {
     cut: bool,
 }
 
+/// The path that a call opens.
+fn path(call: &Call) -> Option<Vec<u8>> {
+    let index = match call.name {
+        Name::Open => 0,
+        Name::OpenAt => 1,
+        _ => return None,
+    };
+    let args = text::split(&call.args);
+    text::string(args.get(index)?, abi::PATH_MAX).map(|(path, _)| path)
+}
+
+/// Whether a call opens a table, or tries to.
+pub(super) fn is_table(call: &Call) -> bool {
+    path(call).is_some_and(|path| path.ends_with(b"/hosts.allow") || path.ends_with(b"/hosts.deny"))
+}
+
+/// Whether a call is one that a program begins with: the loader's.
+pub(super) fn is_loader(call: &Call) -> bool {
+    path(call).is_some_and(|path| path == b"/etc/ld.so.cache")
+}
+
 impl World {
-    pub(super) fn open(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+    pub(super) fn open(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let Some(conn) = self.current(call.tid) else { return };
-        let args = text::split(&call.args);
-        let index = usize::from(call.name == Name::OpenAt);
-        let Some((path, _)) = args.get(index).and_then(|arg| text::string(arg, abi::PATH_MAX)) else {
-            return;
-        };
+        let Some(path) = path(call) else { return };
         let ret = i32::try_from(ret).unwrap_or(i32::MIN);
         if ret >= 0 {
             let capture = Capture::of(&path, at).map(Box::new);
-            self.watch(ret, Watch { conn, class: Class::File, sock_type: 0, capture });
+            self.watch(process, ret, Watch { conn, class: Class::File, sock_type: 0, capture });
         }
         let hdr = self.hdr(conn, call.tid, at);
         self.put(&Event::Open(abi::Open { hdr, enter_ns: call.start, ret, path_len: 0, pad: 0 }, &path), out);
@@ -69,7 +87,10 @@ impl World {
             truncated,
             ..SnapshotMeta::default()
         };
-        out(Out::Snapshot(Snapshot { meta, bytes: bytes.clone() }));
+        if cut {
+            self.say_cut(out);
+        }
+        out(Input::from(Snapshot { meta, bytes: bytes.clone() }));
         self.snapshots.insert(path, (bytes, !truncated));
     }
 }

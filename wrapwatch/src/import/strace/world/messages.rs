@@ -3,28 +3,33 @@
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
-use super::{Sink, World};
+use super::processes::Process;
+use super::{Sink, World, begin};
 use crate::decode::Event;
+use crate::import::strace::address::{Named, Shown};
 use crate::import::strace::{Call, Name, address, text};
-use crate::trace::encode::NO_ADDR;
 
 impl World {
-    pub(super) fn send_enter(&mut self, call: &Call, at: u64, out: Sink<'_>) {
+    pub(super) fn send_enter(&mut self, call: &Call, process: Process, at: u64, out: Sink<'_>) {
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         let Some(fd) = text::fd(arg(0)) else { return };
-        let class = self.watches.get(&fd).map(|watch| watch.class);
-        let messages = match class {
-            Some(Class::Accepted | Class::Socket | Class::Dns) => self.outgoing(call, &args),
-            _ => return,
-        };
-        if messages.is_empty() {
+        let class = self.fds.get(process, fd).map(|watch| watch.class);
+        if !matches!(class, None | Some(Class::Accepted | Class::Socket | Class::Dns)) {
+            return;
+        }
+        let messages = outgoing(call, &args);
+        let Some(first) = messages.first() else {
             // sendmmsg of old straces is printed at its return only.
+            return;
+        };
+        if class.is_none() {
+            self.unknown_socket(call, fd, &messages, at, out);
             return;
         }
         self.told_send.insert(call.tid);
         if class == Some(Class::Accepted) {
-            self.first_packet(call, fd, &messages, at, out);
+            self.first_packet(call, process, fd, &messages, at, out);
             return;
         }
         let to = if call.name == Name::Send {
@@ -32,106 +37,168 @@ impl World {
         } else {
             text::field(arg(1), "msg_name").and_then(address::sockaddr)
         };
-        let to = to.map(|(addr, _)| addr);
-        if let (Some(Class::Socket), Some(addr)) = (class, to) {
-            self.classify(call, fd, addr, &[], 0, at, out);
+        if class == Some(Class::Socket) {
+            // Of an address that cannot be read, or whose connect is not in the log, the message tells.
+            let port = to.as_ref().and_then(|to| to.port);
+            let asks = port.is_none() && begin::is_dns(&first.bytes);
+            let named = to.clone().unwrap_or_default();
+            if asks {
+                self.classify(call, (process, fd), &Named { port: Some(53), ..named }, 0, at, out);
+            } else if to.is_some() {
+                self.classify(call, (process, fd), &named, 0, at, out);
+            }
         }
-        self.send(call, fd, &messages, to.unwrap_or(NO_ADDR), at, out);
+        self.send(call, process, fd, &messages, &to.unwrap_or_default(), at, out);
     }
 
-    /// The messages of a send: bytes as far as shown, and how many there were.
-    pub(super) fn outgoing(&mut self, call: &Call, args: &[&str]) -> Vec<(Vec<u8>, u32)> {
-        let arg = |i: usize| args.get(i).copied().unwrap_or_default();
-        if call.name == Name::SendMsg {
-            let messages = address::messages(arg(1)).into_iter();
-            return messages
-                .filter(|(bytes, _)| !bytes.is_empty())
-                .map(|(b, n)| {
-                    let len = length(&b, n);
-                    (b, len)
-                })
-                .collect();
+    /// Something is sent on a descriptor that nothing is known of: where the log begins within a check, it may be the client's.
+    fn unknown_socket(&mut self, call: &Call, fd: i32, messages: &[Shown], at: u64, out: Sink<'_>) {
+        let Some(conn) = self.midway.unknown_socket.filter(|conn| self.conns.contains_key(conn)) else {
+            return;
+        };
+        if messages.first().is_some_and(|first| begin::is_greeting(&first.bytes)) {
+            self.midway.unknown_socket = None;
+            self.told_send.insert(call.tid);
+            self.greet(call, conn, fd, messages, at, out);
         }
-        let Some((bytes, cut)) = text::string(arg(1), abi::PAYLOAD_MAX) else { return Vec::new() };
-        let full = text::int(arg(2)).and_then(|n| u32::try_from(n).ok());
-        if cut && self.watches.get(&text::fd(arg(0)).unwrap_or(-1)).is_some_and(|w| w.class == Class::Dns) {
-            self.stats.cut_messages += 1;
-        }
-        let len = length(&bytes, full);
-        vec![(bytes, len)]
     }
 
-    pub(super) fn first_packet(
+    fn first_packet(
         &mut self,
         call: &Call,
+        process: Process,
         fd: i32,
-        messages: &[(Vec<u8>, u32)],
+        messages: &[Shown],
         at: u64,
         out: Sink<'_>,
     ) {
-        let Some(watch) = self.watches.remove(&fd) else { return };
-        let full_len = messages.iter().fold(0_u32, |sum, (_, len)| sum.saturating_add(*len));
+        if let Some(watch) = self.fds.remove(process, fd) {
+            self.greet(call, watch.conn, fd, messages, at, out);
+        }
+    }
+
+    fn greet(&mut self, call: &Call, conn: u64, fd: i32, messages: &[Shown], at: u64, out: Sink<'_>) {
+        let full_len = messages.iter().fold(0_u32, |sum, shown| sum.saturating_add(sent_len(shown)));
         let mut bytes = [0; abi::FIRST_PACKET_MAX];
         let mut n = 0;
-        for (to, from) in bytes.iter_mut().zip(messages.iter().flat_map(|(bytes, _)| bytes)) {
+        for (to, from) in bytes.iter_mut().zip(messages.iter().flat_map(|shown| &shown.bytes)) {
             *to = *from;
             n += 1;
         }
-        let hdr = self.hdr(watch.conn, call.tid, at);
+        let hdr = self.hdr(conn, call.tid, at);
         self.put(&Event::FirstPacket(abi::FirstPacket { hdr, fd, full_len, bytes, n }), out);
-        self.conns.remove(&watch.conn);
+        self.fds.forget_accepted(conn);
+        self.conns.remove(&conn);
     }
 
-    pub(super) fn send(
+    #[expect(clippy::too_many_arguments, reason = "the record's fields")]
+    fn send(
         &mut self,
         call: &Call,
+        process: Process,
         fd: i32,
-        messages: &[(Vec<u8>, u32)],
-        to: abi::Addr,
+        messages: &[Shown],
+        to: &Named,
         at: u64,
         out: Sink<'_>,
     ) {
-        let Some(watch) = self.watches.get(&fd).filter(|watch| watch.class == Class::Dns) else { return };
+        let watch = self.fds.get(process, fd).filter(|watch| watch.class == Class::Dns);
+        let Some(watch) = watch else { return };
         let (conn, sock_type) = (self.conn_of(watch, call.tid), watch.sock_type);
-        for (index, (bytes, full_len)) in (0..).zip(messages) {
+        for (index, shown) in (0..).zip(messages) {
+            self.note_cut(shown.cut, out);
             let hdr = self.hdr(conn, call.tid, at);
-            let body = payload(hdr, at, to, fd, *full_len, index, sock_type);
-            self.put(&Event::Send(body, bytes), out);
+            let body = payload(hdr, at, to, fd, sent_len(shown), index, sock_type);
+            self.put(&Event::Send(body, &shown.bytes), out);
         }
     }
 
-    pub(super) fn send_exit(&mut self, call: &Call, ret: i64, told: bool, at: u64, out: Sink<'_>) {
+    pub(super) fn send_exit(
+        &mut self,
+        call: &Call,
+        process: Process,
+        ret: i64,
+        told: bool,
+        at: u64,
+        out: Sink<'_>,
+    ) {
         if !told {
-            self.send_enter(call, call.start.max(1), out);
+            self.send_enter(call, process, call.start.max(1), out);
             self.told_send.remove(&call.tid);
         }
         let Some(fd) = text::fd(&call.args) else { return };
-        let Some(watch) = self.watches.get(&fd) else { return };
+        let Some(watch) = self.fds.get(process, fd) else { return };
         if matches!(watch.class, Class::Accepted) || (watch.class == Class::Dns && ret >= 0) {
             return;
         }
-        self.io(call, fd, abi::OP_WRITE, ret, at, out);
+        self.io(call, process, fd, abi::OP_WRITE, ret, at, out);
     }
 
-    pub(super) fn io(&mut self, call: &Call, fd: i32, op: u8, ret: i64, at: u64, out: Sink<'_>) {
-        let Some(watch) = self.watches.get(&fd) else { return };
+    #[expect(clippy::too_many_arguments, reason = "the record's fields")]
+    fn io(&mut self, call: &Call, process: Process, fd: i32, op: u8, ret: i64, at: u64, out: Sink<'_>) {
+        let Some(watch) = self.fds.get(process, fd) else { return };
         let (conn, class) = (self.conn_of(watch, call.tid), watch.class as u8);
         let hdr = self.hdr(conn, call.tid, at);
         self.put(&Event::Io(abi::Io { hdr, enter_ns: call.start, ret, fd, op, class, pad: 0 }), out);
     }
 
-    pub(super) fn recv(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+    /// A message is cut: how many are is counted, and that some are is said.
+    fn note_cut(&mut self, cut: bool, out: Sink<'_>) {
+        if cut {
+            self.stats.cut_messages += 1;
+            self.say_cut(out);
+        }
+    }
+
+    /// `poll` says itself that nothing came: that is a receive that took too long. Or that there is an error: that is a receive that failed, with
+    /// whichever error.
+    pub(super) fn poll(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
+        if ret != 0 {
+            self.poll_failed(call, process, at, out);
+            return;
+        }
+        let args = text::split(&call.args);
+        // A poll that does not wait says only that nothing is there yet; so does one for room to send.
+        let waits = args.get(2).is_none_or(|timeout| !matches!(*timeout, "0" | "{tv_sec=0, tv_nsec=0}"));
+        let entries = args.first().map(|arg| text::members(arg)).unwrap_or_default();
+        for entry in entries.into_iter().filter(|_| waits) {
+            let events = text::field(entry, "events").unwrap_or_default();
+            let reads = text::flags(events).any(|flag| flag == "POLLIN")
+                || text::bits(events).is_some_and(|n| n & 1 == 1);
+            let Some(fd) = text::field(entry, "fd").and_then(text::fd).filter(|_| reads) else { continue };
+            let class = self.fds.get(process, fd).map(|watch| watch.class);
+            if matches!(class, Some(Class::Dns | Class::Ident)) {
+                self.io(call, process, fd, abi::OP_READ, -i64::from(libc::ETIMEDOUT), at, out);
+            }
+        }
+    }
+
+    fn poll_failed(&mut self, call: &Call, process: Process, at: u64, out: Sink<'_>) {
+        let entries = text::members(&call.note);
+        for entry in entries {
+            let failed = text::field(entry, "revents").is_some_and(|revents| {
+                text::flags(revents).any(|flag| flag == "POLLERR")
+                    || text::bits(revents).is_some_and(|n| n & 8 == 8)
+            });
+            let Some(fd) = text::field(entry, "fd").and_then(text::fd).filter(|_| failed) else { continue };
+            if self.fds.get(process, fd).is_some_and(|watch| watch.class == Class::Dns) {
+                self.io(call, process, fd, abi::OP_READ, -i64::from(libc::ECONNREFUSED), at, out);
+            }
+        }
+    }
+
+    pub(super) fn recv(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         let Some(fd) = text::fd(arg(0)) else { return };
-        match self.watches.get_mut(&fd) {
+        match self.fds.get_mut(process, fd) {
             None => return,
             Some(watch) if watch.class == Class::Accepted => return,
             Some(watch) if watch.class == Class::Dns => {
                 if ret >= 0 {
-                    self.message(call, fd, &args, ret, at, out);
+                    self.message(call, process, fd, &args, ret, at, out);
                 } else if ret != -i64::from(libc::EAGAIN) {
-                    self.io(call, fd, abi::OP_READ, ret, at, out);
+                    self.io(call, process, fd, abi::OP_READ, ret, at, out);
                 }
                 return;
             }
@@ -141,44 +208,63 @@ impl World {
                 }
             }
         }
-        self.io(call, fd, abi::OP_READ, ret, at, out);
+        self.io(call, process, fd, abi::OP_READ, ret, at, out);
     }
 
-    pub(super) fn message(&mut self, call: &Call, fd: i32, args: &[&str], ret: i64, at: u64, out: Sink<'_>) {
+    #[expect(clippy::too_many_arguments, reason = "the record's fields")]
+    fn message(
+        &mut self,
+        call: &Call,
+        process: Process,
+        fd: i32,
+        args: &[&str],
+        ret: i64,
+        at: u64,
+        out: Sink<'_>,
+    ) {
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
-        let Some(watch) = self.watches.get(&fd) else { return };
+        let Some(watch) = self.fds.get(process, fd) else { return };
         let (conn, sock_type) = (self.conn_of(watch, call.tid), watch.sock_type);
         let full = u32::try_from(ret).unwrap_or(u32::MAX);
         let (messages, from) = if call.name == Name::RecvMsg {
-            let several = arg(1).starts_with("[{msg_hdr");
-            let messages = address::messages(arg(1)).into_iter();
-            let messages: Vec<_> = messages
-                .map(|(b, n)| {
-                    let len = n.unwrap_or(if several { 0 } else { full });
-                    (b, len)
-                })
-                .collect();
+            let messages = address::messages(arg(1));
             (messages, text::field(arg(1), "msg_name").and_then(address::sockaddr))
         } else {
             let (bytes, cut) = text::string(arg(1), abi::PAYLOAD_MAX).unwrap_or_default();
-            self.stats.cut_messages += u64::from(cut);
-            (vec![(bytes, full)], address::sockaddr(arg(4)))
+            (vec![Shown { bytes, cut, ..Shown::default() }], address::sockaddr(arg(4)))
         };
-        let from = from.map_or(NO_ADDR, |(addr, _)| addr);
-        for (index, (bytes, full_len)) in (0..).zip(&messages) {
+        // What a call with several messages returns is their number.
+        let several = arg(1).starts_with("[{msg_hdr");
+        let from = from.unwrap_or_default();
+        for (index, shown) in (0..).zip(&messages) {
+            self.note_cut(shown.cut, out);
             let hdr = self.hdr(conn, call.tid, at);
+            let full_len = shown.msg_len.unwrap_or(if several { 0 } else { full });
             // strace shows the buffer, which may hold more than was received.
-            let bytes = bytes.get(..*full_len as usize).unwrap_or(bytes);
-            let body = payload(hdr, call.start, from, fd, *full_len, index, sock_type);
+            let bytes = shown.bytes.get(..full_len as usize).unwrap_or(&shown.bytes);
+            let body = payload(hdr, call.start, &from, fd, full_len, index, sock_type);
             self.put(&Event::Recv(body, bytes), out);
         }
     }
 }
 
+/// The messages of a send, as far as they are shown.
+fn outgoing(call: &Call, args: &[&str]) -> Vec<Shown> {
+    let arg = |i: usize| args.get(i).copied().unwrap_or_default();
+    if call.name == Name::SendMsg {
+        let mut messages = address::messages(arg(1));
+        messages.retain(|shown| !shown.bytes.is_empty());
+        return messages;
+    }
+    let Some((bytes, cut)) = text::string(arg(1), abi::PAYLOAD_MAX) else { return Vec::new() };
+    let msg_len = text::int(arg(2)).and_then(|n| u32::try_from(n).ok());
+    vec![Shown { bytes, cut, msg_len, iov_len: None }]
+}
+
 fn payload(
     hdr: abi::Header,
     enter_ns: u64,
-    addr: abi::Addr,
+    named: &Named,
     fd: i32,
     full_len: u32,
     index: u16,
@@ -188,7 +274,7 @@ fn payload(
         hdr,
         enter_ns,
         run_delay_ns: 0,
-        addr,
+        addr: named.addr_or_none(),
         fd,
         full_len,
         payload_len: 0,
@@ -198,6 +284,8 @@ fn payload(
     }
 }
 
-fn length(bytes: &[u8], shown: Option<u32>) -> u32 {
-    shown.unwrap_or_else(|| u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+/// How long a message was that was sent.
+fn sent_len(shown: &Shown) -> u32 {
+    let bytes = || u32::try_from(shown.bytes.len()).unwrap_or(u32::MAX);
+    shown.msg_len.or(shown.iov_len).unwrap_or_else(bytes)
 }

@@ -20,23 +20,25 @@ impl Processes {
     /// The process of a thread. One that appears while another thread clones is taken for its child, for as long as that clone has
     /// not said who its child is.
     pub(super) fn of(&mut self, tid: u32) -> Process {
+        self.find(tid).0
+    }
+
+    /// The same, and the thread that made the process, where this was its first sign.
+    pub(super) fn find(&mut self, tid: u32) -> (Process, Option<u32>) {
         if let Some(process) = self.of.get(&tid) {
-            return *process;
+            return (*process, None);
         }
         let mut cloning = self.cloning.iter().filter(|(parent, _)| **parent != tid);
         // A process taken for a thread would close the server's descriptors: rather the other way round.
-        let parent = match cloning.clone().find(|(_, makes_thread)| !**makes_thread) {
-            Some(_) => None,
-            None => cloning.next().map(|(parent, _)| *parent),
-        };
-        let forked = parent.is_none() && self.cloning.keys().any(|parent| *parent != tid);
-        let process = match parent {
-            Some(parent) => self.of.get(&parent).copied().unwrap_or(0),
-            None if forked => tid,
-            None => 0,
+        let forking =
+            cloning.clone().filter(|(_, makes_thread)| !**makes_thread).map(|(parent, _)| *parent).min();
+        let process = match (forking, cloning.next()) {
+            (Some(_), _) => tid,
+            (None, Some((parent, _))) => self.of.get(parent).copied().unwrap_or(0),
+            (None, None) => 0,
         };
         self.insert(tid, process);
-        process
+        (process, forking)
     }
 
     /// A thread begins to make a thread, or a process.
@@ -46,11 +48,13 @@ impl Processes {
         }
     }
 
-    /// It has made one, or none.
-    pub(super) fn end(&mut self, tid: u32, child: Option<u32>) {
-        let (Some(makes_thread), Some(child)) = (self.cloning.remove(&tid), child) else { return };
+    /// It has made one, or none. Tells of a process that is new: nothing of it was seen.
+    pub(super) fn end(&mut self, tid: u32, child: Option<u32>) -> Option<Process> {
+        let (Some(makes_thread), Some(child)) = (self.cloning.remove(&tid), child) else { return None };
         let process = if makes_thread { self.of(tid) } else { child };
+        let new = !makes_thread && self.of.get(&child) != Some(&child);
         self.insert(child, process);
+        new.then_some(child)
     }
 
     /// A thread ended; its number will be given again.

@@ -6,35 +6,64 @@ use wrapwatch_common::records::Class;
 use super::processes::Process;
 use super::{Sink, Watch, World, descriptor};
 use crate::decode::Event;
-use crate::import::strace::{Call, KEPT_MAX, Out, address, head, text};
-use crate::trace::encode::{AF_INET, AF_INET6, AF_UNIX, NO_ADDR, SOCK_DGRAM, SOCK_STREAM, addr};
-use crate::trace::{Listener, Target};
+use crate::import::strace::address::Named;
+use crate::import::strace::{Call, address, errno, head, text};
+use crate::model::KtimeNs;
+use crate::trace::encode::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM, addr};
+use crate::trace::{AcceptErrorSample, Input, Listener, Sample, Target};
 
 impl World {
     pub(super) fn accept(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
-        let Some(fd) = descriptor(ret) else { return };
+        let Some(fd) = descriptor(ret) else {
+            self.accept_failed(ret, at);
+            return;
+        };
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         if self.server.is_none() && !self.is_server(call.tid, process, arg(0), out) {
             return;
         }
         self.stats.accepts += 1;
-        self.next_conn += 1;
-        let conn = self.next_conn;
-        if self.conns.len() < KEPT_MAX {
-            self.conns.insert(conn, 0);
-        } else {
-            self.stats.overflow += 1;
-        }
-        self.work_for(call.tid, conn);
-        self.watch(fd, Watch { conn, class: Class::Accepted, sock_type: SOCK_STREAM, capture: None });
-        let peer = address::sockaddr(arg(1)).map(|(addr, _)| addr);
+        let conn = self.connection(call.tid);
+        self.watch(
+            process,
+            fd,
+            Watch { conn, class: Class::Accepted, sock_type: SOCK_STREAM, capture: None },
+        );
+        let peer = address::sockaddr(arg(1)).and_then(|named| named.addr);
         // A server that did not ask is told of by -yy.
         let shown = || address::ends(&call.note).and_then(|(_, peer)| peer).map(addr);
-        let peer = peer.or_else(shown).unwrap_or(NO_ADDR);
+        let peer = peer.or_else(shown).unwrap_or(crate::trace::encode::NO_ADDR);
         let hdr = self.hdr(conn, call.tid, at);
         let listener = text::fd(arg(0)).unwrap_or(-1);
         self.put(&Event::Accept(abi::Accept { hdr, enter_ns: call.start, peer, fd, listener }), out);
+    }
+
+    /// An accept failed. That nobody was there, or that it was interrupted, is no failure.
+    fn accept_failed(&mut self, ret: i64, at: u64) {
+        let error = i32::try_from(ret.saturating_neg()).unwrap_or(0);
+        if matches!(error, libc::EAGAIN | libc::EINTR) {
+            return;
+        }
+        self.stats.failed_accepts += 1;
+        let at = Some(KtimeNs(at));
+        let sample = self.accept_errors.entry(ret).or_insert_with(|| AcceptErrorSample {
+            errno: errno::name(error).to_owned(),
+            first: at,
+            ..AcceptErrorSample::default()
+        });
+        sample.count += 1;
+        sample.last = at;
+    }
+
+    /// Which accepts failed, how often, and when.
+    pub(super) fn tell_accept_errors(&mut self, at: u64, out: Sink<'_>) {
+        let pid = self.pid.unwrap_or(0);
+        let errors = std::mem::take(&mut self.accept_errors).into_values();
+        let accept_errors: Vec<_> = errors.map(|error| AcceptErrorSample { pid, ..error }).collect();
+        if !accept_errors.is_empty() {
+            out(Input::from(Sample { at: KtimeNs(at), accept_errors, ..Sample::default() }));
+        }
     }
 
     /// The first accept: takes its process for the server, and tells of it. False where another one was asked for.
@@ -50,53 +79,51 @@ impl World {
             .into_iter()
             .collect();
         let target = Target { pid, accept_threads: vec![tid], listeners, ..Target::default() };
-        out(Out::Head(Box::new(head(self.begin.unwrap_or(0), target))));
+        out(Input::from(head(self.begin.unwrap_or(0), target, &self.survey)));
         true
     }
 
-    pub(super) fn socket(&mut self, call: &Call, ret: i64) {
+    pub(super) fn socket(&mut self, call: &Call, process: Process, ret: i64) {
         let (Some(conn), Some(fd)) = (self.current(call.tid), descriptor(ret)) else { return };
         let args = text::split(&call.args);
         let sock_type = args.get(1).map_or(0, |arg| sock_type(arg));
-        self.watch(fd, Watch { conn, class: Class::Socket, sock_type, capture: None });
+        self.watch(process, fd, Watch { conn, class: Class::Socket, sock_type, capture: None });
     }
 
-    pub(super) fn connect(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+    pub(super) fn connect(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let args = text::split(&call.args);
         let Some(fd) = args.first().and_then(|arg| text::fd(arg)) else { return };
-        let to = args.get(1).and_then(|arg| address::sockaddr(arg));
-        let (addr, path) = to.unwrap_or((NO_ADDR, Vec::new()));
-        self.classify(call, fd, addr, &path, ret, at, out);
+        let to = args.get(1).and_then(|arg| address::sockaddr(arg)).unwrap_or_default();
+        self.classify(call, (process, fd), &to, ret, at, out);
     }
 
     /// Watches a socket for what it talks to, and writes [`abi::Connect`].
-    #[expect(clippy::too_many_arguments, reason = "the record's fields")]
     pub(super) fn classify(
         &mut self,
         call: &Call,
-        fd: i32,
-        to: abi::Addr,
-        path: &[u8],
+        (process, fd): (Process, i32),
+        to: &Named,
         ret: i64,
         at: u64,
         out: Sink<'_>,
     ) {
-        let (conn, sock_type, class) = match (self.watches.get(&fd), self.current(call.tid)) {
+        let (conn, sock_type, class) = match (self.fds.get(process, fd), self.current(call.tid)) {
             (Some(watch), _) if watch.class == Class::Accepted => return,
             (Some(watch), _) => (self.conn_of(watch, call.tid), watch.sock_type, watch.class),
             (None, Some(conn)) => (conn, 0, Class::Socket),
             (None, None) => return,
         };
         let class = class_of(to, sock_type).unwrap_or(class);
-        self.watch(fd, Watch { conn, class, sock_type, capture: None });
+        self.watch(process, fd, Watch { conn, class, sock_type, capture: None });
         let ret = i32::try_from(ret).unwrap_or(i32::MIN);
         let (class, enter_ns) = (class as u8, call.start);
         let hdr = self.hdr(conn, call.tid, at);
+        let addr = to.addr_or_none();
         let body = abi::Connect {
             hdr,
             enter_ns,
             run_delay_ns: 0,
-            addr: to,
+            addr,
             fd,
             ret,
             class,
@@ -104,28 +131,28 @@ impl World {
             path_len: 0,
             pad: 0,
         };
-        self.put(&Event::Connect(body, path), out);
+        self.put(&Event::Connect(body, &to.path), out);
     }
 
-    pub(super) fn shutdown(&mut self, call: &Call, at: u64, out: Sink<'_>) {
+    pub(super) fn shutdown(&mut self, call: &Call, process: Process, at: u64, out: Sink<'_>) {
         let args = text::split(&call.args);
         let Some(fd) = args.first().and_then(|arg| text::fd(arg)) else { return };
-        let Some(watch) = self.watches.get(&fd).filter(|watch| watch.class == Class::Accepted) else {
+        let Some(watch) = self.fds.get(process, fd).filter(|watch| watch.class == Class::Accepted) else {
             return;
         };
         let conn = watch.conn;
-        let how = match args.get(1).copied() {
-            Some(how) if how.starts_with("SHUT_RDWR") => 2,
-            Some(how) if how.starts_with("SHUT_WR") => 1,
+        let how = match args.get(1).map(|how| address::meaning(how)) {
+            Some("SHUT_RDWR" | "0x2" | "2") => 2,
+            Some("SHUT_WR" | "0x1" | "1") => 1,
             _ => 0,
         };
         let hdr = self.hdr(conn, call.tid, at);
         self.put(&Event::Shutdown(abi::Shutdown { hdr, fd, how }), out);
     }
 
-    pub(super) fn get_peer_name(&mut self, call: &Call, ret: i64, at: u64, out: Sink<'_>) {
+    pub(super) fn get_peer_name(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let Some(fd) = text::fd(&call.args) else { return };
-        let Some(watch) = self.watches.get(&fd).filter(|watch| watch.class == Class::Accepted) else {
+        let Some(watch) = self.fds.get(process, fd).filter(|watch| watch.class == Class::Accepted) else {
             return;
         };
         let conn = watch.conn;
@@ -141,22 +168,22 @@ impl World {
 }
 
 fn sock_type(text: &str) -> u8 {
-    match text.split('|').next() {
-        Some("SOCK_STREAM") => SOCK_STREAM,
-        Some("SOCK_DGRAM") => SOCK_DGRAM,
-        Some("SOCK_RAW") => 3,
-        Some("SOCK_SEQPACKET") => 5,
+    match text::flags(text).next() {
+        Some("SOCK_STREAM" | "0x1") => SOCK_STREAM,
+        Some("SOCK_DGRAM" | "0x2") => SOCK_DGRAM,
+        Some("SOCK_RAW" | "0x3") => 3,
+        Some("SOCK_SEQPACKET" | "0x5") => 5,
         _ => 0,
     }
 }
 
-/// What a socket is for, by whom it talks to; `None` where it was disconnected.
-const fn class_of(to: abi::Addr, sock_type: u8) -> Option<Class> {
-    match (to.family, to.port) {
-        (AF_UNIX, _) => Some(Class::Unix),
-        (AF_INET | AF_INET6, 53) => Some(Class::Dns),
-        (AF_INET | AF_INET6, 113) if sock_type != SOCK_DGRAM => Some(Class::Ident),
-        (AF_INET | AF_INET6, _) => Some(Class::Other),
-        _ => None,
+/// What a socket is for, by whom it talks to; `None` where it was disconnected, or where nothing of the address can be read.
+fn class_of(to: &Named, sock_type: u8) -> Option<Class> {
+    match (to.addr.map(|addr| addr.family), to.port) {
+        (Some(AF_UNIX), _) => Some(Class::Unix),
+        (_, Some(53)) => Some(Class::Dns),
+        (_, Some(113)) if sock_type != SOCK_DGRAM => Some(Class::Ident),
+        (_, Some(_)) => Some(Class::Other),
+        (_, None) => None,
     }
 }
