@@ -3,6 +3,7 @@
 //! One [`Case`] a line goes in as JSON, one [`Answer`] a line comes out. The oracle keeps libwrap's state between cases, as a server does.
 
 pub mod resolver;
+pub mod world;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;

@@ -51,3 +51,24 @@ pub struct Timing {
     /// Queries the nameservers saw: address, name, type.
     pub queries: Vec<(String, String, u16)>,
 }
+
+/// A resolv.conf as the real `res_ninit` reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Nameservers.
+    pub nameservers: Vec<std::net::IpAddr>,
+    /// `retrans`: seconds.
+    pub timeout_s: i32,
+    /// `retry`.
+    pub attempts: i32,
+    /// `ndots`.
+    pub ndots: u32,
+    /// `RES_ROTATE`.
+    pub rotate: bool,
+    /// `RES_USEVC`.
+    pub use_vc: bool,
+    /// `RES_NOAAAA`.
+    pub no_aaaa: bool,
+    /// The search list; `dnsrch` has room for six.
+    pub search: Vec<Vec<u8>>,
+}

@@ -6,8 +6,7 @@
 use super::nsswitch::{Service, Status};
 use super::resolv_conf::ResolvConf;
 
-/// A second in nanoseconds.
-pub const SECOND_NS: u64 = 1_000_000_000;
+pub use super::resolv_conf::SECOND_NS;
 
 /// `rfc931_timeout` in Debian's libwrap.
 pub const IDENT_TIMEOUT_NS: u64 = 10 * SECOND_NS;
@@ -32,23 +31,9 @@ pub struct Waiting {
     pub answered: bool,
 }
 
-/// How long glibc waits for each nameserver, the same in every round.
-pub fn waits_ns(conf: &ResolvConf) -> Vec<u64> {
-    let servers = i64::try_from(conf.nameservers.len()).unwrap_or(1).max(1);
-    (0..servers)
-        .map(|index| {
-            let mut seconds = i64::from(conf.timeout_s) << index;
-            if index > 0 {
-                seconds /= servers;
-            }
-            u64::try_from(seconds.max(1)).unwrap_or(1).saturating_mul(SECOND_NS)
-        })
-        .collect()
-}
-
 /// One question (a name as it is sent) to the nameservers in these states, until one answers. With `rotate` the worst start counts.
 pub fn question(conf: &ResolvConf, states: &[Nameserver]) -> Waiting {
-    let waits = waits_ns(conf);
+    let waits = conf.waits_ns();
     let count = waits.len();
     let starts = if conf.rotate { count } else { 1 };
     let one = |start: usize| {

@@ -31,7 +31,7 @@ pub use hosts_file::{HostsEntry, HostsFile};
 pub use lines::LINE_BUFFER;
 pub use options::{Keyword, OptionError, Step, steps};
 pub use request::{Endpoint, Request};
-pub use resolv_conf::{MAX_NAMESERVERS, ResolvConf};
+pub use resolv_conf::{Ignored, IgnoredLine, MAX_NAMESERVERS, ResolvConf};
 pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
 
 #[cfg(test)]

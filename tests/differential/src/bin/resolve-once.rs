@@ -1,82 +1,19 @@
 //! Looks a client's name up the way libwrap does (getnameinfo, then getaddrinfo), with the real glibc, in a network, mount and UTS
 //! namespace of its own. Reads a [`Question`] from stdin, writes a [`Timing`] to stdout. Needs root; leaves nothing behind.
 
-use std::ffi::CString;
-use std::io::{Error, Read, Result};
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use wrapwatch_differential::resolver::{Nameserver, Question, Timing};
+use wrapwatch_differential::world::move_away;
 
 type Seen = Arc<Mutex<Vec<(String, String, u16)>>>;
 
 const A: u16 = 1;
 const PTR: u16 = 12;
 const AAAA: u16 = 28;
-
-fn check(result: libc::c_int, what: &str) -> Result<()> {
-    if result == 0 {
-        return Ok(());
-    }
-    let error = Error::last_os_error();
-    Err(Error::new(error.kind(), format!("{what}: {error}")))
-}
-
-/// Private namespaces, the loopback up, the three files in place.
-fn move_away(question: &Question) -> Result<()> {
-    let directory = CString::new("/tmp")?;
-    let tmpfs = CString::new("tmpfs")?;
-    let root = CString::new("/")?;
-    // SAFETY: plain system calls with valid strings.
-    unsafe {
-        check(
-            libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS | libc::CLONE_NEWUTS),
-            "unshare (needs root)",
-        )?;
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        check(
-            libc::mount(std::ptr::null(), root.as_ptr(), std::ptr::null(), private, std::ptr::null()),
-            "private mounts",
-        )?;
-        check(libc::mount(tmpfs.as_ptr(), directory.as_ptr(), tmpfs.as_ptr(), 0, std::ptr::null()), "tmpfs")?;
-        check(libc::sethostname(question.hostname.as_ptr().cast(), question.hostname.len()), "hostname")?;
-    }
-    loopback_up()?;
-    // An /etc of our own: files that are not there cannot be bind-mounted away.
-    std::fs::create_dir("/tmp/etc")?;
-    std::fs::write("/tmp/etc/resolv.conf", &question.resolv_conf)?;
-    std::fs::write("/tmp/etc/hosts", &question.hosts)?;
-    std::fs::write("/tmp/etc/host.conf", "multi on\n")?;
-    if let Some(nsswitch) = &question.nsswitch {
-        std::fs::write("/tmp/etc/nsswitch.conf", nsswitch)?;
-    }
-    let (from, to) = (CString::new("/tmp/etc")?, CString::new("/etc")?);
-    // SAFETY: as above.
-    unsafe {
-        check(
-            libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()),
-            "bind /etc",
-        )
-    }
-}
-
-fn loopback_up() -> Result<()> {
-    // SAFETY: an all-zero ifreq is valid; the name "lo" fits.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-            *to = from.cast_signed();
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "the kernel's flags are short")]
-        let up = libc::IFF_UP as libc::c_short;
-        request.ifr_ifru.ifru_flags = up;
-        let result = check(libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request), "loopback up");
-        libc::close(socket);
-        result
-    }
-}
 
 /// The question section's name and type.
 fn question_of(message: &[u8]) -> Option<(String, u16, usize)> {
@@ -217,7 +154,13 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut input = String::new();
     std::io::stdin().read_to_string(&mut input)?;
     let question: Question = serde_json::from_str(&input)?;
-    move_away(&question)?;
+    let mut files = vec![
+        ("resolv.conf", question.resolv_conf.as_str()),
+        ("hosts", question.hosts.as_str()),
+        ("host.conf", "multi on\n"),
+    ];
+    files.extend(question.nsswitch.as_deref().map(|text| ("nsswitch.conf", text)));
+    move_away(&question.hostname, &files)?;
     let seen = Seen::default();
     for (address, behaviour) in &question.nameservers {
         if *behaviour == Nameserver::Refuses {

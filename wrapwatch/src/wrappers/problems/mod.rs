@@ -100,8 +100,14 @@ pub enum ProblemKind {
     SingleNameserver,
     /// More nameservers than glibc asks.
     NameserverIgnored,
-    /// A line in resolv.conf that glibc does not take.
+    /// A line or an option in resolv.conf that glibc does not take.
     ResolvConfIgnored,
+    /// No nameserver that glibc can use: it asks 127.0.0.1.
+    NoNameserver,
+    /// `attempts:` of 0 or less: nothing is asked.
+    NoAttempts,
+    /// A `sortlist` line in resolv.conf that glibc reads for ever.
+    EndlessSortlist,
     /// Queries over TCP have no time-out of their own.
     TcpQueries,
     /// DNS is asked before /etc/hosts, or names go another way.

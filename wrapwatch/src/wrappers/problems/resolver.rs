@@ -1,6 +1,7 @@
 //! Settings of the resolver that make lookups slow or strange.
 
 use super::{Finding, Problem, ProblemKind as Kind, Scene, Severity};
+use crate::wrappers::Ignored;
 use crate::wrappers::cost::{Nameserver, SECOND_NS, question};
 use crate::wrappers::pattern::same_host;
 
@@ -22,12 +23,47 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
 fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let conf = scene.resolver.conf;
     let mut push = |line, finding| out.push(scene.in_file(scene.resolv_path, line, finding));
-    for (line, text) in &conf.ignored_lines {
-        let message = format!("glibc ignores this line: {text}");
+    for ignored in &conf.ignored_lines {
+        let (why, change) = match ignored.why {
+            Ignored::BlankAtStart => ("it begins with a blank", "Remove the blanks before the keyword."),
+            Ignored::CarriageReturn => {
+                ("it ends in a carriage return, as Windows writes them", "sed -i 's/\\r$//' on this file")
+            }
+            Ignored::Address => {
+                ("it has no address that glibc can read", "Write one address: nameserver 10.0.0.53")
+            }
+            Ignored::Keyword => {
+                ("it has no keyword that glibc knows, or nothing behind it", "See resolv.conf(5).")
+            }
+        };
+        // A line that was meant to name a nameserver changes who is asked.
+        let server = ignored.text.trim_ascii_start().starts_with("nameserver");
+        let severity = if server { Severity::Warning } else { Severity::Info };
+        let message = format!("glibc ignores this line, because {why}: {}", ignored.text);
+        push(Some(ignored.line), Finding::new(Kind::ResolvConfIgnored, severity, message).change(change));
+    }
+    for (line, option) in &conf.unknown_options {
+        let message = format!("glibc does not know the option {option} and ignores it.");
+        let finding = Finding::new(Kind::ResolvConfIgnored, Severity::Info, message);
+        push(Some(*line), finding.change("See resolv.conf(5): timeout:N, attempts:N, rotate, …"));
+    }
+    if conf.default_nameserver {
+        let message = "No line names a nameserver that glibc can use, so it asks 127.0.0.1.";
+        let finding = Finding::new(Kind::NoNameserver, Severity::Warning, message);
         push(
-            Some(*line),
-            Finding::new(Kind::ResolvConfIgnored, Severity::Info, message).change("See resolv.conf(5)."),
+            None,
+            finding.change("Name a nameserver, or run a cache on this host that listens on 127.0.0.1."),
         );
+    }
+    if let Some(line) = conf.endless_line {
+        let message = "glibc reads this line for ever: it is not ready for a carriage return or a byte that is not ASCII here. Whoever looks a name up never ends.";
+        let finding = Finding::new(Kind::EndlessSortlist, Severity::Critical, message);
+        push(Some(line), finding.change("Remove the line: IPv4's sortlist is hardly ever needed."));
+    }
+    if conf.attempts <= 0 {
+        let message = "With attempts:0 or less glibc asks no nameserver at all: every name is unknown.";
+        push(None, Finding::new(Kind::NoAttempts, Severity::Warning, message).change("options attempts:1"));
+        return;
     }
     if conf.ignored_nameservers > 0 {
         let message = "glibc asks the first three nameservers only.";
@@ -62,7 +98,7 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         let finding = Finding::new(Kind::SlowTimeout, Severity::Warning, message);
         push(None, finding.change("options timeout:1 attempts:1"));
     }
-    if conf.nameservers.len() == 1 {
+    if conf.nameservers.len() == 1 && !conf.default_nameserver {
         let message = "There is one nameserver: while it is silent every lookup fails.";
         push(
             None,
