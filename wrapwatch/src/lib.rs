@@ -11,6 +11,7 @@ pub mod diagnose;
 pub mod doctor;
 pub mod host;
 pub mod import;
+pub mod linter;
 pub mod model;
 pub mod ping;
 pub mod probe;

@@ -11,7 +11,6 @@ use crate::{
     model,
     probe::{self, Rung},
     session::Measure,
-    wrappers::problems,
 };
 
 /// Which processes to look at.
@@ -224,16 +223,6 @@ pub enum FailOn {
 }
 
 impl From<FailOn> for model::Severity {
-    fn from(fail_on: FailOn) -> Self {
-        match fail_on {
-            FailOn::Info => Self::Info,
-            FailOn::Warning => Self::Warning,
-            FailOn::Critical => Self::Critical,
-        }
-    }
-}
-
-impl From<FailOn> for problems::Severity {
     fn from(fail_on: FailOn) -> Self {
         match fail_on {
             FailOn::Info => Self::Info,

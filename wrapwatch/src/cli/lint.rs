@@ -1,6 +1,6 @@
 //! `wrapwatch lint`: what the tables cost and where they mislead, before the outage.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -8,17 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use similar::TextDiff;
+use clap::ValueEnum;
 
 use super::common::{Color, FailOn};
-use super::output::text_for_stdout;
+use super::output::{note, text_for_stdout};
 use crate::host::local::{self, Found};
-use crate::render::{json, text::escape};
-use crate::story::{FileCopy, Seen};
+use crate::linter::{self, Files, HostReport, IGNORE_FILE, Paths, Subject};
+use crate::model::Severity;
+use crate::render::{json, lint, text::escape};
+use crate::story::Seen;
 use crate::trace::SnapshotRole;
-use crate::wrappers::lint::{Client, Input, Report, lint, named_files};
-use crate::wrappers::rewrite::rewrite;
-use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables, nsswitch};
+use crate::wrappers::ignore::IgnoreList;
+use crate::wrappers::lint::{Client, Report};
+use crate::wrappers::problems::explain;
+use crate::wrappers::{Endpoint, daemons};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,14 +30,33 @@ Examples:
   wrapwatch lint --client 10.0.2.14=db1.example.com   the same, if DNS gives it that name
   wrapwatch lint --trace FILE.wwt                     the files and the clients of a trace
   wrapwatch lint --client 10.0.2.14=db1.example.com --fix | patch -p0 --dry-run
+  wrapwatch lint --hosts-dir inventory                one line a host: inventory/HOST/hosts.allow, or …/HOST/etc/hosts.allow
+  wrapwatch lint --format sarif > lint.sarif          for code hosts; --format github inside a GitHub action
+  wrapwatch lint --explain never-matches              what a problem means
   wrapwatch lint --json --fail-on critical
 
-No name is looked up. Exit status: 0 done, 1 failed, 2 wrong use, 3 --fail-on found as much.";
+No name is looked up. What is in hosts.lint-ignore beside hosts.allow is left out: a line there is PROBLEM [FILE [RULE]],
+for example `fails-closed hosts.allow mysqld: .example.com`.
+Exit status: 0 done, 1 failed, 2 wrong use, 3 --fail-on found as much.";
 
 /// The daemon's name where nobody says another.
 const DAEMON: &str = "mysqld";
 /// More clients than this of a trace are not looked at.
 const MAX_CLIENTS: usize = 1000;
+
+/// How what was found is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a person; equal problems together
+    #[default]
+    Text,
+    /// One object; with --hosts-dir one a host
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
 
 /// `wrapwatch lint`
 #[derive(Debug, clap::Args)]
@@ -67,15 +89,33 @@ pub struct Args {
     /// The clients seen in a trace with their names, and its copies of the files not given by an option
     #[arg(long, value_name = "FILE.wwt")]
     trace: Option<PathBuf>,
-    /// Print JSON, one object
+    /// The tables of many hosts, a folder each: one line a host
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "fix", "clients"])]
+    hosts_dir: Option<PathBuf>,
+    /// Problems to leave out [default: hosts.lint-ignore beside hosts.allow]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_ignore")]
+    ignore: Option<PathBuf>,
+    /// Leave nothing out
     #[arg(long)]
+    no_ignore: bool,
+    /// How what was found is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+    /// As --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Exit with status 3 if there is a problem of this severity or a higher one
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
     /// Print a diff of the tables that gives the clients the same verdicts without lookups
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "format"])]
     fix: bool,
+    /// With --fix: change the tables as the diff says, and leave a copy of each beside it (FILE.orig)
+    #[arg(long, requires = "fix")]
+    write: bool,
+    /// Say what a problem means, and do nothing else
+    #[arg(long, value_name = "PROBLEM", exclusive = true)]
+    explain: Option<String>,
     /// Use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
@@ -91,191 +131,181 @@ fn client(text: &str) -> anyhow::Result<Client> {
     }
 }
 
-/// The files, by what they are to the check.
-struct Files {
-    tables: Tables,
-    texts: [Vec<u8>; 2],
-    paths: [String; 2],
-    resolv: (String, ResolvConf),
-    hosts: (String, Vec<u8>),
-    nsswitch: (String, Vec<u8>),
-    named: BTreeMap<String, FileText>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(kind) = &args.explain {
+        let explanation = explain::find(kind).with_context(|| {
+            format!("there is no problem called {}; docs/lint-rules.md lists them", escape(kind))
+        })?;
+        print(&explanation.text())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let recorded = args.trace.as_deref().map(read_trace).transpose()?.unwrap_or_default();
+    let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let clients = clients(args, &recorded);
+    let subject = Subject {
+        daemon: daemon(args.daemon.as_deref().or(recorded.daemon.as_deref()).unwrap_or(DAEMON)),
+        server: Endpoint::new(args.server.ip(), args.server.port()),
+        own_domain: own_name.trim().split_once('.').map(|(_, domain)| domain),
+        clients: &clients,
+    };
+    if let Some(folder) = &args.hosts_dir {
+        return hosts(args, folder, &subject);
+    }
+    let paths = Paths {
+        tables: [args.allow.clone(), args.deny.clone()],
+        resolv: args.resolv.clone(),
+        hosts: args.hosts.clone(),
+        nsswitch: args.nsswitch.clone(),
+    };
+    let files = Files::read(&paths, &recorded)?;
+    if args.fix {
+        fix(args, &files, &subject)?;
+    }
+    let (ignore_path, ignored) = ignore_list(args)?;
+    let (report, applied) = files.lint(&subject, &ignored);
+    for line in &applied.unused {
+        note(&format!("{}:{line}: nothing to ignore any more", escape(&ignore_path.to_string_lossy())));
+    }
+    if !args.fix {
+        print(&shown(args, &report)?)?;
+    }
+    let worst =
+        report.problems.iter().filter(|problem| !problem.other_daemons).map(|problem| problem.severity).max();
+    Ok(status(args, worst))
+}
+
+fn status(args: &Args, worst: Option<Severity>) -> ExitCode {
+    let failed = args.fail_on.is_some_and(|least| worst.is_some_and(|worst| worst >= least.into()));
+    if failed { ExitCode::from(3) } else { ExitCode::SUCCESS }
+}
+
+/// The name that libwrap gets, where a program's is given.
+fn daemon(name: &str) -> &str {
+    let own = daemons::name_for_libwrap(name);
+    if own != name {
+        note(&format!("{} calls itself {own} for libwrap: rules for {own} are looked at", escape(name)));
+    }
+    if let Some(by) = daemons::find(name).and_then(|daemon| daemon.named_by) {
+        note(&format!(
+            "{} gives libwrap a name of its configuration, {by}: give that with --daemon",
+            escape(name)
+        ));
+    }
+    own
+}
+
+/// Those given, then those of the trace.
+fn clients(args: &Args, recorded: &Seen) -> Vec<Client> {
     let mut clients = args.clients.clone();
     let given: HashSet<IpAddr> = clients.iter().map(|client| client.address.to_canonical()).collect();
     let seen = recorded.clients.iter().filter(|(address, _)| !given.contains(address));
     clients.extend(seen.map(|(address, name)| Client { address: *address, name: name.clone() }));
-    let files = Files::read(args, &recorded)?;
-    let hosts = HostsFile::parse(&files.hosts.1);
-    let services = nsswitch::hosts(&files.nsswitch.1);
-    let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let input = Input {
-        tables: &files.tables,
-        texts: [&files.texts[0], &files.texts[1]],
-        paths: [&files.paths[0], &files.paths[1]],
-        files: &files.named,
-        daemon: args.daemon.as_deref().or(recorded.daemon.as_deref()).unwrap_or(DAEMON),
-        server: Endpoint::new(args.server.ip(), args.server.port()),
-        conf: &files.resolv.1,
-        resolv_path: &files.resolv.0,
-        services: &services,
-        nsswitch_path: &files.nsswitch.0,
-        hosts: &hosts,
-        hosts_path: &files.hosts.0,
-        own_domain: own_name.trim().split_once('.').map(|(_, domain)| domain),
-        clients: &clients,
-    };
-    let report = lint(&input);
-    if args.fix {
-        if clients.is_empty() {
-            bail!("--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace");
-        }
-        print_fix(&input, &files)?;
-    } else {
-        print(args, &report)?;
-    }
-    let worst = report.problems.iter().map(|problem| problem.severity).max();
-    let failed = args.fail_on.is_some_and(|least| worst.is_some_and(|worst| worst >= least.into()));
-    Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    clients
 }
 
-fn print(args: &Args, report: &Report) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", json::one_line(report)?)?;
-    } else {
-        out.write_all(text_for_stdout(args.color).lint(report).as_bytes())?;
-    }
-    Ok(out.flush()?)
-}
-
-/// The diffs to stdout; what belongs to no table to stderr.
-fn print_fix(input: &Input<'_>, files: &Files) -> anyhow::Result<()> {
-    let fix = rewrite(input);
-    let mut out = String::new();
-    for (index, new) in fix.tables.iter().enumerate() {
-        out += &diff(&files.paths[index], &files.texts[index], new)?;
-    }
-    let mut hosts = files.hosts.1.clone();
-    if !fix.hosts.is_empty() && !hosts.is_empty() && !hosts.ends_with(b"\n") {
-        hosts.push(b'\n');
-    }
-    for line in &fix.hosts {
-        hosts.extend_from_slice(line.as_bytes());
-        hosts.push(b'\n');
-    }
-    out += &diff(&files.hosts.0, &files.hosts.1, &hosts)?;
-    if out.is_empty() {
-        eprintln!("wrapwatch: nothing to change for these clients");
-    }
-    for (client, why) in &fix.left_alone {
-        eprintln!("wrapwatch: {client} is left as it is: {}", escape(why));
-    }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(out.as_bytes())?;
-    Ok(stdout.flush()?)
-}
-
-/// A unified diff; empty where nothing changes.
-fn diff(path: &str, old: &[u8], new: &[u8]) -> anyhow::Result<String> {
-    let text = |bytes| {
-        std::str::from_utf8(bytes).ok().filter(|text| {
-            // What a terminal might act upon cannot be printed as it is, and escaped it would not apply.
-            text.lines().all(|line| {
-                escape(&line.replace('\t', " ").replace('\r', ""))
-                    == line.replace('\t', " ").replace('\r', "")
-            })
-        })
-    };
-    let (Some(old), Some(new)) = (text(old), text(new)) else {
-        bail!("{} holds more than plain text: no diff of it can be printed", escape(path));
-    };
-    if old == new {
-        return Ok(String::new());
-    }
-    let path = escape(path);
-    Ok(TextDiff::from_lines(old, new).unified_diff().context_radius(3).header(&path, &path).to_string())
-}
-
-impl Files {
-    fn read(args: &Args, recorded: &Seen) -> anyhow::Result<Self> {
-        let read = |path: &Path, default: &str, role| copy_or_file(recorded, path, default, role);
-        let mut tables = Tables::default();
-        let mut texts = [Vec::new(), Vec::new()];
-        let mut paths = [String::new(), String::new()];
-        for (kind, path, role) in [
-            (TableKind::Allow, &args.allow, SnapshotRole::HostsAllow),
-            (TableKind::Deny, &args.deny, SnapshotRole::HostsDeny),
-        ] {
-            let slot = kind as usize;
-            let table = match read(path, kind.default_path(), role)? {
-                Found::Text(text) => {
-                    texts[slot] = text;
-                    Table::parse(&texts[slot])
-                }
-                Found::Missing => Table::missing(),
-                Found::Unusable(why) => Table::unreadable(why),
-            };
-            *(if kind == TableKind::Allow { &mut tables.allow } else { &mut tables.deny }) = table;
-            paths[slot] = path.to_string_lossy().into_owned();
-        }
-        let other = |path: &Path, default: &str, role| -> anyhow::Result<(String, Vec<u8>)> {
-            let text = match read(path, default, role)? {
-                Found::Text(text) => text,
-                Found::Missing | Found::Unusable(_) => Vec::new(),
-            };
-            Ok((path.to_string_lossy().into_owned(), text))
-        };
-        let (resolv_path, resolv) = other(&args.resolv, "/etc/resolv.conf", SnapshotRole::ResolvConf)?;
-        let named = read_named(&tables, recorded);
-        Ok(Self {
-            texts,
-            paths,
-            resolv: (resolv_path, ResolvConf::parse(&resolv)),
-            hosts: other(&args.hosts, "/etc/hosts", SnapshotRole::Hosts)?,
-            nsswitch: other(&args.nsswitch, "/etc/nsswitch.conf", SnapshotRole::NsswitchConf)?,
-            named,
-            tables,
-        })
-    }
-}
-
-/// Files that rules name, and files that those name.
-fn read_named(tables: &Tables, recorded: &Seen) -> BTreeMap<String, FileText> {
-    // libwrap goes deeper, but nobody does.
-    const AT_MOST: usize = 200;
-    let mut named = BTreeMap::new();
-    loop {
-        let paths = named_files(tables, &named);
-        if paths.is_empty() || named.len() >= AT_MOST {
-            return named;
-        }
-        for path in paths {
-            let copy = recorded.named.get(&path).cloned();
-            let found = match copy.map_or_else(|| local::read(Path::new(&path)), |text| Ok(Found::Text(text)))
-            {
-                Ok(Found::Text(text)) => FileText::Text(text),
-                Ok(Found::Missing) => FileText::Missing,
-                Ok(Found::Unusable(why)) => FileText::Unreadable(why),
-                Err(error) => FileText::Unreadable(error.to_string()),
-            };
-            named.insert(path, found);
-        }
-    }
-}
-
-/// The copy in the trace, unless the path was given by an option.
-fn copy_or_file(recorded: &Seen, path: &Path, default: &str, role: SnapshotRole) -> anyhow::Result<Found> {
-    Ok(match recorded.file(role).filter(|_| path == Path::new(default)) {
-        Some(FileCopy::Text(text)) => Found::Text(text.clone()),
-        Some(FileCopy::Missing) => Found::Missing,
-        Some(FileCopy::Unreadable(why)) => Found::Unusable(why.clone()),
-        None => local::read(path)?,
+fn shown(args: &Args, report: &Report) -> anyhow::Result<String> {
+    Ok(match (args.json, args.format) {
+        (true, _) | (_, Format::Json) => json::one_line(report)? + "\n",
+        (_, Format::Sarif) => serde_json::to_string_pretty(&lint::sarif::report(report))? + "\n",
+        (_, Format::Github) => lint::github::report(report),
+        (_, Format::Text) => text_for_stdout(args.color).lint(report),
     })
+}
+
+fn ignore_list(args: &Args) -> anyhow::Result<(PathBuf, IgnoreList)> {
+    let path = args.ignore.clone().unwrap_or_else(|| args.allow.with_file_name(IGNORE_FILE));
+    if args.no_ignore {
+        return Ok((path, IgnoreList::default()));
+    }
+    let list = match local::read(&path)? {
+        Found::Text(text) => IgnoreList::parse(&String::from_utf8_lossy(&text)),
+        Found::Missing if args.ignore.is_some() => bail!("there is no {}", escape(&path.to_string_lossy())),
+        Found::Missing => IgnoreList::default(),
+        Found::Unusable(why) => bail!("cannot read {}: {why}", escape(&path.to_string_lossy())),
+    };
+    for (line, why) in &list.mistakes {
+        note(&format!("{}:{line}: {}", escape(&path.to_string_lossy()), escape(why)));
+    }
+    Ok((path, list))
+}
+
+/// One line a host.
+fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<ExitCode> {
+    if args.format == Format::Sarif || args.format == Format::Github {
+        bail!("--hosts-dir prints text or JSON");
+    }
+    let text = text_for_stdout(args.color);
+    let as_json = args.json || args.format == Format::Json;
+    let (mut worst, mut count, mut failed) = (None, 0_u64, 0_u64);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    linter::each_host(folder, subject, |host: &HostReport| {
+        count += 1;
+        failed += u64::from(host.error.is_some());
+        worst = worst.max(host.worst.as_ref().map(|problem| problem.severity));
+        if as_json {
+            writeln!(out, "{}", json::one_line(host)?)
+        } else {
+            out.write_all(text.lint_host(host).as_bytes())
+        }
+    })
+    .with_context(|| format!("cannot read {}", escape(&folder.to_string_lossy())))?;
+    out.flush()?;
+    if count == 0 {
+        bail!(
+            "no host in {}: a host is a folder with hosts.allow or hosts.deny",
+            escape(&folder.to_string_lossy())
+        );
+    }
+    if failed > 0 {
+        note(&format!("{failed} of {count} hosts could not be looked at"));
+        return Ok(ExitCode::from(1));
+    }
+    Ok(status(args, worst))
+}
+
+/// The diff to stdout; what belongs to no table to stderr.
+fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> {
+    if subject.clients.is_empty() {
+        bail!("--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace");
+    }
+    let input = files.input(subject);
+    let changes = linter::changes(files, &input)
+        .map_err(|path| anyhow::anyhow!("{path} holds more than plain text: no diff of it can be printed"))?;
+    if changes.diff.is_empty() {
+        note("nothing to change for these clients");
+    }
+    for (client, why) in &changes.left_alone {
+        note(&format!("{client} is left as it is: {}", escape(why)));
+    }
+    print(&changes.diff)?;
+    if !args.write {
+        return Ok(());
+    }
+    if args.trace.is_some() {
+        bail!("--write changes this machine's tables, not those of a trace");
+    }
+    for (path, new) in &changes.tables {
+        let old = files.paths.iter().position(|own| own == path).and_then(|slot| files.texts.get(slot));
+        let old = old.map(Vec::as_slice).unwrap_or_default();
+        let backup = linter::write(Path::new(path), old, new)
+            .with_context(|| format!("cannot write {}", escape(path)))?;
+        note(&format!(
+            "{} is changed; what it was is in {}",
+            escape(path),
+            escape(&backup.to_string_lossy())
+        ));
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write output"),
+    }
 }
 
 fn read_trace(path: &Path) -> anyhow::Result<Seen> {
@@ -283,13 +313,13 @@ fn read_trace(path: &Path) -> anyhow::Result<Seen> {
     let file = File::open(path).with_context(|| format!("cannot open {}", name()))?;
     let seen = Seen::read(file, MAX_CLIENTS).with_context(|| format!("cannot read {}", name()))?;
     if seen.left_out {
-        eprintln!("wrapwatch: {} has more than {MAX_CLIENTS} clients: the first ones are looked at", name());
+        note(&format!("{} has more than {MAX_CLIENTS} clients: the first ones are looked at", name()));
     }
     if seen.several_servers {
-        eprintln!("wrapwatch: {} has several servers: the first one's files are looked at", name());
+        note(&format!("{} has several servers: the first one's files are looked at", name()));
     }
     if seen.file(SnapshotRole::HostsAllow).is_none() && seen.file(SnapshotRole::HostsDeny).is_none() {
-        eprintln!("wrapwatch: {} has no copy of the tables: this machine's are looked at", name());
+        note(&format!("{} has no copy of the tables: this machine's are looked at", name()));
     }
     Ok(seen)
 }

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::{
     diagnose::{Diff, Report},
+    linter::HostReport,
     model::{
         Line,
         doctor::{Access, Doctor},
@@ -41,6 +42,8 @@ pub enum What {
     Access,
     /// lint
     Lint,
+    /// A line of lint --hosts-dir
+    LintHosts,
     /// ping
     Ping,
 }
@@ -80,6 +83,7 @@ impl What {
             Self::Doctor => document::<Doctor>(generator, "What doctor prints"),
             Self::Access => document::<Access>(generator, "What doctor --print-access prints"),
             Self::Lint => document::<lint::Report>(generator, "What lint prints"),
+            Self::LintHosts => document::<HostReport>(generator, "A line of lint --hosts-dir"),
             Self::Ping => document::<Ping>(generator, "What ping prints"),
         }
     }

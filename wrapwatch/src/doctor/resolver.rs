@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::target::{Resolver, file_state, is_socket};
+use super::files::{file_state, is_socket};
 use crate::{
     diagnose::doctor::paths,
     host::{files, nameserver, netns},
@@ -13,6 +13,13 @@ use crate::{
 /// Where glibc looks for nscd (nscd/nscd-client.h) and nss-resolve for systemd-resolved.
 const SOCKETS: [(&str, &str); 2] =
     [("nscd", "/var/run/nscd/socket"), ("systemd-resolved", "/run/systemd/resolve/io.systemd.Resolve")];
+
+/// What a resolver's examination gives.
+pub(super) struct Resolver {
+    pub(super) state: ResolverState,
+    /// resolv.conf, nsswitch.conf, hosts.
+    pub(super) texts: [Vec<u8>; 3],
+}
 
 /// As process `viewer` sees it; nameservers are asked from its network namespace.
 pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {

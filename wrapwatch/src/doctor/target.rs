@@ -1,9 +1,9 @@
 //! One server's part: the process, libwrap in it, its tables, listeners and network.
 
-use std::path::Path;
 
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
+use super::files::file_state;
 use super::resolver;
 use crate::{
     diagnose::doctor::{Texts, paths},
@@ -17,16 +17,14 @@ use crate::{
         process::{self, ProcessInfo},
         rights::Identity,
         sockdiag::SockDiag,
+        tables::read_named,
     },
     model::{
         WallTime,
-        doctor::{FileState, ListenerState, Network, ResolverState, Target, View, WrapState, Wrapped},
+        doctor::{FileState, ListenerState, Network, Target, View, WrapState, Wrapped},
     },
-    wrappers::{FileText, lint::named_files},
+    wrappers::{FileText, daemons},
 };
-
-/// Files that rules name, one in the other: more are not looked at.
-const MAX_NAMED: usize = 64;
 
 /// Everything about one server, and its files taken apart.
 pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostError> {
@@ -42,7 +40,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         pid,
         comm: info.comm.clone(),
         exe: info.exe.as_ref().map(|exe| exe.display().to_string()),
-        daemon: base_name(first.unwrap_or(&info.comm)).to_owned(),
+        daemon: daemon(&info, first),
         started: started(info.start_ticks),
         state: process::thread_state(pid, pid).map(String::from).unwrap_or_default(),
         threads: info.threads,
@@ -57,6 +55,19 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         resolver: resolver.state,
     };
     Ok((target, texts))
+}
+
+/// The name that libwrap gets. Servers that write a title over their arguments (`sshd: …`, `proftpd: (accepting connections)`) are known by their program.
+fn daemon(info: &ProcessInfo, first: Option<&str>) -> String {
+    let by_title = base_name(first.unwrap_or(&info.comm));
+    let program =
+        info.exe.as_ref().and_then(|exe| exe.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let is_title = by_title.contains([' ', ':', '(']) || info.cmdline.len() == 1 && by_title.contains('[');
+    let name = match program {
+        Some(program) if is_title => program.trim_end_matches(" (deleted)").to_owned(),
+        _ => by_title.to_owned(),
+    };
+    daemons::name_for_libwrap(&name).to_owned()
 }
 
 /// What libwrap makes of `argv[0]`: what follows the last slash.
@@ -202,66 +213,15 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
     });
     let [conf, nsswitch, hosts] = resolver;
     let mut texts = Texts::of(texts, conf, nsswitch, hosts);
-    // Files may name files.
-    loop {
-        let wanted = named_files(&texts.tables, &texts.named);
-        let room = MAX_NAMED.saturating_sub(texts.named.len());
-        if wanted.is_empty() || room == 0 {
-            break;
-        }
-        for path in wanted.into_iter().take(room) {
-            let text = match files::read(viewer, &path) {
-                Ok(copy) if copy.exists => FileText::Text(copy.bytes),
-                Ok(_) => FileText::Missing,
-                Err(error) => FileText::Unreadable(error.to_string()),
-            };
-            texts.named.insert(path, text);
-        }
-    }
+    texts.named = read_named(&texts.tables, |path| match files::read(viewer, path) {
+        Ok(copy) if copy.exists => FileText::Text(copy.bytes),
+        Ok(_) => FileText::Missing,
+        Err(error) => FileText::Unreadable(error.to_string()),
+    });
     let tables = [&texts.tables.allow, &texts.tables.deny];
     let states = read.iter().zip(tables).zip(paths::TABLES);
     let states = states
         .map(|((read, table), path)| file_state(path, read, |_| table.entries().len() as u64))
         .collect();
     (states, texts)
-}
-
-/// A file as it is shown.
-pub(super) fn file_state(
-    path: &str,
-    read: &Result<files::Copy, HostError>,
-    count: impl FnOnce(&[u8]) -> u64,
-) -> FileState {
-    let mut state = FileState { path: path.to_owned(), exists: None, size: None, entries: None, error: None };
-    match read {
-        Ok(copy) if copy.exists => {
-            state.exists = Some(true);
-            state.size = Some(copy.mark.size);
-            state.entries = Some(count(&copy.bytes));
-            if copy.mark.size > files::MAX_BYTES {
-                state.error = Some("larger than 1 MiB, only its beginning was looked at".to_owned());
-            }
-        }
-        Ok(_) => state.exists = Some(false),
-        Err(error) => state.error = Some(error.to_string()),
-    }
-    state
-}
-
-/// What a resolver's examination gives.
-pub(super) struct Resolver {
-    pub(super) state: ResolverState,
-    /// resolv.conf, nsswitch.conf, hosts.
-    pub(super) texts: [Vec<u8>; 3],
-}
-
-/// A file's type at a path as `viewer` sees it: whether it is a socket.
-pub(super) fn is_socket(viewer: u32, path: &Path) -> Option<bool> {
-    use std::os::unix::fs::FileTypeExt as _;
-    let path = path.to_str()?;
-    match files::metadata(viewer, path) {
-        Ok(Some(meta)) => Some(meta.file_type().is_socket()),
-        Ok(None) => Some(false),
-        Err(_) => None,
-    }
 }

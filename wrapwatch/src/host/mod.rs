@@ -20,6 +20,7 @@ pub mod process;
 pub mod reader;
 pub mod rights;
 pub mod sockdiag;
+pub mod tables;
 pub mod thread;
 pub mod usage;
 pub mod watch;

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Severity;
 use super::{Cost, DegradationKind, QueryOutcome, WallTime};
-use crate::wrappers::problems::{ProblemKind, Severity};
+use crate::wrappers::problems::ProblemKind;
 
 /// Everything `doctor` found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

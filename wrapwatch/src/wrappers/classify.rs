@@ -4,8 +4,10 @@
 use std::net::Ipv4Addr;
 
 use super::inet;
+use super::options::Keyword;
 use super::options::lossy;
 use super::pattern::is_not_address;
+use super::problems::characters::visible;
 use super::table::{is_except, split_at, words};
 
 /// What a word is.
@@ -73,6 +75,13 @@ pub fn client_words(list: &[u8]) -> impl Iterator<Item = ClientWord<'_>> {
     })
 }
 
+/// The option that stands in the place of a client list: its first word is one, as in `mysqld : spawn (…)`.
+pub fn option_as_client(list: &[u8]) -> Option<&'static str> {
+    let first = words(list).next()?;
+    let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
+    Keyword::find(name).map(Keyword::name)
+}
+
 /// What a host pattern is.
 pub fn kind(host: &[u8]) -> Kind {
     let is = |name: &[u8]| host.eq_ignore_ascii_case(name);
@@ -106,6 +115,10 @@ pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
     if host.is_empty() {
         return Some(Hopeless { why: "there is nothing to match behind the @", instead: None });
     }
+    let text = lossy(host);
+    if let Some(hopeless) = not_a_name(&text) {
+        return Some(hopeless);
+    }
     if let Some(at) = split_at(host, b'/') {
         let (net, mask) = host.split_at(at);
         return hopeless_net(net, mask.get(1..).unwrap_or_default());
@@ -113,11 +126,17 @@ pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
     if is_not_address(host) {
         return match host {
             [b'[', inner @ .., b']'] => hopeless_v6(inner),
-            [b'[', ..] | [.., b']'] => Some(Hopeless { why: "a bracket is missing", instead: None }),
+            [b'[', ..] | [.., b']'] => {
+                let inside = text.trim_matches(['[', ']']);
+                let instead = inside.parse::<std::net::Ipv6Addr>().is_ok().then(|| format!("[{inside}]/128"));
+                Some(Hopeless { why: "a bracket is missing", instead })
+            }
             _ => None,
         };
     }
-    let text = lossy(host);
+    if text == "0.0.0.0" {
+        return Some(Hopeless { why: "no client has this address", instead: Some("ALL".to_owned()) });
+    }
     if host.starts_with(b".") || text.parse::<Ipv4Addr>().is_ok() {
         return None;
     }
@@ -125,7 +144,8 @@ pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
         |text: &str| text.split('.').all(|part| part.parse::<u8>().is_ok_and(|n| n.to_string() == part));
     if let Some(prefix) = text.strip_suffix('.') {
         let fine = octets(prefix) && prefix.matches('.').count() < 3;
-        return (!fine).then_some(Hopeless { why: "no address begins like this", instead: None });
+        let instead = prefix.parse::<Ipv4Addr>().is_ok().then(|| prefix.to_owned());
+        return (!fine).then_some(Hopeless { why: "no address begins like this", instead });
     }
     let prefix = octets(&text) && text.matches('.').count() < 3;
     Some(Hopeless {
@@ -138,6 +158,64 @@ pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
     })
 }
 
+/// Words that look like a name and can be none: what other programs take for ranges, wildcards and negation, and characters outside of ASCII.
+fn not_a_name(text: &str) -> Option<Hopeless> {
+    if !text.is_ascii() {
+        let seen = visible(text);
+        let instead = (seen != text && seen.is_ascii() && !seen.is_empty()).then_some(seen);
+        return Some(Hopeless { why: "names and addresses are ASCII", instead });
+    }
+    if let Some(rest) = text.strip_prefix('!') {
+        let instead = (!rest.is_empty()).then(|| format!("ALL EXCEPT {rest}"));
+        return Some(Hopeless { why: "libwrap has EXCEPT instead of an exclamation mark", instead });
+    }
+    if text.contains('%') && !text.starts_with('[') {
+        let prefix = text.trim_end_matches(['%', '.']);
+        let octets = prefix.split('.').all(|part| part.parse::<u8>().is_ok());
+        let instead = (octets && text.ends_with(".%")).then(|| format!("{prefix}."));
+        return Some(Hopeless { why: "% is MySQL's wildcard, not libwrap's", instead });
+    }
+    if let Some((from, to)) = text.split_once('-')
+        && let Ok(from) = from.parse::<Ipv4Addr>()
+        && (to.parse::<Ipv4Addr>().is_ok() || to.parse::<u8>().is_ok())
+    {
+        let to = to.parse().unwrap_or_else(|_| {
+            let [a, b, c, _] = from.octets();
+            Ipv4Addr::new(a, b, c, to.parse().unwrap_or(0))
+        });
+        return Some(Hopeless {
+            why: "libwrap knows no ranges",
+            instead: nets(from.to_bits(), to.to_bits()),
+        });
+    }
+    let ends = text.len() > 1
+        && text.ends_with('.')
+        && is_not_address(text.as_bytes())
+        && !text.contains(['*', '?']);
+    ends.then(|| Hopeless {
+        why: "names are compared without a dot at their end",
+        instead: Some(text.trim_end_matches('.').to_owned()),
+    })
+}
+
+/// A range as nets; none where it takes more than eight.
+fn nets(from: u32, to: u32) -> Option<String> {
+    let mut out = Vec::new();
+    let mut next = u64::from(from);
+    let end = u64::from(to) + 1;
+    while next < end {
+        if out.len() == 8 {
+            return None;
+        }
+        let room = 63 - (end - next).leading_zeros();
+        let bits = next.trailing_zeros().min(room).min(31);
+        let base = Ipv4Addr::from_bits(u32::try_from(next).ok()?);
+        out.push(if bits == 0 { base.to_string() } else { format!("{base}/{}", 32 - bits) });
+        next += 1u64 << bits;
+    }
+    (!out.is_empty()).then(|| out.join(" "))
+}
+
 fn hopeless_net(net: &[u8], mask: &[u8]) -> Option<Hopeless> {
     if let [b'[', inner @ .., b']'] = net {
         let bits = inet::strtol_int(mask);
@@ -148,7 +226,7 @@ fn hopeless_net(net: &[u8], mask: &[u8]) -> Option<Hopeless> {
     }
     let Some(base) = inet::dot_quad(net) else {
         let why = "in front of a slash stands an IPv4 address or an IPv6 one in brackets";
-        return Some(Hopeless { why, instead: None });
+        return Some(Hopeless { why, instead: whole_net(&lossy(net), &lossy(mask)) });
     };
     let address = Ipv4Addr::from_bits(base);
     let Some(bits) = inet::dot_quad(mask).or_else(|| inet::cidr_mask(mask)) else {
@@ -157,12 +235,38 @@ fn hopeless_net(net: &[u8], mask: &[u8]) -> Option<Hopeless> {
                 Hopeless { why: "libwrap takes this mask for an error", instead: Some(address.to_string()) }
             }
             b"0" => Hopeless { why: "libwrap takes /0 for an error", instead: Some("ALL".to_owned()) },
-            _ => Hopeless { why: "the mask is neither 1 to 32 bits nor four numbers", instead: None },
+            _ => Hopeless {
+                why: "the mask is neither 1 to 32 bits nor four numbers",
+                instead: Some(format!("{address}, or a net: {address}/24")),
+            },
         });
     };
+    // 0.0.0.255 is a mask for routers, which is libwrap's turned round.
+    if bits != 0 && (bits & bits.wrapping_add(1)) == 0 && bits != u32::MAX {
+        let instead = format!("{}/{}", Ipv4Addr::from_bits(base & !bits), Ipv4Addr::from_bits(!bits));
+        return Some(Hopeless {
+            why: "the mask is turned round: its bits name the net, not the hosts",
+            instead: Some(instead),
+        });
+    }
     let instead = format!("{}/{}", Ipv4Addr::from_bits(base & bits), lossy(mask));
     (base & !bits != 0)
         .then_some(Hopeless { why: "the net has bits outside its mask", instead: Some(instead) })
+}
+
+/// What was meant by a net that is no whole address: `10/8`, `10.0.2/24`, `.example.com/24`, an address that other numbers fit.
+fn whole_net(net: &str, mask: &str) -> Option<String> {
+    let octets: Vec<u8> = net.trim_end_matches('.').split('.').map_while(|part| part.parse().ok()).collect();
+    let numbers = net.trim_end_matches('.').split('.').count();
+    if octets.len() == numbers && numbers < 4 {
+        let mut whole = [0; 4];
+        whole.iter_mut().zip(&octets).for_each(|(to, from)| *to = *from);
+        return Some(format!("{}/{mask}", Ipv4Addr::from(whole)));
+    }
+    if net.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(format!("[{net}]/{mask}"));
+    }
+    (is_not_address(net.as_bytes()) && hopeless(net.as_bytes()).is_none()).then(|| net.to_owned())
 }
 
 fn hopeless_v6(inner: &[u8]) -> Option<Hopeless> {
@@ -231,10 +335,21 @@ mod tests {
             ("010.0.0.1", "8.0.0.1"),
             ("[10.0.0.1]", "10.0.0.1"),
             ("[::ffff:10.0.0.1]", "10.0.0.1"),
-            ("10.0.0.0/33", ""),
+            ("10.0.0.0/33", "10.0.0.0, or a net: 10.0.0.0/24"),
             ("300.", ""),
-            ("[::1", ""),
-            (".example.com/24", ""),
+            ("[::1", "[::1]/128"),
+            (".example.com/24", ".example.com"),
+            ("10.0.2/24", "10.0.2.0/24"),
+            ("10/8", "10.0.0.0/8"),
+            ("10.0.0.0/0.0.0.255", "10.0.0.0/255.255.255.0"),
+            ("10.0.2.%", "10.0.2."),
+            ("!10.0.0.1", "ALL EXCEPT 10.0.0.1"),
+            ("10.0.0.4-10.0.0.9", "10.0.0.4/30 10.0.0.8/31"),
+            ("10.0.0.4-7", "10.0.0.4/30"),
+            ("db1.example.com.", "db1.example.com"),
+            ("0.0.0.0", "ALL"),
+            ("10.0.0.1.", "10.0.0.1"),
+            ("\u{a0}.example.com", ".example.com"),
         ] {
             assert_eq!(instead(word).as_deref(), Some(expected), "{word}");
         }

@@ -73,6 +73,52 @@ pub fn names_tried(conf: &ResolvConf, own_domain: Option<&str>, name: &str) -> u
     }
 }
 
+/// What a service of nsswitch.conf can answer, how long each answer takes at most, and what that is made of where it waits for somebody.
+struct ServiceCosts {
+    outcomes: Vec<(Status, Option<u64>)>,
+    of: Option<String>,
+}
+
+/// `SD_RESOLVED_QUERY_TIMEOUT_USEC` in systemd: what nss-resolve waits for systemd-resolved.
+const RESOLVED_NS: u64 = 120 * SECOND_NS;
+
+/// What is known of the time that other services take, by their names in nsswitch.conf.
+pub fn other_service(name: &str) -> (Option<u64>, String) {
+    match name {
+        "resolve" => (
+            Some(RESOLVED_NS),
+            "systemd-resolved: 120 s; its nameservers and time-outs are its own".to_owned(),
+        ),
+        "mdns_minimal" | "mdns4_minimal" | "mdns6_minimal" => {
+            (Some(0), format!("{name}: at once, but for link-local addresses and names in .local"))
+        }
+        "mdns" | "mdns4" | "mdns6" => {
+            (None, format!("{name}: as long as avahi-daemon takes, some 5 s where nobody answers"))
+        }
+        "sss" => (None, "sss: as long as sssd and its servers take".to_owned()),
+        "wins" | "winbind" => (None, format!("{name}: as long as Samba's daemons and their servers take")),
+        "nis" | "nisplus" | "ldap" | "hesiod" => (None, format!("{name}: as long as its servers take")),
+        "libvirt" | "libvirt_guest" | "db" | "compat" => {
+            (Some(0), format!("{name}: from files of this host"))
+        }
+        _ => (None, format!("{name}: not known")),
+    }
+}
+
+/// How many names a forward lookup asks for at most, whatever the answers: the name itself and one with each domain of the search list.
+fn names_at_most(conf: &ResolvConf, own_domain: Option<&str>, name: &str) -> u32 {
+    if name.ends_with('.') {
+        return 1;
+    }
+    let own = u32::from(own_domain.is_some_and(|domain| !domain.is_empty()));
+    let count = |list: &Vec<String>| u32::try_from(list.len()).unwrap_or(u32::MAX - 1);
+    let domains = conf.search.as_ref().map_or(own, count);
+    let root = conf.search.as_ref().is_some_and(|list| list.iter().any(|domain| domain == "."));
+    let dots = u32::try_from(name.matches('.').count()).unwrap_or(u32::MAX);
+    // The root as a domain is the name itself again: where it was not tried first, it is not tried another time.
+    if root && dots < conf.ndots { domains } else { domains.saturating_add(1) }
+}
+
 /// Which lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted<'a> {
@@ -139,6 +185,93 @@ impl Resolver<'_> {
                 Waiting { ns: once.ns.map(|ns| ns.saturating_mul(times)), ..once }
             }
         }
+    }
+
+    /// The longest that a lookup can take, whatever the nameservers do, and of what it consists; no number where a service takes part whose time
+    /// nothing here bounds.
+    pub fn bound(&self, wanted: Wanted<'_>, in_files: bool) -> (Option<u64>, String) {
+        let mut parts = Vec::new();
+        // From the last service to the first: what the rest costs is known when a service may pass the question on.
+        let mut rest = Some(0u64);
+        for service in self.services.iter().rev() {
+            let costs = self.service(service, wanted, in_files);
+            if let Some(of) = costs.of {
+                if !costs.outcomes.iter().any(|(status, _)| !service.stops_at(*status)) {
+                    parts.clear();
+                }
+                parts.push(of);
+            } else if costs.outcomes.iter().all(|(status, _)| service.stops_at(*status)) {
+                parts.clear();
+            }
+            rest = costs
+                .outcomes
+                .iter()
+                .map(|&(status, ns)| {
+                    let after = if service.stops_at(status) { Some(0) } else { rest };
+                    Some(ns?.saturating_add(after?))
+                })
+                // No bound is more than any.
+                .max_by_key(|ns| ns.unwrap_or(u64::MAX))
+                .unwrap_or(rest);
+        }
+        parts.reverse();
+        let of = if parts.is_empty() { "answered from files".to_owned() } else { parts.join("; ") };
+        (rest, of)
+    }
+
+    /// What one service can do, and how long each takes at most.
+    fn service(&self, service: &Service, wanted: Wanted<'_>, in_files: bool) -> ServiceCosts {
+        use Status::{NotFound, Success, TryAgain, Unavail};
+        let all = |ns| vec![(Success, ns), (NotFound, ns), (TryAgain, ns), (Unavail, Some(0))];
+        match service.name.as_str() {
+            "files" => ServiceCosts {
+                outcomes: vec![(if in_files { Success } else { NotFound }, Some(0))],
+                of: None,
+            },
+            "myhostname" | "mymachines" => ServiceCosts { outcomes: all(Some(0)), of: None },
+            "dns" => {
+                let (ns, of) = self.dns_bound(wanted);
+                let outcomes = [Success, NotFound, TryAgain, Unavail].map(|status| (status, ns)).to_vec();
+                ServiceCosts { outcomes, of: Some(of) }
+            }
+            name => {
+                let (ns, of) = other_service(name);
+                ServiceCosts { outcomes: all(ns), of: Some(of) }
+            }
+        }
+    }
+
+    fn dns_bound(&self, wanted: Wanted<'_>) -> (Option<u64>, String) {
+        if self.conf.attempts <= 0 {
+            return (Some(0), "attempts:0 or less: no nameserver is asked".to_owned());
+        }
+        let names = match wanted {
+            Wanted::Reverse => 1,
+            Wanted::Forward { ipv6: true, .. } if self.conf.no_aaaa => {
+                return (Some(0), "no AAAA queries".to_owned());
+            }
+            Wanted::Forward { name, .. } => names_at_most(self.conf, self.own_domain, name),
+        };
+        let silent = vec![Nameserver::Silent; self.conf.nameservers.len()];
+        let Some(each) = question(self.conf, &silent).ns else {
+            return (None, "DNS over TCP (use-vc): as long as the kernel tries to connect".to_owned());
+        };
+        let waits = self.conf.waits_ns();
+        let seconds = waits.iter().map(|ns| (ns / SECOND_NS).to_string()).collect::<Vec<_>>().join(" + ");
+        let seconds = if waits.len() > 1 { format!("({seconds}) s") } else { format!("{seconds} s") };
+        let names_of = if names == 1 { String::new() } else { format!("{names} names (search list) of ") };
+        let rounds = if self.conf.attempts == 1 { "round" } else { "rounds" };
+        let of = format!("DNS: {names_of}{seconds} × {} {rounds}", self.conf.attempts);
+        (Some(each.saturating_mul(u64::from(names))), of)
+    }
+
+    /// Whether any service can find the name of an address that /etc/hosts has not.
+    pub fn can_find_names(&self) -> bool {
+        self.services.iter().any(|service| match service.name.as_str() {
+            "files" => false,
+            "dns" => self.conf.attempts > 0,
+            _ => true,
+        })
     }
 
     /// Whether lookups can reach a nameserver by resolv.conf at all.

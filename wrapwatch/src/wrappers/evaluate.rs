@@ -216,6 +216,8 @@ enum Match {
 
 /// `/file` patterns inside files inside files: libwrap goes on until it has no descriptors left.
 const FILE_DEPTH: u32 = 32;
+/// Messages of one check that are kept: a file of ten thousand names of unreadable files makes as many.
+const WARNINGS_MAX: usize = 1_000;
 /// Files that one check reads: two that name each other twice would be read 2^32 times, for which libwrap takes as long as it does.
 const FILES_MAX: u32 = 1_000;
 
@@ -236,13 +238,15 @@ pub(super) struct Check<'a> {
     read_to: [Option<u32>; 2],
     /// Files of `/file` patterns read so far.
     files: u32,
+    /// Those that are being read, one in another.
+    open_files: Vec<String>,
 }
 
 impl<'a> Check<'a> {
     fn new(request: &Request, env: &'a mut dyn Environment) -> Self {
         Self {
             env,
-            client: Host::new(request.client.clone(), Subject::Client),
+            client: Host::new(request.client.clone(), Subject::Client).named(request.given_name.as_deref()),
             server: Host::new(request.server.clone().filter(|_| request.client.is_some()), Subject::Server),
             user: None,
             daemon: user_name(request.daemon.clone()),
@@ -255,10 +259,14 @@ impl<'a> Check<'a> {
             warnings: Vec::new(),
             read_to: [None; 2],
             files: 0,
+            open_files: Vec::new(),
         }
     }
 
     pub(super) fn warn(&mut self, message: String) {
+        if self.warnings.len() >= WARNINGS_MAX {
+            return;
+        }
         self.warnings.push(Warning { place: self.place, message });
     }
 
@@ -451,6 +459,12 @@ impl<'a> Check<'a> {
             self.warn(format!("open {path}: Too many open files"));
             return false;
         }
+        // libwrap reads a file that names itself again and again until it has no descriptors left. Each time it meets the same words in the same
+        // order, so that what does not match the first time never does.
+        if self.open_files.contains(&path) {
+            self.warn(format!("open {path}: Too many open files"));
+            return false;
+        }
         self.files += 1;
         if self.files > FILES_MAX {
             if self.files == FILES_MAX + 1 {
@@ -467,11 +481,15 @@ impl<'a> Check<'a> {
                 false
             }
             FileText::Text(text) => {
-                text.split(|&byte| inet::is_space(byte)).filter(|word| !word.is_empty()).any(|word| {
-                    // A NUL ends the word for libwrap.
-                    let word = word.split(|&byte| byte == 0).next().unwrap_or_default();
-                    self.host_match(word, subject, depth + 1)
-                })
+                self.open_files.push(path);
+                let found =
+                    text.split(|&byte| inet::is_space(byte)).filter(|word| !word.is_empty()).any(|word| {
+                        // A NUL ends the word for libwrap.
+                        let word = word.split(|&byte| byte == 0).next().unwrap_or_default();
+                        self.host_match(word, subject, depth + 1)
+                    });
+                self.open_files.pop();
+                found
             }
         }
     }

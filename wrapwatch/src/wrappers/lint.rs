@@ -9,13 +9,15 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::classify::{Kind, client_words};
-use super::cost::{IDENT_TIMEOUT_NS, Nameserver, Resolver, Wanted};
+use super::bound::{self, Wait};
+use super::classify::{Kind, client_words, option_as_client};
+use super::cost::{Nameserver, Resolver, Wanted};
+use super::daemons::{self, Blocking, Call};
 use super::environment::{Addresses, Environment, FileText};
 use super::evaluate::{Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, evaluate};
 use super::hosts_file::HostsFile;
 use super::nsswitch::Service;
-use super::options::lossy;
+use super::options::{Keyword, lossy};
 use super::problems::{self, Problem, Scene};
 use super::request::{Endpoint, Request};
 use super::resolv_conf::ResolvConf;
@@ -23,7 +25,7 @@ use super::table::TableKind;
 use crate::model::{How, RuleRef};
 
 /// A name that is surely in no rule, for a client whose name nobody knows.
-const UNLISTED: &str = "name-in-no-rule.invalid";
+pub(super) const UNLISTED: &str = "name-in-no-rule.invalid";
 
 /// A client to be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +82,8 @@ pub enum NameSource {
 /// The verdict in another world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Otherwise {
-    /// The world: the reverse lookup fails (`dns_fails`), its name does not lead back (`mismatch`), or the pattern the client's name
-    /// would have to match.
+    /// The world: the reverse lookup fails (`dns_fails`), its name does not lead back (`mismatch`), the rule's command fails (`command_fails`), or the
+    /// pattern the client's name would have to match.
     pub when: String,
     /// The verdict there.
     pub verdict: Verdict,
@@ -108,11 +110,13 @@ pub struct ClientReport {
     pub lookups: Vec<LookupKind>,
     /// The rule that forces the first.
     pub lookup_rule: Option<RuleRef>,
-    /// How long the lookups hold the accept thread at worst, with nameservers that keep silent; null where nothing bounds it.
+    /// How long the lookups take together at worst, whatever the nameservers do; null where something takes part that nothing bounds.
     pub worst_case_ns: Option<u64>,
     /// The same when only the first of several nameservers is silent; null where there is one only, or no bound.
     pub first_silent_ns: Option<u64>,
-    /// Commands run for it in the accept thread.
+    /// Of what that consists: each lookup and the longest that it can take.
+    pub waits: Vec<Wait>,
+    /// Commands run for it, which the check waits for.
     pub commands: Vec<String>,
     /// Where the verdict is another: when DNS fails, and for names it might have.
     pub otherwise: Vec<Otherwise>,
@@ -124,10 +128,14 @@ pub struct ClientReport {
 pub struct Report {
     /// The daemon.
     pub daemon: String,
+    /// Whom its checks hold up.
+    pub blocking: Blocking,
     /// The clients asked about, in order.
     pub clients: Vec<ClientReport>,
-    /// Problems, worst first.
+    /// Problems: what concerns the daemon first, worst first.
     pub problems: Vec<Problem>,
+    /// Problems left out, as the ignore file says.
+    pub ignored: u64,
 }
 
 /// Looks at everything.
@@ -148,17 +156,20 @@ pub fn lint(input: &Input<'_>) -> Report {
     };
     Report {
         daemon: input.daemon.to_owned(),
+        blocking: daemons::blocking(input.daemon),
         clients: input.clients.iter().map(|client| report(input, &resolver, client)).collect(),
         problems: problems::find(&scene),
+        ignored: 0,
     }
 }
 
 /// Paths that rules name; read them, and ask again for those in the files.
 pub fn named_files(tables: &Tables, files: &BTreeMap<String, FileText>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
     let mut paths = Vec::new();
     let mut add = |word: &[u8]| {
         let path = lossy(word);
-        if !files.contains_key(&path) && !paths.contains(&path) {
+        if !files.contains_key(&path) && seen.insert(path.clone()) {
             paths.push(path);
         }
     };
@@ -193,11 +204,13 @@ pub(super) enum World {
 pub(super) struct LintWorld<'a> {
     input: &'a Input<'a>,
     world: World,
+    /// Whether commands succeed.
+    commands: bool,
 }
 
 impl<'a> LintWorld<'a> {
     pub(super) const fn new(input: &'a Input<'a>, world: World) -> Self {
-        Self { input, world }
+        Self { input, world, commands: true }
     }
 
     fn asks_files(&self) -> bool {
@@ -242,6 +255,10 @@ impl Environment for LintWorld<'_> {
         }
     }
 
+    fn aclexec(&mut self, _: &[u8]) -> bool {
+        self.commands
+    }
+
     fn file(&mut self, path: &str) -> FileText {
         self.input.files.get(path).cloned().unwrap_or(FileText::Missing)
     }
@@ -249,15 +266,27 @@ impl Environment for LintWorld<'_> {
 
 /// The check of one client in one world.
 pub(super) fn check(input: &Input<'_>, tables: &Tables, client: &Client, world: World) -> Evaluation {
-    let server = Some(input.server.clone());
+    check_in(input, tables, client, &mut LintWorld::new(input, world))
+}
+
+fn check_in(input: &Input<'_>, tables: &Tables, client: &Client, world: &mut LintWorld<'_>) -> Evaluation {
     // The port stands for any; ident needs one, and %r.
-    let request = Request { server, ..Request::new(input.daemon, Endpoint::new(client.address, 1024)) };
-    evaluate(tables, &request, &mut LintWorld::new(input, world))
+    let request = Request::new(input.daemon, Endpoint::new(client.address, 1024));
+    let request = match daemons::call(input.daemon) {
+        Call::HostsAccess => Request { server: Some(input.server.clone()), ..request },
+        // The server gives strings: the address, and a name where it asked for one itself.
+        Call::HostsCtl => {
+            let name = client.name.clone().unwrap_or_else(|| "unknown".to_owned());
+            Request { given_name: Some(name), ..request }
+        }
+    };
+    evaluate(tables, &request, world)
 }
 
 /// A client's name and where it is from.
 pub(super) fn known_name(input: &Input<'_>, client: &Client) -> Option<(String, NameSource)> {
-    let asks_files = input.services.iter().any(|service| service.name == "files");
+    let asks_files = daemons::call(input.daemon) == Call::HostsAccess
+        && input.services.iter().any(|service| service.name == "files");
     let in_hosts = input.hosts.reverse(client.address.to_canonical()).filter(|_| asks_files);
     match (in_hosts, &client.name) {
         (Some(name), _) => Some((name.to_owned(), NameSource::Hosts)),
@@ -269,7 +298,10 @@ pub(super) fn known_name(input: &Input<'_>, client: &Client) -> Option<(String, 
 fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> ClientReport {
     let known = known_name(input, client);
     let name = known.as_ref().map_or(UNLISTED, |(name, _)| name);
-    let usual = check(input, input.tables, client, World::Named(name.to_owned()));
+    let found =
+        known.as_ref().is_some_and(|(_, source)| *source == NameSource::Hosts) || resolver.can_find_names();
+    let world = if found { World::Named(name.to_owned()) } else { World::Unknown };
+    let usual = check(input, input.tables, client, world.clone());
     let asks_names = usual.lookups.iter().any(|lookup| lookup.kind == LookupKind::Reverse);
     let mut otherwise = Vec::new();
     if asks_names {
@@ -281,21 +313,36 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
             }
         }
     }
-    let worst = |states: &[Nameserver]| worst_case(input, resolver, client, name, &usual.lookups, states);
+    if usual.commands.iter().any(|command| command.option == Keyword::Aclexec) {
+        let mut world = LintWorld { commands: false, ..LintWorld::new(input, world) };
+        let other = check_in(input, input.tables, client, &mut world);
+        if other.verdict != usual.verdict {
+            let verdict_rule = rule_ref(input, other.rule);
+            otherwise.push(Otherwise {
+                when: "command_fails".to_owned(),
+                verdict: other.verdict,
+                verdict_rule,
+            });
+        }
+    }
+    let waits = bound::waits(input, resolver, (client.address, name), &usual.lookups);
+    let worst_case_ns = bound::sum(&waits);
     let servers = input.conf.nameservers.len();
     let mut first_silent = vec![Nameserver::Answers; servers];
     first_silent.iter_mut().take(1).for_each(|state| *state = Nameserver::Silent);
+    let first_silent_ns = with_servers(input, resolver, client, name, &usual.lookups, &first_silent, &waits);
     ClientReport {
         client: client.address.to_canonical().to_string(),
         name: known.as_ref().map(|(name, _)| name.clone()),
         name_from: known.as_ref().map(|(_, source)| *source),
         verdict: usual.verdict,
         verdict_rule: rule_ref(input, usual.rule),
-        reason: reason(&usual.reason),
+        reason: reason(&usual.reason).or_else(|| without_names(input, client, found)),
         lookups: usual.lookups.iter().map(|lookup| lookup.kind).collect(),
         lookup_rule: rule_ref(input, usual.lookup_rule()),
-        worst_case_ns: worst(&vec![Nameserver::Silent; servers]),
-        first_silent_ns: worst(&first_silent).filter(|_| servers > 1),
+        first_silent_ns: first_silent_ns.filter(|_| servers > 1 && worst_case_ns.is_some()),
+        worst_case_ns,
+        waits,
         commands: usual.commands.iter().map(|c| lossy(&c.command).replace(UNLISTED, "NAME")).collect(),
         otherwise,
     }
@@ -331,7 +378,8 @@ fn candidates(input: &Input<'_>) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
     for kind in [TableKind::Allow, TableKind::Deny] {
         let table = input.tables.get(kind);
-        for entry in table.entries() {
+        // The words of an option are nobody's name.
+        for entry in table.entries().iter().filter(|entry| option_as_client(table.clients(entry)).is_none()) {
             for word in client_words(table.clients(entry)).filter(|word| word.kind == Kind::Name) {
                 let pattern = lossy(word.host);
                 let example = match pattern.as_str() {
@@ -371,26 +419,37 @@ pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRe
     })
 }
 
-/// How long the lookups a check makes can take with nameservers in these states. A reverse lookup that fails is not followed by a
-/// forward one, so the worst is either all silent from the beginning, or silent once the first was answered.
-fn worst_case(
+/// Why no name is looked up or found, where that is so.
+fn without_names(input: &Input<'_>, client: &Client, found: bool) -> Option<String> {
+    if daemons::call(input.daemon) == Call::HostsCtl {
+        return client.name.is_none().then(|| {
+            "the server calls hosts_ctl and gives no name: rules by name do not match (with --client ADDR=NAME: the name it gives)".to_owned()
+        });
+    }
+    (!found && input.services.iter().any(|service| service.name == "dns"))
+        .then(|| "no nameserver is asked (attempts in resolv.conf): every name is unknown".to_owned())
+}
+
+/// How long the lookups of a check take with nameservers in these states; ident as long as it may.
+fn with_servers(
     input: &Input<'_>,
     resolver: &Resolver<'_>,
     client: &Client,
     name: &str,
     lookups: &[Lookup],
     states: &[Nameserver],
+    waits: &[Wait],
 ) -> Option<u64> {
     let mut total = 0u64;
-    for lookup in lookups {
+    for (lookup, wait) in lookups.iter().zip(waits) {
         let ns = match (lookup.kind, lookup.subject) {
-            (LookupKind::Ident, _) => IDENT_TIMEOUT_NS,
+            (LookupKind::Ident | LookupKind::Netgroup, _) => wait.ns?,
             (LookupKind::Reverse, Subject::Client) => names(input, resolver, client.address, name, states)?,
             (LookupKind::Reverse, Subject::Server) => {
                 names(input, resolver, input.server.address, UNLISTED, states)?
             }
-            // Counted with its reverse lookup; netgroups have time-outs of their own.
-            (LookupKind::Forward | LookupKind::Netgroup, _) => 0,
+            // Counted with its reverse lookup.
+            (LookupKind::Forward, _) => 0,
         };
         total = total.saturating_add(ns);
     }

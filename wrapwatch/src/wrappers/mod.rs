@@ -4,12 +4,15 @@
 //! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
+mod bound;
 pub mod classify;
 pub mod cost;
+pub mod daemons;
 mod environment;
 mod evaluate;
 mod execute;
 mod hosts_file;
+pub mod ignore;
 mod inet;
 mod lines;
 pub mod lint;
@@ -23,6 +26,7 @@ mod resolv_conf;
 pub mod rewrite;
 mod table;
 
+pub use bound::Wait;
 pub use environment::{Addresses, Environment, FileText, FixedNames};
 pub use evaluate::{
     Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, Warning, evaluate,
@@ -34,5 +38,7 @@ pub use request::{Endpoint, Request};
 pub use resolv_conf::{Ignored, IgnoredLine, MAX_NAMESERVERS, ResolvConf};
 pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
 
+#[cfg(test)]
+mod field_cases;
 #[cfg(test)]
 mod tests;

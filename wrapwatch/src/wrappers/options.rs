@@ -44,6 +44,11 @@ pub enum Keyword {
 }
 
 impl Keyword {
+    /// The keyword that is written so, in any case.
+    pub fn find(word: &[u8]) -> Option<Self> {
+        SPECS.iter().find(|spec| word.eq_ignore_ascii_case(spec.name.as_bytes())).map(|spec| spec.option)
+    }
+
     /// As it is written.
     pub fn name(self) -> &'static str {
         SPECS.iter().find(|spec| spec.option == self).map_or("", |spec| spec.name)

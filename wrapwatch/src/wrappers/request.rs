@@ -56,6 +56,8 @@ pub struct Request {
     /// Whether the last `aclexec` of this process failed. libwrap never forgets it: until one succeeds, *every* rule with options that
     /// matches counts as one that does not.
     pub aclexec_failed: bool,
+    /// The client's name as a server that calls `hosts_ctl` gives it ("unknown" where it has none): libwrap then looks nothing up.
+    pub given_name: Option<String>,
 }
 
 impl Request {
@@ -68,6 +70,7 @@ impl Request {
             pid: 0,
             resident: true,
             aclexec_failed: false,
+            given_name: None,
         }
     }
 }
@@ -89,6 +92,16 @@ impl Host {
         let address =
             endpoint.as_ref().map_or_else(|| UNKNOWN.to_vec(), |endpoint| endpoint.text().into_bytes());
         Self { endpoint, subject, address, name: None }
+    }
+
+    /// With a name that is known before anybody asks.
+    pub(super) fn named(self, name: Option<&str>) -> Self {
+        let name = name.map(|name| {
+            let mut name = name.to_owned();
+            truncate(&mut name);
+            name.into_bytes()
+        });
+        Self { name, ..self }
     }
 
     /// The address as a string (`eval_hostaddr`).

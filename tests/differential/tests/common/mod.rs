@@ -114,6 +114,7 @@ pub(crate) fn ours(case: &Case, pid: u32, aclexec_failed: bool) -> Evaluation {
         pid,
         resident: !case.first,
         aclexec_failed,
+        given_name: None,
     };
     evaluate(&tables, &request, &mut World(case))
 }

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 pub use kernel::{Trial, missing};
 
 use crate::{
+    model::Severity,
     model::doctor::{DoctorProblem, DoctorProblemKind, ServerProblem, Target, Wrapped},
     wrappers::{
         FileText, HostsFile, ResolvConf, Table, Tables,
         cost::Resolver,
         nsswitch::Service,
-        problems::{self, Problem, ProblemKind, Scene, Severity},
+        problems::{self, Problem, ProblemKind, Scene},
     },
 };
 
@@ -73,7 +74,7 @@ impl Texts {
     /// What is wrong with them, for a server of this name.
     fn problems(&self, target: &Target) -> Vec<Problem> {
         let resolver = Resolver { conf: &self.conf, services: &self.services, own_domain: None };
-        problems::find(&Scene {
+        let mut found = problems::find(&Scene {
             tables: &self.tables,
             texts: [&self.raw[0], &self.raw[1]],
             paths: paths::TABLES,
@@ -85,7 +86,9 @@ impl Texts {
             hosts: &self.hosts,
             hosts_path: paths::HOSTS,
             files: &self.named,
-        })
+        });
+        found.retain(|problem| !problem.other_daemons);
+        found
     }
 }
 

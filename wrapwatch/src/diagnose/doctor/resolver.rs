@@ -3,13 +3,10 @@
 use super::{Case, paths};
 use crate::{
     model::{
-        Nanos, QueryOutcome,
+        Nanos, QueryOutcome, Severity,
         doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
     },
-    wrappers::{
-        cost::{Nameserver, question},
-        problems::Severity,
-    },
+    wrappers::cost::{Nameserver, question},
 };
 
 /// From here on a nameserver is slow: a cache in the same building answers in a millisecond, any in a few dozen.

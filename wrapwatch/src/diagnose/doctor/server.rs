@@ -2,8 +2,8 @@
 
 use super::Case;
 use crate::{
+    model::Severity,
     model::doctor::{DoctorProblem, ListenerState, ServerProblem as Kind, Wrapped},
-    wrappers::problems::Severity,
 };
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {

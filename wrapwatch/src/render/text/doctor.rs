@@ -3,15 +3,12 @@
 use anstyle::Style;
 
 use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, cost::percent, fit};
-use crate::{
-    model::{
-        Cost, Nanos, QueryOutcome,
-        doctor::{
-            Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Missing, NameserverState,
-            Network, ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
-        },
+use crate::model::{
+    Cost, Nanos, QueryOutcome, Severity,
+    doctor::{
+        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Missing, NameserverState,
+        Network, ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
     },
-    wrappers::problems::Severity,
 };
 
 /// Columns of what a line is about.

@@ -2,9 +2,11 @@
 
 use anstyle::Style;
 
-use crate::model::{Nanos, RuleRef};
+use crate::linter::HostReport;
+use crate::model::{Nanos, RuleRef, Severity};
+use crate::wrappers::daemons::Blocking;
 use crate::wrappers::lint::{ClientReport, NameSource, Otherwise, Report};
-use crate::wrappers::problems::{Problem, Severity};
+use crate::wrappers::problems::groups::{self, Group};
 use crate::wrappers::{LookupKind, Verdict};
 
 use super::base_name;
@@ -18,19 +20,69 @@ impl Text {
     pub fn lint(&self, report: &Report) -> String {
         let mut out = String::new();
         for client in &report.clients {
-            out += &self.lint_client(client);
+            out += &self.lint_client(client, report.blocking);
             out.push('\n');
         }
-        if report.problems.is_empty() {
+        if !report.problems.iter().any(|problem| !problem.other_daemons) {
             out += "No problems found.\n";
         }
-        for problem in &report.problems {
-            out += &self.lint_problem(problem);
+        let (own, others): (Vec<_>, Vec<_>) =
+            report.problems.iter().cloned().partition(|problem| !problem.other_daemons);
+        for group in groups::groups(&own) {
+            out += &self.lint_group(&group);
+        }
+        if !others.is_empty() {
+            let heading = format!("Other daemons' rules (nothing to {}):", self.outside(&report.daemon, 40));
+            out += &format!("{}{}\n", if own.is_empty() { "" } else { "\n" }, self.paint(DIM, &heading));
+        }
+        for group in groups::groups(&others) {
+            out += &self.lint_group(&group);
+        }
+        if report.ignored > 0 {
+            out += &format!(
+                "{}\n",
+                self.paint(DIM, &format!("{} ignored, as hosts.lint-ignore says.", report.ignored))
+            );
         }
         out
     }
 
-    fn lint_client(&self, client: &ClientReport) -> String {
+    /// A host of many, in one line.
+    pub fn lint_host(&self, host: &HostReport) -> String {
+        let name = self.outside(&host.host, 40);
+        if let Some(error) = &host.error {
+            return format!(
+                "{name}: {}\n",
+                self.paint(RED, &format!("not looked at: {}", self.outside(error, 200)))
+            );
+        }
+        let counts = [
+            ("critical", host.critical),
+            ("warning", host.warning),
+            ("info", host.info),
+            ("ignored", host.ignored),
+        ];
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        let Some(worst) = &host.worst else {
+            let ignored =
+                if host.ignored > 0 { format!(", {} ignored", host.ignored) } else { String::new() };
+            return format!("{name}: no problems{ignored}\n");
+        };
+        let style = match worst.severity {
+            Severity::Critical => RED,
+            Severity::Warning => YELLOW,
+            Severity::Info => DIM,
+        };
+        let file = self.outside(base_name(&worst.file), 40);
+        let at = worst.line.map_or(file.clone(), |line| format!("{file}:{line}"));
+        format!("{name}: {}; worst: {at} {}\n", counts.join(", "), self.paint(style, worst.kind.name()))
+    }
+
+    fn lint_client(&self, client: &ClientReport, blocking: Blocking) -> String {
         let mut out = self.paint(BOLD, &self.outside(&client.client, 45));
         let from = match client.name_from {
             Some(NameSource::Hosts) => " in /etc/hosts",
@@ -49,7 +101,7 @@ impl Text {
         if let Some(reason) = &client.reason {
             out += &self.lint_paragraph(&self.outside(reason, usize::MAX), YELLOW);
         }
-        out += &self.cost(client);
+        out += &self.cost(client, blocking);
         if !client.commands.is_empty() {
             let commands =
                 client.commands.iter().map(|command| self.outside(command, 60)).collect::<Vec<_>>();
@@ -61,39 +113,36 @@ impl Text {
         out
     }
 
-    fn cost(&self, client: &ClientReport) -> String {
+    fn cost(&self, client: &ClientReport, blocking: Blocking) -> String {
         if client.lookups.is_empty() {
             return self.lint_paragraph("no lookups", DIM);
         }
-        let kinds: Vec<&str> = client
-            .lookups
-            .iter()
-            .map(|kind| match kind {
-                LookupKind::Reverse => "reverse",
-                LookupKind::Forward => "forward",
-                LookupKind::Ident => "ident",
-                LookupKind::Netgroup => "netgroup",
-            })
-            .collect();
+        let kinds: Vec<&str> = client.lookups.iter().map(|kind| lookup(*kind)).collect();
         let mut out = format!("lookups: {}", kinds.join(", "));
         if let Some(rule) = &client.lookup_rule {
             out += &format!(", forced by {}", self.rule(rule));
         }
         let mut out = self.lint_paragraph(&out, Style::new());
+        let held = blocking.held();
         let worst = match (client.worst_case_ns, client.first_silent_ns) {
             (Some(0), _) => "answered from files: no waiting".to_owned(),
             (Some(all), Some(first)) => {
                 format!(
-                    "holds the accept thread up to {}; {} with the first nameserver silent",
+                    "holds {held} up to {}; {} with the first nameserver silent",
                     Nanos(all),
                     Nanos(first)
                 )
             }
-            (Some(all), None) => format!("holds the accept thread up to {}", Nanos(all)),
-            (None, _) => "holds the accept thread without any bound".to_owned(),
+            (Some(all), None) => format!("holds {held} up to {}", Nanos(all)),
+            (None, _) => format!("holds {held} for a time that nothing here bounds"),
         };
         out += &self
             .lint_paragraph(&self.own(&worst), if client.worst_case_ns == Some(0) { DIM } else { YELLOW });
+        for wait in client.waits.iter().filter(|wait| wait.ns != Some(0)) {
+            let time = wait.ns.map_or_else(|| "no bound".to_owned(), |ns| Nanos(ns).to_string());
+            let part = format!("{}: {time} ({})", lookup(wait.lookup), self.outside(&wait.of, 300));
+            out += &self.lint_paragraph(&self.own(&part), DIM);
+        }
         out
     }
 
@@ -108,6 +157,9 @@ impl Text {
         };
         match otherwise.when.as_str() {
             "dns_fails" => format!("{verdict}{rule} when DNS fails"),
+            "command_fails" => {
+                format!("{verdict}{rule} when the command fails (ends with another status than 0)")
+            }
             "mismatch" => format!("{verdict}{rule} when its name does not lead back to it"),
             pattern => format!("{verdict}{rule} if DNS names it like {}", self.outside(pattern, 60)),
         }
@@ -126,19 +178,25 @@ impl Text {
         format!("{}:{}{text}", self.outside(base_name(&rule.file), 40), rule.line)
     }
 
-    fn lint_problem(&self, problem: &Problem) -> String {
+    fn lint_group(&self, group: &Group<'_>) -> String {
+        let problem = group.first;
         let (severity, style) = match problem.severity {
             Severity::Critical => ("critical", RED | BOLD.get_effects()),
             Severity::Warning => ("warning", YELLOW),
             Severity::Info => ("info", DIM),
         };
-        // The name users select problems by is the one in JSON.
-        let kind = serde_json::to_value(problem.kind).ok();
-        let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
         let file = self.outside(&problem.file, 50);
-        let at = problem.line.map_or(file.clone(), |line| format!("{file}:{line}"));
-        let mut out = format!("{} {at} {}\n", self.paint(style, severity), self.paint(DIM, kind));
-        out += &self.lint_paragraph(&self.outside(&problem.message, usize::MAX), Style::new());
+        let at = match (problem.line, problem.column) {
+            (Some(line), Some(column)) if group.count == 1 => format!("{file}:{line}:{column}"),
+            (Some(line), _) if group.count == 1 => format!("{file}:{line}"),
+            (Some(_), _) => format!("{file} {}", groups::lines(&group.lines)),
+            (None, _) => file,
+        };
+        let mut out =
+            format!("{} {at} {}\n", self.paint(style, severity), self.paint(DIM, problem.kind.name()));
+        let first = if group.count > 1 { problem.line.map(|line| format!("Line {line}: ")) } else { None };
+        let message = format!("{}{}", first.unwrap_or_default(), self.outside(&problem.message, usize::MAX));
+        out += &self.lint_paragraph(&message, Style::new());
         if let Some(change) = &problem.change {
             let change = format!("{} {}", self.arrow(), self.outside(change, usize::MAX));
             out += &self.lint_paragraph(&change, Style::new());
@@ -149,5 +207,14 @@ impl Text {
     fn lint_paragraph(&self, text: &str, style: Style) -> String {
         let lines = fit::wrap(text, self.width() - INDENT, 0, self.mark());
         lines.lines().map(|line| " ".repeat(INDENT) + &self.paint(style, line) + "\n").collect()
+    }
+}
+
+const fn lookup(kind: LookupKind) -> &'static str {
+    match kind {
+        LookupKind::Reverse => "reverse",
+        LookupKind::Forward => "forward",
+        LookupKind::Ident => "ident",
+        LookupKind::Netgroup => "netgroup",
     }
 }

@@ -1,10 +1,15 @@
 //! What is wrong, slow or dangerous in the tables and the resolver's settings: each with its place, its severity and the change to make.
 
+pub(in crate::wrappers) mod characters;
+pub mod explain;
+pub mod groups;
 mod limits;
+mod names;
 mod options;
 mod order;
 mod patterns;
 mod resolver;
+mod scope;
 mod syntax;
 
 use std::collections::BTreeMap;
@@ -16,22 +21,11 @@ use super::cost::Resolver;
 use super::environment::FileText;
 use super::evaluate::Tables;
 use super::hosts_file::HostsFile;
+use super::options::lossy;
 use super::pattern::string_match;
 use super::table::{Entry, EntryKind, Table, TableKind, is_except, split_at, words};
-use super::{FixedNames, Keyword, inet};
-
-/// How bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "ProblemSeverity")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Slow, or wrong when DNS fails.
-    Warning,
-    /// Refuses or admits others than written, or can end the server.
-    Critical,
-}
+use super::{FixedNames, Keyword, daemons, inet};
+use crate::model::Severity;
 
 /// What it is. The names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +78,12 @@ pub enum ProblemKind {
     FilePattern,
     /// A pattern that can match no client.
     NeverMatches,
+    /// A character that cannot be seen is part of a word.
+    InvisibleCharacter,
+    /// An option stands where the list of clients belongs.
+    ClientListMissing,
+    /// A rule by name for a daemon that never tells libwrap its clients' names.
+    NamesNotKnown,
     /// A rule that is never reached.
     UnreachableRule,
     /// When DNS fails, clients that should be admitted are refused.
@@ -131,6 +131,10 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub change: Option<String>,
+    /// Column as an editor counts them, from 1, where it is about one character.
+    pub column: Option<u32>,
+    /// The rule is about other daemons, or this one never gets to it.
+    pub other_daemons: bool,
 }
 
 /// What is looked at.
@@ -241,7 +245,26 @@ impl<'a> Scene<'a> {
     #[expect(clippy::unused_self, reason = "reads as the other ways to place a finding")]
     fn in_file(&self, file: &str, line: Option<u32>, finding: Finding) -> Problem {
         let Finding { kind, severity, message, change } = finding;
-        Problem { file: file.to_owned(), line, kind, severity, message, change }
+        Problem {
+            file: file.to_owned(),
+            line,
+            kind,
+            severity,
+            message,
+            change,
+            column: None,
+            other_daemons: false,
+        }
+    }
+
+    /// What libwrap calls the line that an editor calls `physical`.
+    fn rule_line(&self, kind: TableKind, physical: u32) -> u32 {
+        let entries = self.tables.get(kind).entries();
+        let index = entries.partition_point(|entry| entry.physical.1 < physical);
+        let entry = entries
+            .get(index)
+            .filter(|entry| entry.physical.0 <= physical && entry.kind != EntryKind::Unreadable);
+        entry.map_or(physical, |entry| entry.line)
     }
 
     /// All logical lines of both tables, in the order libwrap reads them.
@@ -284,21 +307,68 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What an address without brackets does to the rest of its rule is not worth telling.
+/// What an address without brackets, a hidden character or a missing list does to the rest of its rule is not worth telling.
 fn without_consequences(problems: &mut Vec<Problem>) {
-    use ProblemKind::{NeverMatches, OptionError, UnbracketedIpv6, UnknownOption};
-    let cut: Vec<(String, Option<u32>)> = problems
+    use ProblemKind::{
+        ClientListMissing, FailsClosed, FailsOpen, InvisibleCharacter, NeverMatches, OptionError,
+        UnbracketedIpv6, UnknownOption,
+    };
+    let cut: std::collections::HashSet<(String, Option<u32>)> = problems
         .iter()
-        .filter(|problem| problem.kind == UnbracketedIpv6)
+        .filter(|problem| matches!(problem.kind, UnbracketedIpv6 | InvisibleCharacter | ClientListMissing))
         .map(|problem| (problem.file.clone(), problem.line))
         .collect();
     problems.retain(|problem| {
-        !(matches!(problem.kind, NeverMatches | UnknownOption | OptionError)
-            && cut.iter().any(|(file, line)| *file == problem.file && *line == problem.line))
+        !(matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen)
+            && !cut.is_empty()
+            && cut.contains(&(problem.file.clone(), problem.line)))
     });
 }
 
-/// Everything wrong, worst first, then in the order of reading.
+/// For a daemon that calls `hosts_ctl`: nothing is looked up, and rules by name never match unless the daemon itself asks for names.
+fn without_lookups(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
+    use ProblemKind as K;
+    problems.retain(|problem| {
+        !matches!(
+            problem.kind,
+            K::DnsLookup
+                | K::AddressWildcard
+                | K::BareIpv6
+                | K::NamesBeforeAddresses
+                | K::ServerName
+                | K::Ident
+                | K::Netgroup
+                | K::FailsClosed
+                | K::FailsOpen
+                | K::SlowTimeout
+                | K::SingleNameserver
+                | K::NameserverIgnored
+                | K::ResolvConfIgnored
+                | K::NoNameserver
+                | K::NoAttempts
+                | K::EndlessSortlist
+                | K::TcpQueries
+                | K::ServiceOrder
+                | K::HostsMismatch
+        )
+    });
+    for rule in scene.rules_for_daemon() {
+        let by_name = super::classify::client_words(rule.clients()).find(|word| word.kind.is_by_name());
+        if let Some(word) = by_name {
+            let message = format!(
+                "{} calls hosts_ctl, and libwrap looks nothing up: {} is compared with the name that the server gives, mostly \"unknown\".",
+                scene.daemon,
+                lossy(word.word)
+            );
+            let finding = Finding::new(K::NamesNotKnown, Severity::Warning, message);
+            problems.push(
+                scene.at(rule, finding.change("Match by address, or have the server look names up itself.")),
+            );
+        }
+    }
+}
+
+/// Everything wrong: what concerns the daemon first, worst first, then in the order of reading.
 pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     let mut out = Vec::new();
     syntax::find(scene, &mut out);
@@ -307,8 +377,13 @@ pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     order::find(scene, &mut out);
     limits::find(scene, &mut out);
     resolver::find(scene, &mut out);
+    characters::find(scene, &mut out);
     without_consequences(&mut out);
-    out.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    if daemons::call(scene.daemon) == daemons::Call::HostsCtl {
+        without_lookups(scene, &mut out);
+    }
+    scope::apply(scene, &mut out);
+    out.sort_by_key(|problem| (problem.other_daemons, std::cmp::Reverse(problem.severity)));
     out
 }
 

@@ -1,6 +1,8 @@
 //! Options that refuse service, hold the accept thread, or do nothing.
 
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity};
+use crate::wrappers::daemons::{self, Blocking};
+use crate::wrappers::inet;
 use crate::wrappers::options::{self, Keyword, OptionError, Step, chop, lossy};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
@@ -8,7 +10,7 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         let Some(text) = rule.table.options(rule.entry) else { continue };
         for step in options::steps(text) {
             let found = match step {
-                Ok(step) => check(&step),
+                Ok(step) => check(&step, daemons::blocking(scene.daemon)),
                 Err(error) => Some(refusal(&error)),
             };
             out.extend(found.map(|finding| scene.at(rule, finding)));
@@ -37,7 +39,7 @@ fn refusal(error: &OptionError) -> Finding {
     Finding::new(kind, Severity::Critical, message).change(hint)
 }
 
-fn check(step: &Step) -> Option<Finding> {
+fn check(step: &Step, blocking: Blocking) -> Option<Finding> {
     let value = step.value.as_deref().unwrap_or_default();
     if let Err(error) = options::check_value(step.keyword, step.value.as_deref()) {
         return Some(refusal(&error));
@@ -46,15 +48,19 @@ fn check(step: &Step) -> Option<Finding> {
         Keyword::Setenv => options::variable(value).err().map(|error| refusal(&error)),
         Keyword::Spawn if !chop(value).ends_with(b"&") => {
             let message =
-                "The accept thread waits until the command has ended; nobody else is accepted meanwhile.";
+                format!("The command holds {} until it has ended{}.", blocking.held(), blocking.others());
             Some(
                 Finding::new(Kind::BlockingSpawn, Severity::Warning, message)
                     .change(format!("Let it run by itself: spawn {} &", lossy(value))),
             )
         }
         Keyword::Aclexec => {
-            let message = "The accept thread waits for the command. After a failure, libwrap takes every later match of a \
-                           rule with options for none, until an aclexec succeeds again.";
+            let message = format!(
+                "The verdict hangs on this command, and it holds {} until it has ended{}. After a failure, libwrap takes every later match \
+                 of a rule with options for none, until an aclexec succeeds again.",
+                blocking.held(),
+                blocking.others()
+            );
             Some(Finding::new(Kind::Aclexec, Severity::Warning, message).change("Decide by address instead."))
         }
         Keyword::Twist => {
@@ -74,9 +80,12 @@ fn check(step: &Step) -> Option<Finding> {
 
 /// Lookups that options force for the sake of a %-expansion.
 fn lookups(scene: &Scene<'_>, rule: Rule<'_>, text: &[u8], out: &mut Vec<Problem>) {
-    let (mut names, mut users) = (false, false);
+    let (mut names, mut users, mut seconds) = (false, false, None);
     for step in options::steps(text).map_while(Result::ok) {
-        users |= step.keyword == Keyword::Rfc931;
+        if step.keyword == Keyword::Rfc931 {
+            users = true;
+            seconds = step.value.as_deref().and_then(inet::scan_signed);
+        }
         let value = step.value.filter(|_| step.expand).unwrap_or_default();
         let mut rest = value.as_slice();
         while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
@@ -93,15 +102,17 @@ fn lookups(scene: &Scene<'_>, rule: Rule<'_>, text: &[u8], out: &mut Vec<Problem
         out.push(scene.at(rule, finding));
     }
     if users {
-        out.push(scene.at(rule, ident("for every client the rule matches")));
+        out.push(scene.at(rule, ident(scene, "for every client the rule matches", seconds)));
     }
 }
 
-/// Ident, forced by an option or by a pattern.
-pub(super) fn ident(whom: &str) -> Finding {
+/// Ident, forced by an option or by a pattern; `seconds` is what the option says.
+pub(super) fn ident(scene: &Scene<'_>, whom: &str, seconds: Option<i32>) -> Finding {
     let message = format!(
-        "Asks the client's ident service (TCP port 113) {whom}: up to 10 s where packets are dropped, longer where the server \
-         blocks SIGALRM."
+        "Asks the client's ident service (TCP port 113) {whom}: up to {} s where packets are dropped, longer where the server \
+         blocks SIGALRM. It holds {}.",
+        seconds.unwrap_or(10),
+        daemons::blocking(scene.daemon).held()
     );
     Finding::new(Kind::Ident, Severity::Warning, message)
         .change("Match by address; who sits at a client cannot be known this way.")

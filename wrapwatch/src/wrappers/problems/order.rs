@@ -1,13 +1,12 @@
-//! The order of rules: who pays for lookups, and what is never reached.
+//! The order of rules: who pays for lookups.
 
-use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, is_except, words};
+use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, groups};
 use crate::wrappers::classify::{ClientWord, client_words, hopeless};
+use crate::wrappers::daemons;
 use crate::wrappers::options::lossy;
-use crate::wrappers::{Keyword, TableKind};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     first_lookup(scene, out);
-    unreachable(scene, out);
 }
 
 /// Words that are looked at for every client: those before an EXCEPT.
@@ -24,12 +23,14 @@ fn first_lookup(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
     let Some(index) = rules.iter().position(|rule| looks_up(*rule)) else { return };
     let first = rules[index];
+    let blocking = daemons::blocking(scene.daemon);
     if let Some(word) = client_words(first.clients()).find(|word| word.kind.may_look_up()) {
         let message = format!(
-            "{} needs the client's name: every {} client that comes so far waits for two DNS lookups in the accept thread, one \
-             client after another.",
+            "{} needs the client's name: every {} client that comes so far waits for two DNS lookups. They hold {}{}.",
             lossy(word.word),
-            scene.daemon
+            scene.daemon,
+            blocking.held(),
+            blocking.others()
         );
         let finding = Finding::new(Kind::DnsLookup, Severity::Warning, message);
         out.push(scene.at(first, finding.change("Match by address, or put the clients into /etc/hosts.")));
@@ -62,50 +63,13 @@ fn first_lookup(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             );
             (message, format!("Move line {line} above line {above}."))
         } else {
-            let lines = movable.iter().take(5).map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let lines = groups::lines(&movable);
             let message = format!(
-                "Lines {lines} decide by address but are read after this rule by name, so their clients wait for DNS."
+                "Behind this rule by name others decide by address ({lines}), so their clients wait for DNS as well."
             );
-            (message, format!("Move lines {lines} above line {above}."))
+            (message, format!("Move them above line {above}."))
         };
         let finding = Finding::new(Kind::NamesBeforeAddresses, Severity::Warning, message);
         out.push(scene.at(first, finding.change(change)));
-    }
-}
-
-/// Rules behind one that takes everybody.
-fn unreachable(scene: &Scene<'_>, out: &mut Vec<Problem>) {
-    let mut all: Option<Rule<'_>> = None;
-    let mut seen: std::collections::HashMap<(TableKind, Vec<u8>, Vec<u8>), u32> =
-        std::collections::HashMap::new();
-    let mut takers: std::collections::HashMap<(TableKind, Vec<u8>), u32> = std::collections::HashMap::new();
-    for rule in scene.rules() {
-        let normal = |list: &[u8]| words(list).collect::<Vec<_>>().join(&b' ').to_ascii_lowercase();
-        let daemons = normal(rule.daemons());
-        let same = (rule.kind, daemons.clone(), normal(rule.clients()));
-        let taker = (rule.kind, daemons);
-        let before = match all {
-            Some(all) => Some((scene.path(all.kind), all.entry.line)),
-            None => takers.get(&taker).or_else(|| seen.get(&same)).map(|&line| (scene.path(rule.kind), line)),
-        };
-        if let Some((file, line)) = before {
-            let message = format!("Never reached: {file}:{line} takes everybody it could match.");
-            let finding = Finding::new(Kind::UnreachableRule, Severity::Warning, message);
-            out.push(scene.at(rule, finding.change("Remove it, or move it up.")));
-            continue;
-        }
-        if rule.keywords().contains(&Keyword::Aclexec) {
-            continue;
-        }
-        if rule.is_catch_all() {
-            let every_daemon = words(rule.daemons()).any(|word| word.eq_ignore_ascii_case(b"ALL"))
-                && !words(rule.daemons()).any(is_except);
-            // What hosts.allow takes never gets to hosts.deny; what hosts.deny takes ends there anyway.
-            if every_daemon {
-                all = Some(rule);
-            }
-            takers.insert(taker, rule.entry.line);
-        }
-        seen.entry(same).or_insert(rule.entry.line);
     }
 }

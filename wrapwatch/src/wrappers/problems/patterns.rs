@@ -22,6 +22,9 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     }
 }
 
+/// Where nobody can know what was meant.
+const WHAT_THERE_IS: &str = "Write an address (10.0.2.14), a beginning that ends in a dot (10.0.2.), a net (10.0.2.0/24, [2001:db8::]/64), a name or .domain.";
+
 fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Vec<Problem>) {
     let text = lossy(word.host);
     let mut push = |finding| out.push(scene.at(rule, finding));
@@ -30,7 +33,7 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
         let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
         push(match hopeless.instead {
             Some(instead) => finding.change(format!("Write {instead}.")),
-            None => finding,
+            None => finding.change(WHAT_THERE_IS),
         });
     } else {
         match word.kind {
@@ -60,7 +63,7 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
         }
     }
     if word.user.is_some() {
-        push(ident(&format!("when {text} matches")));
+        push(ident(scene, &format!("when {text} matches"), None));
     }
 }
 

@@ -1,9 +1,10 @@
 //! Settings of the resolver that make lookups slow or strange.
 
 use super::{Finding, Problem, ProblemKind as Kind, Scene, Severity};
-use crate::wrappers::Ignored;
+use crate::wrappers::cost::other_service;
 use crate::wrappers::cost::{Nameserver, SECOND_NS, question};
 use crate::wrappers::pattern::same_host;
+use crate::wrappers::{Ignored, daemons};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let looks_up = scene.rules_for_daemon().any(|rule| {
@@ -22,6 +23,8 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
 
 fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let conf = scene.resolver.conf;
+    let blocking = daemons::blocking(scene.daemon);
+    let others = blocking.others();
     let mut push = |line, finding| out.push(scene.in_file(scene.resolv_path, line, finding));
     for ignored in &conf.ignored_lines {
         let (why, change) = match ignored.why {
@@ -73,7 +76,10 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         );
     }
     if conf.use_vc {
-        let message = "Queries go over TCP: a nameserver that is gone holds the accept thread as long as the kernel tries to connect.";
+        let message = format!(
+            "Queries go over TCP: a nameserver that is gone holds {} as long as the kernel tries to connect.",
+            blocking.held()
+        );
         push(
             None,
             Finding::new(Kind::TcpQueries, Severity::Warning, message).change("Remove options use-vc."),
@@ -88,11 +94,9 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let (one, all) = (silent(&first_dead), silent(&[Nameserver::Silent; 3]));
     if all > 3 {
         let message = match conf.nameservers.len() {
-            1 => format!(
-                "When the nameserver is silent a lookup takes {all} s, and nobody is accepted meanwhile."
-            ),
+            1 => format!("When the nameserver is silent a lookup takes {all} s{others}."),
             _ => format!(
-                "When the first nameserver is silent a lookup takes {one} s, when all are {all} s, and nobody is accepted meanwhile."
+                "When the first nameserver is silent a lookup takes {one} s, when all are {all} s{others}."
             ),
         };
         let finding = Finding::new(Kind::SlowTimeout, Severity::Warning, message);
@@ -124,13 +128,15 @@ fn services(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         }
         _ => {}
     }
-    let others: Vec<&str> = scene.resolver.others().collect();
-    if !others.is_empty() {
+    for name in scene.resolver.others() {
+        let (ns, known) = other_service(name);
+        if ns == Some(0) {
+            continue;
+        }
         let message = format!(
-            "Names also come from {}, whose time-outs are not those of resolv.conf.",
-            others.join(", ")
+            "Names also come from the service {name}, whose time-outs are not those of resolv.conf ({known})."
         );
-        push(message, "Know what they cost, or leave them out: hosts: files dns");
+        push(message, "Know what it costs, or leave it out: hosts: files dns");
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::{EntryKind, Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, TableKind, words};
 use crate::wrappers::LINE_BUFFER;
+use crate::wrappers::classify::option_as_client;
 use crate::wrappers::options::lossy;
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
@@ -21,7 +22,10 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
                 )
                 .change("Write daemons : clients, or begin the line with #."),
             ),
-            EntryKind::Rule => comment(rule).or_else(|| unbracketed(rule)).or_else(|| empty(rule)),
+            EntryKind::Rule => comment(rule)
+                .or_else(|| unbracketed(rule))
+                .or_else(|| empty(rule))
+                .or_else(|| no_clients(rule)),
         };
         out.extend(finding.map(|finding| scene.at(rule, finding)));
     }
@@ -89,6 +93,19 @@ fn unbracketed(rule: Rule<'_>) -> Option<Finding> {
     };
     let message = format!("{address} is cut at its colons: an IPv6 address needs square brackets.");
     Some(Finding::new(Kind::UnbracketedIpv6, Severity::Critical, message).change(format!("Write {instead}.")))
+}
+
+/// An option in the place of the clients, with nothing behind it that could be one.
+fn no_clients(rule: Rule<'_>) -> Option<Finding> {
+    let option = option_as_client(rule.clients())?;
+    let text = rule.table.text(rule.entry);
+    let (daemons, rest) = text.split_once(':')?;
+    let message = format!(
+        "{option} stands where the clients belong: the list of clients is missing, and libwrap compares the clients' names with the option's words."
+    );
+    let change =
+        format!("Write {} : ALL : {}, or name the clients in the middle.", daemons.trim(), rest.trim());
+    Some(Finding::new(Kind::ClientListMissing, Severity::Critical, message).change(change))
 }
 
 fn empty(rule: Rule<'_>) -> Option<Finding> {

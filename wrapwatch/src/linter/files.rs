@@ -1,0 +1,180 @@
+//! The files that a check reads, and what `lint` says of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::host::{
+    HostError,
+    local::{self, Found},
+    tables::read_named,
+};
+use crate::story::{FileCopy, Seen};
+use crate::trace::SnapshotRole;
+use crate::wrappers::ignore::{Applied, IgnoreList};
+use crate::wrappers::lint::{Client, Input, Report, lint};
+use crate::wrappers::nsswitch::{self, Service};
+use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables};
+
+/// Where the files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// hosts.allow and hosts.deny.
+    pub tables: [PathBuf; 2],
+    /// resolv.conf.
+    pub resolv: PathBuf,
+    /// hosts.
+    pub hosts: PathBuf,
+    /// nsswitch.conf.
+    pub nsswitch: PathBuf,
+}
+
+/// The name of the file with what is to be ignored, beside hosts.allow.
+pub const IGNORE_FILE: &str = "hosts.lint-ignore";
+
+/// Whose checks are looked at.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// The daemon's name.
+    pub daemon: &'a str,
+    /// The server's end.
+    pub server: Endpoint,
+    /// Domain of the host's own name.
+    pub own_domain: Option<&'a str>,
+    /// The clients.
+    pub clients: &'a [Client],
+}
+
+/// The files, by what they are to a check.
+#[derive(Debug)]
+pub struct Files {
+    tables: Tables,
+    /// hosts.allow and hosts.deny as they are.
+    pub texts: [Vec<u8>; 2],
+    /// Their paths.
+    pub paths: [String; 2],
+    conf: ResolvConf,
+    resolv_path: String,
+    hosts_file: HostsFile,
+    /// /etc/hosts as it is.
+    pub hosts: Vec<u8>,
+    /// Path of /etc/hosts.
+    pub hosts_path: String,
+    services: Vec<Service>,
+    nsswitch_path: String,
+    named: BTreeMap<String, FileText>,
+    /// Files that are not there: nothing is said of them.
+    absent: Vec<String>,
+}
+
+impl Files {
+    /// Reads them; from `recorded` where it has a copy of a file whose path is the usual one.
+    ///
+    /// # Errors
+    /// Where a file is there and this process may not read it, or it is no regular file or larger than 1 MiB.
+    pub fn read(paths: &Paths, recorded: &Seen) -> Result<Self, HostError> {
+        let mut tables = Tables::default();
+        let mut texts = [Vec::new(), Vec::new()];
+        for (kind, role) in
+            [(TableKind::Allow, SnapshotRole::HostsAllow), (TableKind::Deny, SnapshotRole::HostsDeny)]
+        {
+            let slot = kind as usize;
+            let table = match copy_or_file(recorded, &paths.tables[slot], kind.default_path(), role)? {
+                Found::Text(text) => {
+                    texts[slot] = text;
+                    Table::parse(&texts[slot])
+                }
+                Found::Missing => Table::missing(),
+                Found::Unusable(why) => Table::unreadable(why),
+            };
+            *(if kind == TableKind::Allow { &mut tables.allow } else { &mut tables.deny }) = table;
+        }
+        let mut absent = Vec::new();
+        let mut other = |path: &Path, default: &str, role| -> Result<(String, Vec<u8>), HostError> {
+            let shown = path.to_string_lossy().into_owned();
+            let text = match copy_or_file(recorded, path, default, role)? {
+                Found::Text(text) => text,
+                Found::Missing | Found::Unusable(_) => {
+                    absent.push(shown.clone());
+                    Vec::new()
+                }
+            };
+            Ok((shown, text))
+        };
+        let (resolv_path, resolv) = other(&paths.resolv, "/etc/resolv.conf", SnapshotRole::ResolvConf)?;
+        let (hosts_path, hosts) = other(&paths.hosts, "/etc/hosts", SnapshotRole::Hosts)?;
+        let (nsswitch_path, nsswitch) =
+            other(&paths.nsswitch, "/etc/nsswitch.conf", SnapshotRole::NsswitchConf)?;
+        let named = read_named(&tables, |path| named_file(path, recorded));
+        Ok(Self {
+            tables,
+            texts,
+            paths: paths.tables.each_ref().map(|path| path.to_string_lossy().into_owned()),
+            conf: ResolvConf::parse(&resolv),
+            resolv_path,
+            hosts_file: HostsFile::parse(&hosts),
+            hosts,
+            hosts_path,
+            services: nsswitch::hosts(&nsswitch),
+            nsswitch_path,
+            named,
+            absent,
+        })
+    }
+
+    /// For the evaluator.
+    pub fn input<'a>(&'a self, subject: &'a Subject<'_>) -> Input<'a> {
+        Input {
+            tables: &self.tables,
+            texts: [&self.texts[0], &self.texts[1]],
+            paths: [&self.paths[0], &self.paths[1]],
+            files: &self.named,
+            daemon: subject.daemon,
+            server: subject.server.clone(),
+            conf: &self.conf,
+            resolv_path: &self.resolv_path,
+            services: &self.services,
+            nsswitch_path: &self.nsswitch_path,
+            hosts: &self.hosts_file,
+            hosts_path: &self.hosts_path,
+            own_domain: subject.own_domain,
+            clients: subject.clients,
+        }
+    }
+
+    /// What is wrong, without what is ignored.
+    pub fn lint(&self, subject: &Subject<'_>, ignored: &IgnoreList) -> (Report, Applied) {
+        let mut report = lint(&self.input(subject));
+        let applied = ignored.apply(&mut report.problems, |problem| {
+            let slot = self.paths.iter().position(|path| *path == problem.file)?;
+            let table = if slot == 0 { &self.tables.allow } else { &self.tables.deny };
+            table.entry_at(problem.line?).map(|entry| table.text(entry))
+        });
+        report.ignored = u64::try_from(applied.count).unwrap_or(u64::MAX);
+        (report, applied)
+    }
+
+    /// Says nothing of files that are not there: those of another host, of whom only the tables are known.
+    pub fn forget_absent(&self, report: &mut Report) {
+        report.problems.retain(|problem| !self.absent.contains(&problem.file));
+    }
+}
+
+fn named_file(path: &str, recorded: &Seen) -> FileText {
+    let copy = recorded.named.get(path).cloned();
+    match copy.map_or_else(|| local::read(Path::new(path)), |text| Ok(Found::Text(text))) {
+        Ok(Found::Text(text)) => FileText::Text(text),
+        Ok(Found::Missing) => FileText::Missing,
+        Ok(Found::Unusable(why)) => FileText::Unreadable(why),
+        Err(error) => FileText::Unreadable(error.to_string()),
+    }
+}
+
+/// The copy in the trace, unless the path was given by an option.
+fn copy_or_file(recorded: &Seen, path: &Path, default: &str, role: SnapshotRole) -> Result<Found, HostError> {
+    Ok(match recorded.file(role).filter(|_| path == Path::new(default)) {
+        Some(FileCopy::Text(text)) => Found::Text(text.clone()),
+        Some(FileCopy::Missing) => Found::Missing,
+        Some(FileCopy::Unreadable(why)) => Found::Unusable(why.clone()),
+        None => local::read(path)?,
+    })
+}

@@ -1,0 +1,10 @@
+//! What `lint` needs of the machine: the files, from where they are (here, in a trace, in a folder of many hosts'), what somebody wants to hear no more
+//! of, and the diff of a fix. What is found in them is [`crate::wrappers`]' business.
+
+mod files;
+mod fix;
+mod hosts;
+
+pub use files::{Files, IGNORE_FILE, Paths, Subject};
+pub use fix::{Changes, changes, write};
+pub use hosts::{HostReport, each_host};

@@ -1,0 +1,73 @@
+//! What other programs make of it: SARIF against the standard's own schema.
+
+use std::collections::BTreeMap;
+
+use super::{github, sarif};
+use crate::wrappers::lint::{Input, Report, lint};
+use crate::wrappers::{Endpoint, HostsFile, ResolvConf, Table, Tables, nsswitch};
+
+fn report() -> Report {
+    let allow = "mysqld : ALL : twist /bin/echo 100%, no\nmysqld:\u{a0}10.\nsshd: 10.0.0.1/8 : logg\nmysqld: .example.com";
+    let tables =
+        Tables { allow: Table::parse(allow.as_bytes()), deny: Table::unreadable("Permission denied") };
+    lint(&Input {
+        tables: &tables,
+        texts: [allow.as_bytes(), b""],
+        paths: ["/etc/my tables/hosts.allow", "hosts,deny"],
+        files: &BTreeMap::new(),
+        daemon: "mysqld",
+        server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
+        conf: &ResolvConf::default(),
+        resolv_path: "/etc/resolv.conf",
+        services: &nsswitch::hosts(b""),
+        nsswitch_path: "/etc/nsswitch.conf",
+        hosts: &HostsFile::default(),
+        hosts_path: "/etc/hosts",
+        own_domain: None,
+        clients: &[],
+    })
+}
+
+#[test]
+fn sarif_is_what_its_schema_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/schemas/sarif-2.1.0.json");
+    let mut schema: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    // The standard's own pattern for a run's language has a bracket too many, and wrapwatch gives none.
+    schema["definitions"]["run"]["properties"]["language"]
+        .as_object_mut()
+        .unwrap()
+        .remove("pattern")
+        .unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let log = sarif::report(&report());
+    let errors: Vec<String> =
+        validator.iter_errors(&log).map(|error| format!("{} at {}", error, error.instance_path())).collect();
+    assert_eq!(errors, [""; 0]);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), report().problems.len());
+    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+    }
+    // A log that is none is refused: the schema is not one that takes everything.
+    let mut broken = log;
+    broken["runs"][0]["results"][0]["level"] = "bad".into();
+    assert!(!validator.is_valid(&broken));
+}
+
+#[test]
+fn github_gets_one_line_a_problem() {
+    let text = github::report(&report());
+    assert_eq!(text.lines().count(), report().problems.len());
+    for line in text.lines() {
+        let rest = line.strip_prefix("::").unwrap();
+        let (command, _) = rest.split_once("::").unwrap();
+        let (level, properties) = command.split_once(' ').unwrap();
+        assert!(["error", "warning", "notice"].contains(&level), "{line}");
+        let names: Vec<&str> =
+            properties.split(',').map(|property| property.split_once('=').unwrap().0).collect();
+        assert!(names.iter().all(|name| ["file", "line", "col", "title"].contains(name)), "{line}");
+    }
+    assert!(text.contains("file=hosts%2Cdeny,title=table-unreadable"), "{text}");
+}

@@ -1,0 +1,300 @@
+//! Files from the field with the values that the real libwrap and glibc gave, and what many hosts have in common.
+
+use std::collections::BTreeMap;
+
+use super::cost::SECOND_NS;
+use super::lint::{Client, ClientReport, Input, Report, lint};
+use super::problems::explain::{self, EXPLANATIONS, Example, Explanation};
+use super::problems::{Problem, ProblemKind as Kind};
+use super::*;
+use crate::model::Severity;
+
+/// The files of one host; what is empty is as it usually is.
+struct Host<'a> {
+    texts: Example,
+    named: Vec<(&'a str, Vec<u8>)>,
+}
+
+impl Host<'_> {
+    fn lint(&self, clients: &[(&str, Option<&str>)]) -> Report {
+        let or = |text: &'static str, usual: &'static str| if text.is_empty() { usual } else { text };
+        let (allow, deny) = (self.texts.allow, or(self.texts.deny, "ALL: ALL\n"));
+        let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
+        let resolv = or(
+            self.texts.resolv,
+            "nameserver 10.1.1.53\nnameserver 10.1.1.54\noptions timeout:1 attempts:1\n",
+        );
+        let clients: Vec<Client> = clients
+            .iter()
+            .map(|(address, name)| Client {
+                address: address.parse().unwrap(),
+                name: name.map(str::to_owned),
+            })
+            .collect();
+        let named = self.named.iter().map(|(path, text)| ((*path).to_owned(), FileText::Text(text.clone())));
+        lint(&Input {
+            tables: &tables,
+            texts: [allow.as_bytes(), deny.as_bytes()],
+            paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
+            files: &named.collect::<BTreeMap<_, _>>(),
+            daemon: self.texts.daemon,
+            server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
+            conf: &ResolvConf::parse(resolv.as_bytes()),
+            resolv_path: "/etc/resolv.conf",
+            services: &nsswitch::hosts(self.texts.nsswitch.as_bytes()),
+            nsswitch_path: "/etc/nsswitch.conf",
+            hosts: &HostsFile::parse(self.texts.hosts.as_bytes()),
+            hosts_path: "/etc/hosts",
+            own_domain: None,
+            clients: &clients,
+        })
+    }
+}
+
+const USUAL: Example = Example { allow: "", deny: "", resolv: "", nsswitch: "", hosts: "", daemon: "mysqld" };
+
+fn linted(texts: Example, client: &str) -> Report {
+    Host { texts, named: Vec::new() }.lint(&[(client, None)])
+}
+
+fn client(texts: Example) -> ClientReport {
+    linted(texts, "10.9.0.21").clients.remove(0)
+}
+
+macro_rules! case {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/field-cases/lint/", $name))
+    };
+}
+
+#[test]
+fn a_check_makes_two_lookups() {
+    // 3.6 s were measured.
+    let report = client(Example { allow: case!("L3.allow"), resolv: case!("L3.res"), ..USUAL });
+    assert_eq!(report.worst_case_ns, Some(4 * SECOND_NS), "{report:#?}");
+    let parts: Vec<_> = report.waits.iter().map(|wait| (wait.lookup, wait.ns)).collect();
+    assert_eq!(
+        parts,
+        [(LookupKind::Reverse, Some(2 * SECOND_NS)), (LookupKind::Forward, Some(2 * SECOND_NS))]
+    );
+    assert_eq!(report.waits[0].of, "DNS: 1 s × 2 rounds");
+}
+
+#[test]
+fn attempts_are_read_past_a_blank_and_none_means_that_nobody_is_asked() {
+    let rule = Example { allow: "mysqld: .example.com\n", ..USUAL };
+    // 3.012 s were measured for the reverse lookup alone.
+    let report = client(Example { resolv: case!("L8c.res"), ..rule });
+    assert_eq!(report.waits[0].ns, Some(3 * SECOND_NS));
+    let none = client(Example {
+        resolv: "nameserver 10.1.1.53\noptions attempts:-1\n",
+        allow: "mysqld: KNOWN\n",
+        ..USUAL
+    });
+    assert_eq!((none.verdict, none.worst_case_ns), (Verdict::Deny, Some(0)), "{none:#?}");
+    assert!(none.reason.is_some());
+}
+
+#[test]
+fn the_search_list_is_part_of_the_bound() {
+    let rule = Example { allow: "mysqld: .example.com\n", ..USUAL };
+    let resolv = "nameserver 10.1.1.53\nsearch a.test b.test c.test\noptions timeout:1 attempts:1\n";
+    let report = client(Example { resolv, ..rule });
+    assert_eq!(
+        report.waits.iter().map(|wait| wait.ns).collect::<Vec<_>>(),
+        [Some(SECOND_NS), Some(4 * SECOND_NS)]
+    );
+    assert!(report.waits[1].of.contains("4 names (search list)"), "{}", report.waits[1].of);
+}
+
+#[test]
+fn ident_takes_as_long_as_the_option_says() {
+    for (option, seconds) in [("rfc931 20", 20), ("rfc931 3", 3), ("rfc931", 10)] {
+        let allow: &'static str = format!("mysqld: 10.9.0. : {option}\n").leak();
+        let report = client(Example { allow, ..USUAL });
+        assert_eq!(report.worst_case_ns, Some(seconds * SECOND_NS), "{option}");
+    }
+    let pattern = client(Example { allow: "mysqld: bob@10.9.0.\n", ..USUAL });
+    assert_eq!(pattern.worst_case_ns, Some(10 * SECOND_NS));
+}
+
+#[test]
+fn other_services_are_named_and_resolv_conf_does_not_apply_to_them() {
+    let rule = Example { allow: "mysqld: .example.com\n", ..USUAL };
+    let resolved = client(Example { nsswitch: "hosts: files resolve\n", ..rule });
+    assert_eq!(resolved.worst_case_ns, Some(240 * SECOND_NS), "{resolved:#?}");
+    assert!(resolved.waits[0].of.contains("systemd-resolved"), "{resolved:#?}");
+    let sss = client(Example { nsswitch: "hosts: files sss\n", ..rule });
+    assert_eq!(sss.worst_case_ns, None);
+    assert!(sss.waits[0].of.contains("sssd"));
+    let winbind =
+        client(Example { nsswitch: "hosts: winbind files\n", hosts: "10.9.0.21 a.example.com\n", ..rule });
+    assert_eq!(winbind.worst_case_ns, None, "it is asked before the file");
+    let files =
+        client(Example { nsswitch: "hosts: files winbind\n", hosts: "10.9.0.21 a.example.com\n", ..rule });
+    assert_eq!((files.worst_case_ns, files.waits[0].of.as_str()), (Some(0), "answered from files"));
+    let fallback = client(Example { nsswitch: "hosts: resolve [!UNAVAIL=return] files dns\n", ..rule });
+    assert!(
+        fallback.waits[0].of.contains("systemd-resolved") && fallback.waits[0].of.contains("DNS"),
+        "{fallback:#?}"
+    );
+    let quick =
+        client(Example { nsswitch: "hosts: files mdns4_minimal [NOTFOUND=return] dns myhostname\n", ..rule });
+    assert_eq!(quick.worst_case_ns, Some(4 * SECOND_NS));
+}
+
+#[test]
+fn a_netgroup_has_no_bound_and_says_so() {
+    let report = client(Example { allow: "mysqld: @trusted\n", ..USUAL });
+    assert_eq!(report.worst_case_ns, None);
+    assert_eq!(report.waits.iter().filter(|wait| wait.ns.is_some()).count(), 2, "{report:#?}");
+}
+
+#[test]
+fn a_verdict_that_hangs_on_a_command_says_so() {
+    let report =
+        client(Example { allow: case!("B3-aclexec.allow"), deny: case!("B3.deny"), daemon: "sshd", ..USUAL });
+    let otherwise = &report.otherwise[0];
+    assert_eq!(
+        (report.verdict, otherwise.when.as_str(), otherwise.verdict),
+        (Verdict::Allow, "command_fails", Verdict::Deny)
+    );
+}
+
+fn own(report: &Report) -> Vec<(Kind, Option<u32>)> {
+    report
+        .problems
+        .iter()
+        .filter(|problem| !problem.other_daemons)
+        .map(|problem| (problem.kind, problem.line))
+        .collect()
+}
+
+#[test]
+fn what_the_daemon_never_reaches_is_not_its_problem() {
+    let report = linted(Example { allow: case!("L11.allow"), ..USUAL }, "10.9.0.21");
+    assert!(
+        report.problems.iter().all(|problem| problem.other_daemons || problem.severity < Severity::Critical)
+    );
+    let allow = "in.fingerd : ALL : twist /bin/echo no\nALL : 10. : allow\n";
+    let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
+    let twist = report.problems.iter().find(|problem| problem.kind == Kind::Twist).unwrap();
+    assert!(twist.other_daemons && own(&report).is_empty(), "{report:#?}");
+    let behind = "mysqld : ALL\nALL : ALL : twist /bin/echo no\n";
+    let report = linted(Example { allow: behind, ..USUAL }, "10.9.0.21");
+    assert!(report.problems.iter().any(|problem| problem.kind == Kind::Twist && problem.other_daemons));
+}
+
+#[test]
+fn what_cannot_be_seen_is_told_with_its_column() {
+    let place = |allow| -> Vec<(Option<u32>, Option<u32>)> {
+        let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
+        let found = report.problems.iter().filter(|problem| problem.kind == Kind::InvisibleCharacter);
+        found.map(|problem| (problem.line, problem.column)).collect()
+    };
+    assert_eq!(place(case!("B6-nbsp.allow")), [(Some(1), Some(9)), (Some(2), Some(7))]);
+    assert_eq!(place("\u{feff}mysqld: 10.\n"), [(Some(1), Some(1))]);
+    assert_eq!(place("\u{feff}# a comment\nmysqld: 10.\n"), [(Some(1), Some(1))]);
+    assert_eq!(place("# caf\u{e9}\u{a0}\nmysqld: 10. \\\n\u{200b}10.1.\n"), [(Some(3), Some(1))]);
+    assert_eq!(place("mysqld: 10.\t10.1.\r\n"), []);
+}
+
+#[test]
+fn options_in_the_place_of_clients_are_no_names() {
+    for allow in ["mysqld: spawn (/bin/true) &\n", "mysqld: allow\n", "mysqld: DENY\n"] {
+        let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
+        assert!(own(&report).contains(&(Kind::ClientListMissing, Some(1))), "{allow} {report:#?}");
+        assert_eq!(report.clients[0].otherwise, [], "{allow}");
+    }
+    let fine = linted(Example { allow: "mysqld: spawner.example.com\n", ..USUAL }, "10.9.0.21");
+    assert!(!own(&fine).iter().any(|(kind, _)| *kind == Kind::ClientListMissing));
+}
+
+#[test]
+fn hosts_ctl_looks_nothing_up() {
+    let texts = Example { allow: "slapd: .example.com\n", daemon: "slapd", ..USUAL };
+    let report = linted(texts, "10.9.0.21");
+    let unknown = &report.clients[0];
+    assert_eq!((unknown.verdict, unknown.lookups.len()), (Verdict::Deny, 0), "{report:#?}");
+    assert_eq!(own(&report), [(Kind::NamesNotKnown, Some(1))]);
+    let named = Host { texts, named: Vec::new() }.lint(&[("10.9.0.21", Some("a.example.com"))]);
+    assert_eq!((named.clients[0].verdict, named.clients[0].lookups.len()), (Verdict::Allow, 0));
+}
+
+#[test]
+fn every_daemon_that_was_looked_at_is_linted() {
+    for daemon in daemons::DAEMONS {
+        let name = daemons::name_for_libwrap(daemon.program);
+        let allow: &'static str = format!("{name}: .example.com\n").leak();
+        let report = linted(Example { allow, daemon: name, ..USUAL }, "10.9.0.21");
+        let looks_up = daemon.call == daemons::Call::HostsAccess;
+        assert_eq!(!report.clients[0].lookups.is_empty(), looks_up, "{name}");
+        assert_eq!(report.blocking, daemon.blocking, "{name}");
+    }
+}
+
+#[test]
+fn every_problem_is_explained_and_each_example_has_it() {
+    for kind in Kind::ALL {
+        assert!(explain::find(kind.name()).is_some(), "{}", kind.name());
+    }
+    for Explanation { kind, example, .. } in EXPLANATIONS.iter().copied() {
+        let texts = match kind {
+            // It has no text, and the other needs too much of it.
+            Kind::TableUnreadable => continue,
+            Kind::LineTooLong => {
+                Example { allow: format!("mysqld: {}\n", "10.0.0.1 ".repeat(300)).leak(), ..USUAL }
+            }
+            _ => example,
+        };
+        let found: Vec<Problem> = linted(texts, "10.9.0.21").problems;
+        assert!(
+            found.iter().any(|problem| problem.kind == kind && !problem.other_daemons),
+            "{}: {found:#?}",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+fn the_index_in_the_documentation_is_this_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/lint-rules.md");
+    let want = explain::index();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &want).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        want,
+        "UPDATE_DOCS=1 cargo test -p wrapwatch the_index"
+    );
+}
+
+#[test]
+fn twelve_thousand_lines_give_a_page() {
+    let mut allow = String::from("mysqld: .example.com\nmysqld: ALL\n");
+    for index in 0..11_600 {
+        allow += &format!("mysqld: 10.{}.{}.\n", index / 256, index % 256);
+    }
+    for index in 0..400 {
+        allow += &format!("sshd: 10.0.{}.0/8 : logg\n", index % 256);
+    }
+    let report = linted(Example { allow: allow.leak(), ..USUAL }, "10.9.0.21");
+    let text = crate::render::text::Text { width: 80, ..crate::render::text::Text::PLAIN }.lint(&report);
+    assert!(text.lines().count() <= 60, "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_file_that_names_itself_ten_thousand_times_costs_little() {
+    let host = Host {
+        texts: Example { allow: "ALL: /etc/list\n", ..USUAL },
+        named: vec![
+            ("/etc/list", b"/etc/list /etc/list2\n".repeat(10_000)),
+            ("/etc/list2", b"/etc/list \n".repeat(10_000)),
+        ],
+    };
+    let report = host.lint(&[("10.9.0.21", None)]);
+    assert_eq!(report.clients[0].verdict, Verdict::Deny);
+}
