@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use wrapwatch::cli::{Cli, run};
+use wrapwatch::cli::{parse, run};
 
 fn main() -> ExitCode {
-    run(Cli::parse())
+    run(parse())
 }

@@ -16,6 +16,13 @@ pub enum Nameserver {
     Refuses,
     /// Says NXDOMAIN.
     NoSuchName,
+    /// Answers nothing but the last query of a name, and that so late: PTR questions with the name, all others with NXDOMAIN.
+    LastMoment {
+        /// Which query of a name that is, from 1.
+        query: u32,
+        /// How late, in milliseconds.
+        after_ms: u64,
+    },
 }
 
 /// The question: configuration files and the world behind them.

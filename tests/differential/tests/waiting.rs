@@ -44,7 +44,9 @@ fn expect(question: &Question) -> (u64, Option<String>, Option<u64>) {
             match behaviour {
                 Some(Behaviour::Answers | Behaviour::NoSuchName) => Nameserver::Answers,
                 Some(Behaviour::PtrOnly) if reverse => Nameserver::Answers,
-                Some(Behaviour::PtrOnly | Behaviour::Silent) => Nameserver::Silent,
+                Some(Behaviour::PtrOnly | Behaviour::Silent | Behaviour::LastMoment { .. }) => {
+                    Nameserver::Silent
+                }
                 Some(Behaviour::Refuses) | None => Nameserver::Refuses,
             }
         };

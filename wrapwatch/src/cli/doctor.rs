@@ -15,11 +15,12 @@ use super::{
     output::{unicode, width},
 };
 use crate::{
+    diagnose::check::{self, Check},
     doctor::{Settings, examine},
     host::process::{self, Wanted},
-    model::{Cost, Line},
+    model::{Cost, Line, error_line},
     probe,
-    render::{json, text::Text},
+    render::{self, json, text::Text},
     session::{self, Measure, Session, Sink},
 };
 
@@ -37,6 +38,9 @@ pub struct Args {
     /// Print JSON, one object
     #[arg(long)]
     json: bool,
+    /// Be a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
+    #[arg(long, conflicts_with_all = ["json", "fail_on", "print_access", "measure"])]
+    check: bool,
     /// End with status 3 when a problem is as bad as this
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
@@ -63,6 +67,9 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::common::init_log(false, args.verbose);
+    if args.check {
+        return check(args);
+    }
     let text = Text { width: width(), color: args.color.on(), unicode: unicode(), slow_ns: 0 };
     if args.print_access {
         let access = probe::access();
@@ -87,6 +94,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     printed?;
     let failed = args.fail_on.is_some_and(|limit| worst.is_some_and(|worst| worst >= limit.into()));
     Ok(ExitCode::from(if failed { 3 } else { 0 }))
+}
+
+/// One line; whatever goes wrong is "not known".
+fn check(args: &Args) -> anyhow::Result<ExitCode> {
+    let examined = targets(&args.target).and_then(|pids| {
+        let mysql_defaults = args.mysql_defaults_file.clone();
+        Ok(examine(&Settings { pids, queries: !args.no_queries, mysql_defaults })?)
+    });
+    let found = match &examined {
+        Ok(examination) => check::doctor(&examination.report),
+        Err(error) => Check::unknown(error_line(error.as_ref())),
+    };
+    let printed = print(&render::check::line("DOCTOR", &found));
+    if let Ok(examination) = examined {
+        examination.finish();
+    }
+    printed?;
+    Ok(ExitCode::from(found.state.status()))
 }
 
 /// Traces for [`MEASURE_FOR`] and throws away what it sees.

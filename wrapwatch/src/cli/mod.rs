@@ -75,6 +75,19 @@ enum Command {
     Ping(ping::Args),
 }
 
+/// Reads the command line; ends the process where it is wrong: with 2, and with 3 (not known) for a monitoring plugin, for which 2 is an alarm.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let plugin = std::env::args_os().any(|argument| argument == "--check");
+        if plugin && error.use_stderr() {
+            // Nobody is left to tell where stderr is closed.
+            let _ = error.print();
+            std::process::exit(3);
+        }
+        error.exit()
+    })
+}
+
 /// Runs the command; every error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {

@@ -14,14 +14,18 @@ use super::{
     output::text_for_stdout,
 };
 use crate::{
-    diagnose::ping as judge,
+    decode::greeting::Protocol,
+    diagnose::{
+        check::{self, Check},
+        ping as judge,
+    },
     model::{
-        Nanos,
+        Nanos, error_line,
         ping::{Ping, PingOutcome},
     },
     ping::{self, Done, News, Settings},
     render::{
-        json,
+        self, json,
         text::{Text, escape},
     },
     session::signals::Signals,
@@ -38,8 +42,10 @@ Examples:
   wrapwatch ping db1:3306 -n 20 -c 20      what twenty clients at once wait
   wrapwatch ping db1:3306 -n 60 --interval 1s --timeout 60s
   wrapwatch ping [fd00::1]:3306 --json
+  wrapwatch ping db1:3306 --check -w 1s -c 5s
 
-Exit status: 0 greeted at least once, 1 never greeted, 2 wrong use.";
+Exit status: 0 greeted at least once, 1 never greeted, 2 wrong use. With --check: 0 all greeted in time, 1 some not
+greeted or a warning's time passed, 2 none greeted or the critical time passed, 3 not known (wrong use, no such name).";
 
 /// MySQL's own.
 const PORT: u16 = 3306;
@@ -54,9 +60,15 @@ pub struct Args {
     /// Connections in all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// Connections at once
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    concurrency: u32,
+    /// Connections at once [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    concurrency: Option<u32>,
+    /// As --concurrency; with --check as --critical
+    #[arg(short = 'c', value_name = "N|TIME", conflicts_with_all = ["concurrency", "critical"])]
+    c: Option<String>,
+    /// Whose greeting is waited for: mysql, ssh, smtp, ftp, imap, pop3, ldap [default: by the port, else mysql]
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+    protocol: Option<Protocol>,
     /// From the beginning of one connection to that of the next, for each of those at once
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
     interval: Duration,
@@ -69,6 +81,15 @@ pub struct Args {
     /// Print JSON, one object at the end
     #[arg(long)]
     json: bool,
+    /// Be a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
+    #[arg(long, conflicts_with = "json")]
+    check: bool,
+    /// With --check: a warning from this time on, first SYN to greeting of the slowest connection
+    #[arg(short, long, value_name = "TIME", requires = "check", value_parser = duration)]
+    warning: Option<Duration>,
+    /// With --check: critical from this time on
+    #[arg(long, value_name = "TIME", requires = "check", value_parser = duration)]
+    critical: Option<Duration>,
     /// Say less: no line for each connection
     #[arg(short, long)]
     quiet: bool,
@@ -79,6 +100,40 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.check {
+        let (ping, text) = all(args)?;
+        let shown = if args.json { json::one_line(&ping)? + "\n" } else { text.ping(&ping) };
+        print(&shown)?;
+        let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
+        return Ok(ExitCode::from(u8::from(!greeted)));
+    }
+    let critical = args.c.as_deref().map(duration).transpose().map(|short| short.or(args.critical));
+    let found = critical.and_then(|critical| Ok(check::ping(&all(args)?.0, args.warning, critical)));
+    let found = found.unwrap_or_else(|error| Check::unknown(error_line(error.as_ref())));
+    print(&render::check::line("PING", &found))?;
+    Ok(ExitCode::from(found.state.status()))
+}
+
+/// Connections at once.
+fn at_once(args: &Args) -> anyhow::Result<usize> {
+    let short = args.c.as_deref().filter(|_| !args.check);
+    let count = match short {
+        Some(text) => text.parse().ok().filter(|count| (1..=10_000).contains(count)),
+        None => Some(args.concurrency.unwrap_or(1)),
+    };
+    Ok(usize::try_from(
+        count.context("-c is a number of connections from 1 to 10000, or with --check a time")?,
+    )?)
+}
+
+fn protocol(text: &str) -> anyhow::Result<Protocol> {
+    use Protocol::{Ftp, Imap, Ldap, Mysql, Pop3, Smtp, Ssh};
+    let known = [Mysql, Ssh, Smtp, Ftp, Imap, Pop3, Ldap].into_iter().find(|known| known.name() == text);
+    known.context("known are mysql, ssh, smtp, ftp, imap, pop3, ldap")
+}
+
+/// Makes the connections.
+fn all(args: &Args) -> anyhow::Result<(Ping, Text)> {
     let (host, port) = split(&args.target)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -88,11 +143,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ping = runtime.block_on(measure(args, &text, host, port));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    let ping = ping?;
-    let shown = if args.json { json::one_line(&ping)? + "\n" } else { text.ping(&ping) };
-    print(&shown)?;
-    let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
-    Ok(ExitCode::from(u8::from(!greeted)))
+    Ok((ping?, text))
 }
 
 async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Result<Ping> {
@@ -104,14 +155,15 @@ async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Res
     let settings = Settings {
         address,
         count: usize::try_from(args.count)?,
-        at_once: usize::try_from(args.concurrency)?,
+        at_once: at_once(args)?,
         interval: args.interval,
         timeout: args.timeout,
         force: args.force,
+        protocol: args.protocol.unwrap_or_else(|| Protocol::of_port(port)),
     };
     let mut unprinted = None;
     let news = |news: News<'_>| match news {
-        News::Attempt(attempt, _) if !args.json && !args.quiet => {
+        News::Attempt(attempt, _) if !args.json && !args.quiet && !args.check => {
             unprinted = unprinted.take().or(print(&text.ping_attempt(attempt)).err());
         }
         News::Attempt(..) => {}
@@ -126,6 +178,7 @@ async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Res
     Ok(Ping {
         target: args.target.clone(),
         address: address.to_string(),
+        protocol: settings.protocol,
         resolve_ns,
         version,
         wanted: u64::from(args.count),

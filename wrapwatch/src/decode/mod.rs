@@ -3,6 +3,7 @@
 pub mod addr;
 pub mod dns;
 pub mod first_packet;
+pub mod greeting;
 mod record;
 
 pub use record::{DecodeError, Event, decode};

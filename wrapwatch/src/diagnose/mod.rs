@@ -1,6 +1,7 @@
 //! What connections come to: the summary and its verdict, findings with their proof, what-if. Nothing here prints or does I/O.
 
 mod charts;
+pub mod check;
 mod closed_loop;
 mod diff;
 pub mod doctor;

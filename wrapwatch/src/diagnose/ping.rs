@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::decode::greeting::{self, Protocol, Said};
 use crate::model::{
     Nanos, Severity,
     ping::{
@@ -156,14 +157,35 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
             format!("{of}: not to be reached{words}."),
             "This is the network's word: look at routes and firewalls.",
         ),
-        PingOutcome::NotMysql => (
-            Kind::NotMysql,
-            format!("{of}: what came first is no packet of a MySQL server."),
-            "Is it the right port?",
+        PingOutcome::HalfGreeting => (
+            Kind::HalfGreeting,
+            format!(
+                "{of}: the greeting began after {} and did not end within {waited}.",
+                Nanos(first.first_byte_ns.unwrap_or_default())
+            ),
+            "Something between the server and here may hold packets back: look at proxies, firewalls and the path's MTU.",
         ),
+        PingOutcome::NotMysql => return Some(other_service(n, &of, first)),
         PingOutcome::Failed => (Kind::FailedHere, format!("{of}: could not be made here{words}."), ""),
     };
     Some(problem(kind, Severity::Critical, n, message, change))
+}
+
+/// Another service, or a text that libwrap sends.
+fn other_service(n: u64, of: &str, first: &PingAttempt) -> PingProblem {
+    let said = first.said.as_deref().unwrap_or_default();
+    let message = match said {
+        "" => format!("{of}: what came first is not the greeting that was waited for."),
+        said => format!("{of}: what came first is not the greeting that was waited for, but: {said}"),
+    };
+    let change = match greeting::parse(said.as_bytes(), Protocol::Mysql) {
+        Said::Greeting { protocol, .. } => {
+            format!("This is {name}. Is it the right port? --protocol {name} times its greeting.", name = protocol.name())
+        }
+        _ => "Is it the right port? libwrap can send such a text, too, before it refuses: options banners and twist in hosts.allow and hosts.deny."
+            .to_owned(),
+    };
+    problem(Kind::NotMysql, Severity::Critical, n, message, &change)
 }
 
 fn server_error(count: PingCount, of: &str, words: &str) -> PingProblem {

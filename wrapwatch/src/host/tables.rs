@@ -27,7 +27,7 @@ pub fn read_named(tables: &Tables, mut read: impl FnMut(&str) -> FileText) -> BT
                     None => {
                         text = FileText::Unreadable(
                             "not looked at: the files that rules name take more than 16 MiB".to_owned(),
-                        )
+                        );
                     }
                 }
             }

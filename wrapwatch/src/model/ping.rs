@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Severity, WallTime};
+use crate::decode::greeting::Protocol;
 
 /// Everything `ping` found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -12,6 +13,8 @@ pub struct Ping {
     pub target: String,
     /// The address it stands for: `address:port`.
     pub address: String,
+    /// Whose greeting was waited for.
+    pub protocol: Protocol,
     /// How long finding the address took; null where none had to be found. It is in none of the times below.
     pub resolve_ns: Option<u64>,
     /// The server's version, from its greeting; null where nobody was greeted.
@@ -60,13 +63,15 @@ pub enum PingOutcome {
     Reset,
     /// Connected, and nothing came: the kernel accepted, the server did not get to it.
     Silent,
+    /// Its first bytes came, and the rest did not.
+    HalfGreeting,
     /// Nothing listens there: the SYN was answered by a reset.
     Refused,
     /// No SYN was answered.
     NoAnswer,
     /// The network says that it cannot be reached.
     Unreachable,
-    /// What came first was no packet of a MySQL server.
+    /// What came first was not the greeting of the protocol that was asked for: see `said`.
     NotMysql,
     /// It could not even begin here.
     Failed,
@@ -87,8 +92,12 @@ pub struct PingAttempt {
     pub syn_retries: u32,
     /// First SYN → connected.
     pub connect_ns: Option<u64>,
-    /// Connected → first byte of the first packet.
+    /// Connected → first byte of the greeting; null where there was none, or not all of it.
     pub greeting_ns: Option<u64>,
+    /// Connected → first byte, whatever it belongs to.
+    pub first_byte_ns: Option<u64>,
+    /// What came first, where it was no greeting that was asked for: its first 200 characters.
+    pub said: Option<String>,
     /// First SYN → first packet, or whatever else ended it.
     pub total_ns: u64,
     /// Error code of the first packet.
@@ -150,6 +159,8 @@ pub enum PingProblemKind {
     ServerError,
     /// Connected, not greeted.
     NoGreeting,
+    /// The greeting began and did not end.
+    HalfGreeting,
     /// Closed without a byte.
     ClosedWithoutGreeting,
     /// Reset before the first packet.

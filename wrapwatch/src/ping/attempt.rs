@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use crate::{
-    decode::first_packet::{FirstPacket, HEAD, parse, payload_len},
+    decode::{
+        first_packet::{FirstPacket, HEAD, parse, payload_len},
+        greeting::{self, Protocol, Said},
+    },
     model::{
         WallTime,
         ping::{PingAttempt, PingOutcome},
@@ -24,8 +27,19 @@ use crate::{
 /// After its greeting and our end of the connection, the server gets this long to close its own.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// A text that goes on after this is not waited for.
+const QUIET: Duration = Duration::from_millis(300);
+/// Bytes of a text that are read, and characters of it that are kept.
+const TEXT_MAX: usize = 1024;
+const SAID_MAX: usize = 200;
+
 /// Makes a connection, waits for the first packet, closes. The server's version where it was greeted.
-pub async fn attempt(number: u64, address: SocketAddr, patience: Duration) -> (PingAttempt, Option<String>) {
+pub async fn attempt(
+    number: u64,
+    address: SocketAddr,
+    patience: Duration,
+    protocol: Protocol,
+) -> (PingAttempt, Option<String>) {
     let mut attempt = PingAttempt {
         number,
         started: WallTime(jiff::Timestamp::now()),
@@ -34,6 +48,8 @@ pub async fn attempt(number: u64, address: SocketAddr, patience: Duration) -> (P
         syn_retries: 0,
         connect_ns: None,
         greeting_ns: None,
+        first_byte_ns: None,
+        said: None,
         total_ns: 0,
         error_code: None,
         error: None,
@@ -43,10 +59,15 @@ pub async fn attempt(number: u64, address: SocketAddr, patience: Duration) -> (P
     match connect(&mut attempt, address, began, patience).await {
         Ok(mut stream) => {
             let connected = began + Duration::from_nanos(attempt.connect_ns.unwrap_or(0));
-            match timeout_at(began + patience, first_packet(&mut stream, &mut attempt, connected)).await {
-                Ok(Ok(packet)) => version = judge(&mut attempt, packet.as_deref()),
+            let first = first_packet(&mut stream, &mut attempt, connected, protocol);
+            match timeout_at(began + patience, first).await {
+                Ok(Ok(first)) => version = judge(&mut attempt, &first, protocol),
                 Ok(Err(error)) => fail(&mut attempt, &error),
+                Err(_) if attempt.first_byte_ns.is_some() => attempt.outcome = PingOutcome::HalfGreeting,
                 Err(_) => attempt.outcome = PingOutcome::Silent,
+            }
+            if attempt.outcome == PingOutcome::Greeted || attempt.outcome == PingOutcome::ServerError {
+                attempt.greeting_ns = attempt.first_byte_ns;
             }
             attempt.total_ns = match (attempt.connect_ns, attempt.greeting_ns) {
                 (Some(connect), Some(greeting)) => connect.saturating_add(greeting),
@@ -90,28 +111,70 @@ async fn connect(
     }
 }
 
-/// The first packet's payload; None where it is none of a MySQL server. An end before its first byte is an error of kind `UnexpectedEof`.
+/// What came first.
+enum First {
+    /// A packet of a MySQL server: its payload.
+    Packet(Vec<u8>),
+    /// The beginning of one.
+    Half,
+    /// Something else, as far as it came at once.
+    Text(Vec<u8>),
+}
+
+/// Reads what comes first. An end before its first byte is an error of kind `UnexpectedEof`.
 async fn first_packet(
     stream: &mut TcpStream,
     attempt: &mut PingAttempt,
     connected: Instant,
-) -> io::Result<Option<Vec<u8>>> {
+    protocol: Protocol,
+) -> io::Result<First> {
+    stream.write_all(protocol.opening()).await?;
     let mut head = [0; HEAD];
     let read = stream.read(&mut head).await?;
     if read == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    attempt.greeting_ns = Some(nanos(connected.elapsed()));
+    attempt.first_byte_ns = Some(nanos(connected.elapsed()));
+    let seen = head.get(..read).unwrap_or_default().to_vec();
+    if protocol != Protocol::Mysql {
+        return Ok(First::Text(text(stream, seen).await));
+    }
     let rest = head.get_mut(read..).unwrap_or_default();
-    let Some(len) = stream.read_exact(rest).await.ok().and_then(|_| payload_len(head)) else {
-        return Ok(None);
+    if stream.read_exact(rest).await.is_err() {
+        return Ok(First::Text(seen));
+    }
+    let Some(len) = payload_len(head) else {
+        return Ok(First::Text(text(stream, head.to_vec()).await));
     };
     let mut payload = vec![0; len];
-    Ok(stream.read_exact(&mut payload).await.ok().map(|_| payload))
+    match stream.read_exact(&mut payload).await {
+        Ok(_) => Ok(First::Packet(payload)),
+        Err(_) => Ok(First::Half),
+    }
 }
 
-fn judge(attempt: &mut PingAttempt, payload: Option<&[u8]>) -> Option<String> {
-    match payload.map_or(FirstPacket::Unknown, parse) {
+/// What belongs to a text that has begun: up to a newline, or until nothing has come for a moment.
+async fn text(stream: &mut TcpStream, mut seen: Vec<u8>) -> Vec<u8> {
+    let mut buffer = [0; 256];
+    while seen.len() < TEXT_MAX && !seen.contains(&b'\n') {
+        match timeout(QUIET, stream.read(&mut buffer)).await {
+            Ok(Ok(read)) if read > 0 => seen.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            _ => break,
+        }
+    }
+    seen
+}
+
+fn judge(attempt: &mut PingAttempt, first: &First, protocol: Protocol) -> Option<String> {
+    let payload = match first {
+        First::Packet(payload) => payload,
+        First::Half => {
+            attempt.outcome = PingOutcome::HalfGreeting;
+            return None;
+        }
+        First::Text(text) => return judge_text(attempt, text, protocol),
+    };
+    match parse(payload) {
         FirstPacket::Greeting { version } => {
             attempt.outcome = PingOutcome::Greeted;
             Some(version)
@@ -124,10 +187,31 @@ fn judge(attempt: &mut PingAttempt, payload: Option<&[u8]>) -> Option<String> {
         }
         FirstPacket::Unknown => {
             attempt.outcome = PingOutcome::NotMysql;
-            attempt.greeting_ns = None;
             None
         }
     }
+}
+
+fn judge_text(attempt: &mut PingAttempt, text: &[u8], expected: Protocol) -> Option<String> {
+    let said = greeting::parse(text, expected);
+    let mysql = expected == Protocol::Mysql;
+    match said {
+        Said::Greeting { protocol, text } if protocol == expected => {
+            attempt.outcome = PingOutcome::Greeted;
+            return Some(text);
+        }
+        Said::Refusal { code, text } if !mysql => {
+            attempt.outcome = PingOutcome::ServerError;
+            attempt.error_code = code;
+            attempt.error = Some(text);
+            return None;
+        }
+        Said::Greeting { text, .. } | Said::Refusal { text, .. } | Said::Other(text) => {
+            attempt.said = Some(text.chars().take(SAID_MAX).collect());
+        }
+    }
+    attempt.outcome = PingOutcome::NotMysql;
+    None
 }
 
 /// By the error that ended it (tcp(7), ip(7)).

@@ -17,7 +17,7 @@ use tokio::{
 pub use attempt::attempt;
 
 use crate::{
-    decode::first_packet::max_connect_errors,
+    decode::{first_packet::max_connect_errors, greeting::Protocol},
     model::ping::{PingAttempt, PingStop},
 };
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Also as many as get this host blocked.
     pub force: bool,
+    /// Whose greeting is waited for.
+    pub protocol: Protocol,
 }
 
 /// What whoever watches is told.
@@ -69,7 +71,9 @@ pub struct Done {
 fn allowed(settings: &Settings, version: Option<&str>) -> (usize, usize) {
     let limit = max_connect_errors(version.unwrap_or_default());
     // The server does not keep count of those that come over the loopback.
-    let counts = !settings.force && !settings.address.ip().to_canonical().is_loopback();
+    let counts = settings.protocol == Protocol::Mysql
+        && !settings.force
+        && !settings.address.ip().to_canonical().is_loopback();
     let allowed = if counts { settings.count.min(limit - 1) } else { settings.count };
     (allowed, limit)
 }
@@ -158,7 +162,11 @@ async fn one_after_another(
         sleep_until(next).await;
         next = Instant::now() + settings.interval;
         let number = u64::try_from(number).unwrap_or(u64::MAX);
-        if ended.send(attempt(number, settings.address, settings.timeout).await).await.is_err() {
+        if ended
+            .send(attempt(number, settings.address, settings.timeout, settings.protocol).await)
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::{Done, News, Settings, allowed, attempt, run};
+use crate::decode::greeting::Protocol;
 use crate::model::ping::{PingAttempt, PingOutcome, PingStop};
 
 const GREETING: &[u8] = b"\x14\0\0\0\x0a8.0.36\0\x07\0\0\0saltsalt";
@@ -23,7 +24,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn once(address: SocketAddr, patience: Duration) -> (PingAttempt, Option<String>) {
-    block_on(attempt(1, address, patience))
+    block_on(attempt(1, address, patience, Protocol::Mysql))
 }
 
 /// What becomes of a client of a server that does this with its connection.
@@ -77,10 +78,74 @@ fn ends_without_a_greeting_are_told_apart() {
     };
     assert_eq!(outcome(reset), PingOutcome::Reset);
     assert_eq!(outcome(|mut client| client.write_all(b"SSH-2.0-x\r\n").unwrap()), PingOutcome::NotMysql);
-    assert_eq!(outcome(|mut client| client.write_all(&GREETING[..9]).unwrap()), PingOutcome::NotMysql);
+    assert_eq!(outcome(|mut client| client.write_all(&GREETING[..9]).unwrap()), PingOutcome::HalfGreeting);
     let (attempt, _) = served(|mut client| client.write_all(b"\x07\0\0\0\xff\x10\x04many").unwrap());
     assert_eq!((attempt.outcome, attempt.error_code), (PingOutcome::ServerError, Some(1040)));
     assert_eq!(attempt.error.as_deref(), Some("many"));
+}
+
+#[test]
+fn half_a_greeting_is_the_time_that_was_waited() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let patience = Duration::from_millis(600);
+    let (attempt, version) = thread::scope(|scope| {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            let mut client = listener.accept().unwrap().0;
+            client.write_all(&GREETING[..9]).unwrap();
+            let _ = wait.recv();
+        });
+        let seen = once(address, patience);
+        drop(done);
+        seen
+    });
+    assert_eq!((attempt.outcome, version), (PingOutcome::HalfGreeting, None));
+    assert!(attempt.total_ns >= 600_000_000 && attempt.greeting_ns.is_none(), "{attempt:?}");
+    assert!(attempt.first_byte_ns.unwrap() < attempt.total_ns, "{attempt:?}");
+}
+
+/// A server that says this, as seen by somebody who waits for this protocol's greeting.
+fn said(text: &'static [u8], protocol: Protocol) -> (PingAttempt, Option<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = listener.accept().unwrap().0;
+            if !protocol.opening().is_empty() {
+                std::io::Read::read_exact(&mut client, &mut vec![0; protocol.opening().len()]).unwrap();
+            }
+            client.write_all(text).unwrap();
+        });
+        block_on(attempt(1, address, LONG, protocol))
+    })
+}
+
+#[test]
+fn other_protocols_are_greeted_in() {
+    for (text, protocol) in [
+        (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], Protocol::Ssh),
+        (b"220 mail ESMTP\r\n", Protocol::Smtp),
+        (b"220 (vsFTPd 3.0.3)\r\n", Protocol::Ftp),
+        (b"* OK ready\r\n", Protocol::Imap),
+        (b"+OK ready\r\n", Protocol::Pop3),
+        (b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00", Protocol::Ldap),
+    ] {
+        let (attempt, version) = said(text, protocol);
+        assert_eq!(attempt.outcome, PingOutcome::Greeted, "{protocol:?}");
+        assert!(version.is_some() && attempt.greeting_ns.is_some(), "{protocol:?}");
+    }
+    let (attempt, _) = said(b"421 too many connections\r\n", Protocol::Ftp);
+    assert_eq!((attempt.outcome, attempt.error_code), (PingOutcome::ServerError, Some(421)));
+}
+
+#[test]
+fn what_is_no_greeting_is_quoted() {
+    let (attempt, _) = said(b"Access from here is not allowed.\n", Protocol::Mysql);
+    assert_eq!((attempt.outcome, attempt.greeting_ns), (PingOutcome::NotMysql, None));
+    assert_eq!(attempt.said.as_deref(), Some("Access from here is not allowed."));
+    let (attempt, _) = said(b"SSH-2.0-OpenSSH_9.2p1\r\n", Protocol::Mysql);
+    assert_eq!(attempt.said.as_deref(), Some("SSH-2.0-OpenSSH_9.2p1"));
 }
 
 #[test]
@@ -153,6 +218,7 @@ fn so_many_at_once_and_in_all() {
         interval: Duration::from_millis(1),
         timeout: LONG,
         force: false,
+        protocol: Protocol::Mysql,
     };
     let mut told = 0;
     let done = thread::scope(|scope| {
@@ -188,6 +254,7 @@ fn an_interrupt_keeps_what_has_ended() {
         interval: Duration::from_millis(1),
         timeout: LONG,
         force: false,
+        protocol: Protocol::Mysql,
     };
     let (sender, interrupted) = tokio::sync::oneshot::channel::<()>();
     let done: Done = thread::scope(|scope| {
@@ -213,6 +280,7 @@ fn settings(address: &str, count: usize, force: bool) -> Settings {
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         force,
+        protocol: Protocol::Mysql,
     }
 }
 

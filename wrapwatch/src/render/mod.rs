@@ -1,5 +1,6 @@
 //! Showing what was found: text for a terminal, JSON lines. Renderers format; they compute nothing.
 
+pub mod check;
 pub mod json;
 pub mod lint;
 pub mod report;

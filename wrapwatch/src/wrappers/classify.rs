@@ -207,7 +207,7 @@ fn nets(from: u32, to: u32) -> Option<String> {
         if out.len() == 8 {
             return None;
         }
-        let room = 63 - (end - next).leading_zeros();
+        let room = (end - next).ilog2();
         let bits = next.trailing_zeros().min(room).min(31);
         let base = Ipv4Addr::from_bits(u32::try_from(next).ok()?);
         out.push(if bits == 0 { base.to_string() } else { format!("{base}/{}", 32 - bits) });

@@ -60,6 +60,7 @@ fn encode(name: &str) -> Vec<u8> {
 fn serve(socket: &UdpSocket, address: &str, behaviour: Nameserver, question: &Question, seen: &Seen) {
     let client: Option<IpAddr> = question.client.parse().ok();
     let mut buffer = [0; 1500];
+    let mut asked: std::collections::HashMap<String, u32> = std::collections::HashMap::new();
     while let Ok((len, from)) = socket.recv_from(&mut buffer) {
         let message = &buffer[..len];
         let Some((name, qtype, end)) = question_of(message) else { continue };
@@ -76,6 +77,17 @@ fn serve(socket: &UdpSocket, address: &str, behaviour: Nameserver, question: &Qu
             Nameserver::Answers => reply(message, end, record, 0),
             Nameserver::PtrOnly if qtype == PTR => reply(message, end, record, 0),
             Nameserver::NoSuchName => reply(message, end, None, 3),
+            Nameserver::LastMoment { query, after_ms } => {
+                let count = asked.entry(name.clone()).or_default();
+                *count += 1;
+                if *count < query {
+                    continue;
+                }
+                *count = 0;
+                // The delay is what this nameserver is for; nobody asks it anything meanwhile.
+                std::thread::sleep(std::time::Duration::from_millis(after_ms));
+                if qtype == PTR { reply(message, end, record, 0) } else { reply(message, end, None, 3) }
+            }
             _ => continue,
         };
         let _ = socket.send_to(&answer, from);

@@ -91,7 +91,7 @@ fn wait(case: &Case<'_>) -> String {
 
 fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<DoctorProblem> {
     let address = server.server;
-    let remove = format!("Remove nameserver {address}, or repair it.");
+    let remove = repair(case, address);
     Some(match (server.outcome?, server.rcode.as_deref()) {
         (QueryOutcome::Timeout, _) => {
             let message =
@@ -111,10 +111,33 @@ fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<
         _ => {
             let rtt = server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS)?;
             let message = format!("Nameserver {address} takes {} to answer.", Nanos(rtt));
-            case.problem(Kind::NameserverSlow, severity, message)
-                .change("Use a nearer one, or a cache on this host.")
+            let change = if address.is_loopback() {
+                upstream(address)
+            } else {
+                "Use a nearer one, or a cache on this host.".to_owned()
+            };
+            case.problem(Kind::NameserverSlow, severity, message).change(change)
         }
     })
+}
+
+/// What to do about a nameserver that does not answer.
+fn repair(case: &Case<'_>, address: std::net::IpAddr) -> String {
+    if case.texts.conf.default_nameserver {
+        return "No line of resolv.conf names a nameserver that glibc can use, so it asks 127.0.0.1: write nameserver lines as resolv.conf(5) wants them (wrapwatch lint says what is wrong with those that are there).".to_owned();
+    }
+    if address.is_loopback() {
+        return format!("It is this host's own: see whether it runs. {}", upstream(address));
+    }
+    format!("Remove nameserver {address}, or repair it.")
+}
+
+/// Who is behind a nameserver of this host.
+fn upstream(address: std::net::IpAddr) -> String {
+    if address.to_string() == "127.0.0.53" {
+        return "It forwards: its nameservers are shown by resolvectl status, and set in /etc/systemd/resolved.conf or by the network's configuration.".to_owned();
+    }
+    "It forwards: look at the nameservers in its own configuration (dnsmasq, unbound, named), and ask each of them.".to_owned()
 }
 
 fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {

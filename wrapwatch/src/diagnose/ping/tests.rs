@@ -12,6 +12,8 @@ fn attempt(outcome: PingOutcome, connect: Option<u64>, greeting: Option<u64>) ->
         syn_retries: 0,
         connect_ns: connect,
         greeting_ns: greeting,
+        first_byte_ns: greeting,
+        said: None,
         total_ns: connect.unwrap_or(0) + greeting.unwrap_or(0),
         error_code: None,
         error: None,

@@ -42,14 +42,18 @@ impl Text {
             PingOutcome::Refused => format!("refused after {total}"),
             PingOutcome::NoAnswer => format!("no answer within {total}"),
             PingOutcome::Unreachable => format!("unreachable after {total}"),
-            PingOutcome::NotMysql => "not a MySQL server".to_owned(),
+            PingOutcome::HalfGreeting => format!(
+                "half a greeting: first byte after {}, the rest not within {total}",
+                Nanos(attempt.first_byte_ns.unwrap_or_default())
+            ),
+            PingOutcome::NotMysql => "another greeting than was waited for".to_owned(),
             PingOutcome::Failed => "failed here".to_owned(),
         });
         if attempt.syn_retries > 0 {
             said.push(format!("SYN sent {} times", attempt.syn_retries.saturating_add(1)));
         }
         let mut line = format!("{number}{}", self.own(said.join("  ").trim_end()));
-        if let Some(error) = &attempt.error {
+        if let Some(error) = attempt.error.as_ref().or(attempt.said.as_ref()) {
             let room = self.width().saturating_sub(fit::width(&line) + 2);
             put!(line, ": {}", self.outside(error, room));
         }
@@ -91,6 +95,9 @@ impl Text {
     }
 
     fn ping_times(&self, text: &mut String, ping: &Ping) {
+        if let Some(resolve) = ping.resolve_ns {
+            put!(text, "  {:<10}{:>10}\n", "resolve", self.own(&Nanos(resolve).to_string()));
+        }
         let rows = [("connect", &ping.connect), ("greeting", &ping.greeting), ("both", &ping.total)];
         let rows: Vec<(&str, &PingTimes)> =
             rows.into_iter().filter_map(|(name, times)| Some((name, times.as_ref()?))).collect();
@@ -152,7 +159,8 @@ fn outcome(count: &PingCount) -> String {
         PingOutcome::Refused => "refused".to_owned(),
         PingOutcome::NoAnswer => "without an answer".to_owned(),
         PingOutcome::Unreachable => "unreachable".to_owned(),
-        PingOutcome::NotMysql => "not of a MySQL server".to_owned(),
+        PingOutcome::HalfGreeting => "greeted by half".to_owned(),
+        PingOutcome::NotMysql => "with another greeting".to_owned(),
         PingOutcome::Failed => "failed here".to_owned(),
     };
     format!("{} {what}", count.count)
