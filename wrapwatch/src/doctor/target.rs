@@ -1,6 +1,5 @@
 //! One server's part: the process, libwrap in it, its tables, listeners and network.
 
-
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
 use super::files::file_state;

@@ -321,6 +321,8 @@ pub struct Target {
 pub enum ServerProblem {
     /// The process is stopped: it accepts nothing.
     Stopped,
+    /// A check can take longer than clients, or the server's own limit, wait.
+    CheckOutlastsClients,
     /// An accept queue is full.
     QueueFull,
     /// An accept queue is more than half full.

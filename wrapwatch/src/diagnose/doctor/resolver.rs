@@ -6,7 +6,7 @@ use crate::{
         Nanos, QueryOutcome, Severity,
         doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
     },
-    wrappers::cost::{Nameserver, question},
+    wrappers::cost::{Nameserver, Resolver, SECOND_NS, Wanted, question},
 };
 
 /// From here on a nameserver is slow: a cache in the same building answers in a millisecond, any in a few dozen.
@@ -17,6 +17,7 @@ const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     nameservers(case, out);
     services(case, out);
+    outlasts(case, out);
 }
 
 fn dead(server: &NameserverState) -> bool {
@@ -119,6 +120,44 @@ fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<
             case.problem(Kind::NameserverSlow, severity, message).change(change)
         }
     })
+}
+
+/// Who gives up while a check lasts, and after what time: what clients of the protocol, or the server itself, wait where nobody set it otherwise.
+fn patience(daemon: &str) -> Option<(u64, &'static str)> {
+    Some(match daemon {
+        "mysqld" | "mariadbd" => (10, "MySQL's clients give up after 10 s (connect_timeout)"),
+        "sshd" => (120, "sshd ends a login after 120 s (LoginGraceTime)"),
+        "vsftpd" => (60, "ftp clients give up after 60 s"),
+        "mosquitto" => (60, "MQTT clients take a broker for dead after their keep-alive, mostly 60 s"),
+        "imap" | "pop3" => (60, "mail clients give up after 60 s"),
+        "nrpe" => (10, "check_nrpe gives up after 10 s"),
+        _ => return None,
+    })
+}
+
+/// Whether the longest check is longer than anybody waits for it.
+fn outlasts(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let Some((seconds, who)) = patience(&case.target.daemon).filter(|_| case.wrapped && case.looks_up) else {
+        return;
+    };
+    let texts = case.texts;
+    let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
+    // A name with dots, as clients have.
+    let forward = Wanted::Forward { name: "client.example.com", ipv6: false };
+    let (reverse, forward) = (resolver.bound(Wanted::Reverse, false), resolver.bound(forward, false));
+    let worst = reverse.0.zip(forward.0).map(|(reverse, forward)| reverse.saturating_add(forward));
+    if worst.is_some_and(|worst| worst < seconds * SECOND_NS) {
+        return;
+    }
+    let time = worst.map_or_else(
+        || "for a time that nothing bounds".to_owned(),
+        |worst| format!("up to {}", Nanos(worst)),
+    );
+    let message =
+        format!("A check can take {time} (reverse: {}; forward: {}), and {who}.", reverse.1, forward.1);
+    let problem =
+        case.problem(Kind::CheckOutlastsClients, Severity::Warning, message).file(paths::RESOLV_CONF);
+    out.push(problem.change("options timeout:1 attempts:1, a short search list; or rules by address."));
 }
 
 /// What to do about a nameserver that does not answer.

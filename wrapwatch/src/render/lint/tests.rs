@@ -32,12 +32,11 @@ fn report() -> Report {
 fn sarif_is_what_its_schema_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/schemas/sarif-2.1.0.json");
     let mut schema: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    // The standard's own pattern for a run's language has a bracket too many, and wrapwatch gives none.
-    schema["definitions"]["run"]["properties"]["language"]
-        .as_object_mut()
-        .unwrap()
-        .remove("pattern")
-        .unwrap();
+    // The standard's own pattern for a language has a bracket too many, and wrapwatch names none.
+    for owner in ["run", "toolComponent"] {
+        let language = &mut schema["definitions"][owner]["properties"]["language"];
+        language.as_object_mut().unwrap().remove("pattern").unwrap();
+    }
     let validator = jsonschema::validator_for(&schema).unwrap();
     let log = sarif::report(&report());
     let errors: Vec<String> =
