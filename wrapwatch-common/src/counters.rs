@@ -1,6 +1,19 @@
 //! Counters that the kernel side keeps beside the ring, one slot each in an array that user space maps, so that a loss is counted
 //! also when nothing gets through.
 
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterClass {
+    /// What came about: nothing is missing.
+    Traffic,
+    /// Records that did not fit into the ring.
+    Lost,
+    /// What could not be followed because a map was full. It is missing from the output, though no record of it was lost.
+    Full,
+    /// Programs' runs that the kernel left out.
+    Skipped,
+}
+
 /// A counter's slot. The values are part of the ABI.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +73,14 @@ impl Counter {
         (Self::SkippedCalls, "skipped_calls"),
         (Self::LostSockError, "lost_sock_error"),
     ];
+
+    /// What it counts.
+    pub const fn class(self) -> CounterClass {
+        match self {
+            Self::Accepts | Self::Records => CounterClass::Traffic,
+            Self::SkippedCalls => CounterClass::Skipped,
+            Self::FullWatch | Self::FullInflight | Self::FullThreads | Self::FullConns => CounterClass::Full,
+            _ => CounterClass::Lost,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use wrapwatch::import::strace::{Dates, Importer, Log, import, survey};
 use wrapwatch::render::text::Text;
-use wrapwatch::story::{Wanted, Whole};
+use wrapwatch::replay::{TraceReport, Wanted};
 use wrapwatch::trace::{End, Input, SingleFile, Writer, WriterOptions};
 
 const SEPARATOR: &str = "\n---\n";
@@ -34,9 +34,9 @@ pub fn run(bytes: &[u8]) {
     let (file, ended) = writer.finish(end);
     assert!(ended.is_ok(), "memory can be written: {ended:?}");
     let wanted = Wanted { slowest: 3, file_name: "a.wwt", ..Wanted::default() };
-    match Whole::read(file.into_inner().as_slice(), &wanted, |_| ()) {
+    match TraceReport::read(file.into_inner().as_slice(), &wanted, |_| ()) {
         Ok(whole) => {
-            assert!(whole.facts.damage_count == 0, "{:?}", whole.report.trace.damage);
+            assert!(whole.context.damage_count == 0, "{:?}", whole.report.trace.damage);
             super::assert_harmless(&Text::PLAIN.report(&whole.report));
         }
         Err(error) => unreachable!("a trace of the importer's that cannot be read: {error}"),

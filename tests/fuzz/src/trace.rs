@@ -5,7 +5,7 @@
 
 use wrapwatch::diagnose;
 use wrapwatch::render::{report::Page, text::Text};
-use wrapwatch::story::{Options, Story, Wanted, Whole};
+use wrapwatch::replay::{Options, Replay, TraceReport, Wanted};
 use wrapwatch::trace::block::{Header, MAGIC};
 use wrapwatch::trace::redact::{Key, redact};
 use wrapwatch::trace::{FORMAT_VERSION, Input, Reader, SingleFile};
@@ -23,7 +23,7 @@ pub fn run(bytes: &[u8]) {
 fn file(bytes: &[u8]) {
     let mut reader = Reader::new(bytes);
     while let Ok(Some(_)) = reader.next_input() {}
-    let mut story = Story::new(bytes, Options { slow_ns: 0, ..Options::default() });
+    let mut story = Replay::new(bytes, Options { slow_ns: 0, ..Options::default() });
     while let Ok(Some(line)) = story.next_line() {
         super::assert_harmless(&Text::PLAIN.line(&line));
     }
@@ -33,7 +33,7 @@ fn file(bytes: &[u8]) {
 
 fn report(bytes: &[u8]) {
     let wanted = Wanted { slowest: 5, file_name: "a.wwt", ..Wanted::default() };
-    let Ok(whole) = Whole::read(bytes, &wanted, |_| ()) else { return };
+    let Ok(whole) = TraceReport::read(bytes, &wanted, |_| ()) else { return };
     super::assert_harmless(&Text::PLAIN.report(&whole.report));
     let load = whole.diagnosis.load();
     let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
@@ -41,7 +41,7 @@ fn report(bytes: &[u8]) {
         report: &whole.report,
         waits: &waits,
         waterfall: &waterfall,
-        queue: whole.facts.queue.points(),
+        queue: whole.context.queue.points(),
         clock: whole.clock,
     };
     let html = page.html();

@@ -99,7 +99,7 @@ fn hooks(scratch: &Path, pid: u32) -> Result<Vec<Hook>> {
     let running = bench.start(Tool::Record, pid)?;
     running.stop()?;
     let file = std::fs::File::open(bench.trace())?;
-    let mut story = wrapwatch::story::Story::new(file, wrapwatch::story::Options::default());
+    let mut story = wrapwatch::replay::Replay::new(file, wrapwatch::replay::Options::default());
     while story.next_line()?.is_some() {}
-    Ok(story.facts().head.probes.iter().filter_map(|name| Hook::named(name)).collect())
+    Ok(story.context().head.probes.iter().filter_map(|name| Hook::named(name)).collect())
 }

@@ -22,7 +22,7 @@ use wrapwatch::{
     decode,
     model::{ClockPair, KtimeNs, Line},
     render::{json, text::Text},
-    story::{Options, Story},
+    replay::{Options, Replay},
     trace::synth::Synth,
 };
 
@@ -110,7 +110,7 @@ fn correlate(records: &[Vec<u8>], mut tell: impl FnMut(&Line) -> Result<()>) -> 
 }
 
 fn story() -> Result<usize> {
-    let mut story = Story::new(TRACE, Options::default());
+    let mut story = Replay::new(TRACE, Options::default());
     while story.next_line()?.is_some() {}
     Ok(usize::try_from(story.progress().events)?)
 }

@@ -75,7 +75,7 @@ fn above_its_limit_it_detaches_and_says_so_everywhere() {
 
 fn end_reason(file: &Path) -> String {
     let source = std::fs::File::open(file).unwrap();
-    let mut story = wrapwatch::story::Story::new(source, wrapwatch::story::Options::default());
+    let mut story = wrapwatch::replay::Replay::new(source, wrapwatch::replay::Options::default());
     let mut kinds = Vec::new();
     while let Some(line) = story.next_line().unwrap() {
         if let Line::Degradation(degradation) = line {
@@ -83,7 +83,7 @@ fn end_reason(file: &Path) -> String {
         }
     }
     assert!(kinds.contains(&DegradationKind::TooExpensive), "{kinds:?}");
-    story.facts().end.as_ref().unwrap().reason.clone()
+    story.context().end.as_ref().unwrap().reason.clone()
 }
 
 #[test]

@@ -29,6 +29,7 @@ async fn drain(ring: &mut Ring, raw: &mut Vec<u8>) {
                 assert!(!path.contains(&0), "{path:?} goes on behind the path's end");
             }
             raw.extend_from_slice(record);
+            true
         }) {}
     }
 }

@@ -8,9 +8,9 @@ use jiff::SignedDuration;
 
 use crate::{
     host::process::Wanted,
+    live::Measure,
     model,
     probe::{self, Rung},
-    session::Measure,
 };
 
 /// Which processes to look at.

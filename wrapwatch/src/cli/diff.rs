@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = |path| read(path, args.filter.filter(), 0, args.quiet);
     let (before, after) = (read(&args.before)?, read(&args.after)?);
-    let diff = diagnose::diff((&before.report, &before.facts), (&after.report, &after.facts));
+    let diff = diagnose::diff((&before.report, &before.context), (&after.report, &after.context));
     let mut out = io::stdout().lock();
     if args.json {
         out.write_all(json::pretty(&diff)?.as_bytes())?;

@@ -18,10 +18,11 @@ use crate::{
     diagnose::check::{self, Check},
     doctor::{Settings, examine},
     host::process::{self, Wanted},
-    model::{Cost, Line, error_line},
+    live::{self, Measure, Session},
+    model::{Cost, error_line},
+    observe::Nobody,
     probe,
     render::{self, json, text::Text},
-    session::{self, Measure, Session, Sink},
 };
 
 /// How often a server that is waited for is looked for.
@@ -119,7 +120,7 @@ fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
     anyhow::ensure!(!pids.is_empty(), "--measure: no server runs here");
     probe::check_capabilities()?;
     eprintln!("wrapwatch: measuring for {} s", MEASURE_FOR.as_secs());
-    let settings = session::Settings {
+    let settings = live::Settings {
         wanted: Wanted::Pids(pids.to_vec()),
         wait: false,
         duration: Some(MEASURE_FOR),
@@ -127,6 +128,7 @@ fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
         uprobes: true,
         measure: Measure::Always,
         probe: probe::Options::default(),
+        keep: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -134,15 +136,6 @@ fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
         .context("cannot start the event loop")?;
     let end = runtime.block_on(Session::run(&settings, &mut Nobody))?;
     end.summary.cost.context("nothing was measured")
-}
-
-/// Takes what a trace gives and keeps nothing.
-struct Nobody;
-
-impl Sink for Nobody {
-    fn line(&mut self, _line: &Line) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The PIDs. That no server runs is a finding; that something asked for by name is not there is an error.

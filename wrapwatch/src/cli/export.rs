@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::{common::duration, traces};
 use crate::{
-    render::json,
+    observe::{JsonLines, Observer as _},
     trace::{
         FileSink, Save, SingleFile, Sink as _,
         redact::{Key, redact},
@@ -83,19 +83,20 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut story, _) = traces::story(&args.file, args.slow)?;
-    let mut out: Box<dyn Write> = match &args.output {
+    let (mut replay, _) = traces::replay(&args.file, args.slow)?;
+    let out: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(BufWriter::new(NewFile::create(path, args.force)?)),
         None => Box::new(BufWriter::new(io::stdout())),
     };
+    let mut out = JsonLines(out);
     let cannot_read = || format!("cannot read {}", args.file.display());
-    while let Some(line) = story.next_line().with_context(cannot_read)? {
-        if closed(json::write_line(&mut out, &line))? {
+    while let Some(line) = replay.next_line().with_context(cannot_read)? {
+        if closed(out.line(&line))? {
             return Ok(ExitCode::SUCCESS);
         }
     }
     if !closed(out.flush())? && !args.quiet {
-        traces::tell_missing(&args.file, story.facts());
+        traces::tell_missing(&args.file, replay.context());
     }
     Ok(ExitCode::SUCCESS)
 }

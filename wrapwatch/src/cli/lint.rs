@@ -16,7 +16,7 @@ use crate::host::local::{self, Found};
 use crate::linter::{self, Files, HostReport, IGNORE_FILE, Paths, Subject};
 use crate::model::Severity;
 use crate::render::{json, lint, text::escape};
-use crate::story::Seen;
+use crate::replay::LintInput;
 use crate::trace::SnapshotRole;
 use crate::wrappers::ignore::IgnoreList;
 use crate::wrappers::lint::{Client, Report};
@@ -196,7 +196,7 @@ fn daemon(name: &str) -> &str {
 }
 
 /// Those given, then those of the trace.
-fn clients(args: &Args, recorded: &Seen) -> Vec<Client> {
+fn clients(args: &Args, recorded: &LintInput) -> Vec<Client> {
     let mut clients = args.clients.clone();
     let given: HashSet<IpAddr> = clients.iter().map(|client| client.address.to_canonical()).collect();
     let seen = recorded.clients.iter().filter(|(address, _)| !given.contains(address));
@@ -308,10 +308,10 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn read_trace(path: &Path) -> anyhow::Result<Seen> {
+fn read_trace(path: &Path) -> anyhow::Result<LintInput> {
     let name = || escape(&path.to_string_lossy());
     let file = File::open(path).with_context(|| format!("cannot open {}", name()))?;
-    let seen = Seen::read(file, MAX_CLIENTS).with_context(|| format!("cannot read {}", name()))?;
+    let seen = LintInput::read(file, MAX_CLIENTS).with_context(|| format!("cannot read {}", name()))?;
     if seen.left_out {
         note(&format!("{} has more than {MAX_CLIENTS} clients: the first ones are looked at", name()));
     }

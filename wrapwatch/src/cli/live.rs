@@ -6,8 +6,8 @@ use anyhow::Context as _;
 
 use super::{Common, common::measure, output::Output};
 use crate::{
+    live::{Ended, Session, Settings},
     probe,
-    session::{Ended, Session, Settings},
 };
 
 /// Arguments of `live`.
@@ -30,6 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         uprobes: !common.no_uprobes,
         measure: measure(common.max_overhead),
         probe: common.probe.options(common.verbose),
+        keep: Vec::new(),
     };
     let mut output = Output::new(common);
     let runtime = tokio::runtime::Builder::new_current_thread()

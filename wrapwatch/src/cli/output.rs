@@ -1,18 +1,17 @@
 //! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdout},
+    io::{self, BufWriter, IsTerminal as _, Stdout, stdout},
     process::ExitCode,
 };
 
 use super::{Color, Common};
 use crate::{
+    live::Ended,
     model::Line,
-    render::{
-        json,
-        text::{self, Text, escape},
-    },
-    session::{Ended, Notice, Sink, Tracee},
+    observe::{JsonLines, Notice, Observer, TextLines},
+    render::text::{self, Text, escape},
+    trace::Target,
 };
 
 /// Width where stdout is no terminal.
@@ -20,13 +19,24 @@ const WIDTH: usize = 80;
 
 /// The command's output.
 pub struct Output {
-    out: BufWriter<Stdout>,
-    json: bool,
+    lines: Lines,
     quiet: bool,
     verbose: bool,
-    text: Text,
-    /// Whether the columns were explained.
-    explained: bool,
+}
+
+/// What is told, in one form or the other.
+enum Lines {
+    Text(TextLines<BufWriter<Stdout>>),
+    Json(JsonLines<BufWriter<Stdout>>),
+}
+
+impl Lines {
+    fn observer(&mut self) -> &mut dyn Observer {
+        match self {
+            Self::Text(lines) => lines,
+            Self::Json(lines) => lines,
+        }
+    }
 }
 
 impl Output {
@@ -38,22 +48,14 @@ impl Output {
 
     /// As these options say.
     pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
-        let width = width();
-        let text = Text { width, color: color.on(), unicode: unicode(), slow_ns };
-        Self { out: BufWriter::new(stdout()), json, quiet, verbose: false, text, explained: false }
-    }
-
-    /// Prints a line, now or with a later one.
-    pub fn put(&mut self, line: &Line) -> io::Result<()> {
-        if self.json {
-            json::write_line(&mut self.out, line)
+        let out = BufWriter::new(stdout());
+        let lines = if json {
+            Lines::Json(JsonLines(out))
         } else {
-            if matches!(line, Line::Connection(_)) && !self.explained {
-                self.explained = true;
-                self.out.write_all(self.text.legend().as_bytes())?;
-            }
-            self.out.write_all(self.text.line(line).as_bytes())
-        }
+            let text = Text { width: width(), color: color.on(), unicode: unicode(), slow_ns };
+            Lines::Text(TextLines::new(out, text))
+        };
+        Self { lines, quiet, verbose: false }
     }
 
     /// A line on the run itself.
@@ -74,13 +76,13 @@ pub fn note(message: &str) {
     }
 }
 
-impl Sink for Output {
+impl Observer for Output {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        self.put(line)
+        self.lines.observer().line(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.lines.observer().flush()
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
@@ -102,24 +104,23 @@ pub(super) fn status(why: Ended) -> ExitCode {
 /// A notice in words.
 pub(super) fn said(notice: &Notice<'_>) -> String {
     match notice {
-        Notice::Waiting(wanted) => format!("waiting for a {}", wanted.what()),
-        Notice::Watching(tracee) => watching(tracee),
-        Notice::Exited(info) => format!("pid {} ({}) has exited", info.pid, escape(&info.comm)),
-        Notice::Replaced(info) => format!(
+        Notice::Waiting(what) => format!("waiting for a {what}"),
+        Notice::Watching(target) => watching(target),
+        Notice::Exited(target) => format!("pid {} ({}) has exited", target.pid, escape(&target.comm)),
+        Notice::Replaced(target) => format!(
             "pid {} ({}) has replaced its program: a twist rule, or an upgrade in place",
-            info.pid,
-            escape(&info.comm)
+            target.pid,
+            escape(&target.comm)
         ),
-        Notice::Skipped(error) => error.to_string(),
         Notice::Cost(cost) => format!("cost: {}", text::cost(cost)),
     }
 }
 
-fn watching(tracee: &Tracee) -> String {
-    let mut message = format!("watching {} (pid {}) on", escape(&tracee.info.comm), tracee.info.pid);
-    for (i, listener) in tracee.listeners.iter().enumerate() {
+fn watching(target: &Target) -> String {
+    let mut message = format!("watching {} (pid {}) on", escape(&target.comm), target.pid);
+    for (i, listener) in target.listeners.iter().enumerate() {
         message.push_str(if i == 0 { " " } else { ", " });
-        message.push_str(&listener.local.to_string());
+        message.push_str(&listener.address);
     }
     message
 }

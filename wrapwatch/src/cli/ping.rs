@@ -19,6 +19,7 @@ use crate::{
         check::{self, Check},
         ping as judge,
     },
+    live::signals::Signals,
     model::{
         Nanos, error_line,
         ping::{Ping, PingOutcome},
@@ -28,7 +29,6 @@ use crate::{
         self, json,
         text::{Text, escape},
     },
-    session::signals::Signals,
 };
 
 const ABOUT: &str = "\

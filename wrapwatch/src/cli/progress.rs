@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use crate::{
     model::{Cost, Share},
     record::Progress,
-    story,
+    replay,
 };
 
 /// How often it is drawn.
@@ -84,7 +84,7 @@ impl Reading {
     }
 
     /// Draws it; a trace that is read at once needs no progress.
-    pub fn show(&self, progress: &story::Progress) {
+    pub fn show(&self, progress: &replay::Progress) {
         if self.begun.elapsed() >= READ_AT_ONCE {
             self.bar.set_message(format!("{} connections", HumanCount(progress.connections)));
             self.bar.set_position(progress.bytes);

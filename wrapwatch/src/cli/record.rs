@@ -12,12 +12,13 @@ use super::{
     progress::Line as ProgressLine,
 };
 use crate::{
-    model::{Line, Share},
+    live::{Session, Settings},
+    model::{KtimeNs, Line, Share},
+    observe::{Notice, Observer, Tee},
     probe,
     record::{Finished, FlightPlan, Plan, Recorder},
     render::text,
-    session::{Aside, Notice, Session, Settings, Sink},
-    trace::{Condition, FlightOptions},
+    trace::{Condition, FlightOptions, Input},
 };
 
 /// Arguments of `record`.
@@ -91,14 +92,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         uprobes: !args.no_uprobes,
         measure: measure(args.max_overhead),
         probe: args.probe.options(args.verbose),
+        // The next file may be in a folder that is not root's.
+        keep: vec![Capability::CAP_DAC_OVERRIDE],
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
     let shown = args.json.then(|| Output::with(true, args.quiet, Color::Never, ns(args.slow)));
-    let mut recording = Recording { recorder, shown, line: ProgressLine::new(args.quiet), quiet: args.quiet };
-    let ended = runtime.block_on(Session::run(&settings, &mut recording));
+    let recording = Recording { recorder, line: ProgressLine::new(args.quiet), quiet: args.quiet };
+    // What is shown is in the trace.
+    let mut both = Tee(recording, shown.map(Shown));
+    let ended = runtime.block_on(Session::run(&settings, &mut both));
+    let Tee(recording, _) = both;
     recording.line.clear();
     let finished = recording.recorder.finish();
     // Why the file could not be written comes first: the session ended because of it.
@@ -176,11 +182,9 @@ fn tell(args: &Args, finished: &Finished) {
     output::note(&format!("next: wrapwatch report {}", first.display()));
 }
 
-/// The recorder, and what is shown of it.
+/// The recorder, and how far it is.
 struct Recording {
     recorder: Recorder,
-    /// Where the lines go too, where that was asked for.
-    shown: Option<Output>,
     line: ProgressLine,
     quiet: bool,
 }
@@ -193,41 +197,26 @@ impl Recording {
     }
 }
 
-impl Sink for Recording {
-    fn record(&mut self, record: &[u8]) -> io::Result<()> {
-        self.recorder.record(record)
-    }
-
-    fn wants_asides(&self) -> bool {
-        self.recorder.wants_asides()
-    }
-
-    /// The next file may be in a folder that is not root's.
-    fn capabilities(&self) -> &[Capability] {
-        &[Capability::CAP_DAC_OVERRIDE]
-    }
-
-    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
-        self.recorder.aside(aside)?;
-        if matches!(aside, Aside::Time(_)) {
-            for message in self.recorder.take_messages() {
-                self.say(&message);
-            }
-            self.line.show(self.recorder.progress());
-        }
-        Ok(())
+impl Observer for Recording {
+    fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        self.recorder.input(input)
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        self.recorder.line(line)?;
-        // What is shown is in the trace.
-        let shown = self.shown.as_mut().filter(|_| !self.recorder.is_closed());
-        shown.map_or(Ok(()), |shown| shown.line(line))
+        self.recorder.line(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let shown = self.shown.as_mut().filter(|_| !self.recorder.is_closed());
-        shown.map_or(Ok(()), Output::flush)
+        if self.recorder.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn tick(&mut self, now: KtimeNs) -> io::Result<()> {
+        self.recorder.tick(now)?;
+        for message in self.recorder.take_messages() {
+            self.say(&message);
+        }
+        self.line.show(self.recorder.progress());
+        Ok(())
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
@@ -236,5 +225,18 @@ impl Sink for Recording {
             return;
         }
         self.say(&output::said(notice));
+    }
+}
+
+/// The lines, without notices, which are told once.
+struct Shown(Output);
+
+impl Observer for Shown {
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        self.0.line(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }

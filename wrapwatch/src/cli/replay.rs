@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Color, common::duration, output::Output, traces};
-use crate::{model::KtimeNs, session::Sink as _};
+use crate::{model::KtimeNs, observe::Observer as _};
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
@@ -78,17 +78,17 @@ impl Pace {
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut story, slow_ns) = traces::story(&args.file, args.slow)?;
+    let (mut replay, slow_ns) = traces::replay(&args.file, args.slow)?;
     let mut output = Output::with(args.json, args.quiet, args.color, slow_ns);
     let mut pace = Pace { speed: args.speed, begun: None };
     let cannot_read = || format!("cannot read {}", args.file.display());
-    while let Some(line) = story.next_line().with_context(cannot_read)? {
+    while let Some(line) = replay.next_line().with_context(cannot_read)? {
         let mut written = Ok(());
-        if let Some(due) = pace.due(story.now(), Instant::now()) {
+        if let Some(due) = pace.due(replay.now(), Instant::now()) {
             written = output.flush();
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        match written.and_then(|()| output.put(&line)) {
+        match written.and_then(|()| output.line(&line)) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             written => written.context("cannot write output")?,
         }
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         flushed => flushed.context("cannot write output")?,
     }
     if !args.quiet {
-        traces::tell_missing(&args.file, story.facts());
+        traces::tell_missing(&args.file, replay.context());
     }
     Ok(ExitCode::SUCCESS)
 }

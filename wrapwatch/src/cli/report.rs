@@ -15,11 +15,12 @@ use super::common::{Color, FailOn, duration};
 use super::output;
 use super::progress::Reading;
 use crate::diagnose;
+use crate::engine::{Filter, Moment, Peer};
 use crate::model::{Outcome, Severity};
 use crate::render::json;
 use crate::render::report::Page;
 use crate::render::text::Text;
-use crate::story::{Filter, Moment, Peer, Wanted, Whole};
+use crate::replay::{TraceReport, Wanted};
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -136,14 +137,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The report as a page.
-fn page(read: &Whole) -> String {
+fn page(read: &TraceReport) -> String {
     let load = read.diagnosis.load();
     let (waits, waterfall) = (diagnose::waits(load), diagnose::waterfall(load));
     let page = Page {
         report: &read.report,
         waits: &waits,
         waterfall: &waterfall,
-        queue: read.facts.queue.points(),
+        queue: read.context.queue.points(),
         clock: read.clock,
     };
     page.html()
@@ -172,14 +173,15 @@ pub fn text(color: Color) -> Text {
 }
 
 /// Reads a trace, with progress on a terminal.
-pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<Whole> {
+pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow::Result<TraceReport> {
     let shown = path.display();
     let file = super::traces::open(path)?;
     let size = file.metadata().map_or(0, |meta| meta.len());
     let bar = Reading::new(size, quiet);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let wanted = Wanted { filter, slowest, file_name: &name };
-    let whole = Whole::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
+    let whole =
+        TraceReport::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
     bar.clear();
     whole
 }

@@ -6,7 +6,9 @@ use anyhow::{Context as _, bail};
 
 use super::output::note;
 use crate::{
-    story::{Facts, Filter, Options, Story},
+    context::Context,
+    engine::{Filter, Options},
+    replay::Replay,
     trace::{Head, Input, Reader},
 };
 
@@ -26,13 +28,13 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// The story of a trace, and from when on a connection in it is slow: as asked for, or as it was recorded.
-pub fn story(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Story<File>, u64)> {
+/// A trace to be told again, and from when on a connection in it is slow: as asked for, or as it was recorded.
+pub fn replay(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Replay<File>, u64)> {
     let recorded = head(path)?.and_then(|head| head.options.get("slow_ns")?.parse().ok());
     let asked = slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
     let slow_ns = asked.or(recorded).unwrap_or(SLOW_NS);
     let options = Options { slow_ns, stalls: true, filter: Filter::default() };
-    Ok((Story::new(open(path)?, options), slow_ns))
+    Ok((Replay::new(open(path)?, options), slow_ns))
 }
 
 /// The head, where the file begins with it.
@@ -44,8 +46,8 @@ fn head(path: &Path) -> anyhow::Result<Option<Head>> {
     }
 }
 
-/// What is missing, on stderr; to be called once the story is told.
-pub fn tell_missing(path: &Path, facts: &Facts) {
+/// What is missing, on stderr; to be called once it is told.
+pub fn tell_missing(path: &Path, facts: &Context) {
     for damage in &facts.damages {
         note(&format!("{}: {damage}", path.display()));
     }

@@ -4,65 +4,130 @@
 //! Which rule forced the first lookup does not depend on answers. Which one decided does, so it is only said where everything that
 //! the evaluation asked for was seen, and where it comes to the same verdict as the server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{
-    Client, Connection, How, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
+    Client, Connection, How, KtimeNs, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
 };
 use crate::wrappers::{
-    Addresses, Endpoint, Environment, Evaluation, FileText, Place, Request, Table, TableKind, Tables,
-    Verdict, evaluate,
+    Addresses, Endpoint, Environment, FileText, Place, Request, Table, TableKind, Tables, Verdict, evaluate,
 };
 
 use super::check::PathKind;
+use super::map::HashMap;
 use super::shared::Target;
 use super::story::{Birth, Story};
 
+/// Most evaluations that are remembered of a target.
+const INFERRED_MAX: usize = 1024;
+
+/// What an evaluation depends on, besides what is the target's and does not change without [`Inferred::clear`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    client: IpAddr,
+    server: Option<SocketAddr>,
+    /// From when on the two tables are as they were.
+    tables: [Option<KtimeNs>; 2],
+    answers: Vec<(LookupKind, LookupOutcome, Vec<String>)>,
+}
+
+/// What it comes to.
+#[derive(Clone, Debug)]
+struct Answer {
+    forced: Option<RuleRef>,
+    decided: Option<RuleRef>,
+    verdict: Verdict,
+    /// Something was asked for that was not seen.
+    unseen: bool,
+}
+
+/// Evaluations of one target's tables: a table of a megabyte takes a hundredth of a second, and most clients come again.
+#[derive(Debug, Default)]
+pub(super) struct Inferred(HashMap<Question, Answer>);
+
+impl Inferred {
+    /// The tables, or what is known of the target, are not what they were.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// Fills in what was not observed.
-pub(super) fn infer(connection: &mut Connection, story: &Story, target: &Target) {
+pub(super) fn infer(connection: &mut Connection, story: &Story, target: &mut Target) {
     let observed = story.check.rule_seen || connection.rule.is_some() || connection.verdict_rule.is_some();
     let whole = story.birth == Birth::Accept && story.seqs.missing() == 0;
     if observed || !whole || !story.check.seen() {
         return;
     }
-    let (Some(Client::Ip(client)), Some(daemon)) = (story.client, &target.info.daemon) else { return };
-    let Some(tables) = tables(story, target) else { return };
-    let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
-    request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));
-    let lookups: Vec<&Lookup> =
-        connection.lookups.iter().filter(|lookup| lookup.thread != ThreadRole::Connection).collect();
-    let looked_up = !lookups.is_empty() || connection.files.iter().any(|file| &*file.path == "/etc/hosts");
-    let mut seen = Seen { lookups, unseen: false };
-    let evaluation = evaluate(&tables, &request, &mut seen);
-    let unseen = seen.unseen;
-    let place = |place: Option<Place>| place.map(|place| rule_ref(place, &tables, target));
+    let Some(answer) = answer(connection, story, target) else { return };
+    let looked_up = connection.lookups.iter().any(|lookup| lookup.thread != ThreadRole::Connection)
+        || connection.files.iter().any(|file| &*file.path == "/etc/hosts");
     if looked_up {
-        connection.rule = place(evaluation.lookup_rule());
+        connection.rule = answer.forced;
     }
-    if !unseen && agrees(&evaluation, connection) {
-        connection.verdict_rule = place(evaluation.rule);
+    if !answer.unseen && agrees(answer.verdict, connection) {
+        connection.verdict_rule = answer.decided;
     }
 }
 
-fn agrees(evaluation: &Evaluation, connection: &Connection) -> bool {
+fn answer(connection: &Connection, story: &Story, target: &mut Target) -> Option<Answer> {
+    let (Some(Client::Ip(client)), Some(daemon)) = (story.client, &target.info.daemon) else { return None };
+    let (tables, versions) = tables(story, target)?;
+    let lookups: Vec<&Lookup> =
+        connection.lookups.iter().filter(|lookup| lookup.thread != ThreadRole::Connection).collect();
+    let answers = |lookup: &&Lookup| {
+        let answers = lookup.queries.iter().flat_map(|query| query.answers.iter().cloned());
+        (lookup.kind, lookup.outcome, answers.collect())
+    };
+    let question = Question {
+        client: client.ip(),
+        server: story.local,
+        tables: versions,
+        answers: lookups.iter().map(answers).collect(),
+    };
+    if let Some(known) = target.inferred.0.get(&question) {
+        return Some(known.clone());
+    }
+    let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
+    request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));
+    let mut seen = Seen { lookups, unseen: false };
+    let evaluation = evaluate(&tables, &request, &mut seen);
+    let place = |place: Option<Place>| place.map(|place| rule_ref(place, &tables, target));
+    let answer = Answer {
+        forced: place(evaluation.lookup_rule()),
+        decided: place(evaluation.rule),
+        verdict: evaluation.verdict,
+        unseen: seen.unseen,
+    };
+    if target.inferred.0.len() >= INFERRED_MAX {
+        target.inferred.clear();
+    }
+    target.inferred.0.insert(question, answer.clone());
+    Some(answer)
+}
+
+fn agrees(verdict: Verdict, connection: &Connection) -> bool {
     match connection.outcome {
-        Outcome::Greeted | Outcome::ServerError => evaluation.verdict == Verdict::Allow,
-        Outcome::Refused => evaluation.verdict == Verdict::Deny,
+        Outcome::Greeted | Outcome::ServerError => verdict == Verdict::Allow,
+        Outcome::Refused => verdict == Verdict::Deny,
         Outcome::Unfinished | Outcome::HandedOver => false,
     }
 }
 
-/// The tables as the check found them; `None` where one that it read is not at hand.
-fn tables(story: &Story, target: &Target) -> Option<Tables> {
+/// The tables as the check found them, and from when on they were so; `None` where one that it read is not at hand.
+fn tables(story: &Story, target: &Target) -> Option<(Tables, [Option<KtimeNs>; 2])> {
     let table = |kind: PathKind| {
         let used = story.check.tables.iter().find(|table| table.kind == kind);
         match used {
-            Some(used) if used.opened => target.text(&used.path, used.from).map(|text| text.table().clone()),
+            Some(used) if used.opened => {
+                target.version(&used.path, used.from).map(|(from, text)| (text.table().clone(), Some(*from)))
+            }
             // Missing, or not asked because the first one decided.
-            _ => Some(Table::missing()),
+            _ => Some((Table::missing(), None)),
         }
     };
-    Some(Tables { allow: table(PathKind::Allow)?, deny: table(PathKind::Deny)? })
+    let ((allow, allow_from), (deny, deny_from)) = (table(PathKind::Allow)?, table(PathKind::Deny)?);
+    Some((Tables { allow, deny }, [allow_from, deny_from]))
 }
 
 fn rule_ref(place: Place, tables: &Tables, target: &Target) -> RuleRef {

@@ -158,7 +158,9 @@ impl Correlator {
 
     /// Makes a process known, or replaces what is known of it. Events of unknown processes are taken with the defaults.
     pub fn add_target(&mut self, tgid: u32, info: TargetInfo) {
-        self.shared.targets.entry(tgid).or_default().info = info;
+        let target = self.shared.targets.entry(tgid).or_default();
+        target.info = info;
+        target.inferred.clear();
     }
 
     /// Something cannot be seen: what it would have shown is unknown from now on, and never taken for absent.
@@ -242,27 +244,33 @@ impl Correlator {
     /// show by its numbers; these show in none: a lost accept hides who others waited behind, a lost socket state a handshake or a client's leaving, a lost ICMP error why a query
     /// got no answer.
     pub fn note_lost(&mut self, lost: &[(Counter, u64)]) {
+        self.note_lost_until(lost, KtimeNs(0));
+    }
+
+    /// As [`Self::note_lost`], by counters read at `until`: events of before may still be to come.
+    pub fn note_lost_until(&mut self, lost: &[(Counter, u64)], until: KtimeNs) {
+        let now = self.now.max(until);
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
             if !matches!(counter, Counter::LostSockState | Counter::LostSockError | Counter::SkippedCalls) {
-                self.steps_lost_at = Some(self.now);
+                self.steps_lost_at = Some(now);
             }
             let why = match counter {
                 Counter::LostAccept => {
-                    self.accepts_lost_at = Some(self.now);
+                    self.accepts_lost_at = Some(now);
                     Missing::AcceptsLost
                 }
                 Counter::LostSockState => {
-                    self.states_lost_at = Some(self.now);
+                    self.states_lost_at = Some(now);
                     Missing::StatesLost
                 }
                 Counter::LostSockError => {
-                    self.errors_lost_at = Some(self.now);
+                    self.errors_lost_at = Some(now);
                     continue;
                 }
                 Counter::LostOther => {
                     self.execs_lost();
                     // A trace of before they had a counter of their own counts ICMP errors here.
-                    self.errors_lost_at = Some(self.now);
+                    self.errors_lost_at = Some(now);
                     continue;
                 }
                 _ => continue,
@@ -271,6 +279,11 @@ impl Correlator {
                 story.miss(why);
             }
         }
+    }
+
+    /// Whether [`Self::advance`] would tell a connection.
+    pub fn is_due(&self, now: KtimeNs) -> bool {
+        self.due.first().is_some_and(|&(at, _)| at <= now)
     }
 
     /// Says that it is `now`, where no event does: connections that wait for nothing more are told.
@@ -325,7 +338,17 @@ impl Correlator {
     /// The check is over: what the accept thread did for it becomes history. With `still`, one that is going on lasts until now.
     fn close_check(&mut self, conn: u64, still: bool) {
         let Some(story) = self.open.get_mut(&conn).filter(|story| story.over.is_none()) else { return };
-        let end = if still && story.in_check() == Some(true) { self.now } else { story.check_end() };
+        let mut end = story.check_end();
+        if still && story.in_check() == Some(true) {
+            let seen_busy =
+                self.threads.get(&thread_key(story.tgid, story.tid)).map(|thread| thread.seen_busy);
+            if self.steps_lost_at.is_some_and(|lost| lost >= story.last_step && Some(lost) > seen_busy) {
+                // That it lasts is not known: no time is made up.
+                story.miss(Missing::CheckEndUnseen);
+            } else {
+                end = self.now;
+            }
+        }
         let end = end.max(story.accepted);
         let key = thread_key(story.tgid, story.tid);
         let target = self.shared.targets.get(&story.tgid);
@@ -378,7 +401,7 @@ impl Correlator {
             &mut story,
             &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now },
         ));
-        if let Some(target) = self.shared.targets.get(&story.tgid) {
+        if let Some(target) = self.shared.targets.get_mut(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }
         self.stats.told += 1;

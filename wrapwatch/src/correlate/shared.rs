@@ -10,6 +10,7 @@ use crate::model::KtimeNs;
 
 use super::check::PathKind;
 use super::config::{Limits, TableText, TargetInfo};
+use super::infer::Inferred;
 use super::map::HashMap;
 use super::servers::Servers;
 use super::sight::Blind;
@@ -22,6 +23,7 @@ pub(super) struct Target {
     pub stops: Vec<(KtimeNs, KtimeNs)>,
     /// What the trace does not show of it.
     pub blind: Blind,
+    pub inferred: Inferred,
 }
 
 /// Most stops remembered of a target.
@@ -36,6 +38,7 @@ type Versions = VecDeque<(KtimeNs, TableText)>;
 
 impl Target {
     pub(super) fn set_text(&mut self, path: &str, text: TableText, from: KtimeNs) {
+        self.inferred.clear();
         if let Some((_, versions)) = self.texts.iter_mut().find(|(known, _)| &**known == path) {
             versions.push_back((from, text));
             if versions.len() > VERSIONS_MAX {
@@ -48,9 +51,13 @@ impl Target {
 
     /// A table's text as it was at `at`; before its first version, the first.
     pub(super) fn text(&self, path: &str, at: KtimeNs) -> Option<&TableText> {
+        self.version(path, at).map(|(_, text)| text)
+    }
+
+    /// As [`Self::text`], with the time from which it is so.
+    pub(super) fn version(&self, path: &str, at: KtimeNs) -> Option<&(KtimeNs, TableText)> {
         let (_, versions) = self.texts.iter().find(|(known, _)| &**known == path)?;
-        let version = versions.iter().rfind(|(from, _)| *from <= at).or_else(|| versions.front());
-        version.map(|(_, text)| text)
+        versions.iter().rfind(|(from, _)| *from <= at).or_else(|| versions.front())
     }
 
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {

@@ -7,3 +7,10 @@ pub mod greeting;
 mod record;
 
 pub use record::{DecodeError, Event, decode};
+use wrapwatch_common::records::Header;
+use zerocopy::FromBytes as _;
+
+/// A record's header alone; none where there are fewer bytes.
+pub fn header(record: &[u8]) -> Option<Header> {
+    Header::read_from_prefix(record).ok().map(|(header, _)| header)
+}

@@ -3,8 +3,10 @@
 
 use std::net::IpAddr;
 
-use crate::correlate::map::HashMap;
 use crate::model::{Connection, KtimeNs};
+
+/// With the correlator's hash: a few nanoseconds, and random.
+type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Clients kept in mind.
 const CLIENTS_MAX: usize = 1 << 16;

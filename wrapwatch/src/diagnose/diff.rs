@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context as Facts;
 use crate::model::{FindingId, NameserverStats, Nanos, Percentiles, Scenario, Severity, Share, Summary};
-use crate::story::Facts;
 use crate::trace::SnapshotRole;
 
 use super::{Report, rate};

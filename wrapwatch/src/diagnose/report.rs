@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context as Facts;
 use crate::model::{Client, Connection, Finding, KtimeNs, QueryOutcome, Severity, Summary, WallTime, WhatIf};
-use crate::story::Facts;
 use crate::trace::Head;
 
 use super::closed_loop::ClosedLoop;

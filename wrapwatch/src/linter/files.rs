@@ -8,7 +8,7 @@ use crate::host::{
     local::{self, Found},
     tables::read_named,
 };
-use crate::story::{FileCopy, Seen};
+use crate::replay::{FileCopy, LintInput};
 use crate::trace::SnapshotRole;
 use crate::wrappers::ignore::{Applied, IgnoreList};
 use crate::wrappers::lint::{Client, Input, Report, lint};
@@ -71,7 +71,7 @@ impl Files {
     ///
     /// # Errors
     /// Where a file is there and this process may not read it, or it is no regular file or larger than 1 MiB.
-    pub fn read(paths: &Paths, recorded: &Seen) -> Result<Self, HostError> {
+    pub fn read(paths: &Paths, recorded: &LintInput) -> Result<Self, HostError> {
         let mut tables = Tables::default();
         let mut texts = [Vec::new(), Vec::new()];
         for (kind, role) in
@@ -159,7 +159,7 @@ impl Files {
     }
 }
 
-fn named_file(path: &str, recorded: &Seen) -> FileText {
+fn named_file(path: &str, recorded: &LintInput) -> FileText {
     let copy = recorded.named.get(path).cloned();
     match copy.map_or_else(|| local::read(Path::new(path)), |text| Ok(Found::Text(text))) {
         Ok(Found::Text(text)) => FileText::Text(text),
@@ -170,7 +170,12 @@ fn named_file(path: &str, recorded: &Seen) -> FileText {
 }
 
 /// The copy in the trace, unless the path was given by an option.
-fn copy_or_file(recorded: &Seen, path: &Path, default: &str, role: SnapshotRole) -> Result<Found, HostError> {
+fn copy_or_file(
+    recorded: &LintInput,
+    path: &Path,
+    default: &str,
+    role: SnapshotRole,
+) -> Result<Found, HostError> {
     Ok(match recorded.file(role).filter(|_| path == Path::new(default)) {
         Some(FileCopy::Text(text)) => Found::Text(text.clone()),
         Some(FileCopy::Missing) => Found::Missing,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{Files, IGNORE_FILE, Paths, Subject};
 use crate::host::local::{self, Found};
 use crate::model::Severity;
-use crate::story::Seen;
+use crate::replay::LintInput;
 use crate::wrappers::ignore::IgnoreList;
 use crate::wrappers::problems::Problem;
 
@@ -84,7 +84,7 @@ fn one(host: &str, etc: &Path, subject: &Subject<'_>) -> HostReport {
         hosts: at("hosts"),
         nsswitch: at("nsswitch.conf"),
     };
-    let files = match Files::read(&paths, &Seen::default()) {
+    let files = match Files::read(&paths, &LintInput::default()) {
         Ok(files) => files,
         Err(error) => {
             report.error = Some(error.to_string());

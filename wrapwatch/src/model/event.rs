@@ -153,7 +153,7 @@ pub struct Lost {
     pub events: u64,
     /// By probe: counter's name and number. `skipped_calls` are no `events`: runs of the programs that the kernel left out, at whoever's call.
     pub by: Vec<(String, u64)>,
-    /// With `skipped_calls`: monotonic clock after which the first was left out.
+    /// Monotonic clock after which the first was lost, or left out; null where that was not noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ns: Option<u64>,
     /// And before which the last was.

@@ -12,6 +12,7 @@ mod finding;
 mod human;
 mod lookup;
 mod missing;
+mod names;
 pub mod ping;
 mod release;
 mod rule;

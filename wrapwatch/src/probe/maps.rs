@@ -1,10 +1,14 @@
 //! The maps that user space writes and reads.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
+    maps::{Array, HashMap, Map, MapData, MapError},
 };
 use wrapwatch_common::{
     maps::{
@@ -234,22 +238,62 @@ fn fd_slots(ebpf: &mut Ebpf, pid: u32) -> Result<Vec<(u32, Watch)>, ProbeError> 
     find(ebpf, "FDS", FD_SLOTS, |slot: &Watch| slot.process == pid)
 }
 
-/// The slots of which that is true. A system call each: only when a target goes or becomes another program.
-fn find<T: AsArray>(
+/// The slots of which that is true: only when a target goes or becomes another program.
+fn find<T: AsArray + Default>(
     ebpf: &mut Ebpf,
     name: &'static str,
     slots: u32,
     wanted: impl Fn(&T) -> bool,
 ) -> Result<Vec<(u32, T)>, ProbeError> {
-    let array = array::<T::Array>(ebpf, name)?;
-    let mut found = Vec::new();
-    for index in 0..slots {
-        let value = T::of(&array.get(&index, 0).map_err(ProbeError::map(name))?);
-        if wanted(&value) {
-            found.push((index, value));
-        }
-    }
-    Ok(found)
+    let values = all::<T>(ebpf, name, slots)?;
+    let values = (0..slots).zip(values.iter().map(T::of));
+    Ok(values.filter(|(_, value)| wanted(value)).collect())
+}
+
+/// `BPF_MAP_LOOKUP_BATCH` (Linux 5.6).
+const LOOKUP_BATCH: libc::c_int = 24;
+
+/// `union bpf_attr` for it.
+#[repr(C)]
+struct Batch {
+    from_key: u64,
+    next_key: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Every slot of an array, by one system call: with one for each a process that calls `execve` in a loop would keep wrapwatch from all else.
+fn all<T: AsArray + Default>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    slots: u32,
+) -> Result<Vec<T::Array>, ProbeError> {
+    let map = ebpf.map(name).ok_or_else(|| ProbeError::Missing(format!("map {name}")))?;
+    let Map::Array(data) = map else { return Err(ProbeError::Missing(format!("array {name}"))) };
+    // Its values are as long as ours.
+    Array::<_, T::Array>::try_from(map).map_err(ProbeError::map(name))?;
+    let mut values = vec![T::default().array(); slots as usize];
+    let (mut keys, mut next) = (vec![0_u32; slots as usize], 0_u32);
+    let mut batch = Batch {
+        from_key: 0,
+        next_key: (&raw mut next).expose_provenance() as u64,
+        keys: keys.as_mut_ptr().expose_provenance() as u64,
+        values: values.as_mut_ptr().expose_provenance() as u64,
+        count: slots,
+        map_fd: u32::try_from(data.fd().as_fd().as_raw_fd()).unwrap_or(u32::MAX),
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel writes `count` keys of 4 bytes and values of the map's value size, which is that of `T::Array` (asked above), and one key to `next_key`;
+    // all of them are as long and live until the call is over.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
+    let error = std::io::Error::last_os_error();
+    // At the end of an array it may say that there is no next key.
+    if done == 0 || error.raw_os_error() == Some(libc::ENOENT) { Ok(values) } else { Err(error.into()) }
 }
 
 /// Empties slots.

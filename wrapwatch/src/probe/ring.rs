@@ -53,14 +53,16 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out the records that are there, a batch at most; true where there may be more.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+    /// Hands out the records that are there, a batch at most, or until `take` says that it wants no more; true where there may be more.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
         for number in 0..BATCH {
             let Some(record) = self.buffer.next() else {
                 self.next = Instant::now() + if number > 0 { TICK } else { IDLE_TICK };
                 return false;
             };
-            take(&record);
+            if !take(&record) {
+                return true;
+            }
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Recording: what a session gives, into a trace file.
 //!
-//! The [`Recorder`] is the [`Sink`] of a session. It makes the file once everything is attached, so a trace that cannot begin leaves none behind, and has it written at
+//! The [`Recorder`] observes a live trace. It makes the file once everything is attached, so a trace that cannot begin leaves none behind, and has it written at
 //! least once a second. The session's own lines are not recorded: they follow from the records. They are counted, for the progress shown, and are what
 //! the flight recorder's conditions look at.
 //!
@@ -23,8 +23,8 @@ use out::Out;
 
 use crate::{
     model::{KtimeNs, Line},
-    session::{Aside, Sink},
-    trace::{BlockSink as _, CreateError, End, SaveError, WriteError, Writer, WriterOptions},
+    observe::Observer,
+    trace::{BlockSink as _, CreateError, End, Input, SaveError, WriteError, Writer, WriterOptions},
 };
 
 /// How often it is looked whether the file still has its name.
@@ -284,42 +284,30 @@ impl Recorder {
         Ok(())
     }
 
-    fn take(&mut self, aside: &Aside<'_>) -> Result<(), RecordError> {
-        match *aside {
-            Aside::Begun(head) => self.begin(head),
-            Aside::Target(target) => self.write(|writer| writer.write(&target.into())),
-            Aside::Snapshot(file) => self.write(|writer| writer.write(&file.into())),
-            Aside::Clock(pair) => self.write(|writer| writer.write(&pair.into())),
-            Aside::Sample(sample) => {
+    fn take(&mut self, input: &Input<'_>) -> Result<(), RecordError> {
+        match input {
+            Input::Head(head) => return self.begin(head),
+            Input::End(end) => {
+                self.progress.to = end.at;
+                self.end = Some(end.clone().into_owned());
+                return Ok(());
+            }
+            Input::Sample(sample) => {
                 if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
                     flight.see_sample(sample, writer);
                 }
-                self.write(|writer| writer.write(&sample.into()))
             }
-            Aside::Time(now) => self.time(now),
-            Aside::Ended(end) => {
-                self.progress.to = end.at;
-                self.end = Some(end.clone());
-                Ok(())
-            }
+            Input::Loss(lost) => self.progress.lost += lost.events,
+            _ => {}
         }
+        self.write(|writer| writer.write(input))
     }
 
-    fn take_line(&mut self, line: &Line) -> Result<(), RecordError> {
+    fn see_line(&mut self, line: &Line) {
         if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
             flight.see_line(line, writer, self.progress.to);
         }
-        match line {
-            Line::Connection(_) => self.progress.connections += 1,
-            Line::Lost(lost) => {
-                self.progress.lost += lost.events;
-                return self.write(|writer| writer.write(&lost.into()));
-            }
-            // Those of the beginning are in the head.
-            Line::Degradation(degradation) => return self.write(|writer| writer.write(&degradation.into())),
-            Line::Stall(_) | Line::Summary(_) => {}
-        }
-        Ok(())
+        self.progress.connections += u64::from(matches!(line, Line::Connection(_)));
     }
 
     /// Keeps the first error and has the session end.
@@ -330,23 +318,19 @@ impl Recorder {
     }
 }
 
-impl Sink for Recorder {
-    fn record(&mut self, record: &[u8]) -> io::Result<()> {
-        let written = self.write(|writer| writer.record(record));
-        self.keep(written)
-    }
-
-    fn wants_asides(&self) -> bool {
-        true
-    }
-
-    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
-        let taken = self.take(aside);
+impl Observer for Recorder {
+    fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        let taken = self.take(input);
         self.keep(taken)
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        let taken = self.take_line(line);
+        self.see_line(line);
+        if self.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn tick(&mut self, now: KtimeNs) -> io::Result<()> {
+        let taken = self.time(now);
         self.keep(taken)
     }
 }

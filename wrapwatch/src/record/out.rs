@@ -155,8 +155,8 @@ mod tests {
     use super::*;
     use crate::{
         model::KtimeNs,
+        observe::Observer as _,
         record::{FlightPlan, LOOK_NS, Recorder},
-        session::{Aside, Sink as _},
         trace::{FlightOptions, Head, Input, Reader},
     };
 
@@ -202,9 +202,9 @@ mod tests {
             let gone = dir.path().join("gone");
             std::fs::create_dir(&gone).unwrap();
             let mut recorder = Recorder::new(&gone.join("a.wwt"), plan, false, Vec::new()).unwrap();
-            recorder.aside(&Aside::Begun(&Head::default())).unwrap();
+            recorder.input(&Head::default().into()).unwrap();
             std::fs::remove_dir_all(&gone).unwrap();
-            let looked = recorder.aside(&Aside::Time(KtimeNs(2 * LOOK_NS)));
+            let looked = recorder.tick(KtimeNs(2 * LOOK_NS));
             assert!(looked.is_err(), "the session is told to end");
             let error = recorder.finish().unwrap_err();
             let to = dir.path().join("a.rescued.wwt");

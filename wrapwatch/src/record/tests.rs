@@ -7,7 +7,7 @@ use crate::{
     correlate::tests as lab,
     decode::decode,
     model::{Connection, KtimeNs, Line, Outcome},
-    session::{Aside, Sink as _},
+    observe::Observer as _,
     trace::{
         Condition, End, FlightOptions, Head, Input, Reader, Sample, Snapshot, SnapshotMeta, SnapshotRole,
         Target, numbered,
@@ -51,7 +51,7 @@ impl Case {
         let mut recorder = Recorder::new(&path, Plan::Flight(plan), false, Vec::new()).unwrap();
         let target = Target { pid: 24_516, comm: "mysqld".to_owned(), ..Target::default() };
         let head = Head { targets: vec![target], ..Head::default() };
-        recorder.aside(&Aside::Begun(&head)).unwrap();
+        recorder.input(&(&head).into()).unwrap();
         Self {
             random,
             dir,
@@ -94,7 +94,7 @@ impl Case {
         let of_it = records.iter().filter(|record| conn_of(record) == conn).count();
         self.records.push(of_it);
         for record in &records {
-            self.recorder.record(record).unwrap();
+            self.recorder.input(&Input::Record(record)).unwrap();
             self.look();
         }
         let refused = self.random.below(10) == 0;
@@ -122,7 +122,7 @@ impl Case {
         match self.random.below(40) {
             0 => {
                 let sample = Sample { at, ..Sample::default() };
-                self.recorder.aside(&Aside::Sample(&sample)).unwrap();
+                self.recorder.input(&(&sample).into()).unwrap();
             }
             1 => {
                 // A table that somebody edits, of any size, and as hard to compress as can be.
@@ -132,15 +132,15 @@ impl Case {
                 let role = SnapshotRole::HostsAllow;
                 let path = format!("/etc/hosts.allow.{}", self.random.below(30));
                 let meta = SnapshotMeta { at, role, path, pid: Some(24_516), ..SnapshotMeta::default() };
-                self.recorder.aside(&Aside::Snapshot(&Snapshot { meta, bytes })).unwrap();
+                self.recorder.input(&Snapshot { meta, bytes }.into()).unwrap();
             }
             2 => {
                 let pid = 24_516 + u32::try_from(self.random.below(3)).unwrap();
                 let cmdline = vec![format!("{:x}", self.random.next()); 100];
                 let target = Target { pid, cmdline, ..Target::default() };
-                self.recorder.aside(&Aside::Target(&target)).unwrap();
+                self.recorder.input(&(&target).into()).unwrap();
             }
-            3..=9 => self.recorder.aside(&Aside::Time(at)).unwrap(),
+            3..=9 => self.recorder.tick(at).unwrap(),
             _ => return,
         }
         self.look();
@@ -150,7 +150,7 @@ impl Case {
     /// Ends it, and looks at all that was saved.
     fn end(mut self) -> (u64, usize) {
         let end = End { at: self.now(), ..End::default() };
-        self.recorder.aside(&Aside::Ended(&end)).unwrap();
+        self.recorder.input(&(&end).into()).unwrap();
         let path = self.path();
         let saved_at_end = self.recorder.finish().is_ok();
         if saved_at_end {

@@ -70,6 +70,9 @@ pub struct Target {
     /// The check that its accept thread was in when the trace began; told once, with the first description of the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_check: Option<Box<InCheck>>,
+    /// It has ended, as its pidfd says: the number may be another process' from here on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// A socket of a check that was going on when the trace began.
@@ -175,6 +178,9 @@ impl Default for Head {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ListenerSample {
+    /// Target whose it is; null where that was not noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// Its address, as in [`Listener`].
     pub address: String,
     /// Inode of its network namespace.

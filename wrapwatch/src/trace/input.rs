@@ -30,7 +30,7 @@ pub enum Input<'a> {
     Degradation(Cow<'a, Degradation>),
     /// Something is missing from the file.
     Damage(Damage),
-    /// No input that comes later is of before this. Never stored: lines come sooner with it, and are no other ones.
+    /// No record of before this is to be expected: what waits for time to pass is told.
     Time(KtimeNs),
     /// The recorder ended by itself.
     End(Cow<'a, End>),

@@ -37,6 +37,7 @@ mod scan;
 mod segments;
 mod sink;
 pub mod synth;
+mod time_mark;
 mod versions;
 mod when;
 mod writer;

@@ -9,7 +9,7 @@ use super::columns::{gather, stated_len};
 use super::head::Snapshot;
 use super::input::Input;
 use super::scan::{Damage, DamageKind, Found, ReadError, Scanner};
-use super::versions;
+use super::{time_mark, versions};
 use crate::model::Degradation;
 
 /// Reads a trace from any source of bytes, in one pass, with memory bounded by the largest block.
@@ -46,6 +46,9 @@ impl<R: Read> Reader<R> {
                 let start = self.pos;
                 self.pos += len;
                 let record = self.records.get(start..self.pos).unwrap_or_default();
+                if let Some(at) = time_mark::time(record) {
+                    return Ok(Some(Input::Time(at)));
+                }
                 return Ok(Some(Input::Record(versions::upgrade(self.abi, record, &mut self.upgraded))));
             }
             let (header, stored, offset) = match self.scanner.next_block()? {

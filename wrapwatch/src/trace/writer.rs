@@ -7,6 +7,7 @@ use super::columns::{Columns, RECORD_MIN};
 use super::head::{End, Head, Snapshot};
 use super::input::Input;
 use super::sink::{BlockSink, CreateError};
+use super::time_mark;
 use crate::model::KtimeNs;
 
 /// Why something could not be written. The writer can be used on: what could not be written is dropped and counted.
@@ -214,7 +215,7 @@ impl<B: BlockSink> Writer<B> {
         written
     }
 
-    /// Takes an input. Damage is no part of what a writer makes, time is [`Self::tick`]'s, and the end [`Self::finish`]'s: these are passed over.
+    /// Takes an input. Damage is no part of what a writer makes, and the end is [`Self::finish`]'s: these are passed over.
     pub fn write(&mut self, input: &Input<'_>) -> Result<(), WriteError> {
         match input {
             Input::Record(record) => self.record(record),
@@ -228,7 +229,8 @@ impl<B: BlockSink> Writer<B> {
                 self.json(BlockType::Lost, lost, self.now)
             }
             Input::Degradation(degradation) => self.json(BlockType::Degradation, degradation, self.now),
-            Input::Damage(_) | Input::Time(_) | Input::End(_) => Ok(()),
+            Input::Time(at) => self.record(&time_mark::record(*at)),
+            Input::Damage(_) | Input::End(_) => Ok(()),
         }
     }
 

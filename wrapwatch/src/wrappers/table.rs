@@ -4,6 +4,7 @@
 //! lines that begin with `#`. Nothing is refused; what libwrap would not read as written is left for [`super::problems`] to say.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::lines::Lines;
 
@@ -57,12 +58,12 @@ pub struct Entry {
     options: Option<Range<usize>>,
 }
 
-/// A parsed table. Memory is a small multiple of its text.
+/// A parsed table. Memory is a small multiple of its text, and shared by clones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// Logical lines, joined and cut to what libwrap sees.
-    arena: Vec<u8>,
-    entries: Vec<Entry>,
+    arena: Arc<[u8]>,
+    entries: Arc<[Entry]>,
     missing: bool,
     unreadable: Option<String>,
     lines: u32,
@@ -71,14 +72,14 @@ pub struct Table {
 impl Table {
     /// Takes a table's text apart.
     pub fn parse(text: &[u8]) -> Self {
-        let mut table = Self::default();
+        let (mut arena, mut entries) = (Vec::new(), Vec::new());
         let mut lines = Lines::new(text);
         for line in &mut lines {
             let complete = line.text.ends_with(b"\n");
             if complete && is_skipped(&line.text) {
                 continue;
             }
-            let base = table.arena.len();
+            let base = arena.len();
             let end = base + line.text.len();
             let first = split_at(&line.text, b':').filter(|_| complete);
             let second =
@@ -88,7 +89,7 @@ impl Table {
                 None if complete => EntryKind::NoSeparator,
                 None => EntryKind::Unreadable,
             };
-            table.entries.push(Entry {
+            entries.push(Entry {
                 kind,
                 line: line.line,
                 physical: line.physical,
@@ -97,13 +98,12 @@ impl Table {
                 clients: first.map_or(end, |at| base + at + 1)..second.map_or(end, |at| base + at),
                 options: second.map(|at| base + at + 1..end),
             });
-            table.arena.extend_from_slice(&line.text);
+            arena.extend_from_slice(&line.text);
             if kind == EntryKind::Unreadable {
                 break;
             }
         }
-        table.lines = lines.line_count();
-        table
+        Self { arena: arena.into(), entries: entries.into(), lines: lines.line_count(), ..Self::default() }
     }
 
     /// A table that is not there: libwrap takes it for an empty one.

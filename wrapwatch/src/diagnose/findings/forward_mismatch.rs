@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use crate::model::{Finding, FindingId, LookupKind, LookupOutcome, Severity};
-use crate::story::names_of;
 
 use super::support::{Clients, Proof, counted, finding, in_check};
 use super::{Case, Detector, Seen};
@@ -21,7 +20,7 @@ impl Detector for ForwardMismatch {
         let Some(forward) = in_check(connection).find(|lookup| lookup.kind == LookupKind::Forward) else {
             return;
         };
-        let (name, addresses) = names_of(connection);
+        let (name, addresses) = connection.names();
         let Some(name) = name else { return };
         let mismatch = match forward.outcome {
             LookupOutcome::Found => !addresses.is_empty() && !addresses.contains(&ip),

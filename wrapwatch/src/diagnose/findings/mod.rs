@@ -22,8 +22,8 @@ mod wrapped;
 
 use std::net::IpAddr;
 
+use crate::context::Context as Facts;
 use crate::model::{Connection, Finding, Summary};
-use crate::story::Facts;
 
 use super::load::{Load, Stretch};
 

@@ -6,7 +6,7 @@ use crate::model::{
     Evidence, Finding, FindingId, LookupKind, NameserverStats, Nanos, QueryOutcome, Severity, Share,
     UNKNOWN_SERVER,
 };
-use crate::story::ResolvConf;
+use crate::wrappers::ResolvConf;
 
 use super::super::verdict::bare;
 use super::support::{Proof, counted, finding};

@@ -12,7 +12,7 @@ use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
 use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Severity};
-use crate::story::{Wanted, Whole};
+use crate::replay::{TraceReport, Wanted};
 use crate::trace::block::BlockType;
 use crate::trace::{
     End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, Snapshot,
@@ -142,7 +142,7 @@ impl Scene {
 
 fn report(trace: &[u8]) -> Report {
     let wanted = Wanted { slowest: 3, file_name: "scene.wwt", ..Wanted::default() };
-    Whole::read(trace, &wanted, |_| ()).unwrap().report
+    TraceReport::read(trace, &wanted, |_| ()).unwrap().report
 }
 
 /// What a report says of this.
@@ -238,8 +238,13 @@ fn unchecked(sim: &mut Sim, th: &mut Thread) {
 
 fn sample(queued: u32, overflows: u64, time_wait: u64) -> (ListenerSample, NetnsSample) {
     let netns = u64::from(NETNS);
-    let listener =
-        ListenerSample { address: "0.0.0.0:3306".to_owned(), netns: Some(netns), queued, queue_limit: 80 };
+    let listener = ListenerSample {
+        pid: None,
+        address: "0.0.0.0:3306".to_owned(),
+        netns: Some(netns),
+        queued,
+        queue_limit: 80,
+    };
     let counters = NetnsSample {
         netns,
         listen_overflows: Some(overflows),

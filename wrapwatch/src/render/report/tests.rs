@@ -1,10 +1,12 @@
 //! Reports of the imported captures: what they say word by word (snapshots), and what issue after issue relies on (assertions).
 
+use crate::context::QueuePoint;
 use crate::diagnose::{self, Diff, Report};
+use crate::engine::Filter;
 use crate::import::strace::{Dates, Importer, Log, import, survey};
 use crate::model::{FindingId, KtimeNs, Scenario};
 use crate::render::text::Text;
-use crate::story::{Filter, QueuePoint, Wanted, Whole};
+use crate::replay::{TraceReport, Wanted};
 use crate::trace::{Input, SingleFile, Writer, WriterOptions};
 
 use super::Page;
@@ -36,9 +38,9 @@ fn trace(log: &str) -> Vec<u8> {
     out.into_inner()
 }
 
-fn whole(log: &str, filter: Filter) -> Whole {
+fn whole(log: &str, filter: Filter) -> TraceReport {
     let wanted = Wanted { filter, slowest: 3, file_name: "capture.wwt" };
-    Whole::read(trace(log).as_slice(), &wanted, |_| {}).unwrap()
+    TraceReport::read(trace(log).as_slice(), &wanted, |_| {}).unwrap()
 }
 
 fn report(log: &str) -> Report {
@@ -126,7 +128,7 @@ fn a_filtered_report_makes_no_what_if() {
 
 fn compare(before: &str, after: &str) -> Diff {
     let (before, after) = (whole(before, Filter::default()), whole(after, Filter::default()));
-    diagnose::diff((&before.report, &before.facts), (&after.report, &after.facts))
+    diagnose::diff((&before.report, &before.context), (&after.report, &after.context))
 }
 
 #[test]
@@ -195,7 +197,7 @@ fn the_page_is_whole_and_asks_for_nothing() {
         report: &hostile,
         waits: &waits,
         waterfall: &waterfall,
-        queue: whole.facts.queue.points(),
+        queue: whole.context.queue.points(),
         clock: whole.clock,
     };
     let html = page.html();

@@ -5,10 +5,10 @@ mod charts;
 mod slowest;
 mod tables;
 
+use crate::context::QueuePoint;
 use crate::diagnose::{Report, Waits, Waterfall};
 use crate::model::{ClockPair, Finding, Severity};
 use crate::render::text::{fit::unbroken, period};
-use crate::story::QueuePoint;
 use crate::trace::Origin;
 
 /// The style sheet.

@@ -11,7 +11,7 @@ use crate::correlate::tests::sim::{GREETING, MS, NETNS, SEC, Sim, TGID, Thread, 
 use crate::correlate::{Config, Correlator, TargetInfo};
 use crate::decode::{decode, dns};
 use crate::model::{Connection, FindingId, Severity};
-use crate::story::{Wanted, Whole};
+use crate::replay::{TraceReport, Wanted};
 
 fn connections(trace: &[u8]) -> Vec<Connection> {
     let mut reader = Reader::new(trace);
@@ -118,7 +118,7 @@ fn a_report_judges_the_copy_as_it_judges_the_original() {
     let strangers = ["203.0.113.7", "11.0.0.1", "172.32.1.1", "192.169.4.4"];
     let trace = nameless(&[&own[..], &strangers[..]].concat());
     let judged = |trace: &[u8]| {
-        let whole = Whole::read(trace, &Wanted { slowest: 20, ..Wanted::default() }, |_| {}).unwrap();
+        let whole = TraceReport::read(trace, &Wanted { slowest: 20, ..Wanted::default() }, |_| {}).unwrap();
         let findings = whole.report.findings.iter();
         findings
             .map(|f| (f.id, f.severity, f.evidence.connections.clone(), f.evidence.count))

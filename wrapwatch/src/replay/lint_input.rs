@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::net::IpAddr;
 
-use super::{Options, Story, names_of};
+use super::{Options, Replay};
+use crate::context::Context;
 use crate::model::{Client, Line};
 use crate::trace::{ReadError, SnapshotRole};
 
 /// A trace's clients and its target's files.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct LintInput {
     /// Clients in the order they came, each once; with its name, where the lookups of its check gave one that led back to its address.
     pub clients: Vec<(IpAddr, Option<String>)>,
     /// There were more of them.
@@ -36,16 +37,16 @@ pub enum FileCopy {
     Unreadable(String),
 }
 
-impl Seen {
+impl LintInput {
     /// Reads a trace to its end; of `max_clients` clients.
     ///
     /// # Errors
     /// Where it cannot be read, or is no trace.
     pub fn read(source: impl Read, max_clients: usize) -> Result<Self, ReadError> {
-        let mut story = Story::new(source, Options { stalls: false, ..Options::default() });
+        let mut replay = Replay::new(source, Options { stalls: false, ..Options::default() });
         let mut seen = Self::default();
         let mut known: HashMap<IpAddr, usize> = HashMap::new();
-        while let Some(line) = story.next_line()? {
+        while let Some(line) = replay.next_line()? {
             let Line::Connection(connection) = line else { continue };
             let Some(address) = connection.peer.and_then(Client::ip) else { continue };
             let at = match known.get(&address) {
@@ -60,21 +61,21 @@ impl Seen {
                     seen.clients.len() - 1
                 }
             };
-            let (name, addresses) = names_of(&connection);
+            let (name, addresses) = connection.names();
             if let (Some((_, slot)), true) = (seen.clients.get_mut(at), addresses.contains(&address)) {
                 *slot = slot.take().or(name);
             }
         }
-        seen.files_of(story.into_facts());
+        seen.files_of(replay.into_context());
         Ok(seen)
     }
 
-    fn files_of(&mut self, facts: super::Facts) {
-        let target = facts.targets.first();
+    fn files_of(&mut self, context: Context) {
+        let target = context.targets.first();
         let pid = target.map(|target| target.pid);
-        self.several_servers = facts.targets.len() > 1;
+        self.several_servers = context.targets.len() > 1;
         self.daemon = target.and_then(|target| target.daemon.clone()).filter(|daemon| !daemon.is_empty());
-        for file in facts.files {
+        for file in context.files {
             if file.meta.pid.is_some() && pid.is_some() && file.meta.pid != pid {
                 continue;
             }

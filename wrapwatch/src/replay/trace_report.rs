@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
-use super::{Options, Progress, Story};
+use super::{Options, Progress, Replay};
+use crate::context::Context;
 use crate::diagnose::{Diagnosis, Report};
+use crate::engine::Filter;
 use crate::model::{ClockPair, Line};
-use crate::story::{Facts, Filter};
 use crate::trace::ReadError;
 
 /// How many connections lie between two calls of `progress`.
@@ -13,13 +14,13 @@ const PROGRESS_EVERY: u64 = 1024;
 
 /// A trace told to its end.
 #[derive(Debug)]
-pub struct Whole {
+pub struct TraceReport {
     /// What it comes to.
     pub report: Report,
     /// What drawing needs besides: the accept threads' work.
     pub diagnosis: Diagnosis,
     /// What the trace says besides its connections.
-    pub facts: Facts,
+    pub context: Context,
     /// Both clocks at its end.
     pub clock: ClockPair,
     /// How much there was.
@@ -37,7 +38,7 @@ pub struct Wanted<'a> {
     pub file_name: &'a str,
 }
 
-impl Whole {
+impl TraceReport {
     /// Tells the trace that `source` holds; `progress` is called now and then.
     pub fn read(
         source: impl Read,
@@ -47,27 +48,27 @@ impl Whole {
         let filter = wanted.filter.clone();
         // What-if needs everybody; a time is a trace of its own.
         let everybody = Filter { since: None, until: None, ..filter.clone() }.is_empty();
-        let mut story = Story::new(source, Options { filter, stalls: false, ..Options::default() });
+        let mut replay = Replay::new(source, Options { filter, stalls: false, ..Options::default() });
         let mut diagnosis = Diagnosis::new(wanted.slowest);
         let mut summary = None;
         let mut count = 0_u64;
-        while let Some(line) = story.next_line()? {
+        while let Some(line) = replay.next_line()? {
             match line {
                 Line::Connection(connection) => {
-                    diagnosis.add(connection, story.facts());
+                    diagnosis.add(connection, replay.context());
                     count += 1;
                     if count.is_multiple_of(PROGRESS_EVERY) {
-                        progress(story.progress());
+                        progress(replay.progress());
                     }
                 }
                 Line::Summary(told) => summary = Some(*told),
                 _ => {}
             }
         }
-        let summary = summary.unwrap_or_else(|| story.summary());
-        let (clock, progress) = (story.clock(), story.progress());
+        let summary = summary.unwrap_or_else(|| replay.summary());
+        let (clock, progress) = (replay.clock(), replay.progress());
         let report =
-            diagnosis.finish(story.facts(), summary, wanted.file_name, progress.connections, everybody);
-        Ok(Self { report, diagnosis, facts: story.into_facts(), clock, progress })
+            diagnosis.finish(replay.context(), summary, wanted.file_name, progress.connections, everybody);
+        Ok(Self { report, diagnosis, context: replay.into_context(), clock, progress })
     }
 }

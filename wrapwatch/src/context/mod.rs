@@ -1,12 +1,11 @@
-//! What a trace says besides its connections: head, targets, their files in each version, samples summed up, damage. Everything is capped.
+//! What inputs say besides connections: head, targets, their files in each version, samples summed up, damage. Everything is capped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ResolvConf;
 use crate::model::{Degradation, KtimeNs, WallTime};
 use crate::trace::{Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target};
-use crate::wrappers::{Table, Tables};
+use crate::wrappers::{ResolvConf, Table, Tables};
 
 /// Most versions of files kept, of all files together.
 const VERSIONS_MAX: usize = 256;
@@ -26,9 +25,9 @@ pub struct FileVersion {
     pub table: Option<Arc<Table>>,
 }
 
-/// What a trace says besides its connections.
+/// What the inputs said besides connections.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct Context {
     /// The head; the default one where the file lacks it.
     pub head: Head,
     /// Targets as last described.
@@ -53,22 +52,22 @@ pub struct Facts {
     pub to: Option<WallTime>,
 }
 
-impl Facts {
-    pub(super) fn degradation(&mut self, degradation: &Degradation) {
+impl Context {
+    pub(crate) fn degradation(&mut self, degradation: &Degradation) {
         if self.degradations.len() < KEPT_MAX && !self.degradations.contains(degradation) {
             self.degradations.push(degradation.clone());
         }
     }
 
-    pub(super) fn target(&mut self, target: Target) {
+    pub(crate) fn target(&mut self, target: &Target) {
         if let Some(known) = self.targets.iter_mut().find(|known| known.pid == target.pid) {
-            *known = target;
+            known.clone_from(target);
         } else if self.targets.len() < KEPT_MAX {
-            self.targets.push(target);
+            self.targets.push(target.clone());
         }
     }
 
-    pub(super) fn snapshot(&mut self, snapshot: Snapshot) {
+    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot) {
         if self.files.len() >= VERSIONS_MAX {
             return;
         }
@@ -77,25 +76,25 @@ impl Facts {
             Arc::new(match meta.error.as_deref() {
                 Some("ENOENT") => Table::missing(),
                 Some(why) => Table::unreadable(why),
-                None => Table::parse(&bytes),
+                None => Table::parse(bytes),
             })
         });
-        self.files.push(FileVersion { meta, bytes: bytes.into(), table });
+        self.files.push(FileVersion { meta: meta.clone(), bytes: bytes.as_slice().into(), table });
     }
 
-    pub(super) fn sample(&mut self, sample: Sample) {
-        self.queue.take(&sample);
+    pub(crate) fn sample(&mut self, sample: &Sample) {
+        self.queue.take(sample);
         for netns in &sample.netns {
             if self.netns.len() < KEPT_MAX || self.netns.contains_key(&netns.netns) {
                 self.netns.entry(netns.netns).or_default().take(netns);
             }
         }
         if sample.is_whole() {
-            self.counters = sample.counters;
+            self.counters.clone_from(&sample.counters);
         }
     }
 
-    pub(super) fn damage(&mut self, damage: Damage) {
+    pub(crate) fn damage(&mut self, damage: Damage) {
         self.damage_count += 1;
         if self.damages.len() < KEPT_MAX {
             self.damages.push(damage);
@@ -103,11 +102,11 @@ impl Facts {
     }
 
     /// The targets that a file of `pid` (none: the machine's) concerns.
-    pub(super) fn targets_of(&self, pid: Option<u32>) -> Vec<Target> {
+    pub(crate) fn targets_of(&self, pid: Option<u32>) -> Vec<Target> {
         self.targets.iter().filter(|target| pid.is_none_or(|pid| pid == target.pid)).cloned().collect()
     }
 
-    pub(super) fn pids(&self, pid: Option<u32>) -> Vec<u32> {
+    pub(crate) fn pids(&self, pid: Option<u32>) -> Vec<u32> {
         pid.map_or_else(|| self.targets.iter().map(|target| target.pid).collect(), |pid| vec![pid])
     }
 
@@ -143,14 +142,15 @@ impl Facts {
         Some(Tables { allow: table(allow), deny: table(deny) })
     }
 
-    /// A target's resolv.conf as it was last.
+    /// A target's resolv.conf as it was last; none where it is not known, or not whole. Without the file glibc has its defaults.
     pub fn resolv_conf(&self, pid: u32) -> Option<ResolvConf> {
-        let file = self.last_file(pid, SnapshotRole::ResolvConf).filter(|file| file.meta.error.is_none())?;
-        // Of a part nothing follows: a setting, or another nameserver, may stand in the rest.
-        if file.meta.truncated {
-            return None;
+        let file = self.last_file(pid, SnapshotRole::ResolvConf)?;
+        match file.meta.error.as_deref() {
+            None if file.meta.truncated => None,
+            None => Some(ResolvConf::parse(&file.bytes)),
+            Some("ENOENT") => Some(ResolvConf::default()),
+            Some(_) => None,
         }
-        Some(ResolvConf::parse(&String::from_utf8_lossy(&file.bytes)))
     }
 }
 
@@ -171,7 +171,8 @@ pub struct QueueDigest {
     points: Vec<QueuePoint>,
     /// The fullest, by share of its limit.
     pub fullest: Option<QueuePoint>,
-    last: Option<QueuePoint>,
+    /// Each target's fullest one as sampled last, and that of samples that do not say whose queues they are.
+    last: BTreeMap<Option<u32>, QueuePoint>,
     /// Samples that become one point.
     step: usize,
     pending: Option<(QueuePoint, usize)>,
@@ -182,7 +183,7 @@ impl QueueDigest {
         let fullest = sample.listeners.iter().max_by_key(|listener| listener.queued);
         let Some(listener) = fullest else { return };
         let point = QueuePoint { at: sample.at, queued: listener.queued, limit: listener.queue_limit };
-        self.last = Some(point);
+        self.remember(sample);
         let fuller = |than: &QueuePoint| {
             u64::from(point.queued) * u64::from(than.limit.max(1))
                 > u64::from(than.queued) * u64::from(point.limit.max(1))
@@ -210,15 +211,29 @@ impl QueueDigest {
         &self.points
     }
 
-    /// Length by the last sample.
-    pub(super) fn fullest_at_end(&self) -> Option<u32> {
-        self.last.map(|last| last.queued)
+    /// Length of the fullest queue by the last samples.
+    pub(crate) fn fullest_at_end(&self) -> Option<u32> {
+        let newest = self.last.values().map(|last| last.at).max()?;
+        self.last.values().filter(|last| last.at == newest).map(|last| last.queued).max()
     }
 
-    /// Length and limit at `now`, where a sample is not older than this.
-    pub(super) fn last(&self, now: KtimeNs, fresh_ns: u64) -> Option<(u32, u32)> {
-        let last = self.last.filter(|last| now.since(last.at) <= fresh_ns)?;
-        Some((last.queued, last.limit))
+    fn remember(&mut self, sample: &Sample) {
+        for listener in &sample.listeners {
+            if self.last.len() >= KEPT_MAX && !self.last.contains_key(&listener.pid) {
+                continue;
+            }
+            let point = QueuePoint { at: sample.at, queued: listener.queued, limit: listener.queue_limit };
+            let last = self.last.entry(listener.pid).or_insert(point);
+            if last.at < point.at || last.queued <= point.queued {
+                *last = point;
+            }
+        }
+    }
+
+    /// Length and limit of a target's fullest queue at `now`, where a sample is not older than this.
+    pub(crate) fn last(&self, pid: u32, now: KtimeNs, fresh_ns: u64) -> Option<(u32, u32)> {
+        let last = self.last.get(&Some(pid)).or_else(|| self.last.get(&None))?;
+        (now.since(last.at) <= fresh_ns).then_some((last.queued, last.limit))
     }
 }
 

@@ -4,12 +4,12 @@
 //! was is taken back.
 
 use crate::{
-    correlate::{Correlator, SeededCheck, SeededSocket},
     host::{HostError, clock, thread::InProgress},
     probe::{Probe, ProbeError, Seed},
+    trace::{InCheck, InCheckSocket},
 };
 
-use super::tracee::Tracee;
+use super::target::Process;
 
 /// What was found before the trace began.
 pub(super) struct Found {
@@ -19,7 +19,7 @@ pub(super) struct Found {
 }
 
 /// Looks, and enters what is there on the kernel side. To be called before the target is added.
-pub(super) fn find(probe: &mut Probe, tracee: &mut Tracee) -> Result<Option<Found>, ProbeError> {
+pub(super) fn find(probe: &mut Probe, tracee: &mut Process) -> Result<Option<Found>, ProbeError> {
     let Some(before) = look(tracee) else { return Ok(None) };
     // mysqld and mariadbd accept in their first thread.
     let tid = tracee.info.pid;
@@ -33,13 +33,12 @@ pub(super) fn find(probe: &mut Probe, tracee: &mut Tracee) -> Result<Option<Foun
     Ok(Some(Found { before, conn, tid }))
 }
 
-/// Looks again, takes back what has gone, and tells the correlator of the rest, which it gives back. To be called once the target is added.
+/// Looks again, takes back what has gone, and gives the rest. To be called once the target is added.
 pub(super) fn confirm(
     found: Found,
     probe: &mut Probe,
-    tracee: &mut Tracee,
-    correlator: &mut Correlator,
-) -> Result<Option<SeededCheck>, ProbeError> {
+    tracee: &mut Process,
+) -> Result<Option<InCheck>, ProbeError> {
     let pid = tracee.info.pid;
     let after = look(tracee).unwrap_or_default();
     let Found { before, conn, tid } = found;
@@ -59,24 +58,19 @@ pub(super) fn confirm(
         return Ok(None);
     };
     let client = accepted(&before).filter(|socket| after.ungreeted.contains(socket));
-    let check = SeededCheck {
+    let sockets = before.dns.iter().filter(|socket| after.dns.contains(socket));
+    Ok(Some(InCheck {
         conn,
-        tgid: pid,
         tid,
         at: clock::now(),
         fd: client.map_or(-1, |(fd, _, _)| fd),
-        peer: client.map(|(_, _, peer)| peer),
-        local: client.map(|(_, local, _)| local),
+        peer: client.map(|(_, _, peer)| peer.to_string()),
+        local: client.map(|(_, local, _)| local.to_string()),
         table: Some(table.clone()),
-        sockets: before
-            .dns
-            .iter()
-            .filter(|socket| after.dns.contains(socket))
-            .map(|&(fd, server)| SeededSocket { fd, server: Some(server), stream: false })
+        sockets: sockets
+            .map(|&(fd, server)| InCheckSocket { fd, server: server.to_string(), stream: false })
             .collect(),
-    };
-    correlator.seed(&check);
-    Ok(Some(check))
+    }))
 }
 
 /// The accepted socket of the check. Where several connections have got no byte yet, it is not known which of them is being checked.
@@ -87,7 +81,7 @@ fn accepted(found: &InProgress) -> Option<(i32, std::net::SocketAddr, std::net::
     }
 }
 
-fn look(tracee: &mut Tracee) -> Option<InProgress> {
+fn look(tracee: &mut Process) -> Option<InProgress> {
     tracee.in_progress().unwrap_or_else(|error: HostError| {
         log::info!("cannot see whether a check is going on: {error}");
         None

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wrapwatch_common::records as abi;
 
 use crate::{
-    correlate,
+    engine,
     host::{
         HostError, clock,
         describe::{self, Description},
@@ -60,7 +60,7 @@ impl Changed {
 }
 
 /// A traced process.
-pub struct Tracee {
+pub struct Process {
     /// As it was when it was found.
     pub info: ProcessInfo,
     /// The process itself, whatever its number is given to.
@@ -72,18 +72,16 @@ pub struct Tracee {
     /// Its network namespace.
     pub namespace: netstat::Namespace,
     /// Paths of its tables, as it opens them.
-    pub tables: correlate::TablePaths,
+    pub tables: engine::TablePaths,
     /// None where its network namespace or its descriptors are closed to us.
     diag: Option<SockDiag>,
     /// Tables and resolver files, as they are looked at.
     files: Watch<SnapshotRole>,
     /// They were looked at, and what has changed was not asked for since.
     just_looked: bool,
-    /// The longest that its resolver waits for one answer, by the last resolv.conf that was read.
-    resolver_wait_ns: Option<u64>,
 }
 
-impl Tracee {
+impl Process {
     /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
     pub fn open(pid: u32) -> Result<Self, HostError> {
         // First of all: what is read by the number afterwards is of this process as long as it lives.
@@ -138,7 +136,7 @@ impl Tracee {
             )));
         }
         let namespace = netstat::Namespace::open(pid);
-        let tables = correlate::TablePaths::default();
+        let tables = engine::TablePaths::default();
         let watched = [(SnapshotRole::HostsAllow, &tables.allow), (SnapshotRole::HostsDeny, &tables.deny)];
         let watched = watched.map(|(role, path)| (role, Arc::clone(path)));
         let others = FILES.map(|(role, path)| (role, path.into())).to_vec();
@@ -152,7 +150,6 @@ impl Tracee {
             diag: None,
             files: Watch::new(pid, table_paths, watched, others),
             just_looked: false,
-            resolver_wait_ns: None,
         };
         tracee.tables_moved();
         // Whoever begins to trace it asks for what it is by then.
@@ -223,18 +220,6 @@ impl Tracee {
         lost
     }
 
-    /// For the correlator.
-    pub fn correlator_info(&self) -> correlate::TargetInfo {
-        let listeners = self.listeners.iter().map(|l| (l.fd, correlate::Listener::Tcp(l.local))).collect();
-        correlate::TargetInfo {
-            netns: self.info.netns,
-            listeners,
-            tables: self.tables.clone(),
-            resolver_wait_ns: self.resolver_wait_ns,
-            daemon: self.info.cmdline.first().and_then(|arg| arg.rsplit('/').next()).map(str::to_owned),
-        }
-    }
-
     /// Whether its files were looked at after `at`.
     pub fn looked_since(&self, at: KtimeNs) -> bool {
         self.files.looked().is_some_and(|looked| looked > at)
@@ -247,17 +232,11 @@ impl Tracee {
             self.just_looked = false;
         }
         let changed = self.files.changed();
-        changed.into_iter().map(|file| self.changed_file(file)).collect()
+        changed.into_iter().map(Self::changed_file).collect()
     }
 
-    fn changed_file(&mut self, file: watch::Changed<SnapshotRole>) -> Changed {
+    fn changed_file(file: watch::Changed<SnapshotRole>) -> Changed {
         let watch::Changed { key: role, path, content, before } = file;
-        if role == SnapshotRole::ResolvConf
-            && let Ok(copy) = &content
-        {
-            let (timeout, servers) = resolver_settings(&String::from_utf8_lossy(&copy.bytes));
-            self.resolver_wait_ns = Some(correlate::longest_wait_ns(timeout, servers));
-        }
         let clock = clock::pair();
         // Between this look and the last one, whatever the wall clock was turned to.
         let since = content.as_ref().ok().filter(|copy| copy.exists).zip(before);
@@ -300,29 +279,8 @@ impl Tracee {
     }
 }
 
-impl std::fmt::Debug for Tracee {
+impl std::fmt::Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tracee").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Process").field("info", &self.info).finish_non_exhaustive()
     }
-}
-
-/// `timeout:` and the number of nameservers (resolv.conf(5); defaults 5 s, one server on the loopback).
-fn resolver_settings(text: &str) -> (u32, u32) {
-    let mut timeout = 5;
-    let mut servers = 0;
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        match words.next() {
-            Some("nameserver") => servers += 1,
-            Some("options") => {
-                for option in words {
-                    if let Some(seconds) = option.strip_prefix("timeout:").and_then(|n| n.parse().ok()) {
-                        timeout = seconds;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    (timeout, servers.max(1))
 }

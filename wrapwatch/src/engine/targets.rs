@@ -1,14 +1,17 @@
-//! What a trace says of its targets, as the correlator takes it.
+//! What inputs say of targets, as the correlator takes it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::Facts;
-use crate::correlate::{Listener, SeededCheck, SeededSocket, TablePaths, TableText, TargetInfo};
+use crate::context::Context;
+use crate::correlate::{
+    Listener, SeededCheck, SeededSocket, TablePaths, TableText, TargetInfo, longest_wait_ns,
+};
 use crate::trace::{InCheck, Snapshot, SnapshotMeta, SnapshotRole, Target};
+use crate::wrappers::ResolvConf;
 
 /// For [`crate::correlate::Correlator::add_target`].
-pub(super) fn info(target: &Target, facts: &Facts) -> TargetInfo {
+pub(super) fn info(target: &Target, context: &Context) -> TargetInfo {
     let mut listeners = BTreeMap::new();
     for listener in &target.listeners {
         let Some(fd) = listener.fd else { continue };
@@ -28,9 +31,22 @@ pub(super) fn info(target: &Target, facts: &Facts) -> TargetInfo {
             allow: path(&target.allow_table, default.allow),
             deny: path(&target.deny_table, default.deny),
         },
-        resolver_wait_ns: facts.resolv_conf(target.pid).map(|conf| conf.longest_wait_ns()),
-        daemon: target.daemon.clone(),
+        resolver_wait_ns: context.resolv_conf(target.pid).and_then(|conf| wait_ns(&conf)),
+        daemon: Some(daemon(target).to_owned()),
     }
+}
+
+/// The name that rules know a target by; where neither its arguments nor its program's name are known, that of the server this is for.
+fn daemon(target: &Target) -> &str {
+    let named = [target.daemon.as_deref(), Some(target.comm.as_str())];
+    named.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("mysqld")
+}
+
+/// The longest wait for one answer by UDP; over TCP glibc waits as long as the connection lives.
+fn wait_ns(conf: &ResolvConf) -> Option<u64> {
+    let servers = u32::try_from(conf.nameservers.len()).unwrap_or(1);
+    let timeout = u32::try_from(conf.timeout_s).unwrap_or(0);
+    (!conf.use_vc).then(|| longest_wait_ns(timeout, servers))
 }
 
 /// For [`crate::correlate::Correlator::seed`].

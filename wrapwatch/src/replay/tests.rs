@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::Outcome;
+use crate::engine::Filter;
+use crate::model::{Lost, Outcome};
 use crate::trace::synth::Synth;
-use crate::trace::{End, SingleFile, Writer, WriterOptions};
+use crate::trace::{End, Head, Origin, Sample, SingleFile, Writer, WriterOptions};
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 fn trace(connections: u64) -> Vec<u8> {
     let head = Head {
@@ -25,7 +28,7 @@ fn trace(connections: u64) -> Vec<u8> {
 
 fn lines(bytes: &[u8], filter: Filter) -> Vec<Line> {
     let options = Options { filter, ..Options::default() };
-    Story::new(bytes, options).collect::<Result<_, _>>().unwrap()
+    Replay::new(bytes, options).collect::<Result<_, _>>().unwrap()
 }
 
 fn connections(lines: &[Line]) -> usize {
@@ -63,7 +66,7 @@ fn filters_choose_connections_and_the_summary_is_of_those() {
 fn a_report_of_nobody_says_that_there_are_others() {
     let bytes = trace(5);
     let filter = Filter { peers: vec!["192.0.2.0/24".parse().unwrap()], ..Filter::default() };
-    let whole = Whole::read(bytes.as_slice(), &Wanted { filter, ..Wanted::default() }, |_| {}).unwrap();
+    let whole = TraceReport::read(bytes.as_slice(), &Wanted { filter, ..Wanted::default() }, |_| {}).unwrap();
     assert_eq!(whole.report.verdict, "None of the trace's 5 connections is among those asked for.");
     assert_eq!(whole.report.summary.verdict, whole.report.verdict);
 }
@@ -71,10 +74,10 @@ fn a_report_of_nobody_says_that_there_are_others() {
 #[test]
 fn a_cut_trace_is_told_up_to_the_cut() {
     let bytes = trace(50);
-    let mut story = Story::new(&bytes[..bytes.len() - 20], Options::default());
-    while story.next_line().unwrap().is_some() {}
-    assert_eq!(story.facts().damage_count, 1);
-    assert!(story.facts().end.is_none());
+    let mut replay = Replay::new(&bytes[..bytes.len() - 20], Options::default());
+    while replay.next_line().unwrap().is_some() {}
+    assert_eq!(replay.context().damage_count, 1);
+    assert!(replay.context().end.is_none());
 }
 
 /// A check that has begun and does not end, then what `rest` writes.

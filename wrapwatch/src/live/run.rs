@@ -1,0 +1,456 @@
+//! The loop of a live trace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use caps::Capability;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+};
+use wrapwatch_common::{counters::Counter, records::Kind};
+
+use super::{
+    End, Ended, Measure, Process, SessionError, Settings,
+    feed::Feed,
+    inputs::{self, Beginning},
+    losses::Losses,
+    meter::{Meter, Turn},
+    signals::Signals,
+    targets::Replaced,
+};
+use crate::{
+    decode,
+    engine::{Engine, HOLD_NS, Options, Question},
+    host::{clock, process, reader},
+    model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
+    observe::{Notice, Observer},
+    probe::{self, Probe, Ring},
+    trace::{self, AcceptThread, Input, ProcessSample},
+};
+
+/// How often what the events do not show is looked at: a stopped server, losses.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// How often a stall is told, and the clocks are compared.
+const SECOND: Duration = Duration::from_secs(1);
+/// How often a process to trace is looked for while there is none, and every how many times while there is one.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS_PASSED: u32 = 8;
+/// Longest time in which records are taken before signals, the trace's end and processes' ends are looked at again: with a full ring, and records that are dear to take,
+/// it is never empty.
+const DRAIN: Duration = Duration::from_millis(200);
+/// How many records are taken between two looks at that time.
+const DRAIN_STEP: u32 = 16;
+
+/// A live trace.
+pub struct Session<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) feed: Feed<'a>,
+    pub(super) probe: Probe,
+    pub(super) targets: BTreeMap<u32, Process>,
+    /// Since when a target is seen stopped.
+    pub(super) stopped: BTreeMap<u32, KtimeNs>,
+    /// Targets that are another program now.
+    pub(super) replaced: BTreeMap<u32, Replaced>,
+    /// Processes, with their start, that could not be traced.
+    pub(super) refused: BTreeSet<(u32, u64)>,
+    exits: mpsc::UnboundedReceiver<u32>,
+    pub(super) exited: mpsc::UnboundedSender<u32>,
+    signals: Signals,
+    pub(super) losses: Losses,
+    /// Whether what has ended is held back until it is known that no call of it was left out.
+    holds: bool,
+    /// The greatest number of a connection that was seen.
+    last_conn: u64,
+    meter: Meter,
+    /// A window of the programs' run time that no sample has told of.
+    pub(super) window: Option<trace::ProgramsSample>,
+    /// The programs took a larger share of one core than they may.
+    above: Option<f64>,
+    /// Everything that cannot be seen.
+    pub(super) degradations: Vec<Degradation>,
+    /// What was found before the trace has begun.
+    pub(super) beginning: Option<Beginning>,
+}
+
+impl<'a> Session<'a> {
+    /// Attaches, and traces until it is over. Must be called inside a tokio runtime with I/O and time.
+    pub async fn run(settings: &'a Settings, observer: &'a mut dyn Observer) -> Result<End, SessionError> {
+        probe::check_capabilities()?;
+        // As long as the rights are there.
+        reader::start();
+        let first = if settings.wait { Vec::new() } else { find(settings)? };
+        // Beside the session: whatever the ring hands out, all of the session is there to take it.
+        let (mut session, mut ring) = Self::attach(settings, observer, &first)?;
+        let why = session.follow(first, &mut ring).await?;
+        session.end(why, &mut ring)
+    }
+
+    fn attach(
+        settings: &'a Settings,
+        observer: &'a mut dyn Observer,
+        first: &[Process],
+    ) -> Result<(Self, Ring), SessionError> {
+        let mut options = settings.probe;
+        for tracee in first {
+            options.max_fds = options.max_fds.max(tracee.info.max_fds);
+            options.threads = options.threads.max(tracee.info.threads.saturating_mul(2));
+        }
+        let signals = Signals::new()?;
+        let mut probe = Probe::attach(&options)?;
+        let ring = probe.take_ring()?;
+        let engine = Engine::new(Options { slow_ns: settings.slow_ns, ..Options::default() });
+        let losses = Losses::new(probe.counts());
+        let (exited, exits) = mpsc::unbounded_channel();
+        let session = Self {
+            settings,
+            feed: Feed::new(observer, engine),
+            degradations: probe.degradations().to_vec(),
+            probe,
+            targets: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            exits,
+            exited,
+            signals,
+            losses,
+            holds: probe::raw_skips_calls(),
+            last_conn: 0,
+            meter: Meter::new(settings.measure),
+            window: None,
+            above: None,
+            beginning: Some(Beginning::default()),
+        };
+        Ok((session, ring))
+    }
+
+    /// Traces the first targets, then, if asked to, the next ones.
+    async fn follow(&mut self, first: Vec<Process>, ring: &mut Ring) -> Result<Ended, SessionError> {
+        self.add_first(first)?;
+        // Before the trace is said to have begun: that it cannot be measured, if so.
+        self.measure(clock::now());
+        self.begin();
+        self.give_up_capabilities();
+        for tracee in self.targets.values() {
+            self.feed.notice(&Notice::Watching(&inputs::describe(tracee)));
+        }
+        let end = self.settings.duration.map(|duration| Instant::now() + duration);
+        let mut sample = every(SAMPLE);
+        let mut second = every(SECOND);
+        let mut look = every(LOOK);
+        let mut looks = 0_u32;
+        if self.targets.is_empty() {
+            self.feed.notice(&Notice::Waiting(&self.settings.wanted.what()));
+        }
+        loop {
+            if let Some(error) = self.feed.take_error() {
+                return match error.kind() {
+                    std::io::ErrorKind::BrokenPipe => Ok(Ended::OutputClosed),
+                    _ => Err(SessionError::Output(error)),
+                };
+            }
+            if let Some(ended) = self.too_expensive() {
+                return Ok(ended);
+            }
+            self.feed.flush();
+            tokio::select! {
+                // In this order: what ends a trace is obeyed whatever else there is to do.
+                biased;
+                () = self.signals.any() => return Ok(Ended::Asked),
+                () = until(end) => return Ok(Ended::Duration),
+                Some(pid) = self.exits.recv() => {
+                    self.drain(ring);
+                    self.remove(pid);
+                    if self.targets.is_empty() {
+                        if !self.settings.wait {
+                            return Ok(Ended::TargetsGone);
+                        }
+                        self.feed.notice(&Notice::Waiting(&self.settings.wanted.what()));
+                    }
+                }
+                _ = second.tick() => self.each_second(ring),
+                _ = sample.tick() => self.sample(ring),
+                _ = look.tick(), if self.settings.wait => {
+                    looks = looks.wrapping_add(1);
+                    if self.targets.is_empty() || looks.is_multiple_of(LOOKS_PASSED) {
+                        self.look(ring);
+                    }
+                }
+                result = ring.wait() => {
+                    result?;
+                    self.drain(ring);
+                }
+            }
+        }
+    }
+
+    /// The next target's uprobes and network namespace take CAP_SYS_ADMIN again.
+    fn give_up_capabilities(&self) {
+        let mut keep = self.settings.keep.clone();
+        if self.settings.wait {
+            keep.push(Capability::CAP_SYS_ADMIN);
+        }
+        reader::give_up_all_but(if self.settings.wait { &[Capability::CAP_SYS_ADMIN] } else { &[] });
+        probe::privileges::drop_all_but(&keep);
+    }
+
+    /// Takes what is in the ring, but not for long; whether it was emptied. Before each batch tells of calls that were left out, for its records are to be seen in that
+    /// light.
+    pub(super) fn drain(&mut self, ring: &mut Ring) -> bool {
+        let end = Instant::now() + DRAIN;
+        loop {
+            self.skips();
+            let mut taken = 0_u32;
+            let more = ring.drain(|record| {
+                self.take(record);
+                taken = taken.wrapping_add(1);
+                !taken.is_multiple_of(DRAIN_STEP) || Instant::now() < end
+            });
+            if !more {
+                return true;
+            }
+            // With a full ring this goes on for long: what is written to must not wait for its end.
+            self.feed.flush();
+            self.feed.tick(clock::now());
+            if self.feed.has_failed() || Instant::now() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// Before time goes on to `at`, where the kernel may leave out calls: asks whether it did, unless that was asked lately. What has ended
+    /// since is held back by the engine, by the records' time; by how long this process waited for a CPU nothing is decided.
+    fn know_skips(&mut self, at: KtimeNs) {
+        if self.holds && at.since(self.losses.skips_asked()) > HOLD_NS / 2 {
+            self.skips();
+        }
+    }
+
+    /// Takes one record from the ring.
+    fn take(&mut self, record: &[u8]) {
+        let Some(header) = decode::header(record) else {
+            log::warn!("{} bytes that are not a record", record.len());
+            return;
+        };
+        self.know_skips(KtimeNs(header.ts_ns));
+        self.last_conn = self.last_conn.max(header.conn);
+        // A trace has the files before the record that quotes from them, too.
+        self.look_before(header.kind, record);
+        self.feed.input(&Input::Record(record));
+        if header.kind == Kind::Exec as u16 {
+            self.is_replaced(header.tgid);
+        }
+    }
+
+    pub(super) const fn last_conn(&self) -> u64 {
+        self.last_conn
+    }
+
+    /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
+    fn sample(&mut self, ring: &mut Ring) {
+        self.look_at_files();
+        let (now, emptied) = self.catch_up(ring);
+        if emptied {
+            self.look_at_threads(clock::now());
+            self.know_skips(now);
+            self.feed.time(now);
+        }
+        self.look_at_replaced(now);
+        self.measure(now);
+        self.probe.flush_kernel_log();
+        self.feed.tick(now);
+    }
+
+    /// Takes what is in the ring, and tells what was lost by then. The time until which all records are taken, if the ring was emptied.
+    fn catch_up(&mut self, ring: &mut Ring) -> (KtimeNs, bool) {
+        let lost = self.losses.read(&self.probe);
+        let now = clock::now();
+        let emptied = self.drain(ring);
+        if let Some(lost) = self.losses.told(lost) {
+            self.feed.input(&lost.into());
+        }
+        (now, emptied)
+    }
+
+    /// Whether targets are stopped, and what the engine asks: which accept threads sleep in their check. What comes next is to be seen in this light.
+    fn look_at_threads(&mut self, now: KtimeNs) {
+        let mut seen = Vec::new();
+        for (&pid, tracee) in &self.targets {
+            if tracee.stopped(pid) {
+                let since = *self.stopped.entry(pid).or_insert(now);
+                self.stopped.insert(pid, now);
+                seen.push(ProcessSample { pid, stopped_since: Some(since), ..ProcessSample::default() });
+            } else {
+                self.stopped.remove(&pid);
+            }
+        }
+        for question in self.feed.engine().questions(now) {
+            if let Question::Asleep { pid, tid } = question
+                && self.targets.get(&pid).is_some_and(|tracee| tracee.is_asleep(tid))
+            {
+                seen.push(ProcessSample { pid, asleep: vec![tid], ..ProcessSample::default() });
+            }
+        }
+        self.seen(now, seen);
+    }
+
+    /// One more step of measuring what the programs take from the server.
+    fn measure(&mut self, now: KtimeNs) {
+        match self.meter.turn(now, &self.probe) {
+            Turn::Nothing => {}
+            Turn::Window(window) => self.window = Some(window),
+            Turn::Above(share) => self.above = Some(share),
+            Turn::Blind(why) => self.degraded(Degradation {
+                kind: DegradationKind::NoRunTime,
+                pid: None,
+                message: format!(
+                    "what the programs cost the server is not measured ({why}): it takes CAP_SYS_ADMIN and Linux 5.8"
+                ),
+            }),
+        }
+    }
+
+    /// Ends the trace where the programs take more than they may, and tells why.
+    fn too_expensive(&mut self) -> Option<Ended> {
+        let (share, Measure::Limit(limit)) = (self.above?, self.settings.measure) else { return None };
+        let ended = Ended::TooExpensive { share, limit };
+        self.degraded(Degradation {
+            kind: DegradationKind::TooExpensive,
+            pid: None,
+            message: ended.reason(),
+        });
+        Some(ended)
+    }
+
+    /// What the trace has cost so far.
+    fn cost(&mut self, now: KtimeNs) -> Cost {
+        self.meter.look();
+        let counts = self.losses.counts();
+        self.meter.cost(now, counts.get(Counter::Records), counts.lost())
+    }
+
+    /// Tells that the kernel left out calls since the last time, if it did.
+    fn skips(&mut self) {
+        if let Some(lost) = self.losses.skips(&self.probe) {
+            self.feed.input(&lost.into());
+        }
+    }
+
+    /// Once a second: stalls, the clocks. Not while records wait to be taken: a check that ended meanwhile is no stall.
+    fn each_second(&mut self, ring: &mut Ring) {
+        let (now, emptied) = self.catch_up(ring);
+        if !emptied {
+            return;
+        }
+        self.doubts(now);
+        self.feed.input(&Input::Clock(clock::pair()));
+        self.know_skips(now);
+        self.sample_of_second(now);
+        let cost = self.cost(now);
+        // The first time is at the very beginning.
+        if cost.events > 0 || cost.server.is_some() {
+            self.feed.notice(&Notice::Cost(&cost));
+        }
+    }
+
+    /// After a loss the engine asks whether accept threads whose check seems to go on are still in it.
+    fn doubts(&mut self, now: KtimeNs) {
+        let mut seen = Vec::new();
+        for question in self.feed.engine().questions(now) {
+            let Question::AtListener { pid, tid } = question else { continue };
+            let at_listener = self.targets.get(&pid).and_then(|tracee| tracee.at_listener(tid));
+            if let Some(at_listener) = at_listener {
+                let accept_threads = vec![AcceptThread { tid, at_listener }];
+                seen.push(ProcessSample { pid, accept_threads, ..ProcessSample::default() });
+            }
+        }
+        // By now it may have turned to the next one, of which a record may be on its way.
+        self.seen(clock::now(), seen);
+    }
+
+    /// What is left in the ring when the trace is to end, and would take long, is lost.
+    fn leave(&mut self, ring: &mut Ring) {
+        let (mut accepts, mut others) = (0, 0);
+        while ring.drain(|record| {
+            let accept = decode::header(record).is_some_and(|header| header.kind == Kind::Accept as u16);
+            *(if accept { &mut accepts } else { &mut others }) += 1;
+            true
+        }) {}
+        let by = [("lost_accept", accepts), ("lost_other", others)];
+        let by = by.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect();
+        let until_ns = Some(clock::now().0);
+        self.feed.input(&Lost { events: accepts + others, by, until_ns, ..Lost::default() }.into());
+    }
+
+    /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.
+    fn end(mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
+        self.queues_at_end();
+        for pid in self.targets.keys().copied().collect::<Vec<_>>() {
+            if let Err(error) = self.probe.remove_target(pid) {
+                log::warn!("taking pid {pid} off the targets: {error}");
+            }
+        }
+        // Somebody may have edited them within the last second.
+        self.look_at_files();
+        if !self.catch_up(ring).1 {
+            self.leave(ring);
+        }
+        let at = clock::now();
+        let cost = self.cost(at);
+        self.feed.input(
+            &trace::End {
+                at,
+                reason: why.reason(),
+                counters: inputs::named(self.losses.counts()),
+                cost: Some(cost),
+                ..trace::End::default()
+            }
+            .into(),
+        );
+        self.feed.finish(why != Ended::OutputClosed);
+        let summary: Summary = self.feed.engine().summary();
+        match self.feed.take_error() {
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
+            _ => Ok(End { why, summary }),
+        }
+    }
+}
+
+/// The targets there are now; it is an error that there are none.
+fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
+    let wanted = &settings.wanted;
+    let pids = process::find(wanted)?;
+    if pids.is_empty() {
+        let message = format!("there is no {}; start it, or wait for it with --wait", wanted.what());
+        return Err(crate::host::HostError::NotFound(message).into());
+    }
+    let mut found = Vec::new();
+    let mut failed = None;
+    for pid in pids {
+        match Process::open(pid) {
+            Ok(tracee) => found.push(tracee),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        // Of several found by name, one that cannot be taken is no reason to leave the others.
+        Some(error) if found.is_empty() || matches!(wanted, process::Wanted::Pids(_)) => Err(error.into()),
+        _ => Ok(found),
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
