@@ -14,14 +14,13 @@ use super::{
     output::text_for_stdout,
 };
 use crate::{
-    decode::greeting::Protocol,
     diagnose::{
         check::{self, Check},
         ping as judge,
     },
     live::signals::Signals,
     model::{
-        Nanos, error_line,
+        Nanos, Protocol, error_line,
         ping::{Ping, PingOutcome},
     },
     ping::{self, Done, News, Settings},

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::decode::greeting::{self, Protocol, Said};
+use crate::decode::greeting::{self, Said};
 use crate::model::{
-    Nanos, Severity,
+    Nanos, Protocol, Severity,
     ping::{
         PingAttempt, PingBucket, PingCount, PingOutcome, PingProblem, PingProblemKind as Kind, PingTimes,
     },

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Severity, WallTime};
-use crate::decode::greeting::Protocol;
+use super::{Protocol, Severity, WallTime};
 
 /// Everything `ping` found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

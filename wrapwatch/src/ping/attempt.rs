@@ -16,10 +16,10 @@ use tokio::{
 use crate::{
     decode::{
         first_packet::{FirstPacket, HEAD, parse, payload_len},
-        greeting::{self, Protocol, Said},
+        greeting::{self, Said},
     },
     model::{
-        WallTime,
+        Protocol, WallTime,
         ping::{PingAttempt, PingOutcome},
     },
 };

@@ -17,8 +17,11 @@ use tokio::{
 pub use attempt::attempt;
 
 use crate::{
-    decode::{first_packet::max_connect_errors, greeting::Protocol},
-    model::ping::{PingAttempt, PingStop},
+    decode::first_packet::max_connect_errors,
+    model::{
+        Protocol,
+        ping::{PingAttempt, PingStop},
+    },
 };
 
 /// What to do.

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::{Done, News, Settings, allowed, attempt, run};
-use crate::decode::greeting::Protocol;
+use crate::model::Protocol;
 use crate::model::ping::{PingAttempt, PingOutcome, PingStop};
 
 const GREETING: &[u8] = b"\x14\0\0\0\x0a8.0.36\0\x07\0\0\0saltsalt";
