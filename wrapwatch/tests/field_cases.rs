@@ -345,3 +345,12 @@ fn what_is_no_log_of_strace_says_so_first() {
     assert!(first.contains("11 of 41 lines"), "{first}");
     assert_ne!(case.summary("verdict_kind"), "elsewhere");
 }
+
+/// Neither the answer nor a close is in the log: the check lasted as long as its wait did, and the wait is not the server's own.
+#[test]
+fn a_check_of_which_the_end_is_not_seen_lasts_as_long_as_its_wait() {
+    let rest = log("F1-min.log");
+    let kept = rest.lines().filter(|line| !line.contains("close(") && !line.contains("recvfrom("));
+    let case = self::case(kept.map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    assert_ne!(case.summary("verdict_kind"), "server_lookups", "{:?}", case.summary("verdict"));
+}

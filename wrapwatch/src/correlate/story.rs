@@ -170,8 +170,8 @@ impl Story {
         }
         end = end.max(self.check.tables_end().unwrap_or_default());
         end = end.max(self.check.spawn_end.unwrap_or_default());
-        let lookups = self.resolver.lookups.iter().filter(|looking| looking.tid == self.checker);
-        lookups.fold(end, |end, looking| end.max(looking.last))
+        // A wait that only ended as the thread went on was the check's as well.
+        end.max(self.lookups_end().unwrap_or_default())
     }
 
     /// Whether the accept thread is the one that checks: then nobody else is accepted meanwhile.
