@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{Degradation, KtimeNs, WallTime};
-use crate::trace::{Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target};
+use crate::trace::{
+    AcceptErrorSample, Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
+};
 use crate::wrappers::{ResolvConf, Table, Tables};
 
 /// Most versions of files kept, of all files together.
@@ -40,6 +42,8 @@ pub struct Context {
     pub queue: QueueDigest,
     /// Network namespaces by inode.
     pub netns: BTreeMap<u64, NetnsDigest>,
+    /// Calls of `accept` that failed, by the last sample that says so.
+    pub accept_errors: Vec<AcceptErrorSample>,
     /// The kernel side's last counters.
     pub counters: BTreeMap<String, u64>,
     /// Damage, the first of it.
@@ -88,6 +92,10 @@ impl Context {
             if self.netns.len() < KEPT_MAX || self.netns.contains_key(&netns.netns) {
                 self.netns.entry(netns.netns).or_default().take(netns);
             }
+        }
+        if !sample.accept_errors.is_empty() {
+            self.accept_errors.clone_from(&sample.accept_errors);
+            self.accept_errors.truncate(KEPT_MAX);
         }
         if sample.is_whole() {
             self.counters.clone_from(&sample.counters);
@@ -244,6 +252,8 @@ pub struct NetnsDigest {
     last_overflows: Option<u64>,
     first_drops: Option<u64>,
     last_drops: Option<u64>,
+    first_cookies: Option<u64>,
+    last_cookies: Option<u64>,
     /// Most sockets in TIME_WAIT.
     pub time_wait_max: Option<u64>,
     /// `ip_local_port_range`, as last seen.
@@ -256,6 +266,8 @@ impl NetnsDigest {
         self.last_overflows = sample.listen_overflows.or(self.last_overflows);
         self.first_drops = self.first_drops.or(sample.listen_drops);
         self.last_drops = sample.listen_drops.or(self.last_drops);
+        self.first_cookies = self.first_cookies.or(sample.syncookies_sent);
+        self.last_cookies = sample.syncookies_sent.or(self.last_cookies);
         self.time_wait_max = self.time_wait_max.max(sample.time_wait);
         self.port_range = sample.port_range.or(self.port_range);
     }
@@ -263,6 +275,11 @@ impl NetnsDigest {
     /// `ListenOverflows` during the trace.
     pub fn overflows(&self) -> u64 {
         self.last_overflows.unwrap_or(0).saturating_sub(self.first_overflows.unwrap_or(0))
+    }
+
+    /// `SyncookiesSent` during the trace.
+    pub fn syncookies(&self) -> u64 {
+        self.last_cookies.unwrap_or(0).saturating_sub(self.first_cookies.unwrap_or(0))
     }
 
     /// `ListenDrops` during the trace.

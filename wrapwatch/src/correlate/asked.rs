@@ -1,7 +1,7 @@
 //! One query and how it ended.
 //!
 //! `poll` is not traced, so giving up shows only by what the thread does next. glibc's resolver never waits less than a second (`send_dg`
-//! in resolv/res_send.c), so one that went on sooner without an answer was told to: an ICMP error, a refused connect.
+//! in resolv/res_send.c), so one that went on sooner without an answer was told to: by an ICMP error, which is seen on its own, or by what is not seen.
 
 use crate::decode::dns::{self, Question};
 use crate::model::{KtimeNs, Query, QueryOutcome, Transport};
@@ -84,15 +84,9 @@ impl Asked {
         self.seeded && self.end == End::Pending
     }
 
-    /// How it ended. `answered_meanwhile`: the thread had got another answer to the same lookup, so going on says nothing about this server.
-    pub(super) fn outcome(
-        &self,
-        seqs: &Seqs,
-        early_is_refused: bool,
-        answered_meanwhile: bool,
-    ) -> QueryOutcome {
+    /// How it ended. A server is unreachable only on an error of its own, never for an answer that is not there.
+    pub(super) fn outcome(&self, seqs: &Seqs) -> QueryOutcome {
         match self.end {
-            End::Pending => QueryOutcome::Unseen,
             End::Answered { .. } => QueryOutcome::Answered,
             End::TimedOut { .. } => QueryOutcome::Timeout,
             End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
@@ -103,8 +97,9 @@ impl Asked {
                 QueryOutcome::Unreachable
             }
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
-            End::WentOn { .. } if answered_meanwhile || !early_is_refused => QueryOutcome::Unseen,
-            End::WentOn { .. } | End::Failed { .. } => QueryOutcome::Unreachable,
+            // It went on sooner than glibc ever gives up. That may have been an error, but none was seen: nobody is blamed for it.
+            End::WentOn { .. } | End::Pending => QueryOutcome::Unseen,
+            End::Failed { .. } => QueryOutcome::Unreachable,
         }
     }
 

@@ -19,9 +19,6 @@ pub struct Config {
     /// Whether `sock:inet_sock_set_state` is attached. Where it is not, a missing handshake is a known degradation and does not
     /// make a connection incomplete.
     pub sees_handshakes: bool,
-    /// Whether a query that the thread did not wait a second for was refused (an ICMP error that only `poll` told of). Where errors are seen
-    /// themselves, or calls may be missing, that says nothing.
-    pub early_is_refused: bool,
     /// How much longer than else a connection's story is held back before it is told: see [`super::Correlator::note_skipped`].
     pub hold_ns: u64,
     /// Bounds of its memory.
@@ -31,7 +28,7 @@ pub struct Config {
 impl Config {
     /// Everything attached, the usual bounds.
     pub const fn new(clock: ClockPair) -> Self {
-        Self { clock, sees_handshakes: true, early_is_refused: true, hold_ns: 0, limits: Limits::DEFAULT }
+        Self { clock, sees_handshakes: true, hold_ns: 0, limits: Limits::DEFAULT }
     }
 
     /// For a kernel that leaves out calls, or not.

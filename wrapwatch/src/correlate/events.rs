@@ -47,15 +47,18 @@ impl Correlator {
         }
     }
 
-    /// An ICMP error is of a server, not of a query: it is taken to be for the one that was sent last, since most come at once.
+    /// An ICMP error is of a server, not of a query: it is taken to be for the one that was sent last, since most come at once, and for what the same lookup
+    /// asked that server together with it.
     fn sock_error(&mut self, rec: &abi::SockError) {
         let Some(server) = socket_addr(&rec.peer) else { return };
         let (server, at) = (self.shared.servers.ip(server), KtimeNs(rec.hdr.ts_ns));
         let queries =
             self.open.values_mut().filter_map(|story| Some((story.conn, story.resolver.latest_to(server)?)));
         let sent_before = queries.filter(|(_, asked)| asked.began() <= at);
-        if let Some((_, asked)) = sent_before.max_by_key(|(conn, asked)| (asked.began(), *conn)) {
-            asked.error_at = Some(at);
+        let last = sent_before.max_by_key(|(conn, asked)| (asked.began(), *conn));
+        let Some((conn, lookup)) = last.map(|(conn, asked)| (conn, asked.lookup)) else { return };
+        if let Some(story) = self.open.get_mut(&conn) {
+            story.resolver.refused(lookup, server, at);
         }
     }
 

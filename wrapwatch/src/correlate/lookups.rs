@@ -8,7 +8,7 @@
 //! table ends one. Otherwise it begins a new lookup. Of libwrap's check both kinds occur once at most, so rule 2 cannot join what is separate there.
 
 use crate::decode::dns::{self, Question};
-use crate::model::{KtimeNs, Lookup, LookupKind, LookupOutcome, QueryOutcome, ThreadRole};
+use crate::model::{Client, KtimeNs, Lookup, LookupKind, LookupOutcome, QueryOutcome, ThreadRole};
 
 use super::asked::{Asked, End};
 use super::seqs::Seqs;
@@ -66,6 +66,14 @@ impl Looking {
         }
     }
 
+    /// The name of an address that is not this client's, looked up by a thread that may work for several: it is for another client.
+    pub(super) fn is_anothers(&self, client: Option<Client>, in_check: [u32; 2]) -> bool {
+        let asked =
+            self.name.as_deref().filter(|_| self.kind == LookupKind::Reverse).and_then(dns::ptr_address);
+        let client = client.and_then(Client::ip);
+        !in_check.contains(&self.tid) && asked.zip(client).is_some_and(|(asked, client)| asked != client)
+    }
+
     pub(super) fn touch(&mut self, at: KtimeNs) {
         self.last = self.last.max(at);
     }
@@ -83,8 +91,6 @@ pub(super) struct Telling<'a> {
     pub accepted: KtimeNs,
     pub accept_tid: u32,
     pub checker: u32,
-    /// See [`Config::early_is_refused`](super::Config::early_is_refused).
-    pub early_is_refused: bool,
 }
 
 impl Telling<'_> {
@@ -92,10 +98,7 @@ impl Telling<'_> {
         let mut mine: Vec<&mut Asked> =
             self.queries.iter_mut().filter(|asked| asked.lookup == index).collect();
         mine.sort_by_key(|asked| asked.began());
-        let outcomes: Vec<QueryOutcome> = mine
-            .iter()
-            .map(|asked| asked.outcome(self.seqs, self.early_is_refused, answered_while(asked, &mine)))
-            .collect();
+        let outcomes: Vec<QueryOutcome> = mine.iter().map(|asked| asked.outcome(self.seqs)).collect();
         let outcome = outcome(looking, &mine, &outcomes);
         let told = mine.into_iter().zip(outcomes);
         Lookup {
@@ -112,11 +115,6 @@ impl Telling<'_> {
             queries: told.map(|(asked, outcome)| asked.tell(outcome, self.accepted, self.servers)).collect(),
         }
     }
-}
-
-fn answered_while(asked: &Asked, all: &[&mut Asked]) -> bool {
-    let (from, Some(to)) = (asked.began(), asked.end.at()) else { return false };
-    all.iter().any(|other| matches!(other.end, End::Answered { at } if from <= at && at <= to))
 }
 
 /// The last name asked for decides, unless some name was found.

@@ -166,12 +166,18 @@ impl Wait<'_> {
             doubt
         } else if self.blind.others {
             UnknownReason::NotFollowed
-        } else if self.worker_unseen() {
+        } else if self.worker_unseen() || self.works_for_others() {
             UnknownReason::WorkerUnseen
         } else {
             return [None; 2];
         };
         [Some((why, rest)), None]
+    }
+
+    /// Its thread looked another client up meanwhile: for whom it worked when is not known.
+    fn works_for_others(&self) -> bool {
+        let (client, threads) = (self.story.client, [self.story.tid, self.story.checker]);
+        self.story.resolver.lookups.iter().any(|looking| looking.is_anothers(client, threads))
     }
 
     /// Another thread sent the first packet and had not been seen with the socket before: what it did until then was not watched.

@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::asked::Asked;
 use super::check::RuleAt;
-use super::lookups::Telling;
+use super::lookups::{Looking, Telling};
 use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
@@ -41,7 +41,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
     let until = until(story, over, blind, now);
     let own = own_lookups(story, over, until);
-    let lookups = lookups(story, config, servers);
+    let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
@@ -160,11 +160,14 @@ fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
 /// The server's own lookups: of other threads than the one in the check, and what of that one's lies behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
 fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
-    let lookups = story.resolver.lookups.iter().map(|looking| (looking.first, looking.last));
-    let ident = |asked: &Asked| {
-        story.resolver.lookups.get(asked.lookup).is_some_and(|looking| looking.kind == LookupKind::Ident)
+    let mine = |looking: &Looking| !looking.is_anothers(story.client, [story.tid, story.checker]);
+    let lookups = story.resolver.lookups.iter().filter(|looking| mine(looking));
+    let lookups = lookups.map(|looking| (looking.first, looking.last));
+    let counts = |asked: &&Asked| {
+        let lookup = story.resolver.lookups.get(asked.lookup);
+        lookup.is_none_or(|looking| looking.kind != LookupKind::Ident && mine(looking))
     };
-    let waits = story.resolver.queries.iter().filter(|asked| !ident(asked));
+    let waits = story.resolver.queries.iter().filter(counts);
     let waits = waits.map(|asked| (asked.began(), asked.end.at().unwrap_or(until)));
     let mut spans: Vec<(KtimeNs, KtimeNs)> = lookups.chain(waits).collect();
     spans.sort_unstable();
@@ -209,7 +212,7 @@ fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blam
     blame
 }
 
-fn lookups(story: &mut Story, config: &Config, servers: &Servers) -> Vec<Lookup> {
+fn lookups(story: &mut Story, servers: &Servers) -> Vec<Lookup> {
     let mut telling = Telling {
         queries: &mut story.resolver.queries,
         seqs: &story.seqs,
@@ -217,7 +220,6 @@ fn lookups(story: &mut Story, config: &Config, servers: &Servers) -> Vec<Lookup>
         accepted: story.accepted,
         accept_tid: story.tid,
         checker: story.checker,
-        early_is_refused: config.early_is_refused,
     };
     let mut lookups: Vec<Lookup> = story
         .resolver

@@ -3,6 +3,7 @@
 //! that ends in the middle, and names in a form that cannot be mistaken.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Header, MessageType, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -56,6 +57,12 @@ pub const PTR: u16 = 12;
 pub const A: u16 = 1;
 /// `AAAA`.
 pub const AAAA: u16 = 28;
+
+/// The address whose name this is the question for (RFC 1035, 3.5 and RFC 3596, 2.5); none for another name, or for a part of an address.
+pub fn ptr_address(name: &str) -> Option<IpAddr> {
+    let net = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).ok()?.parse_arpa_name().ok()?;
+    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
+}
 
 /// Mnemonic of a type, `TYPE65280` where there is none (RFC 3597, 5).
 pub fn qtype_text(qtype: u16) -> Cow<'static, str> {

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use crate::model::KtimeNs;
 
-use super::load::{Job, Load, whole};
+use super::load::{Job, Load};
+use super::scenario::whole;
 
 /// Columns of the chart of waits.
 pub const COLUMNS: usize = 120;
@@ -46,6 +47,10 @@ pub struct Bar {
     pub dns_ns: u64,
     /// The check's end.
     pub check_end: KtimeNs,
+    /// The server's own lookups after it.
+    pub own_ns: u64,
+    /// What is unknown of the time after it.
+    pub unknown_ns: u64,
     /// First packet or close; the check's end where neither was seen.
     pub end: KtimeNs,
 }
@@ -126,6 +131,8 @@ pub fn waterfall(load: &Load) -> Waterfall {
             accepted: job.accepted,
             dns_ns: whole(f64::from(job.dns_ns)),
             check_end: job.check_end(),
+            own_ns: job.own_ns.as_ref().map_or(0, |own| whole(f64::from(own[0]))),
+            unknown_ns: whole(f64::from(job.unknown_ns)),
             end: job.arrival().plus(wait_ns(job)).max(job.check_end()),
         })
         .collect();

@@ -1,21 +1,20 @@
-//! What every connection asked of its accept thread, in 64 bytes each, so that a million of them fit: arrivals and service times for
+//! What every connection asked of its accept thread, in 80 bytes each, so that a million of them fit: arrivals and service times for
 //! what-if, the busiest stretch, waits over time, and who was queued behind whom.
 
 use std::collections::BTreeMap;
 
-use crate::model::{Client, Connection, KtimeNs};
+use crate::model::{Client, Connection, KtimeNs, Stage};
 
-use super::what_if::{self, SCENARIOS};
+use super::handover::Handover;
+use super::scenario::{self, Durations, float, whole};
 
 /// Connections kept; later ones are counted only.
 const JOBS_MAX: usize = 4 << 20;
 /// Accept threads told apart.
 const THREADS_MAX: usize = 64;
-/// Between two checks that follow each other at once no more than this passes: the hand-over and the next accept.
-const HANDOVER_MAX_NS: u64 = 5_000_000;
 
 /// One connection as its accept thread's work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Its number.
     pub conn: u64,
@@ -29,8 +28,12 @@ pub struct Job {
     pub dns_ns: f32,
     /// ESTABLISHED (else accept) to the first packet.
     pub total_ns: f32,
-    /// The check's length in each of [`SCENARIOS`].
-    pub check_ns: [f32; SCENARIOS.len()],
+    /// What is unknown of the time after the check.
+    pub unknown_ns: f32,
+    /// The check's length in each scenario.
+    pub check_ns: Durations,
+    /// What the server's own lookups take in each scenario; `None` where there were none.
+    pub own_ns: Option<Box<Durations>>,
 }
 
 impl Job {
@@ -51,18 +54,6 @@ impl Job {
     pub const fn queue_known(&self) -> bool {
         !self.queued_ns.is_nan()
     }
-}
-
-/// A duration as a whole number of nanoseconds; nothing for what is none.
-pub(super) fn whole(ns: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and NaN is 0")]
-    let ns = ns as u64;
-    ns
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seven digits of a duration are enough here")]
-pub(super) const fn float(ns: u64) -> f32 {
-    ns as f32
 }
 
 /// A stretch in which an accept thread did one check after another.
@@ -89,10 +80,17 @@ impl Stretch {
     }
 }
 
+/// One accept thread's work.
+#[derive(Debug, Default)]
+struct Thread {
+    jobs: Vec<Job>,
+    handover: Handover,
+}
+
 /// The work of each accept thread.
 #[derive(Debug, Default)]
 pub struct Load {
-    threads: BTreeMap<(u32, u32), Vec<Job>>,
+    threads: BTreeMap<(u32, u32), Thread>,
     kept: usize,
     /// Connections that were not kept.
     pub beyond: u64,
@@ -114,21 +112,26 @@ impl Load {
         }
         self.kept += 1;
         self.sorted = false;
-        self.threads.entry(key).or_default().push(Job {
+        let thread = self.threads.entry(key).or_default();
+        thread.handover.add(connection);
+        thread.jobs.push(Job {
             conn: connection.conn,
             accepted: connection.accepted_ktime,
             queued_ns: connection.queued_ns.map_or(f32::NAN, float),
             wrapper_ns: float(connection.wrapper_ns),
             dns_ns: float(connection.parts.dns_ns),
             total_ns: connection.total_ns.map_or(f32::NAN, float),
-            check_ns: what_if::checks(connection),
+            unknown_ns: float(connection.unknown_in(Stage::Thread)),
+            check_ns: scenario::checks(connection),
+            own_ns: scenario::own_lookups(connection),
         });
     }
 
     /// Brings each thread's jobs into the order of their accepts; to be called before what follows.
     pub fn sort(&mut self) {
         if !self.sorted {
-            self.threads.values_mut().for_each(|jobs| jobs.sort_unstable_by_key(|job| job.accepted));
+            let threads = self.threads.values_mut();
+            threads.for_each(|thread| thread.jobs.sort_unstable_by_key(|job| job.accepted));
             self.sorted = true;
         }
     }
@@ -136,38 +139,27 @@ impl Load {
     /// The accept thread that checked longest: process, thread, its work.
     pub fn busiest(&self) -> Option<(u32, u32, &[Job])> {
         let checks = |jobs: &[Job]| jobs.iter().map(|job| f64::from(job.wrapper_ns)).sum::<f64>();
-        let (&(pid, tid), jobs) =
-            self.threads.iter().max_by(|(_, a), (_, b)| checks(a).total_cmp(&checks(b)))?;
-        Some((pid, tid, jobs))
+        let longest =
+            self.threads.iter().max_by(|(_, a), (_, b)| checks(&a.jobs).total_cmp(&checks(&b.jobs)));
+        let (&(pid, tid), thread) = longest?;
+        Some((pid, tid, &thread.jobs))
+    }
+
+    /// What that thread needs beside the check, where it was seen.
+    pub fn handover_ns(&self) -> Option<f64> {
+        let (pid, tid, _) = self.busiest()?;
+        self.threads.get(&(pid, tid))?.handover.median_ns()
     }
 
     /// All jobs, thread after thread.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.threads.values().flatten()
+        self.threads.values().flat_map(|thread| &thread.jobs)
     }
 
     /// Number of accept threads.
     pub fn threads(&self) -> usize {
         self.threads.len()
     }
-}
-
-/// What an accept thread needs between a check's end and its next accept, where that follows at once: the median; `None` where none did.
-pub fn handover_ns(jobs: &[Job]) -> Option<f64> {
-    let mut gaps: Vec<u64> = jobs
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [job, next] => Some(next.accepted.since(job.check_end())),
-            _ => None,
-        })
-        .filter(|&gap| gap > 0 && gap <= HANDOVER_MAX_NS)
-        .collect();
-    let middle = gaps.len() / 2;
-    if gaps.is_empty() {
-        return None;
-    }
-    let (_, median, _) = gaps.select_nth_unstable(middle);
-    Some(f64::from(float(*median)))
 }
 
 /// The longest stretch of checks back to back.

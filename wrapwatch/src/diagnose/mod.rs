@@ -6,10 +6,12 @@ mod closed_loop;
 mod diff;
 pub mod doctor;
 mod findings;
+mod handover;
 mod headline;
 mod load;
 pub mod ping;
 mod report;
+mod scenario;
 mod summary;
 mod verdict;
 mod waiting;
@@ -20,10 +22,10 @@ pub use diff::{Diff, FileChange, FindingChange, NameserverChange, SpreadChange, 
 pub use headline::rate;
 pub use load::{Job, Load, Stretch};
 pub use report::{Diagnosis, Report, TraceInfo, took_ns};
+pub use scenario::SCENARIOS;
 pub use summary::{Counts, SummaryBuilder};
 pub use verdict::bare;
 pub use waiting::waiting;
-pub use what_if::SCENARIOS;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
 //! A whole trace diagnosed: the summary, findings, what-if, and the connections that took longest. [`Diagnosis`] takes connections one by one and
-//! keeps 64 bytes of each.
+//! keeps 80 bytes of each, and more of those with lookups of the server's own.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context as Facts;
-use crate::model::{Client, Connection, Finding, KtimeNs, QueryOutcome, Severity, Summary, WallTime, WhatIf};
+use crate::model::{
+    Client, Connection, Finding, KtimeNs, LookupKind, QueryOutcome, Severity, Summary, ThreadRole, WallTime,
+    WhatIf,
+};
 use crate::trace::Head;
 
 use super::closed_loop::ClosedLoop;
@@ -70,6 +73,7 @@ pub struct Diagnosis {
     keep: usize,
     timeouts: bool,
     lookups: bool,
+    own_lookups: bool,
     queue_known: u64,
     count: u64,
     first: Option<KtimeNs>,
@@ -88,6 +92,7 @@ impl Diagnosis {
             keep,
             timeouts: false,
             lookups: false,
+            own_lookups: false,
             queue_known: 0,
             count: 0,
             first: None,
@@ -109,8 +114,9 @@ impl Diagnosis {
             self.count += 1;
             self.queue_known += u64::from(connection.queued_ns.is_some());
         }
-        for lookup in findings_in_check(&connection) {
-            self.lookups = true;
+        self.own_lookups |= connection.resolve_ns > 0;
+        for lookup in connection.lookups.iter().filter(|lookup| lookup.kind != LookupKind::Ident) {
+            self.lookups |= lookup.thread != ThreadRole::Connection;
             self.timeouts |= lookup.queries.iter().any(|query| query.outcome == QueryOutcome::Timeout);
         }
         let began = KtimeNs(accepted.0.saturating_sub(connection.queued_ns.unwrap_or(0)));
@@ -215,8 +221,11 @@ impl Diagnosis {
         match no_waits {
             Some(why) => caveats.push(why.to_owned()),
             None => caveats.push(
-                "waits are queue and check, for the arrivals seen: a server that stalls throttles its own arrivals".to_owned(),
+                "waits are queue, check and the server's own lookups, for the arrivals seen: a server that stalls throttles its own arrivals".to_owned(),
             ),
+        }
+        if elapsed_ns < 1_000_000_000 {
+            caveats.push("the trace is too short to say how busy the accept thread is".to_owned());
         }
         if self.load.threads() > 1 {
             caveats.push(format!(
@@ -239,6 +248,8 @@ impl Diagnosis {
             dead_nameserver: found(FirstNameserverDead) || found(NameserverSilent),
             timeouts: self.timeouts,
             lookups: self.lookups,
+            own_lookups: self.own_lookups,
+            handover_ns: self.load.handover_ns(),
             elapsed_ns,
         };
         (about, caveats)
@@ -249,11 +260,4 @@ impl Diagnosis {
 pub fn took_ns(connection: &Connection) -> u64 {
     let told = connection.queued_ns.unwrap_or(0).saturating_add(connection.wrapper_ns);
     connection.total_ns.unwrap_or(0).max(connection.waited_ns).max(told)
-}
-
-fn findings_in_check(connection: &Connection) -> impl Iterator<Item = &crate::model::Lookup> {
-    connection.lookups.iter().filter(|lookup| {
-        lookup.thread != crate::model::ThreadRole::Connection
-            && lookup.kind != crate::model::LookupKind::Ident
-    })
 }

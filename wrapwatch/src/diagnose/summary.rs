@@ -11,6 +11,7 @@ use crate::model::{
     WallTime,
 };
 
+use super::handover::{Handover, ceiling_per_s};
 use super::verdict::{self, Facts};
 use super::waiting;
 
@@ -107,6 +108,10 @@ impl Server {
 #[derive(Debug)]
 struct Work {
     connections: u64,
+    /// Of TCP, with their checks: what the ceiling is made of.
+    checked: u64,
+    checks_ns: u64,
+    handover: Handover,
     busy_ns: u64,
     first: KtimeNs,
     last: KtimeNs,
@@ -291,6 +296,9 @@ impl SummaryBuilder {
         let until = accepted.plus(connection.service_ns);
         let new = Work {
             connections: 0,
+            checked: 0,
+            checks_ns: 0,
+            handover: Handover::default(),
             busy_ns: 0,
             first: accepted,
             last: until,
@@ -303,6 +311,11 @@ impl SummaryBuilder {
         }
         work.busy_longest_ns = work.busy_longest_ns.max(until.since(work.busy_since));
         work.connections += 1;
+        if connection.peer != Some(Client::Unix) {
+            work.checked += 1;
+            work.checks_ns = work.checks_ns.saturating_add(connection.wrapper_ns);
+            work.handover.add(connection);
+        }
         work.busy_ns = work.busy_ns.saturating_add(connection.service_ns);
         work.first = work.first.min(accepted);
         work.last = work.last.max(until);
@@ -402,7 +415,7 @@ fn stats((pid, tid): (u32, u32), work: &Work) -> AcceptThreadStats {
         busy_ns: work.busy_ns,
         span_ns,
         utilisation: crate::model::Share::of(work.busy_ns.min(span_ns), span_ns).0,
-        ceiling_per_s: (work.busy_ns > 0).then(|| work.connections as f64 * 1e9 / work.busy_ns as f64),
+        ceiling_per_s: ceiling_per_s(work.checked, work.checks_ns as f64, work.handover.median_ns()),
     }
 }
 
@@ -412,7 +425,7 @@ fn own_lookups(connection: &Connection) -> Vec<(&Arc<str>, u64)> {
     let mut waits: Vec<(u64, u64, &Arc<str>)> = Vec::new();
     for lookup in connection.lookups.iter().filter(|lookup| !is_ident(lookup)) {
         // What the accept thread asked for within a check is in `blame`.
-        if lookup.thread == ThreadRole::Accept && connection.wrapper_ns > 0 {
+        if lookup.thread != ThreadRole::Connection && connection.wrapper_ns > 0 {
             continue;
         }
         let end = lookup.at_ns.saturating_add(lookup.dur_ns);

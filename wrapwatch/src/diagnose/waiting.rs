@@ -25,12 +25,8 @@ pub fn waiting(connection: &Connection) -> Waiting {
     let mut left = Left(total_ns);
     let mut waiting = Waiting { total_ns, ..Waiting::default() };
     waiting.unknown_ns = left.take(connection.unknown_ns);
-    let unknown = |stage| {
-        let parts = connection.unknown.iter().filter(|part| part.stage == stage);
-        parts.fold(0_u64, |sum, part| sum.saturating_add(part.ns))
-    };
-    let mut unknown_queued = unknown(Stage::Queue);
-    let mut unknown_in_check = unknown(Stage::Check);
+    let mut unknown_queued = connection.unknown_in(Stage::Queue);
+    let mut unknown_in_check = connection.unknown_in(Stage::Check);
     let mut computing = [0_u64, 0];
     let mut queued_in_checks = 0_u64;
     for blame in &connection.blame {
@@ -61,7 +57,8 @@ pub fn waiting(connection: &Connection) -> Waiting {
     let held = queued_in_checks.saturating_add(connection.queued_resolve_ns);
     waiting.resolve_ns = left.take(connection.queued_resolve_ns.saturating_add(connection.resolve_ns));
     waiting.queue_other_ns = left.take(queued_ns.saturating_sub(held).saturating_sub(unknown_queued));
-    let handover_ns = connection.handover_ns.unwrap_or(0).saturating_sub(unknown(Stage::Thread));
+    let handover_ns =
+        connection.handover_ns.unwrap_or(0).saturating_sub(connection.unknown_in(Stage::Thread));
     waiting.handover_ns = left.take(handover_ns);
     waiting.rest_ns = left.0;
     waiting

@@ -4,84 +4,11 @@
 //! scenario is the check's length without what the scenario takes away, plus the hand-over as it was. The ceiling, 1 / mean S, needs no arrivals; waits do,
 //! and are those "for the arrivals seen": a stalled server throttles its own arrivals.
 
-use std::collections::BTreeSet;
+use crate::model::{Scenario, WhatIf};
 
-use crate::model::{Connection, Lookup, LookupKind, QueryOutcome, Scenario, ThreadRole, WhatIf};
-
-use super::load::{Job, float, handover_ns, whole};
-
-/// Rows of the table, in order.
-pub const SCENARIOS: [Scenario; 7] = [
-    Scenario::AsItWas,
-    Scenario::DeadNameserverRemoved,
-    Scenario::ShortTimeouts,
-    Scenario::LocalCache,
-    Scenario::ClientsInHosts,
-    Scenario::AddressRules,
-    Scenario::WrappersOff,
-];
-
-/// What a cache on the same machine takes for an answer.
-const CACHE_NS: u64 = 1_000_000;
-/// With `timeout:1` glibc waits a second for each server (max(1 s, `timeout` << i, divided by the number of servers for i > 0)).
-const SHORT_WAIT_NS: u64 = 1_000_000_000;
-
-/// The check's length in each scenario.
-pub fn checks(connection: &Connection) -> [f32; SCENARIOS.len()] {
-    let wrapper = connection.wrapper_ns;
-    let dns = connection.parts.dns_ns.min(wrapper);
-    let ident = connection.parts.ident_ns;
-    let (mut dead, mut saved_by_short, mut lookups) = (0_u64, 0_u64, 0_u64);
-    let in_check =
-        connection.lookups.iter().filter(|l| l.thread == ThreadRole::Accept && l.kind != LookupKind::Ident);
-    for lookup in in_check {
-        lookups += 1;
-        dead = dead.saturating_add(waited_in_vain(lookup));
-        saved_by_short = saved_by_short.saturating_add(saved_by_short_timeouts(lookup));
-    }
-    let cached = CACHE_NS.saturating_mul(lookups).min(dns);
-    SCENARIOS.map(|scenario| {
-        let check = match scenario {
-            // The check is not the server's own lookup.
-            Scenario::AsItWas | Scenario::SkipNameResolve => wrapper,
-            Scenario::DeadNameserverRemoved => wrapper - dead.min(dns),
-            Scenario::ShortTimeouts => wrapper - saved_by_short.min(dns),
-            Scenario::LocalCache => wrapper - dns + cached,
-            Scenario::ClientsInHosts => wrapper - dns,
-            Scenario::AddressRules => wrapper.saturating_sub(dns.saturating_add(ident)),
-            Scenario::WrappersOff => 0,
-        };
-        float(check)
-    })
-}
-
-/// Time-outs of a lookup that another server answered after all.
-fn waited_in_vain(lookup: &Lookup) -> u64 {
-    let Some(last) = lookup.queries.iter().rposition(|query| query.outcome == QueryOutcome::Answered) else {
-        return 0;
-    };
-    let answered = lookup.queries.get(last).map(|query| &query.server);
-    let before = lookup.queries.get(..last).unwrap_or_default();
-    before
-        .iter()
-        .filter(|query| query.outcome == QueryOutcome::Timeout && Some(&query.server) != answered)
-        .filter_map(|query| query.rtt_ns)
-        .fold(0, u64::saturating_add)
-}
-
-/// What one round of one second for each server would have saved.
-fn saved_by_short_timeouts(lookup: &Lookup) -> u64 {
-    let mut asked: BTreeSet<(&str, Option<&str>, Option<&str>)> = BTreeSet::new();
-    let mut saved = 0_u64;
-    for query in &lookup.queries {
-        let waited = query.rtt_ns.unwrap_or(0);
-        let key = (&*query.server, query.qname.as_deref(), query.qtype.as_deref());
-        let first_round = asked.insert(key);
-        let kept = if first_round { waited.min(SHORT_WAIT_NS) } else { 0 };
-        saved = saved.saturating_add(waited - kept);
-    }
-    saved
-}
+use super::handover::ceiling_per_s;
+use super::load::Job;
+use super::scenario::{SCENARIOS, float, whole};
 
 /// What is known besides the arrivals.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +21,10 @@ pub struct Circumstances {
     pub timeouts: bool,
     /// Checks made lookups.
     pub lookups: bool,
+    /// The server made lookups of its own.
+    pub own_lookups: bool,
+    /// What the accept thread needs beside the check, where that was seen.
+    pub handover_ns: Option<f64>,
     /// How long the trace lasted.
     pub elapsed_ns: u64,
 }
@@ -103,7 +34,6 @@ pub fn table(jobs: &[Job], about: &Circumstances) -> Vec<WhatIf> {
     if jobs.is_empty() {
         return Vec::new();
     }
-    let handover = handover_ns(jobs);
     SCENARIOS
         .iter()
         .enumerate()
@@ -111,42 +41,45 @@ pub fn table(jobs: &[Job], about: &Circumstances) -> Vec<WhatIf> {
             Scenario::AsItWas | Scenario::WrappersOff => true,
             Scenario::DeadNameserverRemoved => about.dead_nameserver,
             Scenario::ShortTimeouts => about.timeouts,
-            _ => about.lookups,
+            Scenario::SkipNameResolve => about.own_lookups,
+            Scenario::AddressRules => about.lookups,
+            _ => about.lookups || about.own_lookups,
         })
-        .map(|(index, &scenario)| row(jobs, index, scenario, handover, about))
+        .map(|(index, &scenario)| row(jobs, index, scenario, about))
         .collect()
 }
 
-fn row(
-    jobs: &[Job],
-    index: usize,
-    scenario: Scenario,
-    handover: Option<f64>,
-    about: &Circumstances,
-) -> WhatIf {
+/// In a shorter trace nobody can say how busy the thread is.
+const SPAN_MIN_NS: u64 = 1_000_000_000;
+
+fn row(jobs: &[Job], index: usize, scenario: Scenario, about: &Circumstances) -> WhatIf {
+    let handover = about.handover_ns.unwrap_or(0.0);
     let check = |job: &Job| job.check_ns.get(index).map_or(0.0, |ns| f64::from(*ns));
-    let service = |job: &Job| check(job) + handover.unwrap_or(0.0);
+    let own = |job: &Job| job.own_ns.as_ref().and_then(|own| own.get(index)).map_or(0.0, |ns| f64::from(*ns));
+    let service = |job: &Job| check(job) + handover;
+    let checks: f64 = jobs.iter().map(check).sum();
     let busy: f64 = jobs.iter().map(service).sum();
     // The last hand-over is not in the trace any more: as it was, the thread was busy all the time at most.
-    let as_it_was: f64 = jobs.iter().map(|job| f64::from(job.check_ns[0]) + handover.unwrap_or(0.0)).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a count of connections")]
-    let count = jobs.len() as f64;
+    let as_it_was: f64 = jobs.iter().map(|job| f64::from(job.check_ns[0]) + handover).sum();
     #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
     let elapsed = (about.elapsed_ns as f64).max(as_it_was);
-    let [p50, p99, max] =
-        if about.no_waits.is_some() { [None; 3] } else { quantiles(lindley(jobs, check, service)).map(Some) };
+    let [p50, p99, max] = if about.no_waits.is_some() {
+        [None; 3]
+    } else {
+        quantiles(lindley(jobs, |job| check(job) + own(job), service)).map(Some)
+    };
     WhatIf {
         scenario,
-        ceiling_per_s: (busy > 0.0).then(|| count * 1e9 / busy),
-        utilisation: (elapsed > 0.0).then(|| busy / elapsed),
+        ceiling_per_s: ceiling_per_s(jobs.len() as u64, checks, about.handover_ns),
+        utilisation: (about.elapsed_ns >= SPAN_MIN_NS).then(|| busy / elapsed),
         wait_p50_ns: p50,
         wait_p99_ns: p99,
         wait_max_ns: max,
     }
 }
 
-/// Each client's wait: queue and check.
-fn lindley(jobs: &[Job], check: impl Fn(&Job) -> f64, service: impl Fn(&Job) -> f64) -> Vec<f32> {
+/// Each client's wait: in the queue, and for what is done for it then.
+fn lindley(jobs: &[Job], after: impl Fn(&Job) -> f64, service: impl Fn(&Job) -> f64) -> Vec<f32> {
     let mut waits = Vec::with_capacity(jobs.len());
     let mut before: Option<(crate::model::KtimeNs, f64)> = None;
     for job in jobs {
@@ -157,7 +90,7 @@ fn lindley(jobs: &[Job], check: impl Fn(&Job) -> f64, service: impl Fn(&Job) -> 
             (left - gap).max(0.0)
         });
         #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
-        waits.push((queued + check(job)) as f32);
+        waits.push((queued + after(job)) as f32);
         before = Some((arrival, queued + service(job)));
     }
     waits
@@ -193,8 +126,34 @@ mod tests {
             wrapper_ns: float(check_ms * MS),
             dns_ns: 0.0,
             total_ns: float((accepted_ms + check_ms - arrival_ms) * MS),
+            unknown_ns: 0.0,
             check_ns,
+            own_ns: None,
         }
+    }
+
+    #[test]
+    fn skipping_names_takes_the_servers_own_lookups_away_and_nothing_else() {
+        let mut jobs: Vec<Job> = (0..3).map(|n| job(n, n * 5_000, n * 5_000, 1, 1)).collect();
+        let skip = SCENARIOS.iter().position(|scenario| *scenario == Scenario::SkipNameResolve).unwrap();
+        for job in &mut jobs {
+            let mut own = [float(2_000 * MS); SCENARIOS.len()];
+            own[skip] = 0.0;
+            job.own_ns = Some(Box::new(own));
+        }
+        let about = Circumstances { own_lookups: true, elapsed_ns: 15_000 * MS, ..Circumstances::default() };
+        let rows = table(&jobs, &about);
+        let max =
+            |scenario| rows.iter().find(|row| row.scenario == scenario).unwrap().wait_max_ns.unwrap() / MS;
+        assert!(max(Scenario::AsItWas) >= 2_000 && max(Scenario::SkipNameResolve) == 1, "{rows:?}");
+        assert!(rows.iter().all(|row| row.scenario != Scenario::AddressRules), "no check asks for a name");
+    }
+
+    #[test]
+    fn five_connections_in_a_moment_keep_nobody_busy() {
+        let jobs: Vec<Job> = (0..5).map(|n| job(n, n * 4, n * 4, 4, 4)).collect();
+        let about = Circumstances { elapsed_ns: 20 * MS, ..Circumstances::default() };
+        assert_eq!(table(&jobs, &about)[0].utilisation, None);
     }
 
     #[test]

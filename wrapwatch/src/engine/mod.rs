@@ -194,7 +194,10 @@ impl Engine {
             began_before: stats.seeded,
             queued: self.context.queue.fullest_at_end(),
         });
-        Summary { cost: self.context.end.as_ref().and_then(|end| end.cost), ..summary }
+        let errors = self.context.accept_errors.iter();
+        let mut accept_errors: Vec<_> = errors.map(|error| error.told(&self.clock)).collect();
+        accept_errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        Summary { accept_errors, cost: self.context.end.as_ref().and_then(|end| end.cost), ..summary }
     }
 
     fn record(&mut self, record: &[u8]) {
@@ -233,10 +236,8 @@ impl Engine {
         self.bounds = self.options.filter.bounds(head.clock.wall(head.clock.ktime));
         let sees_handshakes =
             !head.degradations.iter().any(|degradation| degradation.kind == DegradationKind::NoQueueTime);
-        // strace shows what `poll` said, and a log of it may lack any call.
-        let early_is_refused = head.origin != Origin::Strace;
-        let config = Config { sees_handshakes, early_is_refused, ..Config::new(head.clock) }
-            .skipping(skips_calls(&head.kernel));
+        let config =
+            Config { sees_handshakes, ..Config::new(head.clock) }.skipping(skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
         for degradation in &head.degradations {
             self.context.degradation(degradation);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, KtimeNs, Lookup, Missing, RuleRef, StallCause, Unknown, WallTime, missing};
+use super::{Client, KtimeNs, Lookup, Missing, RuleRef, Stage, StallCause, Unknown, WallTime, missing};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -197,4 +197,12 @@ pub struct Connection {
     /// Why, and where in the wait; adds up to `unknown_ns`.
     #[serde(default)]
     pub unknown: Vec<Unknown>,
+}
+
+impl Connection {
+    /// What of one stage of the wait is unknown.
+    pub fn unknown_in(&self, stage: Stage) -> u64 {
+        let parts = self.unknown.iter().filter(|part| part.stage == stage);
+        parts.fold(0, |sum, part| sum.saturating_add(part.ns))
+    }
 }

@@ -58,6 +58,16 @@ pub enum FindingId {
     SearchListQueries,
     /// mysqld looks clients up itself.
     ServerOwnLookups,
+    /// Clients were refused by a rule.
+    ClientsRefused,
+    /// A name is slow, and its nameserver is not.
+    NameSlow,
+    /// The kernel sent SYN cookies: clients may hang that no trace can list.
+    SynCookies,
+    /// `accept` fails.
+    AcceptsFailed,
+    /// A table could not be opened.
+    TableUnreadable,
     /// About as many sockets in TIME_WAIT as there are local ports.
     TimeWaitNearPortRange,
     /// The server checks, and there is no rule.
@@ -135,7 +145,7 @@ pub struct WhatIf {
     pub scenario: Scenario,
     /// Connections a second that the accept thread can check; null where its work beside the check was not seen.
     pub ceiling_per_s: Option<f64>,
-    /// Share of the time that it would have been busy with the arrivals seen, 0 to 1 and beyond; null where no time passed.
+    /// Share of the time that it would have been busy with the arrivals seen, 0 to 1 and beyond; null in a trace of less than a second.
     pub utilisation: Option<f64>,
     /// Median of queue and check, for the arrivals seen; null with a caveat that says why.
     pub wait_p50_ns: Option<u64>,

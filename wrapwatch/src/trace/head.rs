@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wrapwatch_common::ABI_VERSION;
 
 use super::versions::FORMAT_VERSION;
-use crate::model::{ClockPair, Cost, Degradation, KtimeNs};
+use crate::model::{AcceptErrors, ClockPair, Cost, Degradation, KtimeNs};
 
 /// Where a trace's records come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -304,6 +304,19 @@ impl Sample {
     /// It is one of those of every second, which bear counters: the others tell only where some threads are, or who is stopped or asleep.
     pub fn is_whole(&self) -> bool {
         !self.counters.is_empty()
+    }
+}
+
+impl AcceptErrorSample {
+    /// As a summary tells it.
+    pub fn told(&self, clock: &ClockPair) -> AcceptErrors {
+        AcceptErrors {
+            pid: self.pid,
+            errno: self.errno.clone(),
+            count: self.count,
+            first: self.first.map(|at| clock.wall(at)),
+            last: self.last.map(|at| clock.wall(at)),
+        }
     }
 }
 

@@ -222,6 +222,14 @@ impl Resolver {
         Some(self.queries.len() - 1)
     }
 
+    /// An error of a server came while a lookup waited for it.
+    pub(super) fn refused(&mut self, lookup: usize, server: ServerId, at: KtimeNs) {
+        let together =
+            self.queries.iter_mut().filter(|asked| asked.lookup == lookup && asked.server == server);
+        let pending = together.filter(|asked| asked.began() <= at && asked.end == End::Pending);
+        pending.for_each(|asked| asked.error_at = Some(at));
+    }
+
     fn end_query(&mut self, query: Option<usize>, end: End) {
         if let Some(asked) = query.and_then(|query| self.queries.get_mut(query)) {
             asked.end = end;

@@ -64,15 +64,23 @@ fn all_dead_round_two_on_the_same_sockets() {
 
 #[test]
 fn a_refusal_is_no_timeout() {
-    let told = checked(|sim, th| {
-        ask_ptr(sim, th, 34, NS1);
-        th.t += 200_000;
-        sim.close(th, 34, Class::Dns);
-        let asked = ask_ptr(sim, th, 34, NS2);
-        th.t += 300_000;
-        sim.recv(th, 34, &answer(&asked, 3, None));
-        sim.close(th, 34, Class::Dns);
-    });
+    let run = |seen: bool| {
+        checked(|sim, th| {
+            ask_ptr(sim, th, 34, NS1);
+            th.t += 200_000;
+            if seen {
+                sim.sock_error(th.t - 50_000, addr(NS1));
+            }
+            sim.close(th, 34, Class::Dns);
+            let asked = ask_ptr(sim, th, 34, NS2);
+            th.t += 300_000;
+            sim.recv(th, 34, &answer(&asked, 3, None));
+            sim.close(th, 34, Class::Dns);
+        })
+    };
+    // Without an error that was seen, nobody is accused.
+    assert_eq!(queries(&run(false))[0], (NS1, QueryOutcome::Unseen, None));
+    let told = run(true);
     assert_eq!(
         queries(&told),
         [(NS1, QueryOutcome::Unreachable, Some(0)), (NS2, QueryOutcome::Answered, Some(0))]

@@ -98,3 +98,15 @@ fn bytes_that_a_record_did_not_carry_are_counted() {
     // A length hidden in what was not carried: nothing more is claimed.
     assert_eq!(frames(&[(&first, 700), (b"\0\x01y", 3)]).len(), 1);
 }
+
+#[test]
+fn the_name_of_an_address_leads_back_to_it() {
+    assert_eq!(ptr_address("7.3.0.10.in-addr.arpa"), Some("10.0.3.7".parse().unwrap()));
+    let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+    assert_eq!(ptr_address(v6), Some("2001:db8::1".parse().unwrap()));
+    for other in
+        ["3.0.10.in-addr.arpa", "host.example", "999.3.0.10.in-addr.arpa", "", "x.3.0.10.in-addr.arpa"]
+    {
+        assert_eq!(ptr_address(other), None, "{other}");
+    }
+}

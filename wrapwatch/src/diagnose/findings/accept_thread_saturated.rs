@@ -48,7 +48,7 @@ impl Detector for AcceptThreadSaturated {
         let mut message = format!(
             "The accept thread was saturated: for {} it did {} back to back, {} each, and every client waited for all before it",
             Nanos(ns),
-            counted(count, "check"),
+            counted(count, "check", "checks"),
             Nanos(each)
         );
         let by_dns = dns.0 >= 0.5 && self.lookups.count > 0;
@@ -87,7 +87,7 @@ impl Detector for AcceptThreadSaturated {
 
 fn slowest(case: &Case<'_>) -> u64 {
     let wait = |job: &super::super::load::Job| {
-        super::super::load::whole(f64::from(job.wrapper_ns) + f64::from(job.queued_ns).max(0.0))
+        super::super::scenario::whole(f64::from(job.wrapper_ns) + f64::from(job.queued_ns).max(0.0))
     };
     case.load.jobs().map(wait).max().unwrap_or(0)
 }
@@ -98,6 +98,7 @@ fn ceilings(case: &Case<'_>) -> Option<(f64, f64)> {
     let about = what_if::Circumstances {
         lookups: true,
         no_waits: Some(String::new()),
+        handover_ns: case.load.handover_ns(),
         ..what_if::Circumstances::default()
     };
     let rows = what_if::table(jobs, &about);

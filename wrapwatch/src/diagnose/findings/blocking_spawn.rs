@@ -30,9 +30,9 @@ impl Detector for BlockingSpawn {
         let rule = self.rule.as_ref().map_or(String::new(), |rule| format!(" ({})", quoted(rule)));
         let message = format!(
             "A rule runs a command and waits for it{rule}: {} held the accept thread until their command ended.",
-            counted(self.proof.count, "check")
+            counted(self.proof.count, "check", "checks")
         );
-        let facts = vec![super::support::spread(&self.proof, "command")];
+        let facts = vec![super::support::spread(&self.proof, "command", "commands")];
         let change = "End the command of `spawn` with `&` (hosts_options(5)), so that nobody waits for it; a fork for every connect remains.";
         let most =
             crate::model::Share::of(case.summary.waiting.spawn_ns, case.summary.waiting.total_ns).0 >= 0.5;

@@ -29,7 +29,7 @@ impl Detector for ClientsGaveUp {
         let share = Share::of(self.proof.count, case.summary.connections);
         let message = format!(
             "{} gave up before the greeting{}",
-            counted(self.proof.count, "client"),
+            counted(self.proof.count, "client", "clients"),
             self.checked_too()
         );
         let mut facts = vec![format!("{share} of all connections")];

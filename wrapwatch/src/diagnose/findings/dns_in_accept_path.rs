@@ -50,7 +50,7 @@ impl Detector for DnsInAcceptPath {
         let message = format!(
             "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, nobody else is accepted.",
             self.proof.count,
-            counted(case.summary.connections, "connection")
+            counted(case.summary.connections, "connection", "connections")
         );
         let facts = vec![
             format!(

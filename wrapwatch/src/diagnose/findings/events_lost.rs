@@ -34,7 +34,9 @@ impl Detector for EventsLost {
         let message = match (lost, damage) {
             (0, _) if !damaged => left_out.clone(),
             (0, _) => "Part of the trace is missing or damaged: trust it less.".to_owned(),
-            (lost, _) => format!("{} lost while recording: trust the rest less.", counted(lost, "event")),
+            (lost, _) => {
+                format!("{} lost while recording: trust the rest less.", counted(lost, "event", "events"))
+            }
         };
         let mut facts = Vec::new();
         if lost > 0 {
@@ -60,7 +62,7 @@ impl EventsLost {
     fn left_out(&self) -> String {
         format!(
             "The kernel left out calls during {}: what is told of them may be wrong.",
-            counted(self.doubted, "connection")
+            counted(self.doubted, "connection", "connections")
         )
     }
 }

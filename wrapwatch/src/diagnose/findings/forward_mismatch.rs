@@ -37,7 +37,7 @@ impl Detector for ForwardMismatch {
         let Some((ip, _)) = self.clients.iter().next() else { return Vec::new() };
         let message = format!(
             "{} whose name does not lead back to the address: libwrap takes {} for PARANOID, so no name rule matches.",
-            counted(self.clients.len() as u64, "client"),
+            counted(self.clients.len() as u64, "client", "clients"),
             if self.clients.len() == 1 { "it" } else { "them" }
         );
         let facts = self.clients.iter().take(5).map(|(ip, name)| format!("{ip} is called {name}")).collect();

@@ -33,10 +33,10 @@ impl Detector for IdentRule {
         let rule = self.rule.as_ref().map_or(String::new(), |rule| format!(" ({})", quoted(rule)));
         let message = format!(
             "A rule asks clients for their user by ident{rule}: {} waited for port 113 of the client inside the accept thread.",
-            counted(self.proof.count, "check")
+            counted(self.proof.count, "check", "checks")
         );
         let facts = vec![
-            super::support::spread(&self.proof, "check"),
+            super::support::spread(&self.proof, "check", "checks"),
             "a client whose firewall drops port 113 costs 10 s, and more where the server blocks SIGALRM"
                 .to_owned(),
         ];

@@ -1,8 +1,10 @@
 //! Findings: each a detector in a file of its own that sees every connection once, remembers little, and at the end tells what it can prove.
 
 mod accept_thread_saturated;
+mod accepts_failed;
 mod blocking_spawn;
 mod clients_gave_up;
+mod clients_refused;
 mod dns_in_accept_path;
 mod events_lost;
 mod forward_mismatch;
@@ -15,6 +17,8 @@ mod refused_unknown;
 mod search_list_queries;
 mod server_own_lookups;
 mod support;
+mod syn_cookies;
+mod table_unreadable;
 mod time_wait;
 mod twist;
 mod verdict_flipped;
@@ -61,8 +65,12 @@ mod tests;
 /// One of each.
 pub(super) fn detectors() -> Vec<Box<dyn Detector>> {
     vec![
+        Box::<table_unreadable::TableUnreadable>::default(),
+        Box::<accepts_failed::AcceptsFailed>::default(),
         Box::<accept_thread_saturated::AcceptThreadSaturated>::default(),
         Box::<queue_overflow::QueueOverflow>::default(),
+        Box::<syn_cookies::SynCookies>::default(),
+        Box::<clients_refused::ClientsRefused>::default(),
         Box::<clients_gave_up::ClientsGaveUp>::default(),
         Box::<nameservers::Nameservers>::default(),
         Box::<dns_in_accept_path::DnsInAcceptPath>::default(),

@@ -12,7 +12,7 @@ use crate::wrappers::{
     Endpoint, EntryKind, FixedNames, Request, Table, TableKind, Tables, Verdict, evaluate, is_except, words,
 };
 
-use super::support::{Proof, at, finding, quoted};
+use super::support::{Proof, finding, quoted};
 use super::{Case, Detector, Seen};
 
 /// What tells pairs apart: the table, the line that asks, the line that decides and its text.
@@ -75,7 +75,7 @@ fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
     let (asks, decides) = (&pair.asks, &pair.decides);
     let facts = vec![format!(
         "{} looked up in vain, {} of DNS",
-        super::support::counted(pair.proof.count, "connection"),
+        super::support::counted(pair.proof.count, "connection", "connections"),
         Nanos(pair.proof.sum)
     )];
     let (message, change) = match cure {
@@ -104,8 +104,7 @@ fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
             format!("{} lists names before the addresses that match.", quoted(decides)),
             format!(
                 "In {} write line {} as `{text}`: addresses first, names last. It needs no restart.",
-                asks.file,
-                at(decides)
+                asks.file, decides.line
             ),
         ),
     };

@@ -1,10 +1,11 @@
 //! Nameservers that are silent, slow or refuse; and the first one dead, which costs every lookup its time-out.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::model::{
-    Evidence, Finding, FindingId, LookupKind, NameserverStats, Nanos, QueryOutcome, Severity, Share,
-    UNKNOWN_SERVER,
+    Connection, Evidence, Finding, FindingId, LookupKind, NameserverStats, Nanos, QueryOutcome, Severity,
+    Share, UNKNOWN_SERVER,
 };
 use crate::wrappers::ResolvConf;
 
@@ -18,6 +19,8 @@ const SERVERS_MAX: usize = 64;
 const SLOW_P50_NS: u64 = 20_000_000;
 /// A 99th percentile from here on is.
 const SLOW_P99_NS: u64 = 200_000_000;
+/// Names told apart of one server.
+const NAMES_MAX: usize = 512;
 /// Fewer queries prove nothing.
 const QUERIES_MIN: u64 = 3;
 
@@ -32,6 +35,39 @@ struct Server {
     asked_first: u64,
     /// Lookups of several servers that came to it later.
     asked_later: u64,
+    /// How its answers were by name; beyond the limit they are not told apart.
+    names: BTreeMap<String, Answers>,
+    names_beyond: bool,
+}
+
+/// One name's answers.
+#[derive(Debug, Default)]
+struct Answers {
+    count: u64,
+    slow: u64,
+    proof: Proof,
+}
+
+impl Server {
+    fn answered(&mut self, name: &str, connection: &Connection, waited: u64) {
+        if self.names.len() >= NAMES_MAX && !self.names.contains_key(name) {
+            self.names_beyond = true;
+            return;
+        }
+        let answers = self.names.entry(name.to_owned()).or_default();
+        answers.count += 1;
+        answers.slow += u64::from(waited >= SLOW_P50_NS);
+        answers.proof.add(connection, waited);
+    }
+
+    /// The names that are slow while all others are answered at once: then it is not the server that is slow.
+    fn slow_names(&self) -> Vec<(&String, &Answers)> {
+        let (slow, others): (Vec<_>, Vec<_>) =
+            self.names.iter().partition(|(_, answers)| answers.slow.saturating_mul(2) > answers.count);
+        let (late, all) = others.iter().fold((0, 0), |(late, all), (_, a)| (late + a.slow, all + a.count));
+        let few = slow.len().saturating_mul(4) <= self.names.len();
+        if self.names_beyond || !few || late * 20 > all { Vec::new() } else { slow }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +105,8 @@ impl Detector for Nameservers {
                     QueryOutcome::Unreachable => server.refusals.add(connection, waited),
                     QueryOutcome::Answered => {
                         server.slow.add(connection, waited);
+                        let name = query.qname.as_deref().or(lookup.name.as_deref()).unwrap_or_default();
+                        server.answered(name, connection, waited);
                         let rcode = query.rcode.as_deref().unwrap_or("NOERROR");
                         if matches!(rcode, "REFUSED" | "SERVFAIL" | "NOTIMP" | "FORMERR") {
                             *server.rcodes.entry(rcode.to_owned()).or_default() += 1;
@@ -94,7 +132,10 @@ impl Detector for Nameservers {
             let silent = about.silent();
             // Of one that is both, what cost more is the cause.
             let slow = about.slow() && (!silent || server.slow.sum > server.timeouts.sum);
-            if slow {
+            let names = server.slow_names();
+            if slow && stats.rtt.p50_ns < SLOW_P50_NS && !names.is_empty() {
+                findings.push(about.tell_slow_names(&names));
+            } else if slow {
                 findings.push(about.tell_slow());
             }
             if silent {
@@ -172,7 +213,7 @@ impl About<'_> {
         let mut facts = vec![
             format!(
                 "{}, {answered} answered, {timeouts} timed out, {each} each in the mean",
-                counted(queries, "query").replace("querys", "queries")
+                counted(queries, "query", "queries")
             ),
             if slower { "its slow answers cost more than that".to_owned() } else { self.share() },
         ];
@@ -207,6 +248,16 @@ impl About<'_> {
                      against the next time. mysqld reads the file again by itself where its libc does (glibc from 2.26); restart it otherwise."
                 )),
             ),
+            None if self.is_local() => finding(
+                FindingId::NameserverSilent,
+                severity,
+                format!("Nameserver {name} {never}: a lookup waits {each} for it."),
+                evidence,
+                Some(format!(
+                    "{name} is a cache on this machine: is it running (`ss -lnup 'sport = 53'`), and does its upstream answer (`resolvectl status` for \
+                     systemd-resolved, else `forward` in its configuration)? Add `options timeout:1 attempts:1` to /etc/resolv.conf against the next time."
+                )),
+            ),
             None => finding(
                 FindingId::NameserverSilent,
                 severity,
@@ -233,16 +284,80 @@ impl About<'_> {
             ),
             self.share(),
         ];
+        let how = if rtt.p50_ns >= SLOW_P50_NS {
+            format!("half of its answers take {} or more", Nanos(rtt.p50_ns))
+        } else {
+            format!("one answer in a hundred takes {} or more", Nanos(rtt.p99_ns))
+        };
+        let change = if self.is_local() {
+            format!(
+                "{name} is a cache on this machine that waits for its upstream: find that (`resolvectl status` for systemd-resolved, else `forward` in its \
+                 configuration), and replace it by one that is quick, or find out what it waits for."
+            )
+        } else {
+            format!(
+                "Run a cache on this machine (unbound, dnsmasq, systemd-resolved) that forwards to {name}, and put it first in /etc/resolv.conf \
+                 (`nameserver 127.0.0.1`); or find out what {name} itself waits for."
+            )
+        };
         finding(
             FindingId::NameserverSlow,
             self.severity(),
-            format!("Nameserver {name} is slow: half of its answers take {} or more.", Nanos(rtt.p50_ns)),
+            format!("Nameserver {name} is slow: {how}."),
             self.evidence(&self.server.slow, facts),
-            Some(format!(
-                "Run a cache on this machine (unbound, dnsmasq, systemd-resolved) that forwards to {name}, and put it first in /etc/resolv.conf \
-                 (`nameserver 127.0.0.1`); or find out what {name} itself waits for."
-            )),
+            Some(change),
         )
+    }
+
+    /// It answers everything else at once.
+    fn tell_slow_names(&self, names: &[(&String, &Answers)]) -> Finding {
+        let name = self.name();
+        let Some((worst, answers)) = names.iter().max_by_key(|(_, answers)| answers.proof.sum) else {
+            return self.tell_slow();
+        };
+        let others = self.stats.rtt.count.saturating_sub(names.iter().map(|(_, a)| a.count).sum());
+        let more = match names.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {} like it)", counted(n as u64, "name", "names")),
+        };
+        let message = format!(
+            "The name {worst}{more} is slow, {} each in the mean; nameserver {name} is not: it answers others in {}.",
+            Nanos(answers.proof.mean()),
+            Nanos(self.stats.rtt.p50_ns)
+        );
+        let mut facts: Vec<String> = names
+            .iter()
+            .take(4)
+            .map(|(slow, a)| {
+                format!(
+                    "{slow}: {} of {} answers late, the latest after {}",
+                    a.slow,
+                    a.count,
+                    Nanos(a.proof.max)
+                )
+            })
+            .collect();
+        facts.push(format!(
+            "{} of other names, p50 {}",
+            counted(others, "answer", "answers"),
+            Nanos(self.stats.rtt.p50_ns)
+        ));
+        facts.push(self.share());
+        let change = format!(
+            "Find out who answers for {worst} (`dig +trace {worst}`): its zone's servers, or the upstream that {name} asks for it, are slow or dead. Until then put these clients into /etc/hosts."
+        );
+        finding(
+            FindingId::NameSlow,
+            self.severity(),
+            message,
+            self.evidence(&answers.proof, facts),
+            Some(change),
+        )
+    }
+
+    /// It is on this machine: another cache in front of it would be the same again.
+    fn is_local(&self) -> bool {
+        self.name().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     fn tell_refusing(&self) -> Finding {
@@ -254,7 +369,7 @@ impl About<'_> {
         }
         let message = format!(
             "Nameserver {name} refuses or fails: {} got no usable answer from it.",
-            counted(self.server.refusals.count, "query").replace("querys", "queries")
+            counted(self.server.refusals.count, "query", "queries")
         );
         let change = format!(
             "Make {name} answer for this host and these names (is it running, does it allow recursion from here, does its zone load?), or delete `nameserver \

@@ -36,9 +36,12 @@ impl Detector for PtrMissing {
             let Some((first, _)) = clients.iter().next() else { continue };
             let message = format!(
                 "{} {whose}without a PTR record: the lookup is made for every connect and finds nothing, and name rules cannot match.",
-                counted(clients.len() as u64, "client")
+                counted(clients.len() as u64, "client", "clients")
             );
-            let facts = vec![format!("clients: {}", clients.list()), super::support::spread(proof, "lookup")];
+            let facts = vec![
+                format!("clients: {}", clients.list()),
+                super::support::spread(proof, "lookup", "lookups"),
+            ];
             let change = format!(
                 "Add the records (`{}. IN PTR NAME.`, and an address record for NAME), or the clients to /etc/hosts (`{first} NAME`), or rewrite the rule to addresses.",
                 ptr_name(*first)

@@ -23,7 +23,7 @@ impl Detector for QueueOverflow {
         let message = if overflows > 0 {
             format!(
                 "The accept queue overflowed: the kernel dropped {} to connect, and each cost its client a second or more before the first byte.",
-                counted(overflows, "attempt")
+                counted(overflows, "attempt", "attempts")
             )
         } else {
             "The accept queue was full: the next client's attempt to connect would have been dropped."

@@ -29,9 +29,9 @@ impl Detector for RefusedUnknown {
         }
         let message = format!(
             "{} refused as \"unknown\": the client had reset while it was queued, so its address could not be asked for any more.",
-            counted(self.proof.count, "connection")
+            counted(self.proof.count, "connection", "connections")
         );
-        let facts = vec![super::support::spread(&self.proof, "wait in the queue")];
+        let facts = vec![super::support::spread(&self.proof, "wait in the queue", "waits in the queue")];
         let change = "Nothing in the rules: these are clients that gave up, not intruders (\"refused connect from unknown\" in syslog). Cure the wait.";
         vec![finding(
             FindingId::RefusedUnknown,

@@ -40,9 +40,9 @@ impl Detector for SearchListQueries {
         let Some((name, longer)) = &self.example else { return Vec::new() };
         let message = format!(
             "The search list makes failing lookups longer: {} asked for names with a domain appended ({name}, then {longer}).",
-            counted(self.queries, "query").replace("querys", "queries")
+            counted(self.queries, "query", "queries")
         );
-        let facts = vec![super::support::spread(&self.proof, "lookup")];
+        let facts = vec![super::support::spread(&self.proof, "lookup", "lookups")];
         let change = "Delete the `search` (or `domain`) line of /etc/resolv.conf, or set `search .`: clients' names are complete, so it can only add queries.";
         vec![finding(
             FindingId::SearchListQueries,

@@ -25,9 +25,10 @@ impl Detector for ServerOwnLookups {
         let share = Share::of(waiting.resolve_ns, waiting.total_ns);
         let message = format!(
             "mysqld itself looked {} up before the greeting: skip_name_resolve is off. Only that client waits, not those behind it.",
-            counted(self.proof.count, "client")
+            counted(self.proof.count, "client", "clients")
         );
-        let facts = vec![super::support::spread(&self.proof, "client"), format!("{share} of all waiting")];
+        let facts =
+            vec![super::support::spread(&self.proof, "client", "clients"), format!("{share} of all waiting")];
         let change = "Set `skip_name_resolve = ON` under [mysqld] in my.cnf and restart; accounts must then be named by address, not by host name \
                       (SELECT user, host FROM mysql.user).";
         let severity = match share.0 {

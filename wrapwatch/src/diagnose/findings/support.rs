@@ -7,6 +7,8 @@ use crate::model::{
     Connection, Evidence, Finding, FindingId, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
 };
 
+use super::Seen;
+
 /// Connections named as proof.
 const NAMED_MAX: usize = 5;
 /// Addresses told apart.
@@ -103,12 +105,23 @@ impl Clients {
     }
 }
 
+/// Whether a path is one of a target's two tables: by what is known of the target, else by the usual names.
+pub(super) fn is_table(seen: &Seen<'_>, path: &str) -> bool {
+    let target = seen.facts.target_by_pid(seen.connection.pid);
+    let known = target.into_iter().flat_map(|target| [&target.allow_table, &target.deny_table]).flatten();
+    let mut known = known.map(String::as_str).peekable();
+    if known.peek().is_none() {
+        return path.ends_with("/hosts.allow") || path.ends_with("/hosts.deny");
+    }
+    known.any(|table| table == path)
+}
+
 /// Lookups of names inside the check.
 pub(super) fn in_check(connection: &Connection) -> impl Iterator<Item = &Lookup> {
     connection
         .lookups
         .iter()
-        .filter(|lookup| lookup.thread == ThreadRole::Accept && lookup.kind != LookupKind::Ident)
+        .filter(|lookup| lookup.thread != ThreadRole::Connection && lookup.kind != LookupKind::Ident)
 }
 
 /// `hosts.allow:2`
@@ -126,17 +139,17 @@ pub(super) fn quoted(rule: &RuleRef) -> String {
 }
 
 /// `1 client`, `2 clients`
-pub(super) fn counted(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
 /// `20 checks, 602 ms each in the mean, the longest 603 ms`
-pub(super) fn spread(proof: &Proof, noun: &str) -> String {
+pub(super) fn spread(proof: &Proof, one: &str, many: &str) -> String {
     let (mean, max) = (Nanos(proof.mean()), Nanos(proof.max));
     if proof.count == 1 {
-        return format!("1 {noun}, {max}");
+        return format!("1 {one}, {max}");
     }
-    format!("{}, {mean} each in the mean, the longest {max}", counted(proof.count, noun))
+    format!("{}, {mean} each in the mean, the longest {max}", counted(proof.count, one, many))
 }
 
 /// Addresses that are somebody's own to name: RFC 1918, RFC 6598, RFC 4193, link-local and loopback ones.

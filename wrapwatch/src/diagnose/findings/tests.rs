@@ -11,12 +11,14 @@ use crate::correlate::tests::sim::{
 use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
-use crate::model::{Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Severity};
+use crate::model::{
+    Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Scenario, Severity, WhatIf,
+};
 use crate::replay::{TraceReport, Wanted};
 use crate::trace::block::BlockType;
 use crate::trace::{
-    End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile, Snapshot,
-    SnapshotMeta, SnapshotRole, Target, Writer, WriterOptions,
+    AcceptErrorSample, End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile,
+    Snapshot, SnapshotMeta, SnapshotRole, Target, Writer, WriterOptions,
 };
 
 /// A trace in the making: the server's files, what happened, what was sampled.
@@ -30,6 +32,7 @@ struct Scene {
     neighbour: bool,
     records: Vec<Rec>,
     samples: Vec<(ListenerSample, NetnsSample)>,
+    accept_errors: Vec<AcceptErrorSample>,
     degradations: Vec<Degradation>,
     lost: u64,
     /// Calls that the kernel left out all the time.
@@ -48,6 +51,7 @@ impl Default for Scene {
             neighbour: false,
             records: Vec::new(),
             samples: Vec::new(),
+            accept_errors: Vec::new(),
             degradations: Vec::new(),
             lost: 0,
             skipped: 0,
@@ -114,6 +118,10 @@ impl Scene {
             let sample =
                 Sample { listeners: vec![listener.clone()], netns: vec![netns.clone()], ..Sample::default() };
             writer.write(&sample.into()).unwrap();
+        }
+        if !self.accept_errors.is_empty() {
+            let accept_errors = self.accept_errors.clone();
+            writer.write(&Sample { accept_errors, ..Sample::default() }.into()).unwrap();
         }
         for record in &self.records {
             writer.record(&record.bytes).unwrap();
@@ -222,6 +230,48 @@ fn own_lookup(sim: &mut Sim, th: &mut Thread) {
     sim.recv(&mut own, 35, &answer(&asked, 0, Some("c1.lan.example")));
     sim.close(&mut own, 35, Class::Dns);
     sim.first_packet(&mut own, 101, GREETING);
+}
+
+/// Five clients that no rule allows.
+fn refused(sim: &mut Sim, th: &mut Thread) {
+    for n in 1..=5 {
+        let at = th.t + 30 * MS;
+        arrive(sim, th, n, at);
+        sim.rule(th, DENY, 1);
+        refuse(sim, th);
+    }
+}
+
+/// Forty names, of which one takes 800 ms.
+fn one_slow_name(sim: &mut Sim, th: &mut Thread) {
+    for n in 1..=40 {
+        let at = th.t + 30 * MS;
+        arrive(sim, th, n, at);
+        sim.rule(th, ALLOW, 2);
+        let asked = query(7, &ptr(n), dns::PTR);
+        sim.connect(th, 34, addr(NS1), Class::Dns, false, 0, 12_000);
+        sim.send(th, 34, &asked);
+        th.t += if n == 17 { 800 * MS } else { 300_000 };
+        sim.recv(th, 34, &answer(&asked, 0, Some("c.lan.example")));
+        sim.close(th, 34, Class::Dns);
+        admit(sim, th, GREETING);
+    }
+}
+
+/// hosts.allow is there and cannot be opened (EACCES): the client that it allows is refused.
+fn unreadable(sim: &mut Sim, th: &mut Thread) {
+    let peer = addr("10.77.0.1:36001");
+    sim.established(th.t, 0x1001, peer);
+    th.t += 20_000;
+    sim.accept(th, 1, 101, Some(peer));
+    sim.check(th, WHAT_HOSTS_ACCESS, 0, 0);
+    sim.open(th, ALLOW, -13);
+    sim.open(th, DENY, 33);
+    sim.rule(th, DENY, 1);
+    sim.close(th, 33, Class::File);
+    sim.check(th, WHAT_HOSTS_ACCESS, 1, 0);
+    sim.shutdown(th, 101);
+    sim.close(th, 101, Class::Accepted);
 }
 
 /// Accepted and greeted, and nothing in between.
@@ -373,6 +423,32 @@ fn scenes() -> Vec<(FindingId, Scene)> {
                     vec![Degradation { kind: DegradationKind::NotWrapped, pid: Some(TGID), message }];
             }),
         ),
+        (Id::ClientsRefused, Scene::played(refused)),
+        (Id::NameSlow, Scene::played(one_slow_name)),
+        (
+            Id::SynCookies,
+            with(Scene::checks(fast), |s| {
+                let counted = |cookies, overflows| {
+                    let (listener, counters) = sample(81, overflows, 0);
+                    (listener, NetnsSample { syncookies_sent: Some(cookies), ..counters })
+                };
+                s.samples = vec![counted(3, 0), counted(9, 4)];
+            }),
+        ),
+        (
+            Id::AcceptsFailed,
+            with(Scene::checks(fast), |s| {
+                let error = |errno: &str, count| AcceptErrorSample {
+                    pid: TGID,
+                    errno: errno.to_owned(),
+                    count,
+                    first: Some(KtimeNs(10 * SEC)),
+                    last: Some(KtimeNs(12 * SEC)),
+                };
+                s.accept_errors = vec![error("EAGAIN", 5_000), error("EMFILE", 412)];
+            }),
+        ),
+        (Id::TableUnreadable, Scene::played(unreadable)),
         (Id::EventsLost, Scene { lost: 5, ..Scene::checks(fast) }),
     ]
 }
@@ -385,6 +461,63 @@ fn shown(finding: &Finding) -> String {
         "{id} ({severity:?}): {}\n{facts}  connections {:?}\n  → {change}\n\n",
         finding.message, finding.evidence.connections
     )
+}
+
+#[test]
+fn that_no_table_was_read_does_not_prove_that_there_is_no_check() {
+    let report = Scene::played(unchecked).report();
+    assert!(
+        report.findings.iter().all(|finding| finding.id != FindingId::NotWrapped),
+        "{:#?}",
+        report.findings
+    );
+}
+
+#[test]
+fn the_line_to_write_is_a_number() {
+    let scene = Scene {
+        allow: "# rules\n\n\nmysqld: .corp.example 10.77.\n",
+        ..Scene::checks(|sim, th, n| {
+            sim.rule(th, ALLOW, 4);
+            ask(sim, th, NS1, (&ptr(n), dns::PTR), Ok((3, None)));
+        })
+    };
+    let finding = found(scene.report(), FindingId::NamesBeforeAddresses);
+    let change = finding.change.unwrap();
+    assert!(
+        change.starts_with("In /etc/hosts.allow write line 4 as `mysqld: 10.77. .corp.example`"),
+        "{change}"
+    );
+}
+
+#[test]
+fn a_cache_on_this_machine_is_not_told_to_be_put_before_itself() {
+    let scene = Scene::played(|sim, th| {
+        for n in 1..=4 {
+            let at = th.t + 30 * MS;
+            arrive(sim, th, n, at);
+            sim.rule(th, ALLOW, 2);
+            let asked = query(7, &ptr(n), dns::PTR);
+            sim.connect(th, 34, addr("127.0.0.53:53"), Class::Dns, false, 0, 12_000);
+            sim.send(th, 34, &asked);
+            th.t += 400 * MS;
+            sim.recv(th, 34, &answer(&asked, 0, Some("c.lan.example")));
+            sim.close(th, 34, Class::Dns);
+            admit(sim, th, GREETING);
+        }
+    });
+    let change = found(scene.report(), FindingId::NameserverSlow).change.unwrap();
+    assert!(
+        change.contains("upstream") && change.contains("resolvectl") && !change.contains("nameserver 127"),
+        "{change}"
+    );
+}
+
+#[test]
+fn skipping_names_is_a_row_where_the_server_asks_for_them_itself() {
+    let rows = |scene: &Scene| scene.report().what_if;
+    let skip = |rows: &[WhatIf]| rows.iter().any(|row| row.scenario == Scenario::SkipNameResolve);
+    assert!(skip(&rows(&Scene::played(own_lookup))) && !skip(&rows(&Scene::checks(fast))));
 }
 
 #[test]

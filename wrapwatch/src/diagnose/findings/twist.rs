@@ -30,7 +30,7 @@ impl Detector for Twist {
                 Severity::Critical,
                 format!(
                     "The server process was replaced by another program during the trace, as `twist` does ({what}); {} with it.",
-                    counted(self.replaced.count, "connection")
+                    counted(self.replaced.count, "connection", "connections")
                 ),
             )
         } else {

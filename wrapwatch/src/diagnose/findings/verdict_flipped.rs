@@ -54,7 +54,11 @@ impl Detector for VerdictFlipped {
             ),
         ] {
             let Some(rule) = &way.rule else { continue };
-            let message = format!("{} {what}: {}.", counted(way.proof.count, "connection"), quoted(rule));
+            let message = format!(
+                "{} {what}: {}.",
+                counted(way.proof.count, "connection", "connections"),
+                quoted(rule)
+            );
             let facts = vec![
                 format!("clients: {}", way.clients.list()),
                 format!("whenever DNS fails, this rule {fails}"),

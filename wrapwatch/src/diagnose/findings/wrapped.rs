@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Client, DegradationKind, Evidence, Finding, FindingId, Severity};
+use crate::model::{Client, Degradation, DegradationKind, Evidence, Finding, FindingId, Outcome, Severity};
 use crate::trace::SnapshotRole;
 use crate::wrappers::EntryKind;
 
-use super::support::{Proof, counted, finding};
+use super::support::{Proof, counted, finding, is_table};
 use super::{Case, Detector, Seen};
 
 #[derive(Debug, Default)]
@@ -14,18 +14,17 @@ pub(super) struct Wrapped {
     /// By process: each has tables of its own.
     checked: BTreeMap<u32, Proof>,
     unchecked: u64,
+    /// Another process, whose maps are not known, serves clients.
+    handed_over: bool,
 }
 
 impl Detector for Wrapped {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
-        let target = seen.facts.target_by_pid(connection.pid);
-        let known = target.into_iter().flat_map(|target| [&target.allow_table, &target.deny_table]).flatten();
-        let known: Vec<&str> = known.map(String::as_str).collect();
-        let usual = |path: &str| path.ends_with("/hosts.allow") || path.ends_with("/hosts.deny");
-        let table = |path: &str| known.contains(&path) || known.is_empty() && usual(path);
-        if connection.wrapper_ns > 0 || connection.files.iter().any(|file| table(&file.path)) {
+        if connection.wrapper_ns > 0 || connection.files.iter().any(|file| is_table(seen, &file.path)) {
             self.checked.entry(connection.pid).or_default().add(connection, connection.wrapper_ns);
+        } else if connection.outcome == Outcome::HandedOver {
+            self.handed_over = true;
         } else if connection.complete && connection.peer != Some(Client::Unix) {
             self.unchecked += 1;
         }
@@ -40,17 +39,24 @@ impl Detector for Wrapped {
 }
 
 impl Wrapped {
+    /// Only where the process' maps say so: that no table was read proves nothing. A child may check, or the reads were not traced.
     fn not_wrapped(&self, case: &Case<'_>) -> Option<Finding> {
-        let said = case.facts.degradations.iter().any(|lost| lost.kind == DegradationKind::NotWrapped);
-        if self.unchecked == 0 && !said {
+        let not_mapped = |pid: u32| {
+            let lacks =
+                |lost: &Degradation| lost.kind == DegradationKind::NotWrapped && lost.pid == Some(pid);
+            case.facts.degradations.iter().any(lacks)
+        };
+        let targets = &case.facts.targets;
+        let all = !targets.is_empty() && targets.iter().all(|target| not_mapped(target.pid));
+        if !all || self.handed_over {
             return None;
         }
         let message =
             "This server does not check clients with TCP wrappers: if they wait, look elsewhere.".to_owned();
-        let mut facts = vec![format!("{} without a check", counted(self.unchecked, "connection"))];
-        if said {
-            facts.push("libwrap is not mapped".to_owned());
-        }
+        let facts = vec![
+            "libwrap is not mapped".to_owned(),
+            format!("{} without a check", counted(self.unchecked, "connection", "connections")),
+        ];
         let change = "Nothing in hosts.allow and hosts.deny matters to it. See the summary for what the clients did wait for.";
         let evidence = Evidence { facts, count: self.unchecked, ..Evidence::default() };
         Some(finding(FindingId::NotWrapped, Severity::Info, message, evidence, Some(change.to_owned())))
@@ -70,11 +76,11 @@ fn no_rules(pid: u32, checked: &Proof, case: &Case<'_>) -> Option<Finding> {
     }
     let message = format!(
         "{} went through a check against no rule at all: {} and {} are empty or missing.",
-        counted(checked.count, "connection"),
+        counted(checked.count, "connection", "connections"),
         allow.meta.path,
         deny.meta.path
     );
-    let facts = vec![super::support::spread(checked, "check")];
+    let facts = vec![super::support::spread(checked, "check", "checks")];
     let change = "Drop libwrap (build or package without it): it decides nothing here, and the first rule somebody adds with a name in it puts DNS into \
                       the accept thread.";
     let evidence = checked.evidence(facts);

@@ -6,7 +6,8 @@
 
 use anstyle::Style;
 
-use crate::model::{Connection, Nanos, Outcome};
+use crate::diagnose::took_ns;
+use crate::model::{Connection, Nanos, Outcome, Stage};
 
 use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, client, fit, time};
 
@@ -33,20 +34,27 @@ struct Phase {
     style: Style,
 }
 
-const PHASE_LOOKS: [(&str, char, char, Style); 4] = [
+/// Phases of a bar.
+const PHASES_OF_BAR: usize = 6;
+
+const PHASE_LOOKS: [(&str, char, char, Style); PHASES_OF_BAR] = [
     ("queue", '░', 'q', YELLOW),
     ("dns", '█', 'D', RED),
     ("check", '▓', 'w', MAGENTA),
+    ("own dns", '▒', 'd', RED),
+    ("unknown", '?', '?', YELLOW),
     ("server", '·', '.', DIM),
 ];
 
-fn phases(connection: &Connection) -> [Phase; 4] {
+fn phases(connection: &Connection) -> [Phase; PHASES_OF_BAR] {
     let queued = connection.queued_ns.unwrap_or(0);
-    let dns = connection.parts.dns_ns;
-    let check = connection.wrapper_ns.saturating_sub(dns);
     let told = queued.saturating_add(connection.wrapper_ns);
-    let rest = connection.total_ns.unwrap_or(told).saturating_sub(told);
-    let ns = [queued, dns, check, rest];
+    let known = |ns: u64, stage| ns.saturating_sub(connection.unknown_in(stage));
+    let dns = connection.parts.dns_ns.min(known(connection.wrapper_ns, Stage::Check));
+    let check = known(connection.wrapper_ns, Stage::Check) - dns;
+    let after = known(took_ns(connection).saturating_sub(told), Stage::Thread);
+    let own = connection.resolve_ns.min(after);
+    let ns = [known(queued, Stage::Queue), dns, check, own, connection.unknown_ns, after - own];
     std::array::from_fn(|i| {
         let (name, glyph, ascii, style) = PHASE_LOOKS[i];
         Phase { name, ns: ns[i], glyph, ascii, style }
@@ -62,14 +70,14 @@ impl Text {
         text
     }
 
-    /// What the bar's glyphs mean, one line: time in the accept queue, waiting for nameservers in the check, in the rest of the check, and in the
-    /// server until its first packet.
+    /// What the bar's glyphs mean, one line: time in the accept queue, waiting for nameservers in the check, in the rest of the check, waiting for
+    /// nameservers in the server's own lookups, in what nobody knows, and in the server until its first packet.
     pub fn legend(&self) -> String {
         let glyph = |ascii, unicode| if self.unicode { unicode } else { ascii };
         let part = |&(name, unicode, ascii, style): &(&str, char, char, Style)| {
             format!("{} {name}", self.paint(style, &glyph(ascii, unicode).to_string()))
         };
-        format!("bar: {}\n", PHASE_LOOKS.iter().map(part).collect::<Vec<_>>().join("   "))
+        format!("bar: {}\n", PHASE_LOOKS.iter().map(part).collect::<Vec<_>>().join("  "))
     }
 
     fn headline(&self, connection: &Connection) -> String {
@@ -101,7 +109,7 @@ impl Text {
     }
 
     /// The phases that took longest, as many as fit.
-    fn longest(&self, phases: &[Phase; 4], columns: usize) -> String {
+    fn longest(&self, phases: &[Phase; PHASES_OF_BAR], columns: usize) -> String {
         let total: u128 = phases.iter().map(|phase| u128::from(phase.ns)).sum();
         let mut order: Vec<&Phase> = phases
             .iter()
@@ -111,7 +119,9 @@ impl Text {
         let mut text = String::new();
         for phase in order {
             let comma = if text.is_empty() { "" } else { ", " };
-            let said = self.own(&format!("{comma}{} {}", phase.name, Nanos(phase.ns)));
+            // The mark alone, where the word has no room.
+            let name = if phase.name == "unknown" { "?" } else { phase.name };
+            let said = self.own(&format!("{comma}{name} {}", Nanos(phase.ns)));
             if fit::width(&text) + fit::width(&said) > columns {
                 break;
             }
@@ -121,7 +131,7 @@ impl Text {
     }
 
     /// Phases in proportion.
-    fn bar(&self, phases: &[Phase; 4]) -> String {
+    fn bar(&self, phases: &[Phase; PHASES_OF_BAR]) -> String {
         let total: u128 = phases.iter().map(|phase| u128::from(phase.ns)).sum();
         if total == 0 {
             return " ".repeat(BAR);

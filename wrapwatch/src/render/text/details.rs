@@ -39,6 +39,11 @@ impl Text {
             let after = left.after_ns.map_or(String::new(), |ns| format!(" after {}", Nanos(ns)));
             self.note(text, YELLOW, &format!("client left ({how}){after}"));
         }
+        if connection.unknown_ns > self.slow_ns {
+            let reasons: Vec<&str> = connection.unknown.iter().map(|part| part.reason.message()).collect();
+            let said = format!("{} unknown: {}", Nanos(connection.unknown_ns), reasons.join("; "));
+            self.note(text, YELLOW, &said);
+        }
         if !connection.complete {
             let missing = self.outside(&missing_line(&connection.missing), usize::MAX);
             self.note(text, YELLOW, &format!("incomplete: {missing}"));

@@ -19,6 +19,9 @@ impl Text {
     pub fn numbers(&self, summary: &Summary) -> String {
         let mut text = String::new();
         put!(text, "{}\n", fit::wrap(&counts(summary), self.width(), 2, self.mark()));
+        if let Some(said) = lookups_and_unknown(summary) {
+            put!(text, "{}\n", fit::wrap(&self.own(&said), self.width(), 2, self.mark()));
+        }
         for thread in summary.accept_threads.iter().filter(|thread| thread.busy_ns > 0) {
             put!(text, "{}\n", self.own(&accept_thread(thread)));
         }
@@ -101,6 +104,24 @@ fn accept_thread(thread: &AcceptThreadStats) -> String {
         _ => format!(", at most {per_s:.0} connections/s"),
     });
     format!("accept thread {}: {busy} busy{ceiling}", thread.tid)
+}
+
+/// `lookups 97 % of the wait (wrappers 2 %, the server's own 95 %); unknown 1 % (events were lost)`
+pub(in crate::render) fn lookups_and_unknown(summary: &Summary) -> Option<String> {
+    let waiting = &summary.waiting;
+    let share = |ns| Share::of(ns, waiting.total_ns);
+    if waiting.total_ns == 0 || (waiting.lookups() == 0 && waiting.unknown_ns == 0) {
+        return None;
+    }
+    let mut said = format!("lookups: {} of the wait", share(waiting.lookups()));
+    if waiting.resolve_ns > 0 {
+        put!(said, " (wrappers {}, the server's own {})", share(waiting.dns_ns), share(waiting.resolve_ns));
+    }
+    if waiting.unknown_ns > 0 {
+        let reasons: Vec<&str> = summary.unknown.iter().take(2).map(|part| part.reason.message()).collect();
+        put!(said, "; unknown: {} ({})", share(waiting.unknown_ns), reasons.join(", "));
+    }
+    Some(said)
 }
 
 fn server_numbers(server: &NameserverStats) -> [String; 6] {

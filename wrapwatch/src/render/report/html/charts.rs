@@ -18,9 +18,9 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
     crate::model::Share::of(part, whole).0.clamp(0.0, 1.0)
 }
 
-/// What the three colours mean.
+/// What the colours mean.
 pub(super) const KEY: &str = "<span><i class=\"queue\"></i>in the accept queue</span><span><i class=\"dns\"></i>DNS</span>\
-     <span><i class=\"check\"></i>rest of the check</span><span><i class=\"server\"></i>connection thread</span>";
+     <span><i class=\"check\"></i>rest of the check</span><span><i class=\"unknown\"></i>unknown</span><span><i class=\"server\"></i>connection thread</span>";
 
 impl Page<'_> {
     fn time(&self, at: KtimeNs, span_ns: u64) -> String {
@@ -158,11 +158,15 @@ impl Page<'_> {
         let mut y = TOP;
         for bar in &waterfall.bars {
             let dns_end = bar.accepted.plus(bar.dns_ns).min(bar.check_end);
+            let own_end = bar.check_end.plus(bar.own_ns).min(bar.end);
+            let unknown_end = own_end.plus(bar.unknown_ns).min(bar.end);
             let parts = [
                 ("queue", bar.arrival, bar.accepted),
                 ("dns", bar.accepted, dns_end),
                 ("check", dns_end, bar.check_end),
-                ("server", bar.check_end, bar.end),
+                ("dns", bar.check_end, own_end),
+                ("unknown", own_end, unknown_end),
+                ("server", unknown_end, bar.end),
             ];
             let queued = match bar.accepted.since(bar.arrival) {
                 _ if !waterfall.queue_known => String::new(),

@@ -1,7 +1,7 @@
 //! The slowest connections: a bar each, and under it the queries.
 
 use crate::diagnose::took_ns;
-use crate::model::{Connection, Nanos, Outcome, Query, QueryOutcome, ThreadRole, missing_line};
+use crate::model::{Connection, Nanos, Outcome, Query, QueryOutcome, Stage, ThreadRole, missing_line};
 use crate::render::text::client;
 
 use super::charts::{KEY, WIDTH, share};
@@ -47,16 +47,21 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
 
 fn bar(connection: &Connection, longest: u64) -> String {
     let queued = connection.queued_ns.unwrap_or(0);
-    let dns = connection.parts.dns_ns;
-    let check = connection.wrapper_ns.saturating_sub(dns);
-    let rest = took_ns(connection).saturating_sub(queued.saturating_add(connection.wrapper_ns));
+    let known = |ns: u64, stage| ns.saturating_sub(connection.unknown_in(stage));
+    let dns = connection.parts.dns_ns.min(known(connection.wrapper_ns, Stage::Check));
+    let check = known(connection.wrapper_ns, Stage::Check) - dns;
+    let after = took_ns(connection).saturating_sub(queued.saturating_add(connection.wrapper_ns));
+    let after = known(after, Stage::Thread);
+    let own = connection.resolve_ns.min(after);
     let mut x = 0.0;
     let mut svg = String::new();
     for (class, name, ns) in [
-        ("queue", "queue", queued),
+        ("queue", "queue", known(queued, Stage::Queue)),
         ("dns", "DNS", dns),
         ("check", "rest of the check", check),
-        ("server", "connection thread", rest),
+        ("dns", "the server's own DNS", own),
+        ("unknown", "unknown", connection.unknown_ns),
+        ("server", "connection thread", after - own),
     ] {
         let width = WIDTH * share(ns, longest);
         if ns > 0 {
@@ -99,6 +104,9 @@ fn details(connection: &Connection) -> String {
         html += "<div class=\"scroll\"><table><thead><tr><th>query</th><th>nameserver</th><th>sent at</th><th>took</th><th></th></tr></thead><tbody>\n";
         queries.iter().for_each(|(own, query)| html += &query_row(*own, query));
         html += "</tbody></table></div>\n";
+    }
+    for part in &connection.unknown {
+        html += &format!("<p>{} unknown: {}</p>\n", Nanos(part.ns), part.reason.message());
     }
     if !connection.complete {
         html += &format!("<p>incomplete: {}</p>\n", esc(&missing_line(&connection.missing)));

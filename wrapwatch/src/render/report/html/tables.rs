@@ -3,6 +3,8 @@
 use crate::diagnose::rate;
 use crate::model::{Nanos, Outcome, Percentiles, Scenario, Share};
 
+use crate::render::text::lookups_and_unknown;
+
 use super::super::scenario;
 use super::{Page, esc};
 
@@ -83,8 +85,10 @@ impl Page<'_> {
         if summary.incomplete > 0 {
             said += &format!(", {} not seen whole", summary.incomplete);
         }
+        let lookups =
+            lookups_and_unknown(summary).map_or(String::new(), |said| format!("<p>{}.</p>\n", esc(&said)));
         let mut html = format!(
-            "<h2>Numbers</h2>\n<p>{said}.</p>\n<div class=\"scroll\"><table><thead><tr><th></th><th>count</th><th>p50</th><th>p99</th>\
+            "<h2>Numbers</h2>\n<p>{said}.</p>\n{lookups}<div class=\"scroll\"><table><thead><tr><th></th><th>count</th><th>p50</th><th>p99</th>\
              <th>max</th><th>sum</th></tr></thead><tbody>\n"
         );
         let rows = [
