@@ -38,10 +38,13 @@ impl Live {
         self.tell();
     }
 
-    fn time(&mut self, at: u64) {
-        if self.engine.waits_for(KtimeNs(at)) {
+    /// Whether it had an effect.
+    fn time(&mut self, at: u64) -> bool {
+        let told = self.engine.waits_for(KtimeNs(at));
+        if told {
             self.feed(Input::Time(KtimeNs(at)));
         }
+        told
     }
 
     fn tell(&mut self) {
@@ -157,7 +160,11 @@ fn live(trouble: Trouble) -> (Vec<u8>, Vec<u8>) {
     for (n, record) in records(trouble.rules).iter().enumerate() {
         while tick + trouble.tick_ns <= record.ts {
             tick += trouble.tick_ns;
-            live.time(tick);
+            if live.time(tick) && trouble.lost > 0 {
+                // Behind what time had told, and before any record.
+                let by = vec![("lost_file".to_owned(), 1)];
+                live.feed(Lost { events: 1, by, since_ns: Some(tick - MS), until_ns: Some(tick) });
+            }
             for question in live.engine.questions(KtimeNs(tick)) {
                 let Question::Asleep { pid, tid } = question else { continue };
                 let seen = ProcessSample { pid, asleep: vec![tid], ..ProcessSample::default() };
@@ -293,11 +300,12 @@ fn a_check_that_began_before_a_loss_was_counted_is_no_stall() {
     let mut live = Live::begin(&head(true));
     let records = records(true);
     let last = records.last().unwrap().ts;
-    for record in &records {
-        live.feed(Input::Record(&record.bytes));
-    }
+    // The check's beginning came through, and was in the ring while what followed was lost.
+    let (before, check): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.ts < 12 * SEC);
+    before.iter().for_each(|record| live.feed(Input::Record(&record.bytes)));
     let by = vec![("lost_file".to_owned(), 1)];
-    live.feed(Lost { events: 1, by, since_ns: Some(last), until_ns: Some(last + 40 * SEC) });
+    live.feed(Lost { events: 1, by, since_ns: Some(SEC), until_ns: Some(last + 40 * SEC) });
+    check.iter().for_each(|record| live.feed(Input::Record(&record.bytes)));
     live.feed(second(last + 43 * SEC, 0));
     assert!(!text(&live.json.0).iter().any(|line| line.contains(r#""type":"stall""#)));
     let asked = live.engine.questions(KtimeNs(last + 43 * SEC));
