@@ -68,12 +68,25 @@ pub(super) struct Asked {
     pub seeded: bool,
     pub sent_seq: u32,
     pub end: End,
-    /// When an ICMP error of the server came that was for this query.
-    pub error_at: Option<KtimeNs>,
+    /// The last ICMP error of the server while this query waited.
+    pub error: Option<ServerError>,
     pub answer: Option<Answer>,
 }
 
+/// An ICMP error. It says which server it is of, not which query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerError {
+    pub at: KtimeNs,
+    /// No query of another lookup that waited for this server was sent later.
+    pub likely: bool,
+}
+
 impl Asked {
+    /// Whether it was waiting for this server at that time.
+    pub(super) fn waits_for(&self, server: ServerId, at: KtimeNs) -> bool {
+        self.server == server && self.end == End::Pending && self.began() <= at
+    }
+
     /// When it began, as far as known.
     pub(super) fn began(&self) -> KtimeNs {
         self.sent.or(self.end.at()).unwrap_or_default()
@@ -91,11 +104,7 @@ impl Asked {
             End::TimedOut { .. } => QueryOutcome::Timeout,
             End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
             End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
-            End::WentOn { at, .. }
-                if self.error_at.is_some_and(|error| at.since(error) <= WOKEN_WITHIN_NS) =>
-            {
-                QueryOutcome::Unreachable
-            }
+            End::WentOn { at, .. } if self.woken_by_error(at) => QueryOutcome::Unreachable,
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
             // It went on sooner than glibc ever gives up. That may have been an error, but none was seen: nobody is blamed for it.
             End::WentOn { .. } | End::Pending => QueryOutcome::Unseen,
@@ -105,7 +114,14 @@ impl Asked {
 
     /// Whether it is taken for timed out only because no ICMP error came: one that was lost by `lost_at` may have been its.
     pub(super) fn may_be_refused(&self, lost_at: KtimeNs) -> bool {
-        matches!(self.end, End::WentOn { .. }) && self.error_at.is_none() && self.began() <= lost_at
+        matches!(self.end, End::WentOn { at, .. } if !self.woken_by_error(at)) && self.began() <= lost_at
+    }
+
+    /// Whether the thread, which did something else at `at`, did so because of an error. Sooner than glibc gives up by itself it did for any error that just
+    /// came; later it may have given up, so that the error has to be likely this query's.
+    fn woken_by_error(&self, at: KtimeNs) -> bool {
+        let early = at.since(self.began()) < SHORTEST_WAIT_NS;
+        self.error.is_some_and(|error| at.since(error.at) <= WOKEN_WITHIN_NS && (early || error.likely))
     }
 
     /// As it is told, times from `accepted`; its texts are given away.

@@ -47,18 +47,16 @@ impl Correlator {
         }
     }
 
-    /// An ICMP error is of a server, not of a query: it is taken to be for the one that was sent last, since most come at once, and for what the same lookup
-    /// asked that server together with it.
+    /// An ICMP error is of a server, not of a query: it may be for any that waits for this server. Which one it ended the wait of, what its thread does next
+    /// tells ([`super::asked::Asked::outcome`]).
     fn sock_error(&mut self, rec: &abi::SockError) {
         let Some(server) = socket_addr(&rec.peer) else { return };
         let (server, at) = (self.shared.servers.ip(server), KtimeNs(rec.hdr.ts_ns));
-        let queries =
-            self.open.values_mut().filter_map(|story| Some((story.conn, story.resolver.latest_to(server)?)));
-        let sent_before = queries.filter(|(_, asked)| asked.began() <= at);
-        let last = sent_before.max_by_key(|(conn, asked)| (asked.began(), *conn));
-        let Some((conn, lookup)) = last.map(|(conn, asked)| (conn, asked.lookup)) else { return };
-        if let Some(story) = self.open.get_mut(&conn) {
-            story.resolver.refused(lookup, server, at);
+        let waiting = self.open.values().filter_map(|story| story.resolver.latest_to(server, at));
+        // Most come at once.
+        let Some(last) = waiting.max() else { return };
+        for story in self.open.values_mut() {
+            story.resolver.refused(server, last, at);
         }
     }
 

@@ -12,7 +12,7 @@ use wrapwatch_common::records as abi;
 use crate::decode::dns::Framer;
 use crate::model::{KtimeNs, LookupKind, Transport};
 
-use super::asked::{Asked, End, SHORTEST_WAIT_NS};
+use super::asked::{Asked, End, SHORTEST_WAIT_NS, ServerError};
 use super::lookups::Looking;
 use super::servers::ServerId;
 use super::shared::Shared;
@@ -216,18 +216,29 @@ impl Resolver {
             seeded: false,
             sent_seq: now.seq,
             end: End::Pending,
-            error_at: None,
+            error: None,
             answer: None,
         });
         Some(self.queries.len() - 1)
     }
 
-    /// An error of a server came while a lookup waited for it.
-    pub(super) fn refused(&mut self, lookup: usize, server: ServerId, at: KtimeNs) {
-        let together =
-            self.queries.iter_mut().filter(|asked| asked.lookup == lookup && asked.server == server);
-        let pending = together.filter(|asked| asked.began() <= at && asked.end == End::Pending);
-        pending.for_each(|asked| asked.error_at = Some(at));
+    /// When the last of the queries was sent that wait for this server at `at`.
+    pub(super) fn latest_to(&self, server: ServerId, at: KtimeNs) -> Option<KtimeNs> {
+        self.queries.iter().filter(|asked| asked.waits_for(server, at)).map(Asked::began).max()
+    }
+
+    /// An error of a server came: it is noted at each query that waits for this server. `last`: when the last of them was sent.
+    pub(super) fn refused(&mut self, server: ServerId, last: KtimeNs, at: KtimeNs) {
+        // What one lookup asks together is refused together.
+        let likely: Vec<usize> = self
+            .queries
+            .iter()
+            .filter(|asked| asked.waits_for(server, at) && asked.began() == last)
+            .map(|asked| asked.lookup)
+            .collect();
+        for asked in self.queries.iter_mut().filter(|asked| asked.waits_for(server, at)) {
+            asked.error = Some(ServerError { at, likely: likely.contains(&asked.lookup) });
+        }
     }
 
     fn end_query(&mut self, query: Option<usize>, end: End) {
@@ -266,12 +277,6 @@ impl Resolver {
             }
         }
         true
-    }
-
-    /// The latest query that this server has not answered.
-    pub(super) fn latest_to(&mut self, server: ServerId) -> Option<&mut Asked> {
-        let pending = |asked: &&mut Asked| asked.server == server && asked.end == End::Pending;
-        self.queries.iter_mut().filter(pending).max_by_key(|asked| asked.began())
     }
 
     /// The query that a thread waits for: the latest that is pending.
