@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
-use wrapwatch::cli::{parse, run};
+use wrapwatch::{
+    cli::{parse, run},
+    host::confine,
+};
 
 fn main() -> ExitCode {
+    confine::gain_nothing();
     run(parse())
 }

@@ -5,6 +5,8 @@
 //! is committed there too, as `found-…`.
 
 pub mod dns;
+pub mod elf;
+pub mod proc;
 pub mod record;
 pub mod rules;
 pub mod strace;
@@ -14,12 +16,14 @@ pub mod trace;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     ("record", record::run),
     ("dns", dns::run),
     ("trace", trace::run),
     ("strace", strace::run),
     ("rules", rules::run),
+    ("elf", elf::run),
+    ("proc", proc::run),
 ];
 
 /// What is printed on a terminal must hold nothing that commands one.

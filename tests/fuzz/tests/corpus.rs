@@ -105,3 +105,13 @@ fn strace() {
 fn rules() {
     all("rules");
 }
+
+#[test]
+fn elf() {
+    all("elf");
+}
+
+#[test]
+fn proc() {
+    all("proc");
+}

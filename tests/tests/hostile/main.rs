@@ -4,4 +4,5 @@
 
 mod files;
 mod library;
+mod privileges;
 mod support;

@@ -76,6 +76,11 @@ impl Den {
         Self::start(Command::new(self.path("server")), args)
     }
 
+    /// As [`Self::serve`], where the server has another name.
+    pub fn serve_as(&self, name: &str, args: &[&str]) -> Server {
+        Self::start(Command::new(self.path(name)), args)
+    }
+
     /// Starts the server without libwrap.
     pub fn serve_bare(&self, args: &[&str]) -> Server {
         Self::start(Command::new(self.path("bare")), args)

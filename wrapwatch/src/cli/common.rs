@@ -1,6 +1,9 @@
 //! Options that several subcommands share: which processes, how long, how it is shown.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -11,6 +14,7 @@ use crate::{
     live::Measure,
     model,
     probe::{self, Rung},
+    render::text::escape,
 };
 
 /// Which processes to look at.
@@ -164,6 +168,11 @@ pub fn init_log(quiet: bool, verbose: u8) {
         .filter_level(level)
         .filter_module("aya", log::LevelFilter::Warn)
         .target(env_logger::Target::Stderr)
+        // Names in it may be anybody's.
+        .format(|out, record| {
+            let message = record.args().to_string();
+            writeln!(out, "[{} {}] {}", record.level(), record.target(), escape(&message))
+        })
         .parse_default_env()
         .try_init();
 }

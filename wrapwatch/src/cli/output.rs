@@ -66,9 +66,9 @@ impl Output {
     }
 }
 
-/// Says something on stderr; on a terminal by whole words, elsewhere in one line.
+/// Says something on stderr; on a terminal by whole words, elsewhere in one line. Names in it may be anybody's: nothing of it acts upon a terminal.
 pub fn note(message: &str) {
-    let message = format!("wrapwatch: {message}");
+    let message = format!("wrapwatch: {}", escape(message));
     if io::stderr().is_terminal() {
         eprintln!("{}", text::message(&message, width()));
     } else {

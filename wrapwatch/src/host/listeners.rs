@@ -1,6 +1,7 @@
 //! A target's listening sockets and their accept queues.
 
 use std::{
+    collections::HashMap,
     mem::MaybeUninit,
     net::SocketAddr,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
@@ -118,10 +119,15 @@ fn ask(fd: i32, socket: &OwnedFd) -> Option<Listener> {
 
 /// The queue lengths of listeners found before, without looking through the target's descriptors again.
 pub fn refresh(diag: &mut SockDiag, listeners: &mut [Listener]) -> Result<(), HostError> {
-    for socket in diag.dump(IPPROTO_TCP, &StateFlags::LISTEN, 0)? {
-        for listener in listeners.iter_mut().filter(|listener| listener.local == socket.local) {
-            listener.queued = socket.recv_queue;
-            listener.limit = socket.send_queue;
+    let now: HashMap<SocketAddr, (u32, u32)> = diag
+        .dump(IPPROTO_TCP, &StateFlags::LISTEN, 0)?
+        .into_iter()
+        .map(|socket| (socket.local, (socket.recv_queue, socket.send_queue)))
+        .collect();
+    for listener in listeners {
+        if let Some(&(queued, limit)) = now.get(&listener.local) {
+            listener.queued = queued;
+            listener.limit = limit;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What the machine says about a target: /proc, ELF, sockets, clocks. Nothing here changes anything.
 
 pub mod clock;
+pub mod confine;
 pub mod describe;
 pub mod descriptors;
 pub mod elf;
@@ -22,6 +23,7 @@ pub mod rights;
 pub mod sockdiag;
 pub mod tables;
 pub mod thread;
+mod unasked;
 pub mod usage;
 pub mod watch;
 

@@ -8,7 +8,7 @@ use std::{
 
 use procfs::process::Process;
 
-use super::HostError;
+use super::{HostError, unasked};
 
 /// Names under which MySQL's and MariaDB's server runs.
 pub const SERVER_NAMES: [&str; 2] = ["mysqld", "mariadbd"];
@@ -125,7 +125,8 @@ fn by_name(names: &[&str]) -> Result<Vec<u32>, HostError> {
             // Zombies answer to their name, but accept nothing.
             let alive = !matches!(stat.state, 'Z' | 'X');
             let named = names.iter().any(|name| stat.comm == comm_of(name));
-            if alive && named { u32::try_from(stat.pid).ok() } else { None }
+            let taken = alive && named && unasked::is_of_the_machine(&process, &stat.comm);
+            if taken { u32::try_from(stat.pid).ok() } else { None }
         })
         .collect();
     pids.sort_unstable();
@@ -137,7 +138,7 @@ fn comm_of(name: &str) -> &str {
     name.get(..15).unwrap_or(name)
 }
 
-/// systemd keeps a unit's processes in a control group named after it; the main one is the group's first server, or its first.
+/// systemd keeps a system unit's processes in a control group named after it; the main one is the group's first server, or its first.
 fn by_unit(unit: &str) -> Result<Vec<u32>, HostError> {
     let unit = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
     let mut pids: Vec<u32> = procfs::process::all_processes()
@@ -145,7 +146,14 @@ fn by_unit(unit: &str) -> Result<Vec<u32>, HostError> {
         .filter_map(Result::ok)
         .filter(|process| {
             process.cgroups().is_ok_and(|groups| {
-                groups.into_iter().any(|group| group.pathname.split('/').any(|part| part == unit))
+                // In the other hierarchies anybody may have been given a group to name as he likes.
+                let managers = |controllers: &[String]| {
+                    controllers.iter().all(String::is_empty)
+                        || controllers.iter().any(|name| name == "name=systemd")
+                };
+                groups.into_iter().any(|group| {
+                    managers(&group.controllers) && unasked::is_system_unit(&group.pathname, &unit)
+                })
             })
         })
         .filter_map(|process| u32::try_from(process.pid).ok())

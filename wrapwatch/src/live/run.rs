@@ -24,7 +24,7 @@ use super::{
 use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
-    host::{clock, process, reader},
+    host::{clock, confine, process, reader},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
     probe::{self, Probe, Ring},
@@ -132,8 +132,9 @@ impl<'a> Session<'a> {
         self.add_first(first)?;
         // Before the trace is said to have begun: that it cannot be measured, if so.
         self.measure(clock::now());
-        self.begin();
+        // Before a recording has threads of its own.
         self.give_up_capabilities();
+        self.begin();
         for tracee in self.targets.values() {
             self.feed.notice(&Notice::Watching(&inputs::describe(tracee)));
         }
@@ -195,6 +196,7 @@ impl<'a> Session<'a> {
         }
         reader::give_up_all_but(if self.settings.wait { &[Capability::CAP_SYS_ADMIN] } else { &[] });
         probe::privileges::drop_all_but(&keep);
+        confine::forbid_calls();
     }
 
     /// Takes what is in the ring, but not for long; whether it was emptied. Before each batch tells of calls that were left out, for its records are to be seen in that

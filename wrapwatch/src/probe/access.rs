@@ -70,12 +70,16 @@ const FILES: [(&str, &str); 20] = [
     ("/proc/PID/root/var/run/nscd, run/systemd/resolve", "whether the sockets are there; nothing is sent"),
 ];
 
-const CALLS: [(&str, &str); 9] = [
+const CALLS: [(&str, &str); 10] = [
     ("bpf (BPF_ENABLE_STATS)", "counting the programs' run time, for 0.2 s every five seconds"),
     ("bpf, perf_event_open", "the programs, maps and hooks; nothing is pinned, all goes with the process"),
     ("setns (network), in a thread that ends with it", "asking for the target's sockets"),
     ("socket (NETLINK_SOCK_DIAG)", "listeners, their queues, open connections of the target"),
     ("openat2 (RESOLVE_IN_ROOT)", "opening the target's files without being led out of its root"),
+    (
+        "setfsuid, setfsgid, setgroups, capset, in threads that do nothing else",
+        "reading the target's files with no more rights than the target has",
+    ),
     ("pidfd_open", "noticing the target's end"),
     ("pidfd_getfd", "asking listeners for their queues where the other way is closed; let go at once"),
     (

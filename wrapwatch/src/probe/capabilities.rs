@@ -23,7 +23,7 @@ pub(super) fn check_bpf() -> Result<(), ProbeError> {
 }
 
 /// Everything that tracing may take, and what for.
-pub fn wanted() -> [(Capability, &'static str); 5] {
+pub fn wanted() -> [(Capability, &'static str); 7] {
     [
         (Capability::CAP_BPF, "loading the BPF programs and maps"),
         (
@@ -37,8 +37,13 @@ pub fn wanted() -> [(Capability, &'static str); 5] {
         ),
         (
             Capability::CAP_DAC_READ_SEARCH,
-            "not needed, but for: the target's tables, and tracefs, where only root may read them",
+            "not needed, but for: tracefs, where only root may read it, and tables of a target that may read everything",
         ),
+        (
+            Capability::CAP_SETUID,
+            "not needed, but for: reading the target's tables as its own user, where not everybody may read them",
+        ),
+        (Capability::CAP_SETGID, "as CAP_SETUID: the same of its groups"),
     ]
 }
 
