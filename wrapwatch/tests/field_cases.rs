@@ -135,7 +135,9 @@ fn a_log_with_durations_only_tells_them_and_no_others() {
     let [(server, outcome, rtt)] = case.asked()[..] else { panic!("{:?}", case.asked()) };
     assert_eq!((server, outcome), ("10.9.0.54:53", "timeout"));
     assert_close(rtt, 5.005);
-    assert!(case.blind().contains(&"no-times"));
+    assert!(case.blind().contains(&"no-line-times"));
+    assert_eq!(case.summary("verdict_kind"), "wrappers");
+    assert!(case.share("lookup_share") > 0.99);
     assert!(case.said.contains("12 of 12 lines understood as calls"), "{}", case.said);
 
     // Without -T either, nothing is known of times.

@@ -23,6 +23,8 @@ pub(super) struct Blind {
     pub others: bool,
     /// Times of any kind.
     pub times: bool,
+    /// Times between calls.
+    pub gaps: bool,
 }
 
 impl Blind {
@@ -34,6 +36,7 @@ impl Blind {
             DegradationKind::NoClientCalls => self.clients = true,
             DegradationKind::NotFollowed => self.others = true,
             DegradationKind::NoTimes => self.times = true,
+            DegradationKind::NoLineTimes => self.gaps = true,
             _ => {}
         }
     }
@@ -46,6 +49,7 @@ impl Blind {
             clients: self.clients || other.clients,
             others: self.others || other.others,
             times: self.times || other.times,
+            gaps: self.gaps || other.gaps,
         }
     }
 
@@ -56,7 +60,7 @@ impl Blind {
             (self.files, Missing::TablesNotTraced),
             (self.clients, Missing::ClientCallsNotTraced),
             (self.others, Missing::NotFollowed),
-            (self.times, Missing::NoTimes),
+            (self.times || self.gaps, Missing::NoTimes),
         ];
         kinds.into_iter().filter(|(blind, _)| *blind).map(|(_, why)| why)
     }
@@ -101,6 +105,8 @@ impl Wait<'_> {
         let lost = self.missing.iter().any(|why| matches!(why, Missing::EventsLost { .. }));
         if self.blind.lookups {
             Some(UnknownReason::NotTraced)
+        } else if self.blind.gaps {
+            Some(UnknownReason::NoTimes)
         } else if lost || self.has(Missing::CheckEndUnseen) {
             Some(UnknownReason::EventsLost)
         } else if self.has(Missing::CallsSkipped) {

@@ -205,6 +205,10 @@ impl SummaryBuilder {
     }
 
     fn unseen(&mut self, connection: &Connection) {
+        if connection.missing.contains(&Missing::NoTimes) {
+            // Of a wait whose length is not known nothing is unknown to the nanosecond, and all of it.
+            self.unknown.entry(UnknownReason::NoTimes).or_default();
+        }
         for part in &connection.unknown {
             let sum = self.unknown.entry(part.reason).or_default();
             *sum = sum.saturating_add(part.ns);

@@ -129,6 +129,8 @@ pub enum DegradationKind {
     NoClientCalls,
     /// The trace has no times.
     NoTimes,
+    /// The trace says how long calls took, but not when they were made: what passed between them is not known.
+    NoLineTimes,
     /// Texts or lines are cut.
     LogCut,
     /// Threads or processes of the server are not in the trace.

@@ -1,6 +1,6 @@
 //! Checks look names up: every client's connect depends on DNS, and all others wait for it.
 
-use crate::model::{Finding, FindingId, Nanos, RuleRef, Severity, Share};
+use crate::model::{Finding, FindingId, Nanos, RuleRef, Severity, Share, ThreadRole};
 
 use super::support::{Clients, Proof, counted, finding, in_check, quoted};
 use super::{Case, Detector, Seen};
@@ -18,7 +18,8 @@ pub(super) struct DnsInAcceptPath {
 impl Detector for DnsInAcceptPath {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
-        if in_check(connection).next().is_none() {
+        // A check in a process of the connection's own keeps nobody else waiting.
+        if !in_check(connection).any(|lookup| lookup.thread == ThreadRole::Accept) {
             return;
         }
         self.proof.add(connection, connection.parts.dns_ns);

@@ -11,7 +11,7 @@ pub(super) fn degradations(survey: &Survey) -> Vec<Degradation> {
     match survey.times() {
         Times::Lines => {}
         Times::Durations => all.push(degradation(
-            DegradationKind::NoTimes,
+            DegradationKind::NoLineTimes,
             "this log says how long calls took (-T), but not when they were made: what passed between them is not known; record with: strace -ttt -T",
         )),
         Times::Nothing => all.push(degradation(
