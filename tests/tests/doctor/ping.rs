@@ -127,7 +127,8 @@ fn what_a_server_says_instead_of_a_greeting() {
     assert_eq!(kinds(&seen), [PingProblemKind::NoGreeting]);
     assert!(seen.attempts.iter().all(|attempt| attempt.connect_ns.unwrap() < 300_000_000), "{seen:#?}");
     // Too many connections: MariaDB keeps one for an administrator.
-    let hold = ClientsSpec { mode: Mode::Hold { ms: 5_000 }, ..ClientsSpec::at_once(11) };
+    // For longer than it is waited for below.
+    let hold = ClientsSpec { mode: Mode::Hold { ms: 20_000 }, ..ClientsSpec::at_once(11) };
     let holding = lab.begin_clients(hold).unwrap();
     let mut seen = None;
     wait_for("all connections are taken", || {

@@ -55,8 +55,8 @@ pub fn missing() -> (Vec<Capability>, Vec<Capability>) {
     let override_too = have.contains(&Capability::CAP_DAC_OVERRIDE);
     wanted().into_iter().map(|(capability, _)| capability).partition(|capability| match capability {
         Capability::CAP_DAC_READ_SEARCH => override_too || have.contains(capability),
-        Capability::CAP_SYS_ADMIN => have.contains(capability),
-        other => !lacking.contains(other),
+        Capability::CAP_BPF | Capability::CAP_PERFMON => !lacking.contains(capability),
+        other => have.contains(other),
     })
 }
 
