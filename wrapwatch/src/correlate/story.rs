@@ -170,6 +170,10 @@ impl Story {
         }
         end = end.max(self.check.tables_end().unwrap_or_default());
         end = end.max(self.check.spawn_end.unwrap_or_default());
+        // A wait of which the end was not seen had ended when somebody else went on with the connection.
+        if self.resolver.pending(self.checker).is_some() {
+            end = end.max(self.handover.or(self.ended()).unwrap_or_default());
+        }
         // A wait that only ended as the thread went on was the check's as well.
         end.max(self.lookups_end().unwrap_or_default())
     }

@@ -53,6 +53,7 @@ impl Resolver {
         }
         if service == Service::Dns {
             if rec.ret < 0 && !matches!(-rec.ret, EINTR | EAGAIN) {
+                self.waited_unasked(rec, shared);
                 self.fail(rec.fd, failed(rec.ret, at));
             }
         } else if rec.ret < 0 {
@@ -67,6 +68,18 @@ impl Resolver {
             self.service_asked_again(rec, shared);
         }
         true
+    }
+
+    /// A nameserver was waited for on a socket, and nothing that was asked on it was seen: it was asked when the wait began, at the latest.
+    fn waited_unasked(&mut self, rec: &abi::Io, shared: &mut Shared) {
+        if rec.op != abi::OP_READ || self.queries.iter().any(|asked| asked.fd == rec.fd) {
+            return;
+        }
+        let now = Moment::of(&rec.hdr, rec.enter_ns);
+        let Some((server, stream)) = self.sock(rec.fd).map(|sock| (sock.server, sock.stream)) else { return };
+        let lookup = self.current(now.tid).unwrap_or_else(|| self.begin(LookupKind::Other, now, shared));
+        self.lookups[lookup].touch(KtimeNs(rec.hdr.ts_ns));
+        self.ask(lookup, rec.fd, server, Service::Dns.transport(stream), now, shared);
     }
 
     fn service_answered(&mut self, rec: &abi::Io, at: KtimeNs) {

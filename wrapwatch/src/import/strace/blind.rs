@@ -69,6 +69,12 @@ fn not_traced(survey: &Survey) -> Vec<Degradation> {
             DegradationKind::NoFileCalls,
             "this log has no open, openat: whether hosts.allow and hosts.deny are read cannot be seen; record without -e",
         ));
+    } else if survey.tables == 0 {
+        // Lines may have been left out of it: only the program itself says that it has no libwrap.
+        all.push(degradation(
+            DegradationKind::NoFileCalls,
+            "this log has no open of hosts.allow or hosts.deny: whether the server checks its clients is not known; ask: wrapwatch doctor",
+        ));
     }
     if !has(CallKind::Accept) {
         all.push(degradation(

@@ -36,6 +36,8 @@ pub struct Survey {
     pub kinds: BTreeMap<CallKind, u64>,
     /// Lines that look like something else's.
     pub foreign: BTreeMap<Looks, u64>,
+    /// Opens of hosts.allow or hosts.deny.
+    pub tables: u64,
     /// Calls with a time.
     pub stamped: u64,
     /// Calls that returned.
@@ -81,17 +83,17 @@ impl Survey {
         }
         let tid = tid.or(line.tid).unwrap_or(super::logs::ONLY_THREAD);
         match line.body {
-            Body::Whole { name, finish, .. } | Body::Resumed { name, finish, .. } => {
-                self.call(tid, name, line);
+            Body::Whole { name, args, finish } | Body::Resumed { name, args, finish } => {
+                self.call(tid, name, args, line);
                 self.finish(name, finish);
             }
-            Body::Unfinished { name, .. } => self.call(tid, name, line),
+            Body::Unfinished { name, args } => self.call(tid, name, args, line),
             Body::Exited => self.remarks += 1,
             Body::Other => self.remarks += u64::from(is_remark(text)),
         }
     }
 
-    fn call(&mut self, tid: u32, name: &str, line: &Line<'_>) {
+    fn call(&mut self, tid: u32, name: &str, args: &str, line: &Line<'_>) {
         let kept = |set: &mut HashSet<u32>| {
             if set.len() < KEPT_MAX {
                 set.insert(tid);
@@ -101,6 +103,9 @@ impl Survey {
         match CallKind::parse(name) {
             Some(CallKind::Accept) => kept(&mut self.accepting),
             Some(CallKind::Clone) => kept(&mut self.making),
+            Some(CallKind::Open) if args.contains("hosts.allow\"") || args.contains("hosts.deny\"") => {
+                self.tables += 1;
+            }
             _ => {}
         }
         self.calls += 1;

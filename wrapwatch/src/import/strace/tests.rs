@@ -1,5 +1,6 @@
 //! The importer on real captures, in every form that strace could have printed them, and on what they do not hold.
 
+mod acquittal;
 mod story;
 
 use std::collections::BTreeMap;
