@@ -222,7 +222,14 @@ fn ignore_list(args: &Args) -> anyhow::Result<(PathBuf, IgnoreList)> {
         Found::Text(text) => IgnoreList::parse(&String::from_utf8_lossy(&text)),
         Found::Missing if args.ignore.is_some() => bail!("there is no {}", escape(&path.to_string_lossy())),
         Found::Missing => IgnoreList::default(),
-        Found::Unusable(why) => bail!("cannot read {}: {why}", escape(&path.to_string_lossy())),
+        Found::Unusable(why) if args.ignore.is_some() => {
+            bail!("cannot read {}: {why}", escape(&path.to_string_lossy()))
+        }
+        // Nobody asked for this one.
+        Found::Unusable(why) => {
+            note(&format!("{} is not used: {why}", escape(&path.to_string_lossy())));
+            IgnoreList::default()
+        }
     };
     for (line, why) in &list.mistakes {
         note(&format!("{}:{line}: {}", escape(&path.to_string_lossy()), escape(why)));
