@@ -3,7 +3,7 @@
 //! What strace does not show stays away: socket states (so the accept queue is not known), rules, uprobes. What it shows more —
 //! the content of tables as they were read — becomes snapshots.
 //!
-//! A log is read twice. [`survey`] looks through it: which kinds of calls it has, which times, what was done to its text. Then [`import`]
+//! A log is read twice. [`mod@survey`] looks through it: which kinds of calls it has, which times, what was done to its text. Then [`import`]
 //! makes records: [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
 //! `world` does what the kernel side does with them. Bounded memory: maps have caps, and what does not fit is counted.
 //!
