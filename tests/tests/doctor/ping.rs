@@ -131,13 +131,13 @@ fn what_a_server_says_instead_of_a_greeting() {
     let hold = ClientsSpec { mode: Mode::Hold { ms: 20_000 }, ..ClientsSpec::at_once(16) };
     let holding = lab.begin_clients(hold).unwrap();
     let mut seen = None;
-    wait_for("all connections are taken", || {
+    let full = wait_for("all connections are taken", || {
         let now = ping(&lab, &[SERVER, "-n", "1"]);
         let full = now.attempts[0].error_code == Some(1040);
         seen = Some(now);
         Ok(full)
-    })
-    .unwrap();
+    });
+    assert!(full.is_ok(), "{full:?}: {seen:#?}");
     assert_eq!(kinds(&seen.unwrap()), [PingProblemKind::TooManyConnections]);
     drop(holding);
 }
