@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 
+mod asleep;
 mod crash;
 mod flight;
 mod guide;
