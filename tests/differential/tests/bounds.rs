@@ -8,13 +8,14 @@
 #[path = "common/rng.rs"]
 mod rng;
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+#[path = "common/glibc.rs"]
+mod glibc;
 
+use glibc::measure;
 use rng::Rng;
 use wrapwatch::wrappers::cost::{Resolver, SECOND_NS, Wanted};
 use wrapwatch::wrappers::{ResolvConf, nsswitch};
-use wrapwatch_differential::resolver::{Nameserver, Question, Timing};
+use wrapwatch_differential::resolver::{Nameserver, Question};
 
 /// How long before the end of its time the answer comes: what a busy machine may take to bring it.
 const EARLY_MS: u64 = 120;
@@ -24,21 +25,6 @@ const SLACK_NS: u64 = 100_000_000;
 const LONGEST_NS: u64 = 16 * SECOND_NS;
 /// A run in which the answer came too late measures less than the worst: so often it is tried.
 const TRIES: usize = 4;
-
-fn measure(question: &Question) -> Result<u64, String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_resolve-once"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let input = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-    child.stdin.take().expect("a pipe").write_all(&input).map_err(|error| error.to_string())?;
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let timing: Timing = serde_json::from_slice(&output.stdout)
-        .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    Ok(timing.reverse_ns + timing.forward_ns.unwrap_or(0))
-}
 
 /// The bound of both lookups.
 fn bound(question: &Question) -> u64 {
@@ -96,7 +82,8 @@ fn worst(question: &Question) -> Result<u64, String> {
     let bound = bound(question);
     let mut worst = 0;
     for _ in 0..TRIES {
-        worst = worst.max(measure(question)?);
+        let timing = measure(question)?;
+        worst = worst.max(timing.reverse_ns + timing.forward_ns.unwrap_or(0));
         if bound * 10 <= worst * 12 {
             break;
         }

@@ -7,27 +7,14 @@
 #[path = "common/rng.rs"]
 mod rng;
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+#[path = "common/glibc.rs"]
+mod glibc;
 
+use glibc::measure;
 use rng::Rng;
 use wrapwatch::wrappers::cost::{Nameserver, Resolver, Wanted};
 use wrapwatch::wrappers::{HostsFile, ResolvConf, nsswitch};
-use wrapwatch_differential::resolver::{Nameserver as Behaviour, Question, Timing};
-
-/// Asks glibc.
-fn measure(question: &Question) -> Result<Timing, String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_resolve-once"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let input = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-    child.stdin.take().expect("a pipe").write_all(&input).map_err(|error| error.to_string())?;
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
-}
+use wrapwatch_differential::resolver::{Nameserver as Behaviour, Question};
 
 /// What wrapwatch expects: time of the reverse lookup and whether it finds a name, time of the forward lookup of that name.
 fn expect(question: &Question) -> (u64, Option<String>, Option<u64>) {

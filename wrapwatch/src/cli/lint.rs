@@ -277,31 +277,27 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
         bail!("--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace");
     }
     let input = files.input(subject);
-    let changes = linter::changes(files, &input)
+    let changes = linter::changes(files, &input);
+    let diff = lint::diff::unified(&changes.files)
         .map_err(|path| anyhow::anyhow!("{path} holds more than plain text: no diff of it can be printed"))?;
-    if changes.diff.is_empty() {
+    if diff.is_empty() {
         note("nothing to change for these clients");
     }
     for (client, why) in &changes.left_alone {
         note(&format!("{client} is left as it is: {}", escape(why)));
     }
-    print(&changes.diff)?;
+    print(&diff)?;
     if !args.write {
         return Ok(());
     }
     if args.trace.is_some() {
         bail!("--write changes this machine's tables, not those of a trace");
     }
-    for (path, new) in &changes.tables {
-        let old = files.paths.iter().position(|own| own == path).and_then(|slot| files.texts.get(slot));
-        let old = old.map(Vec::as_slice).unwrap_or_default();
-        let backup = linter::write(Path::new(path), old, new)
-            .with_context(|| format!("cannot write {}", escape(path)))?;
-        note(&format!(
-            "{} is changed; what it was is in {}",
-            escape(path),
-            escape(&backup.to_string_lossy())
-        ));
+    for change in changes.files.iter().filter(|change| change.table) {
+        let path = escape(&change.path);
+        let backup = linter::write(Path::new(&change.path), &change.old, &change.new)
+            .with_context(|| format!("cannot write {path}"))?;
+        note(&format!("{path} is changed; what it was is in {}", escape(&backup.to_string_lossy())));
     }
     Ok(())
 }

@@ -1,42 +1,43 @@
-//! A fix as a diff, and written: never through a link, with the file's mode and owner, and a copy of what was there beside it.
+//! A fix, and how it is written: never through a link, with the file's mode and owner, and a copy of what was there beside it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use similar::TextDiff;
-
 use super::files::Files;
-use crate::render::text::escape;
 use crate::wrappers::lint::Input;
 use crate::wrappers::rewrite::rewrite;
+
+/// One file that a fix changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The file.
+    pub path: String,
+    /// As it is.
+    pub old: Vec<u8>,
+    /// As it should be.
+    pub new: Vec<u8>,
+    /// A table; otherwise /etc/hosts, which is not lint's to write.
+    pub table: bool,
+}
 
 /// What a fix changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Unified diffs of the tables and of /etc/hosts.
-    pub diff: String,
-    /// The tables that change: path and new text.
-    pub tables: Vec<(String, Vec<u8>)>,
+    /// The files that change.
+    pub files: Vec<Change>,
     /// Clients for whom nothing can be done, and why.
     pub left_alone: Vec<(String, String)>,
 }
 
 /// Works out what to change for the input's clients.
-///
-/// # Errors
-/// Where a file holds what no diff can show; its path.
-pub fn changes(files: &Files, input: &Input<'_>) -> Result<Changes, String> {
+pub fn changes(files: &Files, input: &Input<'_>) -> Changes {
     let fix = rewrite(input);
-    let mut out = Changes { left_alone: fix.left_alone, ..Changes::default() };
-    for ((path, old), new) in files.paths.iter().zip(&files.texts).zip(fix.tables) {
-        let diff = diff(path, old, &new)?;
-        if !diff.is_empty() {
-            out.diff += &diff;
-            out.tables.push((path.clone(), new));
-        }
-    }
+    let tables = files.paths.iter().zip(&files.texts).zip(fix.tables);
+    let mut all: Vec<Change> = tables
+        .map(|((path, old), new)| Change { path: path.clone(), old: old.clone(), new, table: true })
+        .collect();
     let mut hosts = files.hosts.clone();
     if !fix.hosts.is_empty() && !hosts.is_empty() && !hosts.ends_with(b"\n") {
         hosts.push(b'\n');
@@ -45,27 +46,10 @@ pub fn changes(files: &Files, input: &Input<'_>) -> Result<Changes, String> {
         hosts.extend_from_slice(line.as_bytes());
         hosts.push(b'\n');
     }
-    out.diff += &diff(&files.hosts_path, &files.hosts, &hosts)?;
-    Ok(out)
-}
-
-/// A unified diff; empty where nothing changes.
-fn diff(path: &str, old: &[u8], new: &[u8]) -> Result<String, String> {
-    let text = |bytes| {
-        std::str::from_utf8(bytes).ok().filter(|text| {
-            // What a terminal might act upon cannot be printed as it is, and escaped it would not apply.
-            text.lines().all(|line| {
-                let plain = line.replace('\t', " ").replace('\r', "");
-                escape(&plain) == plain
-            })
-        })
-    };
-    if old == new {
-        return Ok(String::new());
-    }
-    let (Some(old), Some(new)) = (text(old), text(new)) else { return Err(escape(path)) };
-    let path = escape(path);
-    Ok(TextDiff::from_lines(old, new).unified_diff().context_radius(3).header(&path, &path).to_string())
+    let (path, old) = (files.hosts_path.clone(), files.hosts.clone());
+    all.push(Change { path, old, new: hosts, table: false });
+    all.retain(|change| change.old != change.new);
+    Changes { files: all, left_alone: fix.left_alone }
 }
 
 /// Puts `new` in the place of a file; the path of the copy of what was there.

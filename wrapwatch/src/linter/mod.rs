@@ -6,5 +6,5 @@ mod fix;
 mod hosts;
 
 pub use files::{Files, IGNORE_FILE, Paths, Subject};
-pub use fix::{Changes, changes, write};
+pub use fix::{Change, Changes, changes, write};
 pub use hosts::{HostReport, each_host};

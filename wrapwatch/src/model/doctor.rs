@@ -7,9 +7,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Severity;
-use super::{Cost, DegradationKind, QueryOutcome, WallTime};
-use crate::wrappers::problems::ProblemKind;
+use super::{Cost, DegradationKind, ProblemKind, QueryOutcome, Severity, WallTime};
 
 /// Everything `doctor` found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,6 +14,7 @@ mod lookup;
 mod missing;
 mod names;
 pub mod ping;
+mod problem;
 mod protocol;
 mod release;
 mod rule;
@@ -33,6 +34,7 @@ pub use lookup::{
     Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport, UNKNOWN_SERVER,
 };
 pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
+pub use problem::ProblemKind;
 pub use protocol::Protocol;
 pub use release::skips_calls;
 pub use rule::{How, RuleRef};

@@ -199,10 +199,7 @@ fn make_threads(shared: &Arc<Shared>) {
     let mut given_up = false;
     let mut state = shared.lock();
     loop {
-        if !given_up && let Some(extra) = state.extra.clone() {
-            given_up = true;
-            keep(&extra);
-        }
+        give_up_once(&mut given_up, &state);
         while state.idle < state.queue.len() && state.threads < MOST_THREADS {
             let its = Arc::clone(shared);
             let made = thread::Builder::new()
@@ -226,10 +223,7 @@ fn work(shared: &Shared) {
     let mut given_up = false;
     let mut state = shared.lock();
     loop {
-        if !given_up && let Some(extra) = state.extra.clone() {
-            given_up = true;
-            keep(&extra);
-        }
+        give_up_once(&mut given_up, &state);
         let Some(job) = state.queue.pop_front() else {
             shared.rests.notify_all();
             let since = Instant::now();
@@ -263,6 +257,17 @@ fn work(shared: &Shared) {
     shared.rests.notify_all();
     if state.idle < state.queue.len() {
         shared.wanted.notify_one();
+    }
+}
+
+/// Gives up what is of no use any more, the first time that this is known.
+fn give_up_once(given_up: &mut bool, state: &State) {
+    if *given_up {
+        return;
+    }
+    if let Some(extra) = &state.extra {
+        *given_up = true;
+        keep(extra);
     }
 }
 
