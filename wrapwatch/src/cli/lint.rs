@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 use super::common::{Color, FailOn};
 use super::output::{note, text_for_stdout};
+use super::wrong_use;
 use crate::host::local::{self, Found};
 use crate::linter::{self, Files, HostReport, IGNORE_FILE, Paths, Subject};
 use crate::model::Severity;
@@ -29,7 +30,7 @@ Examples:
   wrapwatch lint --client 10.0.2.14                   what a client's check decides and costs
   wrapwatch lint --client 10.0.2.14=db1.example.com   the same, if DNS gives it that name
   wrapwatch lint --trace FILE.wwt                     the files and the clients of a trace
-  wrapwatch lint --client 10.0.2.14=db1.example.com --fix | patch -p0 --dry-run
+  wrapwatch lint --client 10.0.2.14=db1.example.com --fix | patch -d / -p0 --dry-run
   wrapwatch lint --hosts-dir inventory                one line a host: inventory/HOST/hosts.allow, or …/HOST/etc/hosts.allow
   wrapwatch lint --format sarif > lint.sarif          for code hosts; --format github inside a GitHub action
   wrapwatch lint --explain never-matches              what a problem means
@@ -111,7 +112,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["json", "format"])]
     fix: bool,
     /// With --fix: change the tables as the diff says, and leave a copy of each beside it (FILE.orig)
-    #[arg(long, requires = "fix")]
+    #[arg(long, requires = "fix", conflicts_with = "trace")]
     write: bool,
     /// Say what a problem means, and do nothing else
     #[arg(long, value_name = "PROBLEM", exclusive = true)]
@@ -134,8 +135,8 @@ fn client(text: &str) -> anyhow::Result<Client> {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(kind) = &args.explain {
-        let explanation = explain::find(kind).with_context(|| {
-            format!("there is no problem called {}; docs/lint-rules.md lists them", escape(kind))
+        let explanation = explain::find(kind).ok_or_else(|| {
+            wrong_use(format!("there is no problem called {}; docs/lint-rules.md lists them", escape(kind)))
         })?;
         print(&explanation.text())?;
         return Ok(ExitCode::SUCCESS);
@@ -240,7 +241,7 @@ fn ignore_list(args: &Args) -> anyhow::Result<(PathBuf, IgnoreList)> {
 /// One line a host.
 fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<ExitCode> {
     if args.format == Format::Sarif || args.format == Format::Github {
-        bail!("--hosts-dir prints text or JSON");
+        return Err(wrong_use("--hosts-dir prints text or JSON"));
     }
     let text = text_for_stdout(args.color);
     let as_json = args.json || args.format == Format::Json;
@@ -274,7 +275,9 @@ fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<Ex
 /// The diff to stdout; what belongs to no table to stderr.
 fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> {
     if subject.clients.is_empty() {
-        bail!("--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace");
+        return Err(wrong_use(
+            "--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace",
+        ));
     }
     let input = files.input(subject);
     let changes = linter::changes(files, &input);
@@ -290,14 +293,16 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
     if !args.write {
         return Ok(());
     }
-    if args.trace.is_some() {
-        bail!("--write changes this machine's tables, not those of a trace");
-    }
-    for change in changes.files.iter().filter(|change| change.table) {
-        let path = escape(&change.path);
-        let backup = linter::write(Path::new(&change.path), &change.old, &change.new)
-            .with_context(|| format!("cannot write {path}"))?;
-        note(&format!("{path} is changed; what it was is in {}", escape(&backup.to_string_lossy())));
+    let written =
+        linter::write(changes.files.iter().filter(|change| change.table)).map_err(|(path, error)| {
+            anyhow::Error::new(error).context(format!("cannot write {}", escape(&path)))
+        })?;
+    for (path, backup) in written {
+        note(&format!(
+            "{} is changed; what it was is in {}",
+            escape(&path),
+            escape(&backup.to_string_lossy())
+        ));
     }
     Ok(())
 }

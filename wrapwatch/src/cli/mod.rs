@@ -88,6 +88,16 @@ pub fn parse() -> Cli {
     })
 }
 
+/// What was asked for cannot be meant: status 2, as for arguments that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUse(String);
+
+/// Wrong use, in words.
+fn wrong_use(why: impl Into<String>) -> anyhow::Error {
+    WrongUse(why.into()).into()
+}
+
 /// Runs the command; every error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
@@ -107,7 +117,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::note(&crate::model::error_line(error.as_ref()));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
         }
     }
 }

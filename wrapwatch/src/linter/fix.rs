@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use super::files::Files;
 use crate::wrappers::lint::Input;
 use crate::wrappers::rewrite::rewrite;
@@ -52,31 +54,66 @@ pub fn changes(files: &Files, input: &Input<'_>) -> Changes {
     Changes { files: all, left_alone: fix.left_alone }
 }
 
-/// Puts `new` in the place of a file; the path of the copy of what was there.
+/// Puts each file's new text in its place; for each the path of the copy of what was there. All of them are looked at and written beside the old
+/// ones before the first is replaced.
 ///
 /// # Errors
-/// Where the path is a link or no regular file, where it is no longer what it was, or the system refuses.
-pub fn write(path: &Path, old: &[u8], new: &[u8]) -> io::Result<PathBuf> {
+/// Where a path is a link or no regular file, where it is no longer what it was, or the system refuses; with the path. Before the first
+/// replacement nothing has changed then, and nothing is left behind.
+pub fn write<'a>(
+    changes: impl IntoIterator<Item = &'a Change>,
+) -> Result<Vec<(String, PathBuf)>, (String, io::Error)> {
+    let said = |change: &Change, error| (change.path.clone(), error);
+    let mut ready = Vec::new();
+    for change in changes {
+        ready.push((change, prepare(change).map_err(|error| said(change, error))?));
+    }
+    let mut done = Vec::new();
+    for (change, fresh) in ready {
+        done.push((change.path.clone(), replace(change, fresh).map_err(|error| said(change, error))?));
+    }
+    Ok(done)
+}
+
+/// The new text in a file of its own beside the old one, which goes again unless it is put in its place.
+struct Fresh {
+    file: NamedTempFile,
+    old: fs::Metadata,
+}
+
+fn prepare(change: &Change) -> io::Result<Fresh> {
+    let path = Path::new(&change.path);
+    let old = unchanged(path, &change.old)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".wrapwatch-").tempfile_in(folder)?;
+    file.write_all(&change.new)?;
+    like(file.as_file(), &old)?;
+    file.as_file().sync_all()?;
+    Ok(Fresh { file, old })
+}
+
+/// A file's metadata, where it is one and still has this text.
+fn unchanged(path: &Path, text: &[u8]) -> io::Result<fs::Metadata> {
     let refuse = |why: &str| io::Error::new(ErrorKind::InvalidInput, why.to_owned());
     let meta = fs::symlink_metadata(path)?;
     if !meta.is_file() {
         return Err(refuse("it is a link or no regular file: write to the file itself"));
     }
-    if fs::read(path)? != old {
+    if fs::read(path)? != text {
         return Err(refuse("it has changed meanwhile: run lint again"));
     }
-    let backup = copy_of(path, old, &meta)?;
-    let mut fresh = beside(path, ".wrapwatch-new");
-    fresh = match create(&fresh, &meta) {
-        Ok(mut file) => {
-            file.write_all(new)?;
-            file.sync_all()?;
-            fresh
-        }
-        Err(error) => return Err(error),
-    };
+    Ok(meta)
+}
+
+fn replace(change: &Change, fresh: Fresh) -> io::Result<PathBuf> {
+    let path = Path::new(&change.path);
+    unchanged(path, &change.old)?;
+    let backup = copy_of(path, &change.old, &fresh.old)?;
     // The name may have become a link since: a rename replaces the name and follows nothing.
-    fs::rename(&fresh, path).inspect_err(|_| drop(fs::remove_file(&fresh)))?;
+    fresh.file.persist(path).map_err(|error| {
+        drop(fs::remove_file(&backup));
+        error.error
+    })?;
     Ok(backup)
 }
 
@@ -84,10 +121,12 @@ pub fn write(path: &Path, old: &[u8], new: &[u8]) -> io::Result<PathBuf> {
 fn copy_of(path: &Path, text: &[u8], meta: &fs::Metadata) -> io::Result<PathBuf> {
     for number in 0..100 {
         let name = beside(path, &if number == 0 { ".orig".to_owned() } else { format!(".orig.{number}") });
-        match create(&name, meta) {
+        // Never over a file that is there, nor through a link.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name) {
             Ok(mut file) => {
-                file.write_all(text)?;
-                file.sync_all()?;
+                let written =
+                    file.write_all(text).and_then(|()| like(&file, meta)).and_then(|()| file.sync_all());
+                written.inspect_err(|_| drop(fs::remove_file(&name)))?;
                 return Ok(name);
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -103,18 +142,26 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A new file with another's owner and mode; never over one that is there, nor through a link.
-fn create(path: &Path, like: &fs::Metadata) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let prepared = std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))
-        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777)));
-    prepared.inspect_err(|_| drop(fs::remove_file(path)))?;
-    Ok(file)
+/// Gives a new file another's owner and mode.
+fn like(file: &File, other: &fs::Metadata) -> io::Result<()> {
+    std::os::unix::fs::fchown(file, Some(other.uid()), Some(other.gid()))?;
+    file.set_permissions(fs::Permissions::from_mode(other.mode() & 0o7777))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn change(path: &Path, old: &str, new: &str) -> Change {
+        Change { path: path.to_string_lossy().into_owned(), old: old.into(), new: new.into(), table: true }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entry = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(entry).collect();
+        names.sort();
+        names
+    }
 
     #[test]
     fn a_fix_keeps_the_mode_and_what_was_there() {
@@ -122,7 +169,7 @@ mod tests {
         let path = folder.path().join("hosts.allow");
         fs::write(&path, "old\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let backup = write(&path, b"old\n", b"new\n").unwrap();
+        let backup = write([&change(&path, "old\n", "new\n")]).unwrap().remove(0).1;
         assert_eq!(
             (fs::read(&path).unwrap(), fs::read(&backup).unwrap()),
             (b"new\n".to_vec(), b"old\n".to_vec())
@@ -130,19 +177,40 @@ mod tests {
         for file in [&path, &backup] {
             assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o640);
         }
-        let second = write(&path, b"new\n", b"newer\n").unwrap();
+        let second = write([&change(&path, "new\n", "newer\n")]).unwrap().remove(0).1;
         assert_eq!(second, folder.path().join("hosts.allow.orig.1"));
+        assert_eq!(names(folder.path()), ["hosts.allow", "hosts.allow.orig", "hosts.allow.orig.1"]);
     }
 
     #[test]
-    fn nothing_is_written_through_a_link_or_over_a_change() {
+    fn what_an_ended_run_left_behind_stops_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, link) = (folder.path().join("hosts.allow"), folder.path().join("link"));
+        let path = folder.path().join("hosts.allow");
         fs::write(&path, "old\n").unwrap();
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(write(&link, b"old\n", b"new\n").unwrap_err().to_string().contains("link"));
-        assert!(write(&path, b"other\n", b"new\n").unwrap_err().to_string().contains("changed"));
-        assert_eq!(fs::read(&path).unwrap(), b"old\n");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no copies of what was not changed");
+        fs::write(folder.path().join("hosts.allow.wrapwatch-new"), "half").unwrap();
+        write([&change(&path, "old\n", "new\n")]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new\n");
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_or_over_a_change_nor_anything_before_all_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (allow, deny, link) = (at("hosts.allow"), at("hosts.deny"), at("link"));
+        fs::write(&allow, "old\n").unwrap();
+        fs::write(&deny, "old\n").unwrap();
+        std::os::unix::fs::symlink(&allow, &link).unwrap();
+        let good = change(&allow, "old\n", "new\n");
+        for (bad, word) in [
+            (change(&link, "old\n", "new\n"), "link"),
+            (change(&deny, "other\n", "new\n"), "changed"),
+            (change(&at("none"), "", "new\n"), "No such file"),
+        ] {
+            let (path, error) = write([&good, &bad]).unwrap_err();
+            assert_eq!(path, bad.path);
+            assert!(error.to_string().contains(word), "{error}");
+            assert_eq!(fs::read(&allow).unwrap(), b"old\n");
+            assert_eq!(names(folder.path()), ["hosts.allow", "hosts.deny", "link"], "nothing is left behind");
+        }
     }
 }

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bound::{self, Wait};
-use super::classify::{Kind, client_words, option_as_client};
+use super::candidates;
+use super::classify::{Kind, client_words};
 use super::cost::{Nameserver, Resolver, Wanted};
 use super::daemons::{self, Blocking, Call};
 use super::environment::{Addresses, Environment, FileText};
@@ -120,6 +121,8 @@ pub struct ClientReport {
     pub commands: Vec<String>,
     /// Where the verdict is another: when DNS fails, and for names it might have.
     pub otherwise: Vec<Otherwise>,
+    /// More names are in the rules than were tried: there may be others for which the verdict is another.
+    pub names_left_out: bool,
 }
 
 /// Everything found.
@@ -345,6 +348,7 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
         waits,
         commands: usual.commands.iter().map(|c| lossy(&c.command).replace(UNLISTED, "NAME")).collect(),
         otherwise,
+        names_left_out: asks_names && known.is_none() && candidates::are_cut(input),
     }
 }
 
@@ -352,49 +356,32 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
 fn worlds(input: &Input<'_>, name_known: bool) -> Vec<(String, World)> {
     let mut out = vec![("dns_fails".to_owned(), World::Unknown), ("mismatch".to_owned(), World::Paranoid)];
     if !name_known {
-        let named = candidates(input).into_iter().map(|(pattern, example)| (pattern, World::Named(example)));
+        let named =
+            candidates::names(input).into_iter().map(|(pattern, example)| (pattern, World::Named(example)));
         out.extend(named);
     }
     out
 }
 
-/// The world to judge a client by; none where its name is not known and would matter.
+/// The world to judge a client by; none where what is not known of it may matter: its name, or what ident or a netgroup would say.
 pub(super) fn usual_world(input: &Input<'_>, tables: &Tables, client: &Client) -> Option<World> {
-    if let Some((name, _)) = known_name(input, client) {
-        return Some(World::Named(name));
-    }
-    let usual = World::Named(UNLISTED.to_owned());
+    let known = known_name(input, client);
+    let usual = World::Named(known.as_ref().map_or(UNLISTED, |(name, _)| name).to_owned());
     let now = check(input, tables, client, usual.clone());
+    if now.lookups.iter().any(|lookup| matches!(lookup.kind, LookupKind::Ident | LookupKind::Netgroup)) {
+        return None;
+    }
+    if known.is_some() || now.lookups.is_empty() {
+        return Some(usual);
+    }
+    if candidates::are_cut(input) || candidates::are_combined(input) {
+        return None;
+    }
     let same = |world| {
         let other = check(input, tables, client, world);
         (other.verdict, other.rule) == (now.verdict, now.rule)
     };
     worlds(input, false).into_iter().all(|(_, world)| same(world)).then_some(usual)
-}
-
-/// Names the client might have as far as the rules are concerned: for each pattern by name one that matches it.
-fn candidates(input: &Input<'_>) -> Vec<(String, String)> {
-    const AT_MOST: usize = 64;
-    let mut out: Vec<(String, String)> = Vec::new();
-    for kind in [TableKind::Allow, TableKind::Deny] {
-        let table = input.tables.get(kind);
-        // The words of an option are nobody's name.
-        for entry in table.entries().iter().filter(|entry| option_as_client(table.clients(entry)).is_none()) {
-            for word in client_words(table.clients(entry)).filter(|word| word.kind == Kind::Name) {
-                let pattern = lossy(word.host);
-                let example = match pattern.as_str() {
-                    known if known.eq_ignore_ascii_case("KNOWN") => continue,
-                    local if local.eq_ignore_ascii_case("LOCAL") => "local-name-in-no-rule".to_owned(),
-                    domain if domain.starts_with('.') => format!("x{domain}"),
-                    name => name.replace(['*', '?'], "x"),
-                };
-                if out.len() < AT_MOST && !out.iter().any(|(seen, _)| *seen == pattern) {
-                    out.push((pattern, example));
-                }
-            }
-        }
-    }
-    out
 }
 
 fn reason(reason: &Reason) -> Option<String> {

@@ -5,6 +5,7 @@
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
 mod bound;
+mod candidates;
 pub mod classify;
 pub mod cost;
 pub mod daemons;

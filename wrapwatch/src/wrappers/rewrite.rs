@@ -1,16 +1,21 @@
-//! Tables that give the named clients the verdicts they have now, without lookups.
+//! Tables that give the named clients the verdicts they have now, without lookups, and everybody else and every other daemon the same as before.
 //!
-//! Words that need no lookup to say the same are replaced (`192.168.*` by `192.168.`, `[::1]` by `[::1]/128`), a missing last newline is
-//! added where that restores what the table says, and in front of the rule that forces a client's lookup goes a rule with its address
-//! and its verdict. The result is checked with the evaluator before it is given away.
+//! Words that need no lookup to say the same are replaced (`192.168.*` by `192.168.`, `[::1]` by `[::1]/128`), and in front of the rule that
+//! forces a client's lookup goes a rule with the daemon's name, the client's address and its verdict. What is wrong with a table stays: a missing
+//! last newline, for instance, takes a rule from everybody, and adding it would give it back to everybody. The result is checked with the
+//! evaluator before it is given away; a client who would fare otherwise gets no rule.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::classify::{client_words, without_lookup};
 use super::evaluate::{Evaluation, Reason, Tables, Verdict};
-use super::lint::{Client, Input, NameSource, World, check, known_name, usual_world};
+use super::inet;
+use super::lint::{Client, Input, NameSource, check, known_name, usual_world};
 use super::options::{Keyword, lossy, steps};
+use super::problems::may_concern;
 use super::table::{Entry, EntryKind, Table, TableKind};
 
 /// The new texts.
@@ -35,16 +40,47 @@ struct Insertion {
 
 /// Rewrites the tables for the input's clients.
 pub fn rewrite(input: &Input<'_>) -> Rewrite {
-    let mut out = Rewrite { tables: replaced(input, true), hosts: Vec::new(), left_alone: Vec::new() };
-    let mut tables = parse(input, &out.tables);
-    // A line that comes to life must not change anybody's verdict behind his back.
-    if input.clients.iter().any(|client| !same_verdict(input, &tables, client)) {
-        out.tables = replaced(input, false);
-        tables = parse(input, &out.tables);
+    let mut left_alone = BTreeMap::new();
+    if !is_plain_name(input.daemon) {
+        let why = format!("no rule can be written for {} and no other daemon", input.daemon);
+        left_alone.extend(input.clients.iter().map(|client| (client.address.to_canonical(), why.clone())));
     }
+    loop {
+        let (mut out, failed) = attempt(input, &left_alone);
+        let before = left_alone.len();
+        left_alone.extend(failed);
+        if left_alone.len() == before {
+            out.left_alone.extend(left_alone.into_iter().map(|(address, why)| (address.to_string(), why)));
+            return out;
+        }
+    }
+}
+
+/// Whether a word in a daemon list means this daemon and no other (see `string_match`, and Debian's ports).
+fn is_plain_name(daemon: &str) -> bool {
+    let special = ["ALL", "KNOWN", "EXCEPT"].iter().any(|word| daemon.eq_ignore_ascii_case(word));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !special
+        && daemon.bytes().all(plain)
+        && daemon.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && !daemon.starts_with('.')
+        && !daemon.ends_with('.')
+        && inet::scan_unsigned(daemon.as_bytes(), 10).is_none()
+}
+
+type Reasons = BTreeMap<IpAddr, String>;
+
+/// New tables without rules for those left alone; and whom they would not serve.
+fn attempt(input: &Input<'_>, left_alone: &Reasons) -> (Rewrite, Reasons) {
+    let mut out = Rewrite { tables: replaced(input), hosts: Vec::new(), left_alone: Vec::new() };
+    let tables = parse(input, &out.tables);
     let mut insertions: Vec<Insertion> = Vec::new();
     let mut kept: Vec<(&Client, Evaluation)> = Vec::new();
     for client in input.clients {
+        out.hosts.extend(hosts_line(input, client));
+        if left_alone.contains_key(&client.address.to_canonical()) {
+            continue;
+        }
         let address = client.address.to_canonical().to_string();
         match plan(input, &tables, client) {
             Plan::Nothing(now) => kept.push((client, now)),
@@ -63,11 +99,10 @@ pub fn rewrite(input: &Input<'_>) -> Rewrite {
                 kept.push((client, now));
             }
         }
-        out.hosts.extend(hosts_line(input, client));
     }
     insert(input.daemon, insertions, &mut out.tables);
-    verify(input, &mut out, &kept);
-    out
+    let failed = failures(input, &out.tables, &kept);
+    (out, failed)
 }
 
 fn parse(input: &Input<'_>, texts: &[Vec<u8>; 2]) -> Tables {
@@ -83,37 +118,23 @@ fn parse(input: &Input<'_>, texts: &[Vec<u8>; 2]) -> Tables {
     Tables { allow: table(TableKind::Allow), deny: table(TableKind::Deny) }
 }
 
-fn replaced(input: &Input<'_>, newline: bool) -> [Vec<u8>; 2] {
-    [TableKind::Allow, TableKind::Deny]
-        .map(|kind| without_needless_lookups(input.texts[kind as usize], input.tables.get(kind), newline))
+fn replaced(input: &Input<'_>) -> [Vec<u8>; 2] {
+    [TableKind::Allow, TableKind::Deny].map(|kind| without_needless_lookups(input, kind))
 }
 
-/// Whether a client fares with these tables as it does now.
-fn same_verdict(input: &Input<'_>, tables: &Tables, client: &Client) -> bool {
-    let verdict = |tables, world| check(input, tables, client, world).verdict;
-    let worlds = || [usual_world(input, input.tables, client), Some(World::Unknown)].into_iter().flatten();
-    worlds().all(|world| verdict(tables, world.clone()) == verdict(input.tables, world))
-}
-
-/// Replaces words, and adds the last newline where asked to.
-fn without_needless_lookups(text: &[u8], table: &Table, newline: bool) -> Vec<u8> {
+/// Replaces words in rules that the daemon can reach.
+fn without_needless_lookups(input: &Input<'_>, kind: TableKind) -> Vec<u8> {
+    let (text, table) = (input.texts[kind as usize], input.tables.get(kind));
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut copied = 0;
-    for entry in table.entries() {
-        if entry.kind == EntryKind::Rule {
-            for (range, new) in replacements(text, table, entry) {
-                out.extend_from_slice(text.get(copied..range.start).unwrap_or_default());
-                out.extend_from_slice(new.as_bytes());
-                copied = range.end;
-            }
-        } else if newline
-            && entry.kind == EntryKind::Unreadable
-            && entry.source.end == text.len()
-            && !text.ends_with(b"\n")
-        {
-            out.extend_from_slice(text.get(copied..).unwrap_or_default());
-            out.push(b'\n');
-            return out;
+    let concerns = |entry: &&Entry| {
+        entry.kind == EntryKind::Rule && may_concern(table.daemons(entry), input.daemon, input.server.port)
+    };
+    for entry in table.entries().iter().filter(concerns) {
+        for (range, new) in replacements(text, table, entry) {
+            out.extend_from_slice(text.get(copied..range.start).unwrap_or_default());
+            out.extend_from_slice(new.as_bytes());
+            copied = range.end;
         }
     }
     out.extend_from_slice(text.get(copied..).unwrap_or_default());
@@ -167,7 +188,7 @@ fn plan(input: &Input<'_>, tables: &Tables, client: &Client) -> Plan {
     let Some(world) = usual_world(input, tables, client) else {
         let address = client.address.to_canonical();
         return Plan::LeaveAlone(format!(
-            "its verdict depends on its name, which is not in /etc/hosts; say --client {address}=NAME"
+            "its verdict may depend on what is not known here: its name (say --client {address}=NAME), a netgroup or its ident service"
         ));
     };
     let now = check(input, tables, client, world);
@@ -244,31 +265,41 @@ fn hosts_line(input: &Input<'_>, client: &Client) -> Option<String> {
     (source == NameSource::Given && usable).then(|| format!("{} {name}", client.address.to_canonical()))
 }
 
-/// Whoever would fare otherwise with the new tables, or still be looked up, is left alone after all.
-fn verify(input: &Input<'_>, out: &mut Rewrite, kept: &[(&Client, Evaluation)]) {
-    let tables = parse(input, &out.tables);
+/// Whoever would fare otherwise with the new tables, or still be looked up.
+fn failures(input: &Input<'_>, texts: &[Vec<u8>; 2], kept: &[(&Client, Evaluation)]) -> Reasons {
+    let tables = parse(input, texts);
+    let mut out = Reasons::new();
     for (client, now) in kept {
         let Some(world) = usual_world(input, &tables, client) else { continue };
         let then = check(input, &tables, client, world);
         let in_hosts = known_name(input, client).is_some_and(|(_, source)| source == NameSource::Hosts);
         if then.verdict != now.verdict || !(then.lookups.is_empty() || in_hosts) {
             let why = "no rule could be found that gives it its verdict without a lookup".to_owned();
-            out.left_alone.push((client.address.to_canonical().to_string(), why));
+            out.insert(client.address.to_canonical(), why);
         }
     }
+    out
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::{Endpoint, HostsFile, ResolvConf, lint::lint, nsswitch};
+    use super::super::{Endpoint, FileText, HostsFile, ResolvConf, lint::lint, nsswitch};
     use super::*;
 
     fn rewritten(
         allow: &str,
         deny: &str,
         hosts: &str,
+        clients: &[(&str, Option<&str>)],
+    ) -> (String, String, Rewrite) {
+        rewritten_with(allow, deny, hosts, &BTreeMap::new(), clients)
+    }
+
+    fn rewritten_with(
+        allow: &str,
+        deny: &str,
+        hosts: &str,
+        files: &BTreeMap<String, FileText>,
         clients: &[(&str, Option<&str>)],
     ) -> (String, String, Rewrite) {
         let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
@@ -283,7 +314,7 @@ mod tests {
             tables: &tables,
             texts: [allow.as_bytes(), deny.as_bytes()],
             paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
-            files: &BTreeMap::new(),
+            files,
             daemon: "mysqld",
             server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
             conf: &ResolvConf::default(),
@@ -324,15 +355,51 @@ mod tests {
             "mysqld: 192.168., [::1]/128 \\\n 10.:spawn echo 10.* &\n10.*: 10.0.0.1\nx: 172.\\\n16.*\n"
         );
         assert_eq!(out.left_alone, []);
-        assert_eq!(out.tables[1], b"ALL: ALL\n");
+        assert_eq!(out.tables[1], b"ALL: ALL");
     }
 
     #[test]
-    fn a_lost_rule_is_not_revived_where_that_would_change_a_verdict() {
-        let (_, deny, _) = rewritten("", "sshd: ALL\nALL: ALL", "", &[("10.0.2.14", None)]);
-        assert_eq!(deny, "sshd: ALL\nALL: ALL\n");
-        let (_, deny, _) = rewritten("", "sshd: ALL\nsshd: ALL", "", &[("10.0.2.14", None)]);
-        assert_eq!(deny, "sshd: ALL\nsshd: ALL");
+    fn a_lost_rule_is_never_revived() {
+        for deny in ["sshd: ALL\nALL: ALL", "sshd: ALL\nsshd: ALL", "sshd: ALL\nmysqld: .bad"] {
+            let (_, new, _) = rewritten("", deny, "", &[("10.0.2.14", None)]);
+            assert_eq!(new, deny);
+        }
+    }
+
+    #[test]
+    fn however_many_names_stand_before_it_a_name_that_matters_is_not_passed_over() {
+        for count in [60, 64, 70] {
+            let others: String = (0..count).map(|n| format!("sshd: h{n}\n")).collect();
+            let own: String = (0..count).map(|n| format!("mysqld: h{n}\n")).collect();
+            for names in [others, own] {
+                let allow = format!("{names}mysqld: .example.com\n");
+                let (new, _, out) = rewritten(&allow, "ALL: ALL\n", "", &[("10.0.2.14", None)]);
+                assert_eq!((new, out.left_alone.len()), (allow, 1), "{count}");
+            }
+        }
+        let list: String = (0..70).map(|n| format!("h{n}\n")).collect();
+        let files = BTreeMap::from([("/list".to_owned(), FileText::Text(list.into_bytes()))]);
+        let allow = "mysqld: /list\n";
+        let (new, _, out) = rewritten_with(allow, "ALL: ALL\n", "", &files, &[("10.0.2.14", None)]);
+        assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1), "names in a file");
+    }
+
+    #[test]
+    fn what_a_netgroup_or_ident_would_say_is_not_guessed() {
+        for allow in ["mysqld: @trusted\n", "mysqld: bob@.example.com\n", "mysqld: bob@10. .example.com\n"] {
+            let (new, _, out) = rewritten(allow, "ALL: ALL\n", "", &[("10.0.2.14", Some("db1.example.com"))]);
+            assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1));
+        }
+    }
+
+    #[test]
+    fn no_rule_is_written_that_other_daemons_match() {
+        for daemon in
+            ["ALL", "known", ".mysqld", "mysqld.", "3306", "a b", "my*", "mysqld@10.0.0.1", "EXCEPT", ""]
+        {
+            assert!(!is_plain_name(daemon), "{daemon}");
+        }
+        assert!(is_plain_name("mysqld") && is_plain_name("rpc.mountd") && is_plain_name("in.tftpd"));
     }
 
     #[test]

@@ -110,6 +110,10 @@ impl Text {
         for otherwise in &client.otherwise {
             out += &self.lint_paragraph(&self.otherwise(otherwise), YELLOW);
         }
+        if client.names_left_out {
+            let said = "the rules have more names than were tried: with another of them its verdict may be another (say --client ADDR=NAME)";
+            out += &self.lint_paragraph(said, YELLOW);
+        }
         out
     }
 

@@ -199,24 +199,32 @@ impl<'a> Scene<'a> {
     }
 
     fn concerns(&self, daemons: &[u8]) -> bool {
-        let matches = |word: &[u8]| {
-            let at = word.get(1..).and_then(|rest| split_at(rest, b'@'));
-            let daemon = at.map_or(word, |at| word.get(..=at).unwrap_or_default());
-            match inet::scan_unsigned(daemon, 10).filter(|&port| port <= 0xffff) {
-                Some(port) => port == u32::from(self.port),
-                None => string_match(daemon, self.daemon.as_bytes(), &FixedNames::unknown()),
-            }
-        };
         let mut list = words(daemons);
         let mut turned = false;
         loop {
-            let found = list.by_ref().take_while(|word| !is_except(word)).any(matches);
+            let mut main = list.by_ref().take_while(|word| !is_except(word));
+            let found = main.any(|word| names_daemon(word, self.daemon, self.port));
             if !found || !list.any(is_except) {
                 return found != turned;
             }
             turned = !turned;
         }
     }
+}
+
+/// Whether a word of a daemon list is this daemon; the server's address behind an @ is left open.
+fn names_daemon(word: &[u8], daemon: &str, port: u16) -> bool {
+    let at = word.get(1..).and_then(|rest| split_at(rest, b'@'));
+    let name = at.map_or(word, |at| word.get(..=at).unwrap_or_default());
+    match inet::scan_unsigned(name, 10).filter(|&port| port <= 0xffff) {
+        Some(number) => number == u32::from(port),
+        None => string_match(name, daemon.as_bytes(), &FixedNames::unknown()),
+    }
+}
+
+/// Whether a rule with these daemons can be reached by one at all, whatever its exceptions come to.
+pub(super) fn may_concern(daemons: &[u8], daemon: &str, port: u16) -> bool {
+    words(daemons).take_while(|word| !is_except(word)).any(|word| names_daemon(word, daemon, port))
 }
 
 /// What an address without brackets, a hidden character or a missing list does to the rest of its rule is not worth telling.
