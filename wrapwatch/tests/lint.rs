@@ -103,3 +103,67 @@ fn names_that_were_not_tried_are_told() {
     let (_, out, _) = lint(&with(&options, &["--client", "10.0.2.14=h3"]));
     assert!(!out.contains(told), "{out}");
 }
+
+#[test]
+fn a_table_that_was_named_and_is_not_there_is_told() {
+    let (folder, options) = folder("mysqld: 10.\n", "ALL: ALL\n");
+    fs::remove_file(folder.path().join("hosts.deny")).unwrap();
+    let (status, _, said) = lint(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(status, 0);
+    assert!(said.contains("hosts.deny: it counts as empty") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_folder_of_hosts_gives_a_line_each() {
+    let home = tempfile::tempdir().unwrap();
+    for (host, allow) in [("one", "mysqld: 10.\n"), ("two", "mysqld: .example.com\n")] {
+        fs::create_dir(home.path().join(host)).unwrap();
+        fs::write(home.path().join(host).join("hosts.allow"), allow).unwrap();
+        fs::write(home.path().join(host).join("hosts.deny"), "ALL: ALL\n").unwrap();
+    }
+    fs::write(home.path().join("one/hosts.lint-ignore"), "nonsense\n").unwrap();
+    let path = home.path().to_str().unwrap();
+    let (status, out, said) = lint(&["--hosts-dir", path]);
+    assert_eq!((status, out.lines().count()), (0, 2), "{out}");
+    assert!(out.starts_with("one: no problems\ntwo: 2 warnings; worst: hosts.allow:1 dns-lookup\n"), "{out}");
+    assert!(said.contains("one: hosts.lint-ignore:1: there is no problem called nonsense"), "{said}");
+    assert_eq!(lint(&["--hosts-dir", path, "--fail-on", "warning"]).0, 3);
+    for option in ["--allow", "--deny", "--resolv", "--hosts", "--nsswitch", "--ignore"] {
+        assert_eq!(lint(&["--hosts-dir", path, option, "x"]).0, 2, "{option}");
+    }
+    assert_eq!(lint(&["--hosts-dir", path, "--no-ignore"]).0, 2);
+    std::os::unix::fs::symlink("/none", home.path().join("two/resolv.conf")).unwrap();
+    let (status, out, said) = lint(&["--hosts-dir", path]);
+    assert!(
+        status == 1 && out.contains("two: not looked at: resolv.conf is a link that leads nowhere"),
+        "{out}"
+    );
+    assert!(said.contains("1 of 2 hosts could not be looked at"), "{said}");
+}
+
+#[test]
+fn bad_input_is_one_line_each() {
+    let (folder, options) = folder("mysqld: 10.\n", "ALL: ALL\n");
+    let allow = folder.path().join("hosts.allow");
+    let run = || lint(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    let about = |out: &str, what: &str| out.lines().filter(|line| line.contains(what)).count();
+    fs::write(&allow, b"mysqld: 10. \xff\xfe\n").unwrap();
+    let (status, out, _) = run();
+    assert_eq!((status, about(&out, "never-matches")), (0, 1), "not UTF-8: {out}");
+    fs::write(&allow, b"mysqld: 10.\0\nmysqld: 11.\n").unwrap();
+    let (status, out, _) = run();
+    assert_eq!((status, about(&out, "nul-byte")), (0, 1), "{out}");
+    let list = folder.path().join("list");
+    fs::write(&list, format!("10.0.0.1 {}\n", list.display())).unwrap();
+    fs::write(&allow, format!("mysqld: {}\n", list.display())).unwrap();
+    let (status, out, _) = run();
+    assert_eq!((status, about(&out, "file-pattern")), (0, 1), "{out}");
+    // A table of 100 MB, none of which takes up room.
+    fs::File::create(&allow).unwrap().set_len(100 << 20).unwrap();
+    let (status, out, said) = run();
+    assert!(status == 1 && out.is_empty() && about(&said, "larger than 1 MiB") == 1, "{said}");
+    fs::remove_file(&allow).unwrap();
+    nix::unistd::mkfifo(&allow, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (status, out, said) = run();
+    assert!(status == 1 && out.is_empty() && about(&said, "not a regular file") == 1, "{said}");
+}

@@ -13,13 +13,11 @@ use clap::ValueEnum;
 use super::common::{Color, FailOn};
 use super::output::{note, text_for_stdout};
 use super::wrong_use;
-use crate::host::local::{self, Found};
-use crate::linter::{self, Files, HostReport, IGNORE_FILE, Paths, Subject};
+use crate::linter::{self, Files, HostReport, IGNORE_FILE, IgnoreFile, Paths, Subject};
 use crate::model::Severity;
 use crate::render::{json, lint, text::escape};
 use crate::replay::LintInput;
 use crate::trace::SnapshotRole;
-use crate::wrappers::ignore::IgnoreList;
 use crate::wrappers::lint::{Client, Report};
 use crate::wrappers::problems::explain;
 use crate::wrappers::{Endpoint, daemons};
@@ -91,7 +89,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.wwt")]
     trace: Option<PathBuf>,
     /// The tables of many hosts, a folder each: one line a host
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "fix", "clients"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "fix", "write", "clients", "allow", "deny", "resolv", "hosts", "nsswitch", "ignore", "no_ignore"])]
     hosts_dir: Option<PathBuf>,
     /// Problems to leave out [default: hosts.lint-ignore beside hosts.allow]
     #[arg(long, value_name = "FILE", conflicts_with = "no_ignore")]
@@ -163,17 +161,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.fix {
         fix(args, &files, &subject)?;
     }
-    let (ignore_path, ignored) = ignore_list(args)?;
-    let (report, applied) = files.lint(&subject, &ignored);
-    for line in &applied.unused {
-        note(&format!("{}:{line}: nothing to ignore any more", escape(&ignore_path.to_string_lossy())));
+    say_missing(&files);
+    let ignored = ignore_file(args)?;
+    let (report, applied) = files.lint(&subject, &ignored.list);
+    for remark in ignored.remarks(&applied) {
+        note(&escape(&remark));
     }
     if !args.fix {
         print(&shown(args, &report)?)?;
     }
-    let worst =
-        report.problems.iter().filter(|problem| !problem.other_daemons).map(|problem| problem.severity).max();
-    Ok(status(args, worst))
+    Ok(status(args, report.worst()))
 }
 
 fn status(args: &Args, worst: Option<Severity>) -> ExitCode {
@@ -214,28 +211,29 @@ fn shown(args: &Args, report: &Report) -> anyhow::Result<String> {
     })
 }
 
-fn ignore_list(args: &Args) -> anyhow::Result<(PathBuf, IgnoreList)> {
+/// The ignore file; where nobody named one it need not be there, nor be of use.
+fn ignore_file(args: &Args) -> anyhow::Result<IgnoreFile> {
     let path = args.ignore.clone().unwrap_or_else(|| args.allow.with_file_name(IGNORE_FILE));
     if args.no_ignore {
-        return Ok((path, IgnoreList::default()));
+        return Ok(IgnoreFile::default());
     }
-    let list = match local::read(&path)? {
-        Found::Text(text) => IgnoreList::parse(&String::from_utf8_lossy(&text)),
-        Found::Missing if args.ignore.is_some() => bail!("there is no {}", escape(&path.to_string_lossy())),
-        Found::Missing => IgnoreList::default(),
-        Found::Unusable(why) if args.ignore.is_some() => {
-            bail!("cannot read {}: {why}", escape(&path.to_string_lossy()))
+    let name = path.to_string_lossy();
+    let file = IgnoreFile::read(&path, &name)?;
+    if args.ignore.is_some() {
+        let file = file.as_ref().with_context(|| format!("there is no {}", escape(&name)))?;
+        if let Some(why) = file.unusable() {
+            bail!("cannot read {}: {why}", escape(&name));
         }
-        // Nobody asked for this one.
-        Found::Unusable(why) => {
-            note(&format!("{} is not used: {why}", escape(&path.to_string_lossy())));
-            IgnoreList::default()
-        }
-    };
-    for (line, why) in &list.mistakes {
-        note(&format!("{}:{line}: {}", escape(&path.to_string_lossy()), escape(why)));
     }
-    Ok((path, list))
+    Ok(file.unwrap_or_default())
+}
+
+/// Tables that were named and are not there: for libwrap they are as good as empty.
+fn say_missing(files: &Files) {
+    let usual = ["/etc/hosts.allow", "/etc/hosts.deny"];
+    for path in files.missing_tables().filter(|path| !usual.contains(path)) {
+        note(&format!("there is no {}: it counts as empty", escape(path)));
+    }
 }
 
 /// One line a host.
@@ -251,6 +249,9 @@ fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<Ex
         count += 1;
         failed += u64::from(host.error.is_some());
         worst = worst.max(host.worst.as_ref().map(|problem| problem.severity));
+        for remark in &host.remarks {
+            note(&format!("{}: {}", escape(&host.host), escape(remark)));
+        }
         if as_json {
             writeln!(out, "{}", json::one_line(host)?)
         } else {

@@ -147,7 +147,7 @@ pub fn doctor(report: &Doctor) -> Check {
         .filter(|problem| problem.severity > Severity::Info)
         .max_by_key(|problem| problem.severity);
     let text = match worst {
-        Some(worst) => format!("{critical} critical, {warning} warnings: {}", worst.message),
+        Some(worst) => format!("{}: {}", counted(critical, warning), worst.message),
         None => format!("{} without anything that hurts", plural(report.targets.len())),
     };
     let count = |label: String, value: u64, range| Number {
@@ -183,6 +183,16 @@ pub fn doctor(report: &Doctor) -> Check {
     let mut seen = std::collections::HashSet::new();
     numbers.retain(|number| seen.insert(number.label.clone()));
     Check { state, text, numbers }
+}
+
+/// `1 critical, 2 warnings`; what there is none of is left out.
+fn counted(critical: u64, warning: u64) -> String {
+    let warnings = if warning == 1 { "1 warning".to_owned() } else { format!("{warning} warnings") };
+    match (critical, warning) {
+        (0, _) => warnings,
+        (_, 0) => format!("{critical} critical"),
+        _ => format!("{critical} critical, {warnings}"),
+    }
 }
 
 fn plural(servers: usize) -> String {

@@ -28,9 +28,6 @@ pub struct Paths {
     pub nsswitch: PathBuf,
 }
 
-/// The name of the file with what is to be ignored, beside hosts.allow.
-pub const IGNORE_FILE: &str = "hosts.lint-ignore";
-
 /// Whose checks are looked at.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
@@ -72,6 +69,15 @@ impl Files {
     /// # Errors
     /// Where a file is there and this process may not read it, or it is no regular file or larger than 1 MiB.
     pub fn read(paths: &Paths, recorded: &LintInput) -> Result<Self, HostError> {
+        Self::read_with(paths, recorded, |path| named_file(path, recorded))
+    }
+
+    /// As [`Files::read`]; `named` reads the files that rules name.
+    pub(super) fn read_with(
+        paths: &Paths,
+        recorded: &LintInput,
+        named: impl FnMut(&str) -> FileText,
+    ) -> Result<Self, HostError> {
         let mut tables = Tables::default();
         let mut texts = [Vec::new(), Vec::new()];
         for (kind, role) in
@@ -104,7 +110,7 @@ impl Files {
         let (hosts_path, hosts) = other(&paths.hosts, "/etc/hosts", SnapshotRole::Hosts)?;
         let (nsswitch_path, nsswitch) =
             other(&paths.nsswitch, "/etc/nsswitch.conf", SnapshotRole::NsswitchConf)?;
-        let named = read_named(&tables, |path| named_file(path, recorded));
+        let named = read_named(&tables, named);
         Ok(Self {
             tables,
             texts,
@@ -151,6 +157,12 @@ impl Files {
         });
         report.ignored = u64::try_from(applied.count).unwrap_or(u64::MAX);
         (report, applied)
+    }
+
+    /// Paths of tables that are not there.
+    pub fn missing_tables(&self) -> impl Iterator<Item = &str> {
+        let tables = [&self.tables.allow, &self.tables.deny];
+        self.paths.iter().zip(tables).filter(|(_, table)| table.is_missing()).map(|(path, _)| path.as_str())
     }
 
     /// Says nothing of files that are not there: those of another host, of whom only the tables are known.

@@ -4,7 +4,9 @@
 mod files;
 mod fix;
 mod hosts;
+mod ignored;
 
-pub use files::{Files, IGNORE_FILE, Paths, Subject};
+pub use files::{Files, Paths, Subject};
 pub use fix::{Change, Changes, changes, write};
 pub use hosts::{HostReport, each_host};
+pub use ignored::{IGNORE_FILE, IgnoreFile};

@@ -2,10 +2,27 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// What is wrong with a line. The names are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ProblemKind {
     /// A table is there and cannot be read.
@@ -18,6 +35,8 @@ pub enum ProblemKind {
     NulByte,
     /// A line without a colon is skipped.
     NoSeparator,
+    /// A comment ends in a backslash: the next line belongs to it.
+    ContinuedComment,
     /// A # that does not begin its line is no comment.
     CommentInsideLine,
     /// A list without a word matches nobody.
@@ -90,4 +109,29 @@ pub enum ProblemKind {
     ServiceOrder,
     /// A name in /etc/hosts that does not lead back to its address.
     HostsMismatch,
+}
+
+impl ProblemKind {
+    /// As in JSON, and as people select it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::VARIANTS.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_json() {
+        for kind in ProblemKind::VARIANTS {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(ProblemKind::named(kind.name()), Some(*kind));
+        }
+    }
 }

@@ -18,6 +18,8 @@ pub enum FileText {
     Missing,
     /// There, and cannot be opened; why.
     Unreadable(String),
+    /// On another host, and not known here.
+    Elsewhere,
     /// Its bytes.
     Text(Vec<u8>),
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use strum::VariantArray as _;
+
 use super::cost::SECOND_NS;
 use super::lint::{Client, ClientReport, Input, Report, lint};
 use super::problems::explain::{self, EXPLANATIONS, Example, Explanation};
@@ -32,11 +34,15 @@ impl Host<'_> {
             })
             .collect();
         let named = self.named.iter().map(|(path, text)| ((*path).to_owned(), FileText::Text(text.clone())));
+        let mut named = named.collect::<BTreeMap<_, _>>();
+        // Each file that is named has been looked for.
+        let missing = super::lint::named_files(&tables, &named);
+        named.extend(missing.into_iter().map(|path| (path, FileText::Missing)));
         lint(&Input {
             tables: &tables,
             texts: [allow.as_bytes(), deny.as_bytes()],
             paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
-            files: &named.collect::<BTreeMap<_, _>>(),
+            files: &named,
             daemon: self.texts.daemon,
             server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
             conf: &ResolvConf::parse(resolv.as_bytes()),
@@ -189,7 +195,8 @@ fn what_the_daemon_never_reaches_is_not_its_problem() {
 fn what_cannot_be_seen_is_told_with_its_column() {
     let place = |allow| -> Vec<(Option<u32>, Option<u32>)> {
         let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
-        let found = report.problems.iter().filter(|problem| problem.kind == Kind::InvisibleCharacter);
+        let ours = |problem: &&Problem| problem.kind == Kind::InvisibleCharacter && !problem.other_daemons;
+        let found = report.problems.iter().filter(ours);
         found.map(|problem| (problem.line, problem.column)).collect()
     };
     assert_eq!(place(case!("B6-nbsp.allow")), [(Some(1), Some(9)), (Some(2), Some(7))]);
@@ -197,6 +204,73 @@ fn what_cannot_be_seen_is_told_with_its_column() {
     assert_eq!(place("\u{feff}# a comment\nmysqld: 10.\n"), [(Some(1), Some(1))]);
     assert_eq!(place("# caf\u{e9}\u{a0}\nmysqld: 10. \\\n\u{200b}10.1.\n"), [(Some(3), Some(1))]);
     assert_eq!(place("mysqld: 10.\t10.1.\r\n"), []);
+    assert_eq!(place("mysqld\u{a0}: 10.\n"), [(Some(1), Some(7))]);
+    assert_eq!(place("sshd,\u{2003}mysqld: 10.\n"), [(Some(1), Some(6))]);
+    assert_eq!(place("\u{feff}sshd: 10.\n"), [], "that is sshd's");
+}
+
+#[test]
+fn what_a_comment_swallows_is_told() {
+    let found = |allow: &str| -> Vec<(Option<u32>, bool)> {
+        let report = linted(Example { allow: allow.to_owned().leak(), ..USUAL }, "10.9.0.21");
+        let swallowed = report.problems.iter().filter(|problem| problem.kind == Kind::ContinuedComment);
+        swallowed.map(|problem| (problem.line, problem.other_daemons)).collect()
+    };
+    assert_eq!(found("# ours \\\nmysqld: 10.\n"), [(Some(2), false)]);
+    assert_eq!(found("# ours \\\nsshd: 10.\n"), [(Some(2), true)]);
+    assert_eq!(found("# a \\\n# b \\\nALL: 10. \\\n 11.\n"), [(Some(4), false)]);
+    assert_eq!(found("# a \\\n# b\nmysqld: 10.\n"), [], "two comments");
+    assert_eq!(found("# a\nmysqld: 10.\n# c \\\n\n"), []);
+    assert_eq!(found("# C:\\path\\\n"), [], "nothing follows");
+}
+
+#[test]
+fn a_nul_byte_is_everybodys() {
+    let report = linted(Example { allow: "sshd: 10.\0\nmysqld: 10.\n", ..USUAL }, "10.9.0.21");
+    let nul = report.problems.iter().find(|problem| problem.kind == Kind::NulByte).unwrap();
+    assert!(!nul.other_daemons, "it swallows what follows: {report:#?}");
+}
+
+/// A report of one host with these files.
+fn with_files(allow: &'static str, files: &[(&'static str, &str)]) -> Report {
+    let named = files.iter().map(|(path, text)| (*path, text.as_bytes().to_vec())).collect();
+    Host { texts: Example { allow, resolv: "nameserver 10.1.1.53\n", ..USUAL }, named }
+        .lint(&[("10.9.0.21", None)])
+}
+
+#[test]
+fn a_file_costs_what_its_words_cost() {
+    let needs_names = |allow, files: &[(&'static str, &str)]| {
+        let found = own(&with_files(allow, files));
+        (
+            found.iter().any(|(kind, _)| *kind == Kind::DnsLookup),
+            found.iter().any(|(kind, _)| *kind == Kind::FailsClosed),
+            found.iter().any(|(kind, _)| *kind == Kind::SlowTimeout),
+        )
+    };
+    let list = "mysqld: /list\n";
+    assert_eq!(needs_names(list, &[("/list", "10.0.2.14\n10.0.3.\n")]), (false, false, false));
+    assert_eq!(needs_names(list, &[("/list", "10.0.2.14 .example.com\n")]), (true, true, true));
+    assert_eq!(needs_names(list, &[("/list", "/more\n"), ("/more", "/list db1\n")]), (true, true, true));
+    assert_eq!(needs_names(list, &[]), (false, false, false), "what is not there asks nobody");
+    assert_eq!(needs_names("mysqld: ALL # everyone\n", &[]), (false, false, false));
+    assert!(needs_names("mysqld: ALL db1 EXCEPT .bad\n", &[]).0);
+}
+
+#[test]
+fn files_that_lead_nowhere_or_in_a_circle_are_told() {
+    let told = |allow, files: &[(&'static str, &str)]| -> Vec<String> {
+        let report = with_files(allow, files);
+        let found = report.problems.iter().filter(|problem| problem.kind == Kind::FilePattern);
+        found.map(|problem| problem.message.clone()).collect()
+    };
+    let own = told("mysqld: /list\n", &[("/list", "10.0.0.1 /list\n")]);
+    assert!(own.len() == 1 && own[0].contains("names itself") && !own[0].contains("no client"), "{own:?}");
+    let circle = told("mysqld: /a\n", &[("/a", "/b\n"), ("/b", "10.0.0.1 /a\n")]);
+    assert!(circle.len() == 1 && circle[0].contains("by way of /b"), "{circle:?}");
+    let nested = told("mysqld: /a\n", &[("/a", "10.0.0.1 /none\n")]);
+    assert!(nested.len() == 1 && nested[0].contains("/none, which /a names"), "{nested:?}");
+    assert_eq!(told("mysqld: /a\n", &[("/a", "/b /b\n"), ("/b", "10.0.0.1\n")]), [""; 0]);
 }
 
 #[test]
@@ -235,7 +309,7 @@ fn every_daemon_that_was_looked_at_is_linted() {
 
 #[test]
 fn every_problem_is_explained_and_each_example_has_it() {
-    for kind in Kind::ALL {
+    for kind in Kind::VARIANTS {
         assert!(explain::find(kind.name()).is_some(), "{}", kind.name());
     }
     for Explanation { kind, example, .. } in EXPLANATIONS.iter().copied() {

@@ -48,7 +48,7 @@ impl IgnoreList {
             }
             let mut words = line.split_whitespace();
             let name = words.next().unwrap_or_default();
-            let Some(kind) = ProblemKind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            let Some(kind) = ProblemKind::named(name) else {
                 out.mistakes.push((number, format!("there is no problem called {name}")));
                 continue;
             };

@@ -23,7 +23,7 @@ use super::problems::{self, Problem, Scene};
 use super::request::{Endpoint, Request};
 use super::resolv_conf::ResolvConf;
 use super::table::TableKind;
-use crate::model::{How, RuleRef};
+use crate::model::{How, RuleRef, Severity};
 
 /// A name that is surely in no rule, for a client whose name nobody knows.
 pub(super) const UNLISTED: &str = "name-in-no-rule.invalid";
@@ -139,6 +139,13 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Problems left out, as the ignore file says.
     pub ignored: u64,
+}
+
+impl Report {
+    /// The worst problem that concerns the daemon.
+    pub fn worst(&self) -> Option<Severity> {
+        self.problems.iter().filter(|problem| !problem.other_daemons).map(|problem| problem.severity).max()
+    }
 }
 
 /// Looks at everything.

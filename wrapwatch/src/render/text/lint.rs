@@ -41,7 +41,7 @@ impl Text {
         if report.ignored > 0 {
             out += &format!(
                 "{}\n",
-                self.paint(DIM, &format!("{} ignored, as hosts.lint-ignore says.", report.ignored))
+                self.paint(DIM, &format!("{} ignored, as the ignore file says.", report.ignored))
             );
         }
         out
@@ -58,7 +58,7 @@ impl Text {
         }
         let counts = [
             ("critical", host.critical),
-            ("warning", host.warning),
+            (if host.warning == 1 { "warning" } else { "warnings" }, host.warning),
             ("info", host.info),
             ("ignored", host.ignored),
         ];

@@ -68,6 +68,15 @@ fn name(c: char) -> Option<String> {
     Some(format!("A {name} (U+{:04X})", u32::from(c)))
 }
 
+/// A list as people read it: without what cannot be seen, and with blanks in its place.
+pub(super) fn as_seen(list: &[u8]) -> [Vec<u8>; 2] {
+    let hidden = |c: char| c == char::REPLACEMENT_CHARACTER || name(c).is_some();
+    ["", " "].map(|instead| {
+        let text = String::from_utf8_lossy(list);
+        text.replace(hidden, instead).into_bytes()
+    })
+}
+
 /// A word without what cannot be seen.
 pub(in crate::wrappers) fn visible(text: &str) -> String {
     text.chars().filter(|&c| name(c).is_none()).collect()

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use strum::EnumCount as _;
+
 use super::ProblemKind as K;
 
 /// An example's files; what is empty is left as it usually is.
@@ -59,7 +61,7 @@ const fn explain(
 }
 
 /// All of them, in the order of the documentation. A table that is not readable has no example in text.
-pub const EXPLANATIONS: [Explanation; 41] = [
+pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     explain(
         K::TableUnreadable,
         "A table is there and the server cannot read it.",
@@ -94,6 +96,13 @@ pub const EXPLANATIONS: [Explanation; 41] = [
         "libwrap logs it for each connection and skips it.",
         allow("mysqld 10.0.2.\n"),
         "Write mysqld: 10.0.2., or begin the line with #.",
+    ),
+    explain(
+        K::ContinuedComment,
+        "A comment ends in a backslash.",
+        "libwrap joins it with the next line before it looks for the #: a rule that stands there is part of the comment.",
+        allow("# the application servers \\\nmysqld: 10.0.2.\n"),
+        "Remove the backslash.",
     ),
     explain(
         K::CommentInsideLine,
@@ -209,8 +218,8 @@ pub const EXPLANATIONS: [Explanation; 41] = [
     ),
     explain(
         K::FilePattern,
-        "A file that a rule names is not there, cannot be read, or names itself.",
-        "It matches nobody; one that names itself is read until the server has no descriptors left.",
+        "A file that a rule names, or that such a file names, is not there, cannot be read, or leads back to itself.",
+        "What is not there matches nobody. A file that leads back to itself is read within itself until the server has no descriptors left, for each client that gets so far.",
         allow("mysqld: /etc/no-such-list\n"),
         "Correct the path or the file.",
     ),

@@ -1,8 +1,8 @@
 //! What the rules come to as a whole: when DNS fails, and whether they refuse anybody at all.
 
+use super::asked::{Asked, NamedFiles};
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, TableKind};
-use crate::wrappers::classify::{self, ClientWord, client_words};
-use crate::wrappers::options::lossy;
+use crate::wrappers::classify;
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     flips(scene, out);
@@ -12,12 +12,13 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
 /// Rules by name whose clients get the other verdict when DNS fails.
 fn flips(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
+    let files = NamedFiles::of(scene);
     let (mut later, mut found) = (Later::default(), Vec::new());
     // From the end, so that each rule knows what comes behind it.
     for rule in rules.iter().rev() {
         let mut told = [false; 2];
-        for word in client_words(rule.clients()).filter(|word| word.kind.is_by_name()) {
-            let Some((kind, message)) = flip(*rule, &word, later) else { continue };
+        for asked in files.asked_words(*rule).iter().filter(|asked| asked.word.kind.is_by_name()) {
+            let Some((kind, message)) = flip(*rule, asked, later) else { continue };
             let slot = usize::from(kind == Kind::FailsOpen);
             if !std::mem::replace(&mut told[slot], true) {
                 let change = match kind {
@@ -46,8 +47,8 @@ struct Later {
 }
 
 /// What a failed lookup turns round: a name then misses, and UNKNOWN and PARANOID hit.
-fn flip(rule: Rule<'_>, word: &ClientWord<'_>, later: Later) -> Option<(Kind, String)> {
-    let text = lossy(word.word);
+fn flip(rule: Rule<'_>, asked: &Asked<'_>, later: Later) -> Option<(Kind, String)> {
+    let (word, text) = (asked.word, asked.text());
     let failure = word.kind == classify::Kind::Failure;
     Some(match (failure, word.depth.is_multiple_of(2), rule.allows()) {
         (false, true, false) if !later.caught => {

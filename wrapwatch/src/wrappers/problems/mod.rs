@@ -1,10 +1,11 @@
 //! What is wrong, slow or dangerous in the tables and the resolver's settings: each with its place, its severity and the change to make.
 
+mod asked;
 pub(in crate::wrappers) mod characters;
+mod comments;
 pub mod explain;
 pub mod groups;
 mod limits;
-mod names;
 mod options;
 mod order;
 mod patterns;
@@ -240,7 +241,6 @@ fn without_consequences(problems: &mut Vec<Problem>) {
         .collect();
     problems.retain(|problem| {
         !(matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen)
-            && !cut.is_empty()
             && cut.contains(&(problem.file.clone(), problem.line)))
     });
 }
@@ -298,6 +298,7 @@ pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     limits::find(scene, &mut out);
     resolver::find(scene, &mut out);
     characters::find(scene, &mut out);
+    comments::find(scene, &mut out);
     without_consequences(&mut out);
     if daemons::call(scene.daemon) == daemons::Call::HostsCtl {
         without_lookups(scene, &mut out);

@@ -1,5 +1,7 @@
 //! Patterns that cannot match, cost a lookup they need not, or go by names.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use super::options::ident;
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, split_at, words};
 use crate::wrappers::classify::{self, ClientWord, client_words, hopeless, without_lookup};
@@ -67,19 +69,56 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
     }
 }
 
+/// What is wrong with a file that a rule names, and with those that it names: each that leads nowhere, and one circle.
 fn file(scene: &Scene<'_>, path: &str, push: &mut dyn FnMut(Finding)) {
-    let why = match scene.files.get(path) {
-        None | Some(FileText::Missing) => "there is no such file".to_owned(),
-        Some(FileText::Unreadable(why)) => format!("the file cannot be read: {why}"),
-        Some(FileText::Text(text)) => {
-            let own = text.split(u8::is_ascii_whitespace).any(|word| word == path.as_bytes());
-            if !own {
-                return;
+    let mut by: BTreeMap<String, String> = BTreeMap::new();
+    let mut next = VecDeque::from([path.to_owned()]);
+    let mut circle = false;
+    while let Some(at) = next.pop_front() {
+        let whose = by.get(&at).map_or_else(|| at.clone(), |by| format!("{at}, which {by} names,"));
+        let text = match scene.files.get(&at) {
+            Some(FileText::Text(text)) => text,
+            Some(FileText::Elsewhere) => {
+                let message = format!("{whose} is on the host: whom it matches is not known here.");
+                push(
+                    Finding::new(Kind::FilePattern, Severity::Info, message)
+                        .change("Keep the file beside the tables."),
+                );
+                continue;
             }
-            "it names itself, and libwrap reads it again and again until it has no descriptors left"
-                .to_owned()
+            Some(FileText::Unreadable(why)) => {
+                push(nowhere(&format!("{whose} matches no client: the file cannot be read: {why}.")));
+                continue;
+            }
+            Some(FileText::Missing) => {
+                push(nowhere(&format!("{whose} matches no client: there is no such file.")));
+                continue;
+            }
+            None => {
+                push(nowhere(&format!("{whose} was not looked at: the rules name too many files.")));
+                continue;
+            }
+        };
+        let words = text.split(u8::is_ascii_whitespace).filter(|word| word.starts_with(b"/"));
+        for word in words.map(lossy) {
+            if word == path && !circle {
+                circle = true;
+                let way = if at == path { String::new() } else { format!(" by way of {at}") };
+                let message = format!(
+                    "{path} names itself{way}: for each client that gets so far libwrap reads it within itself until the server has no descriptors left."
+                );
+                push(
+                    Finding::new(Kind::FilePattern, Severity::Warning, message)
+                        .change(format!("Remove the line {word} from {at}.")),
+                );
+            } else if word != path && !by.contains_key(&word) {
+                by.insert(word.clone(), at.clone());
+                next.push_back(word);
+            }
         }
-    };
-    let message = format!("{path} matches no client: {why}.");
-    push(Finding::new(Kind::FilePattern, Severity::Warning, message).change("Correct the path or the file."));
+    }
+}
+
+fn nowhere(message: &str) -> Finding {
+    Finding::new(Kind::FilePattern, Severity::Warning, message).change("Correct the path or the file.")
 }

@@ -1,5 +1,6 @@
 //! Settings of the resolver that make lookups slow or strange.
 
+use super::asked::NamedFiles;
 use super::{Finding, Problem, ProblemKind as Kind, Scene, Severity};
 use crate::wrappers::cost::other_service;
 use crate::wrappers::cost::{Nameserver, SECOND_NS, question};
@@ -7,9 +8,8 @@ use crate::wrappers::pattern::same_host;
 use crate::wrappers::{Ignored, daemons};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
-    let looks_up = scene.rules_for_daemon().any(|rule| {
-        super::words(rule.clients()).any(|word| crate::wrappers::classify::kind(word).may_look_up())
-    });
+    let files = NamedFiles::of(scene);
+    let looks_up = scene.rules_for_daemon().any(|rule| files.looks_up(rule));
     // Settings nobody uses are nobody's problem.
     if !looks_up {
         return;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::characters::as_seen;
 use super::{
     EntryKind, Finding, Keyword, Problem, ProblemKind as Kind, Rule, Scene, Severity, TableKind, is_except,
     words,
@@ -30,7 +31,9 @@ pub(super) fn apply(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
     problems.append(&mut unreachable);
     for problem in problems.iter_mut() {
         let key = problem.line.map(|line| (problem.file.as_str(), line));
-        problem.other_daemons = key.and_then(|key| reach.get(&key)) == Some(&Reach::Others);
+        // A NUL byte joins lines, whosever they are; its line is an editor's.
+        problem.other_daemons |=
+            problem.kind != Kind::NulByte && key.and_then(|key| reach.get(&key)) == Some(&Reach::Others);
     }
 }
 
@@ -43,6 +46,7 @@ const fn is_of_the_text(kind: Kind) -> bool {
             | Kind::EmptyList
             | Kind::NulByte
             | Kind::InvisibleCharacter
+            | Kind::ContinuedComment
     )
 }
 
@@ -62,7 +66,9 @@ fn reach<'a>(scene: &Scene<'a>, unreachable: &mut Vec<Problem>) -> HashMap<(&'a 
         }
         let names_daemons = words(rule.daemons()).next().is_some();
         let concerns = scene.concerns(rule.daemons()) || !names_daemons;
-        out.insert(key, if concerns && !daemon_is_done { Reach::Daemon } else { Reach::Others });
+        // A rule that is not about the daemon for the sake of a character that nobody sees was meant to be.
+        let meant = concerns || as_seen(rule.daemons()).iter().any(|seen| scene.concerns(seen));
+        out.insert(key, if meant && !daemon_is_done { Reach::Daemon } else { Reach::Others });
         daemon_is_done |= concerns && rule.is_catch_all();
         takers.add(rule);
     }
