@@ -14,73 +14,83 @@ pub enum CounterClass {
     Skipped,
 }
 
-/// A counter's slot. The values are part of the ABI.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// Connections accepted by the targets (all families), counted without the ring.
-    Accepts = 0,
-    /// Records that did not fit into the ring: accepts.
-    LostAccept = 1,
-    /// Lost: open, read, close and other file records.
-    LostFile = 2,
-    /// Lost: connect records.
-    LostConnect = 3,
-    /// Lost: DNS payload, either way.
-    LostPayload = 4,
-    /// Lost: first packets.
-    LostFirstPacket = 5,
-    /// Lost: socket states.
-    LostSockState = 6,
-    /// Lost: everything else.
-    LostOther = 7,
-    /// A descriptor could not be watched: the map was full.
-    FullWatch = 8,
-    /// A call could not be remembered until its return: the map was full.
-    FullInflight = 9,
-    /// A thread could not be given its connection: the map was full.
-    FullThreads = 10,
-    /// A connection could not be tracked: the map was full.
-    FullConns = 11,
-    /// Records written.
-    Records = 12,
-    /// Runs of the system calls' programs that the kernel left out, whoever made the call. The kernel counts them, not its programs: user space
-    /// asks for it.
-    SkippedCalls = 13,
-    /// Lost: ICMP errors at sockets.
-    LostSockError = 14,
-}
-
-/// Number of slots.
-pub const COUNTERS: u32 = 15;
-
-impl Counter {
-    /// All of them, in slot order, with the name that the output uses.
-    pub const ALL: [(Self, &'static str); COUNTERS as usize] = [
-        (Self::Accepts, "accepts"),
-        (Self::LostAccept, "lost_accept"),
-        (Self::LostFile, "lost_file"),
-        (Self::LostConnect, "lost_connect"),
-        (Self::LostPayload, "lost_payload"),
-        (Self::LostFirstPacket, "lost_first_packet"),
-        (Self::LostSockState, "lost_sock_state"),
-        (Self::LostOther, "lost_other"),
-        (Self::FullWatch, "full_watch"),
-        (Self::FullInflight, "full_inflight"),
-        (Self::FullThreads, "full_threads"),
-        (Self::FullConns, "full_conns"),
-        (Self::Records, "records"),
-        (Self::SkippedCalls, "skipped_calls"),
-        (Self::LostSockError, "lost_sock_error"),
-    ];
-
-    /// What it counts.
-    pub const fn class(self) -> CounterClass {
-        match self {
-            Self::Accepts | Self::Records => CounterClass::Traffic,
-            Self::SkippedCalls => CounterClass::Skipped,
-            Self::FullWatch | Self::FullInflight | Self::FullThreads | Self::FullConns => CounterClass::Full,
-            _ => CounterClass::Lost,
-        }
+impl CounterClass {
+    /// Whether something that happened is missing from the output.
+    pub const fn is_missing(self) -> bool {
+        !matches!(self, Self::Traffic)
     }
 }
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $counter:ident = $slot:literal $name:literal $class:ident;)*) => {
+        /// A counter's slot. The values are part of the ABI.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $($(#[$doc])* $counter = $slot),* }
+
+        /// Number of slots.
+        #[expect(clippy::cast_possible_truncation, reason = "they can be counted on one's fingers")]
+        pub const COUNTERS: u32 = [$($slot),*].len() as u32;
+
+        impl Counter {
+            /// All of them, in slot order, with the name that the output uses.
+            pub const ALL: [(Self, &'static str); COUNTERS as usize] = [$((Self::$counter, $name)),*];
+
+            /// What it counts.
+            pub const fn class(self) -> CounterClass {
+                match self { $(Self::$counter => CounterClass::$class),* }
+            }
+
+            /// Name that the output uses.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$counter => $name),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted by the targets (all families), counted without the ring.
+    Accepts = 0 "accepts" Traffic;
+    /// Records that did not fit into the ring: accepts.
+    LostAccept = 1 "lost_accept" Lost;
+    /// Lost: open, read, close and other file records.
+    LostFile = 2 "lost_file" Lost;
+    /// Lost: connect records.
+    LostConnect = 3 "lost_connect" Lost;
+    /// Lost: DNS payload, either way.
+    LostPayload = 4 "lost_payload" Lost;
+    /// Lost: first packets.
+    LostFirstPacket = 5 "lost_first_packet" Lost;
+    /// Lost: socket states.
+    LostSockState = 6 "lost_sock_state" Lost;
+    /// Lost: everything else.
+    LostOther = 7 "lost_other" Lost;
+    /// A descriptor could not be watched: the map was full.
+    FullWatch = 8 "full_watch" Full;
+    /// A call could not be remembered until its return: the map was full.
+    FullInflight = 9 "full_inflight" Full;
+    /// A thread could not be given its connection: the map was full.
+    FullThreads = 10 "full_threads" Full;
+    /// A connection could not be tracked: the map was full.
+    FullConns = 11 "full_conns" Full;
+    /// Records written.
+    Records = 12 "records" Traffic;
+    /// Runs of the system calls' programs that the kernel left out, whoever made the call. The kernel counts them, not its programs: user space
+    /// asks for it.
+    SkippedCalls = 13 "skipped_calls" Skipped;
+    /// Lost: ICMP errors at sockets.
+    LostSockError = 14 "lost_sock_error" Lost;
+    /// Lost: accepts that failed. They belong to no connection, and the next one that is told bears the whole count.
+    LostAcceptFailed = 15 "lost_accept_failed" Lost;
+    /// A process' failing accepts could not be counted: the map was full.
+    FullFailures = 16 "full_failures" Full;
+}
+
+const _: () = {
+    let mut slot = 0;
+    while slot < COUNTERS {
+        assert!(Counter::ALL[slot as usize].0 as u32 == slot, "slots are in order, without gaps");
+        slot += 1;
+    }
+};

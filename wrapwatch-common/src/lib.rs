@@ -5,10 +5,12 @@
 //! and offsets, so that a change of layout is a decision (bump [`ABI_VERSION`]) and never an accident.
 #![no_std]
 
+pub mod abi;
 pub mod counters;
 pub mod maps;
 pub mod records;
+pub mod syscalls;
 
 /// Version of everything in this crate. The eBPF object carries it as a global; the loader refuses another one, and
 /// trace files store it in their head.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

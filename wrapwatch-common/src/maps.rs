@@ -56,8 +56,26 @@ pub struct Conn {
     pub rule_file: u64,
     /// Descriptors of the accepted socket beside the first one.
     pub duplicates: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Process that accepted it.
+    pub process: u32,
+}
+
+/// Key of a process' accepts that failed with an error: process in the high half, errno in the low one.
+pub const fn failure_key(tgid: u32, error: i32) -> u64 {
+    ((tgid as u64) << 32) | error.cast_unsigned() as u64
+}
+
+/// Processes and errors for which failing accepts are counted.
+pub const FAILURE_SLOTS: u32 = 4_096;
+
+/// Accepts of a process that failed with the same error.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Failures {
+    /// How many.
+    pub count: u64,
+    /// When one was told last.
+    pub told_ns: u64,
 }
 
 /// A call between its enter and its exit.
@@ -74,7 +92,7 @@ pub struct Inflight {
     pub aux: u64,
     /// Descriptor, 0 where there is none yet.
     pub fd: i32,
-    /// One of [`call`].
+    /// One of [`crate::syscalls::call`].
     pub call: u8,
     /// Class of the descriptor.
     pub class: u8,
@@ -97,7 +115,7 @@ pub struct Slot {
 }
 
 /// Words of [`Gate::always`].
-const WORDS: usize = (syscall::NUMBERS / 64) as usize;
+const WORDS: usize = (crate::syscalls::NUMBERS / 64) as usize;
 
 /// What nearly every system call of the machine is asked, and is let go by. It is written when a connection comes or goes and otherwise only
 /// read, so it stays in every CPU's cache: one line of it or two, as the kernel happens to place it.
@@ -135,58 +153,26 @@ pub const MANY: u64 = 1 << 62;
 /// As the only target: no process has this number.
 pub const NOBODY: u32 = u32::MAX;
 
-/// What [`Inflight::call`] says: an exit program takes only its own.
-pub mod call {
-    /// accept, accept4
-    pub const ACCEPT: u8 = 1;
-    /// open, openat, openat2
-    pub const OPEN: u8 = 2;
-    /// socket
-    pub const SOCKET: u8 = 3;
-    /// connect
-    pub const CONNECT: u8 = 4;
-    /// read, readv, recvfrom: the buffer is the argument
-    pub const READ: u8 = 5;
-    /// recvmsg
-    pub const RECVMSG: u8 = 6;
-    /// recvmmsg
-    pub const RECVMMSG: u8 = 7;
-    /// write, writev, sendto, sendmsg, sendmmsg
-    pub const WRITE: u8 = 8;
-    /// getpeername
-    pub const PEER: u8 = 9;
-    /// wait4
-    pub const WAIT: u8 = 10;
-    /// Entered by user space for each thread that was there before the probes, where exits bear no name (raw tracepoints): its first exit may
-    /// be accept's.
-    pub const MIDWAY: u8 = 11;
-    /// dup, dup2, dup3, fcntl
-    pub const DUP: u8 = 12;
-    /// Number of slots of a table by call.
-    pub const KINDS: u32 = 13;
+/// As the process and as the thread of whoever has no number in the [`PidNamespace`]: no process has this number, and it is nobody's target.
+pub const ELSEWHERE: u32 = u32::MAX - 1;
+
+/// The PID namespace in whose numbers the kernel side is to think: the one of the /proc that user space reads. Zeros where that is the first one, of whose
+/// numbers the kernel knows without being asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PidNamespace {
+    /// Device of the namespace's file as the kernel writes it: major number in bits 20 and above, minor number below.
+    pub dev: u64,
+    /// Inode of that file.
+    pub inode: u64,
 }
 
-/// What a system call is to a raw tracepoint, by its number.
-pub mod syscall {
-    /// Not looked at.
-    pub const OTHER: u32 = 0;
-    /// Looked at where the thread works for a connection: while one is open.
-    pub const HOOKED: u32 = 1;
-    /// Makes a connection at its exit.
-    pub const ACCEPT: u32 = 2;
-    /// Looked at where its first argument is a watched descriptor, while a connection is open.
-    pub const DESCRIPTOR: u32 = 3;
-    /// As that, but also while none is: a descriptor goes.
-    pub const CLOSE: u32 = 4;
-    /// As that, where the first argument does not say which one.
-    pub const CLOSE_OTHER: u32 = 5;
-    /// Number of slots of a table by number; all that matter were there before the five hundredth call.
-    pub const NUMBERS: u32 = 512;
+/// Words of the bitmap of ports.
+pub const PORT_WORDS: u32 = 65_536 / 64;
 
-    /// Whether a call of this sort matters also while no connection is open: it makes one, or takes a watched descriptor away.
-    pub const fn always(sort: u32) -> bool {
-        matches!(sort, ACCEPT | CLOSE | CLOSE_OTHER)
-    }
+/// A port's word in the bitmap of ports, and its bit there.
+pub const fn port_bit(port: u16) -> (u32, u64) {
+    (port as u32 / 64, 1 << (port % 64))
 }
 
 /// Slots of the table of watched descriptors by number. Higher numbers are looked up in another.
@@ -242,8 +228,10 @@ const _: () = {
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);
     assert!(size_of::<Conn>() == 24);
+    assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);
     assert!(size_of::<Gate>() == 80);
     assert!(size_of::<Busy>() == 16);
+    assert!(size_of::<PidNamespace>() == 16);
 };

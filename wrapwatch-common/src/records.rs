@@ -67,71 +67,119 @@ record! {
     }
 }
 
-/// What a record tells. The values are part of the ABI.
-#[repr(u16)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// [`Accept`]
-    Accept = 1,
-    /// [`Open`]
-    Open = 2,
-    /// [`Connect`]
-    Connect = 3,
-    /// [`Payload`], written at the call: a DNS message on its way out.
-    Send = 4,
-    /// [`Payload`], written at the return: a DNS message that came in.
-    Recv = 5,
-    /// [`Io`]
-    Io = 6,
-    /// [`Close`]
-    Close = 7,
-    /// [`Shutdown`]
-    Shutdown = 8,
-    /// [`FirstPacket`]
-    FirstPacket = 9,
-    /// [`SockState`]
-    SockState = 10,
-    /// [`Peer`]
-    Peer = 11,
-    /// [`Wait`]
-    Wait = 12,
-    /// [`Rule`]
-    Rule = 13,
-    /// [`Check`]
-    Check = 14,
-    /// [`Exit`]
-    Exit = 15,
-    /// [`Exec`]
-    Exec = 16,
-    /// [`SockError`]
-    SockError = 17,
+/// Hands the table of record kinds to a macro: name and number of a kind, its body, which columns of a trace's block the body begins with (in this order),
+/// and for what has a tail, the body's field with the tail's length and the most bytes of it. The numbers are part of the ABI. Everything that has to know of
+/// each kind is made from this table: a new kind is a row here and its body below.
+#[macro_export]
+macro_rules! records {
+    ($callback:ident) => {
+        $callback! {
+            /// [`Accept`]
+            Accept = 1: Accept { enter_ns };
+            /// [`Open`]
+            Open = 2: Open { enter_ns } + [u8; path_len <= PATH_MAX];
+            /// [`Connect`]
+            Connect = 3: Connect { enter_ns run_delay_ns } + [u8; path_len <= PATH_MAX];
+            /// [`Payload`], written at the call: a DNS message on its way out.
+            Send = 4: Payload { enter_ns run_delay_ns } + [u8; payload_len <= PAYLOAD_MAX];
+            /// [`Payload`], written at the return: a DNS message that came in.
+            Recv = 5: Payload { enter_ns run_delay_ns } + [u8; payload_len <= PAYLOAD_MAX];
+            /// [`Io`]
+            Io = 6: Io { enter_ns };
+            /// [`Close`]
+            Close = 7: Close { run_delay_ns };
+            /// [`Shutdown`]
+            Shutdown = 8: Shutdown {};
+            /// [`FirstPacket`]
+            FirstPacket = 9: FirstPacket {};
+            /// [`SockState`]
+            SockState = 10: SockState {};
+            /// [`Peer`]
+            Peer = 11: Peer {};
+            /// [`Wait`]
+            Wait = 12: Wait { enter_ns };
+            /// [`Rule`]
+            Rule = 13: Rule {} + [u8; file_len <= RULE_FILE_MAX];
+            /// [`Check`]
+            Check = 14: Check {};
+            /// [`Exit`]
+            Exit = 15: Exit {};
+            /// [`Exec`]
+            Exec = 16: Exec {};
+            /// [`SockError`]
+            SockError = 17: SockError {};
+            /// [`AcceptFailed`]
+            AcceptFailed = 18: AcceptFailed { enter_ns };
+        }
+    };
 }
 
-impl Kind {
-    /// The kind with this number, if there is one.
-    pub const fn from_raw(raw: u16) -> Option<Self> {
-        Some(match raw {
-            1 => Self::Accept,
-            2 => Self::Open,
-            3 => Self::Connect,
-            4 => Self::Send,
-            5 => Self::Recv,
-            6 => Self::Io,
-            7 => Self::Close,
-            8 => Self::Shutdown,
-            9 => Self::FirstPacket,
-            10 => Self::SockState,
-            11 => Self::Peer,
-            12 => Self::Wait,
-            13 => Self::Rule,
-            14 => Self::Check,
-            15 => Self::Exit,
-            16 => Self::Exec,
-            17 => Self::SockError,
-            _ => return None,
-        })
-    }
+/// How long a column of a body is.
+const WORD: usize = size_of::<u64>();
+
+/// Asserts where the columns of a body are, and whether it has one of them.
+macro_rules! columns {
+    (assert $body:ident $at:expr;) => {};
+    (assert $body:ident $at:expr; $column:ident $($rest:ident)*) => {
+        assert!(core::mem::offset_of!($body, $column) == $at);
+        columns!(assert $body $at + WORD; $($rest)*);
+    };
+    (enter_ns in enter_ns $($rest:ident)*) => { true };
+    (run_delay_ns in run_delay_ns) => { true };
+    (run_delay_ns in enter_ns run_delay_ns) => { true };
+    ($column:ident in $($rest:ident)*) => { false };
 }
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal: $body:ident { $($column:ident)* } $(+ [$byte:ty; $len:ident <= $max:ident])?;)*) => {
+        /// What a record tells. The values are part of the ABI.
+        #[repr(u16)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $kind = $number),* }
+
+        impl Kind {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The kind with this number, if there is one.
+            pub const fn from_raw(raw: u16) -> Option<Self> {
+                Some(match raw {
+                    $($number => Self::$kind,)*
+                    _ => return None,
+                })
+            }
+
+            /// Length of its body in bytes, header included.
+            pub const fn body_len(self) -> usize {
+                match self { $(Self::$kind => size_of::<$body>()),* }
+            }
+        }
+
+        /// Whether the body of this kind begins with `enter_ns`.
+        pub const fn has_enter(kind: u16) -> bool {
+            match kind {
+                $($number => columns!(enter_ns in $($column)*),)*
+                _ => false,
+            }
+        }
+
+        /// Whether the body of this kind has `run_delay_ns`: it begins with it, or has it behind `enter_ns`.
+        pub const fn has_run_delay(kind: u16) -> bool {
+            match kind {
+                $($number => columns!(run_delay_ns in $($column)*),)*
+                _ => false,
+            }
+        }
+
+        const _: () = {
+            $(
+                columns!(assert $body size_of::<Header>(); $($column)*);
+                assert!(size_of::<$body>() $(+ $max)? <= RECORD_MAX);
+            )*
+        };
+    };
+}
+records!(kinds);
 
 /// Why a descriptor is watched. The values are part of the ABI; `u8` in records and map values.
 #[repr(u8)]
@@ -456,6 +504,23 @@ record! {
     }
 }
 
+record! {
+    /// `accept` or `accept4` failed, for another reason than that there was no client or a signal came (`EAGAIN`, `EINTR`). A server without a free
+    /// descriptor tries again without a pause, so that not each failure has a record: the first one has, and then ten a second at most.
+    AcceptFailed {
+        /// Header. `conn` is 0.
+        hdr: Header,
+        /// When the call was entered; 0 where it began before the probes were there.
+        enter_ns: u64,
+        /// How often accepts of this process had failed with this error by then, this one included, since the process is traced.
+        failures: u64,
+        /// The listener's descriptor; -1 where the call's enter was not seen.
+        listener: i32,
+        /// errno, positive.
+        error: i32,
+    }
+}
+
 /// Longest record there is.
 pub const RECORD_MAX: usize = size_of::<Payload>() + PAYLOAD_MAX;
 
@@ -481,4 +546,5 @@ const _: () = {
     assert!(size_of::<Exit>() == 40);
     assert!(size_of::<Exec>() == 32);
     assert!(size_of::<SockError>() == 88);
+    assert!(size_of::<AcceptFailed>() == 56);
 };

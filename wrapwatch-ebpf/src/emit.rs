@@ -2,10 +2,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
-        generated::bpf_ringbuf_output,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_ringbuf_output},
 };
 use wrapwatch_common::{
     counters::Counter,
@@ -25,20 +22,6 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
-#[inline(always)]
-pub fn run_delay() -> u64 {
-    let run_delay = kernel::offset!(task_run_delay);
-    if run_delay == 0 {
-        return 0;
-    }
-    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
-    unsafe {
-        let task = bpf_get_current_task();
-        bpf_probe_read_kernel((task + u64::from(run_delay)) as *const u64).unwrap_or(0)
-    }
-}
-
 /// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {
@@ -50,7 +33,7 @@ pub fn count(counter: Counter) {
 /// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.
 #[inline(always)]
 pub fn header(kind: Kind, conn: u64, ts_ns: u64, len: usize) -> Header {
-    let id = bpf_get_current_pid_tgid();
+    let id = kernel::current();
     Header {
         ts_ns,
         conn,
@@ -98,8 +81,8 @@ pub fn with_tail<T, const MAX: u64>(
     body: impl FnOnce(u16, usize) -> T,
 ) {
     const { assert!(size_of::<T>() + MAX as usize <= RECORD_MAX, "the record fits into the scratch") };
-    let room = bpf_get_current_pid_tgid() as u32 & (SCRATCHES - 1);
-    let Some(scratch) = SCRATCH.get_ptr_mut(room) else { return };
+    let slot = bpf_get_current_pid_tgid() as u32 & (SCRATCHES - 1);
+    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
     let start = scratch.cast::<u8>();
     // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above). Who shares it and comes in
     // between writes integers, as this does.

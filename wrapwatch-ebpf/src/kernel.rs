@@ -2,13 +2,19 @@
 //!
 //! They are constants by the time the verifier looks: where one is 0 the code behind it is not there, nor the helper that it calls.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
-use wrapwatch_common::maps::Layout;
-
-use crate::{
-    probes::state::Socket,
-    sockaddr::{self, AF_INET},
+use aya_ebpf::{
+    bindings::bpf_pidns_info,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+        generated::{bpf_get_current_task, bpf_get_ns_current_pid_tgid},
+    },
 };
+use wrapwatch_common::{
+    abi::AF_INET,
+    maps::{ELSEWHERE, Layout, PidNamespace, thread_key},
+};
+
+use crate::{args::Socket, sockaddr};
 
 /// See [`Layout`].
 #[unsafe(no_mangle)]
@@ -33,10 +39,80 @@ pub static LAYOUT: Layout = Layout {
 macro_rules! offset {
     ($member:ident) => {
         // SAFETY: a static's member can be read. Volatile, since the compiler would take what stands there now for the value.
-        unsafe { core::ptr::addr_of!($crate::kernel::LAYOUT.$member).read_volatile() }
+        unsafe { core::ptr::addr_of!(LAYOUT.$member).read_volatile() }
     };
 }
-pub(crate) use offset;
+
+/// See [`PidNamespace`].
+#[unsafe(no_mangle)]
+pub static PID_NAMESPACE: PidNamespace = PidNamespace { dev: 0, inode: 0 };
+
+/// The current thread's process and thread, in the high and the low half, by the numbers that user space knows; [`ELSEWHERE`] where it has none there.
+#[inline(always)]
+pub fn current() -> u64 {
+    let Some((dev, inode)) = pid_namespace() else { return bpf_get_current_pid_tgid() };
+    let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
+    // SAFETY: the helper (Linux 5.7) writes the structure, whose size it is told.
+    let failed =
+        unsafe { bpf_get_ns_current_pid_tgid(dev, inode, &raw mut ids, size_of::<bpf_pidns_info>() as u32) };
+    // It fails where the thread lives in another namespace, also in one within.
+    if failed == 0 { thread_key(ids.tgid, ids.pid) } else { thread_key(ELSEWHERE, ELSEWHERE) }
+}
+
+/// The number by which user space knows the current thread that the kernel knows by `global`; 0 where it is another thread's.
+#[inline(always)]
+pub fn known_as(global: u32) -> u32 {
+    if pid_namespace().is_none() {
+        global
+    } else if global == bpf_get_current_pid_tgid() as u32 {
+        current() as u32
+    } else {
+        0
+    }
+}
+
+/// Device and inode of the namespace whose numbers are asked for; None for the first one's.
+#[inline(always)]
+fn pid_namespace() -> Option<(u64, u64)> {
+    // SAFETY: a static's members can be read. Volatile, since the compiler would take what stands there now for the value.
+    let (dev, inode) = unsafe {
+        (
+            core::ptr::addr_of!(PID_NAMESPACE.dev).read_volatile(),
+            core::ptr::addr_of!(PID_NAMESPACE.inode).read_volatile(),
+        )
+    };
+    if inode == 0 { None } else { Some((dev, inode)) }
+}
+
+/// How long the current thread has been runnable without a CPU since it began; 0 where the loader does not know where that stands.
+#[inline(always)]
+pub fn run_delay() -> u64 {
+    let run_delay = offset!(task_run_delay);
+    if run_delay == 0 {
+        return 0;
+    }
+    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        bpf_probe_read_kernel((task + u64::from(run_delay)) as *const u64).unwrap_or(0)
+    }
+}
+
+/// Inode of the network namespace of the `struct sock` at `sk`; 0 where the loader does not know where it is.
+#[inline(always)]
+pub fn netns(sk: u64) -> u32 {
+    let (sock_net, net_inum) = (offset!(sock_net), offset!(net_inum));
+    if net_inum == 0 {
+        return 0;
+    }
+    // SAFETY: the helper fails on a bad address; the offsets come from the running kernel's own BTF.
+    unsafe {
+        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(sock_net)) as *const u64) else {
+            return 0;
+        };
+        bpf_probe_read_kernel((net + u64::from(net_inum)) as *const u32).unwrap_or(0)
+    }
+}
 
 /// Whether the current thread, which ends, is the last of its process; false where that is not known.
 #[inline(always)]

@@ -8,13 +8,17 @@ use aya_ebpf::{
 };
 use wrapwatch_common::{
     counters::COUNTERS,
-    maps::{Busy, CALL_SLOTS, Conn, FD_SLOTS, Gate, Inflight, Slot, Target, Thread, Watch, call, syscall},
+    maps::{
+        Busy, CALL_SLOTS, Conn, FAILURE_SLOTS, FD_SLOTS, Failures, Gate, Inflight, PORT_WORDS, Slot, Target,
+        Thread, Watch,
+    },
     records::RECORD_MAX,
+    syscalls::{NUMBERS, call},
 };
 
 use crate::shared::Shared;
 
-/// Room to build a record of variable length.
+/// A slot in which a record of variable length is built.
 #[repr(C, align(8))]
 pub struct Scratch(pub [u8; RECORD_MAX]);
 
@@ -22,9 +26,13 @@ pub struct Scratch(pub [u8; RECORD_MAX]);
 #[map]
 pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(64, 0);
 
-/// Ports the targets listen on, in host byte order.
+/// Ports the targets listen on, a bit each: see `port_bit`.
 #[map]
-pub static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
+pub static PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// Inodes of the network namespaces in which the targets listen. 0 stands for all: a target's is not known.
+#[map]
+pub static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
 
 /// What lets a call go without more.
 #[unsafe(link_section = ".data.gate")]
@@ -36,17 +44,17 @@ pub static GATE: Shared<Gate> = Shared::new(Gate::SHUT);
 #[unsafe(no_mangle)]
 pub static BUSY: Shared<Busy> = Shared::new(Busy { calls: 0, fds: 0 });
 
-/// Watched descriptors of the only target by number: most are here, where nothing is hashed.
+/// Watched descriptors of the only target by number: most are here, where nothing is hashed. User space maps it, to look through it when a target goes.
 #[map]
-pub static FDS: Array<Watch> = Array::with_max_entries(FD_SLOTS, 0);
+pub static FDS: Array<Watch> = Array::with_max_entries(FD_SLOTS, BPF_F_MMAPABLE);
 
 /// All others, by `watch_key`: high numbers, and those of several targets but for what the first had when the second came.
 #[map]
 pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(16384, 0);
 
-/// Calls between enter and exit by `call_slot`: nearly all are here, where nothing is hashed.
+/// Calls between enter and exit by `call_slot`: nearly all are here, where nothing is hashed. User space maps it as well.
 #[map]
-pub static CALLS: Array<Slot> = Array::with_max_entries(CALL_SLOTS, 0);
+pub static CALLS: Array<Slot> = Array::with_max_entries(CALL_SLOTS, BPF_F_MMAPABLE);
 
 /// All others, by `thread_key`: of threads whose slot was taken, and those that user space enters.
 #[map]
@@ -60,6 +68,10 @@ pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(16384, 0);
 
+/// Accepts that failed, by `failure_key`.
+#[map]
+pub static FAILURES: HashMap<u64, Failures> = HashMap::with_max_entries(FAILURE_SLOTS, 0);
+
 /// The last connection number given.
 #[map]
 pub static LAST_CONN: Array<u64> = Array::with_max_entries(1, 0);
@@ -69,11 +81,11 @@ pub static LAST_CONN: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static COUNTS: Array<u64> = Array::with_max_entries(COUNTERS, BPF_F_MMAPABLE);
 
-/// Room to build records, by the thread's number. From Linux 7.0 on programs can be preempted, and another thread's then build theirs on this CPU.
+/// Slots to build records in, by the thread's number. From Linux 7.0 on programs can be preempted, and another thread's then build theirs on this CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCHES, 0);
 
-/// So many rooms each CPU has; two threads whose numbers differ by a multiple of it share one. A power of two.
+/// So many slots each CPU has; two threads whose numbers differ by a multiple of it share one. A power of two.
 pub const SCRATCHES: u32 = 64;
 
 /// The records.
@@ -84,13 +96,13 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: Global<u32> = Global::new(256 * 1024);
 
-/// What each system call is to us, by number: [`syscall`]. For raw tracepoints.
+/// What each system call is to us, by number: [`wrapwatch_common::syscalls::class`]. For raw tracepoints.
 #[map]
-pub static SYSCALLS: Array<u32> = Array::with_max_entries(syscall::NUMBERS, 0);
+pub static SYSCALLS: Array<u32> = Array::with_max_entries(NUMBERS, 0);
 
 /// Programs for the enter of a system call, by its number.
 #[map]
-pub static ENTERS: ProgramArray = ProgramArray::with_max_entries(syscall::NUMBERS, 0);
+pub static ENTERS: ProgramArray = ProgramArray::with_max_entries(NUMBERS, 0);
 
 /// Programs for the exit of a call, by [`call`].
 #[map]

@@ -9,7 +9,7 @@ use wrapwatch_common::{
     records::{Kind, RULE_FILE_MAX, Rule},
 };
 
-use crate::{emit, maps::CONNS, user, watch};
+use crate::{emit, maps::CONNS, user, watch::targets};
 
 /// `struct tcpd_context` in memory.
 #[repr(C)]
@@ -23,7 +23,7 @@ struct Context {
 /// Writes a rule record when the context differs from the last one written for `conn`.
 #[inline(always)]
 pub fn note(conn: u64) {
-    let Some(target) = watch::target() else { return };
+    let Some(target) = targets::current() else { return };
     if target.tcpd_context == 0 {
         return;
     }

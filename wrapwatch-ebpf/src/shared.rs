@@ -2,12 +2,14 @@
 
 use core::{arch::asm, cell::UnsafeCell};
 
+use zerocopy::IntoBytes;
+
 /// A value in a section of its own, which the loader makes a map.
 #[repr(transparent)]
 pub struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: it holds integers, each read and written whole by one instruction; which of two writers is the last is the caller's concern.
-unsafe impl<T> Sync for Shared<T> {}
+// SAFETY: it holds integers (`IntoBytes`: no padding, and of what is in Shared no pointers), each read and written whole by one instruction; which of two writers is the last is the caller's concern.
+unsafe impl<T: IntoBytes> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
     pub const fn new(value: T) -> Self {

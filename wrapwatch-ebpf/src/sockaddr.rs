@@ -1,15 +1,11 @@
 //! Socket addresses from user memory.
 
-use wrapwatch_common::records::Addr;
+use wrapwatch_common::{
+    abi::{AF_INET, AF_INET6},
+    records::Addr,
+};
 
 use crate::user;
-
-/// `AF_UNIX`
-pub const AF_UNIX: u16 = 1;
-/// `AF_INET`
-pub const AF_INET: u16 = 2;
-/// `AF_INET6`
-pub const AF_INET6: u16 = 10;
 
 /// No address.
 pub const NONE: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };

@@ -242,14 +242,14 @@ fn start_as(pid: Pid, program: &Path, arguments: &[String]) -> Option<Server> {
     }
 }
 
-fn reused(rung: &str) {
+fn reused(hooks: &str) {
     let place = Place::new();
     let table = place.table("allow", "ALL: 127.0.0.1\n");
     let ports = [port(), port()];
     let arguments = |port: u16| [port.to_string(), "40".to_owned(), table.clone()];
     let first = Server::start(&place.program, &arguments(ports[0]));
-    let mut watch = Watch::live(["--hooks", rung, "--wait", "--comm", &place.name()]).unwrap();
-    // The accept that was waiting at the attach is told by the second rung without its client.
+    let mut watch = Watch::live(["--hooks", hooks, "--wait", "--comm", &place.name()]).unwrap();
+    // The accept that was waiting at the attach is told by perf's tracepoints without its client.
     client(ports[0]);
     let of_first = client(ports[0]);
     told_of(&mut watch, &of_first);
@@ -286,6 +286,6 @@ fn another_process_with_the_pid_of_a_target_is_none() {
 }
 
 #[test]
-fn another_process_with_the_pid_of_a_target_is_none_by_the_second_rung() {
+fn another_process_with_the_pid_of_a_target_is_none_by_perfs_tracepoints() {
     reused("tracepoint");
 }

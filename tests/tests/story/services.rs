@@ -37,8 +37,8 @@ fn nscd_is_asked_by_its_socket() {
     .unwrap();
     let pid = lab.restart_server(None).unwrap();
     lab.rules([Rule::delay(150)]).unwrap();
-    let rungs = ["raw", "tracepoint"];
-    let watches = rungs.map(|rung| Watch::live(["--hooks", rung, "-p", &pid.to_string()]).unwrap());
+    let sets = ["raw", "tracepoint"];
+    let watches = sets.map(|hooks| Watch::live(["--hooks", hooks, "-p", &pid.to_string()]).unwrap());
     let first = lab.client().unwrap();
     let asked = lab.take_dns_log().unwrap().len();
     let again =

@@ -1,81 +1,44 @@
 //! Tracepoints through perf_event_open(2): one program for each call's enter and exit. They need tracefs, on most systems CAP_SYS_ADMIN, and
 //! some seventy milliseconds each to be taken off.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
 use crate::{
-    args::field,
-    probes::{
-        accept, close, connect, dup, life, open, peer, recv, send, socket,
-        state::{self, Socket},
-        wait,
-    },
-    watch,
+    args::{Socket, field},
+    probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
+    watch::targets,
 };
 
-macro_rules! syscalls {
-    ($($program:ident => $handler:path),* $(,)?) => {$(
-        #[tracepoint]
-        pub fn $program(ctx: TracePointContext) -> u32 {
-            if watch::of_target() {
-                $handler(&ctx);
+/// A program on a call's tracepoint.
+macro_rules! tracepoint {
+    ($side:literal $call:ident ()) => {};
+    ($side:literal $call:ident ($handler:path)) => {
+        const _: () = {
+            #[unsafe(export_name = concat!($side, stringify!($call)))]
+            #[unsafe(link_section = "tracepoint")]
+            fn program(ctx: *mut c_void) -> u32 {
+                if targets::is_current() {
+                    $handler(&TracePointContext::new(ctx));
+                }
+                0
             }
-            0
-        }
-    )*};
+        };
+    };
 }
 
-syscalls! {
-    sys_enter_accept => accept::enter,
-    sys_exit_accept => accept::exit,
-    sys_enter_accept4 => accept::enter,
-    sys_exit_accept4 => accept::exit,
-    sys_enter_open => open::open,
-    sys_exit_open => open::exit,
-    sys_enter_openat => open::openat,
-    sys_exit_openat => open::exit,
-    sys_enter_openat2 => open::openat,
-    sys_exit_openat2 => open::exit,
-    sys_enter_socket => socket::enter,
-    sys_exit_socket => socket::exit,
-    sys_enter_connect => connect::enter,
-    sys_exit_connect => connect::exit,
-    sys_enter_read => recv::read,
-    sys_exit_read => recv::exit_buffer,
-    sys_enter_readv => recv::readv,
-    sys_exit_readv => recv::exit_buffer,
-    sys_enter_recvfrom => recv::recvfrom,
-    sys_exit_recvfrom => recv::exit_buffer,
-    sys_enter_recvmsg => recv::recvmsg,
-    sys_exit_recvmsg => recv::exit_recvmsg,
-    sys_enter_recvmmsg => recv::recvmmsg,
-    sys_exit_recvmmsg => recv::exit_recvmmsg,
-    sys_enter_write => send::write,
-    sys_exit_write => send::exit,
-    sys_enter_writev => send::writev,
-    sys_exit_writev => send::exit,
-    sys_enter_sendto => send::sendto,
-    sys_exit_sendto => send::exit,
-    sys_enter_sendmsg => send::sendmsg,
-    sys_exit_sendmsg => send::exit,
-    sys_enter_sendmmsg => send::sendmmsg,
-    sys_exit_sendmmsg => send::exit,
-    sys_enter_close => close::close,
-    sys_enter_shutdown => close::shutdown,
-    sys_enter_dup => dup::dup,
-    sys_exit_dup => dup::exit,
-    sys_enter_dup2 => dup::dup2,
-    sys_exit_dup2 => dup::exit,
-    sys_enter_dup3 => dup::dup2,
-    sys_exit_dup3 => dup::exit,
-    sys_enter_fcntl => dup::fcntl,
-    sys_exit_fcntl => dup::exit,
-    sys_enter_close_range => dup::close_range,
-    sys_enter_getpeername => peer::enter,
-    sys_exit_getpeername => peer::exit,
-    sys_enter_wait4 => wait::enter,
-    sys_exit_wait4 => wait::exit,
+macro_rules! tracepoints {
+    ($(
+        $end:ident = $number:literal $kind:ident $end_handler:tt {
+            $($begin:ident $class:ident $handler:tt: $($(#[$cfg:meta])* $call:ident $constant:ident $need:ident),+;)*
+        }
+    )*) => {$($($(
+        tracepoint!("sys_enter_" $call $handler);
+        tracepoint!("sys_exit_" $call $end_handler);
+    )+)*)*};
 }
+wrapwatch_common::syscalls!(tracepoints);
 
 #[tracepoint]
 pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {

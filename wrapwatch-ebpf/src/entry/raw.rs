@@ -2,30 +2,32 @@
 //! by tail call: from an enter by the call's number, from an exit by what the thread's enter left in `INFLIGHT`. They need no tracefs, and
 //! are taken off at once.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use wrapwatch_common::maps::syscall;
+use wrapwatch_common::syscalls::class;
 
 use crate::{
     args::{self, Call as _},
     kernel::Sock,
     maps::{ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
-    watch,
+    watch::{calls, conns, fds, targets},
 };
 
 #[raw_tracepoint]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(1) as u32;
-    if watch::is_idle(number) {
+    if conns::are_none(number) {
         return 0;
     }
-    let sort = SYSCALLS.get(number).copied().unwrap_or(syscall::OTHER);
-    let matters = match sort {
-        syscall::OTHER => false,
-        syscall::DESCRIPTOR | syscall::CLOSE => watch::may_be_watched(|| ctx.fd()),
+    let class = SYSCALLS.get(number).copied().unwrap_or(class::OTHER);
+    let matters = match class {
+        class::OTHER => false,
+        class::DESCRIPTOR | class::CLOSE => fds::may_be_watched(|| ctx.fd()),
         _ => true,
     };
-    if !matters || !watch::of_target() {
+    if !matters || !targets::is_current() {
         return 0;
     }
     // SAFETY: what is in the map are programs of this file, loaded with it.
@@ -35,65 +37,45 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    if let Some(call) = watch::in_flight() {
+    if let Some(call) = calls::in_flight() {
         // SAFETY: as above.
         unsafe { EXITS.tail_call(&ctx, u32::from(call)) };
     }
     0
 }
 
-macro_rules! tails {
-    ($($program:ident => $handler:path),* $(,)?) => {$(
-        #[raw_tracepoint]
-        pub fn $program(ctx: RawTracePointContext) -> i32 {
-            $handler(&ctx);
-            0
-        }
-    )*};
+/// A program that is reached by a tail call.
+macro_rules! tail {
+    ($side:literal $name:ident ()) => {};
+    ($side:literal $name:ident ($handler:path)) => {
+        const _: () = {
+            #[unsafe(export_name = concat!($side, stringify!($name)))]
+            #[unsafe(link_section = "raw_tp")]
+            fn program(ctx: *mut c_void) -> u32 {
+                $handler(&RawTracePointContext::new(ctx));
+                0
+            }
+        };
+    };
 }
 
-tails! {
-    enter_accept => accept::enter,
-    enter_open => open::open,
-    enter_openat => open::openat,
-    enter_socket => socket::enter,
-    enter_connect => connect::enter,
-    enter_read => recv::read,
-    enter_readv => recv::readv,
-    enter_recvfrom => recv::recvfrom,
-    enter_recvmsg => recv::recvmsg,
-    enter_recvmmsg => recv::recvmmsg,
-    enter_write => send::write,
-    enter_writev => send::writev,
-    enter_sendto => send::sendto,
-    enter_sendmsg => send::sendmsg,
-    enter_sendmmsg => send::sendmmsg,
-    enter_close => close::close,
-    enter_shutdown => close::shutdown,
-    enter_dup => dup::dup,
-    enter_dup2 => dup::dup2,
-    enter_fcntl => dup::fcntl,
-    enter_close_range => dup::close_range,
-    enter_getpeername => peer::enter,
-    enter_wait4 => wait::enter,
-    exit_accept => accept::exit,
-    exit_open => open::exit,
-    exit_socket => socket::exit,
-    exit_connect => connect::exit,
-    exit_read => recv::exit_buffer,
-    exit_recvmsg => recv::exit_recvmsg,
-    exit_recvmmsg => recv::exit_recvmmsg,
-    exit_write => send::exit,
-    exit_getpeername => peer::exit,
-    exit_wait4 => wait::exit,
-    exit_dup => dup::exit,
+macro_rules! tails {
+    ($(
+        $end:ident = $number:literal $kind:ident $end_handler:tt {
+            $($begin:ident $class:ident $handler:tt: $($(#[$cfg:meta])* $call:ident $constant:ident $need:ident),+;)*
+        }
+    )*) => {$(
+        $(tail!("enter_" $begin $handler);)*
+        tail!("exit_" $end $end_handler);
+    )*};
 }
+wrapwatch_common::syscalls!(tails);
 
 /// The first exit of a thread that was there before the probes: it may have been waiting in `accept`.
 #[raw_tracepoint]
 pub fn exit_midway(ctx: RawTracePointContext) -> i32 {
-    watch::forget();
-    if SYSCALLS.get(args::number(&ctx)).is_some_and(|sort| *sort == syscall::ACCEPT) {
+    calls::forget();
+    if SYSCALLS.get(args::number(&ctx)).is_some_and(|class| *class == class::ACCEPT) {
         accept::exit_midway(&ctx);
     }
     0

@@ -1,17 +1,36 @@
 //! `accept`, `accept4`: a connection gets its number here.
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_log_ebpf::debug;
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Watch, call},
-    records::{Accept, Class, Kind},
+    maps::{Failures, Watch, failure_key},
+    records::{Accept, AcceptFailed, Class, Kind},
+    syscalls::call,
 };
 
-use crate::{args::Call, emit, sockaddr, watch};
+use crate::{
+    args::Call,
+    emit,
+    maps::FAILURES,
+    shared::add_to,
+    sockaddr,
+    watch::{calls, conns, fds, targets},
+};
+
+/// `EINTR`
+const EINTR: i32 = 4;
+/// `EAGAIN`
+const EAGAIN: i32 = 11;
+/// `ERESTARTSYS`, the first of the errors that only the kernel sees (include/linux/errno.h): a signal came, and the call begins again or becomes
+/// `EINTR`.
+const ERESTARTSYS: i32 = 512;
+/// Failures in this time after one that was told are counted and not told.
+const FAILURES_APART_NS: u64 = 100_000_000;
 
 #[inline(always)]
 pub fn enter(ctx: &impl Call) {
-    watch::remember(call::ACCEPT, ctx.fd(), 0, ctx.arg::<1>(), 0, Watch::default());
+    calls::remember(call::ACCEPT, ctx.fd(), 0, ctx.arg::<1>(), 0, Watch::default());
 }
 
 /// A call that was already blocking when the probes came has no enter: its exit alone must do.
@@ -19,37 +38,74 @@ pub fn enter(ctx: &impl Call) {
 pub fn exit(ctx: &impl Call) {
     // Taken apart here: of a whole optional call the compiler keeps parts on the stack that it writes on one path only, and reads them on both,
     // which Linux 5.10 refuses.
-    let began = match watch::recall(call::ACCEPT) {
+    let began = match calls::recall(call::ACCEPT) {
         Some(call) => (call.enter_ns, call.fd, call.ptr),
         None => (0, -1, 0),
     };
-    let ret = ctx.ret();
-    if ret >= 0 {
-        accepted(ctx, ret as i32, began);
-    }
+    returned(ctx, began);
 }
 
 /// As [`exit`], for a hook that still knows at exit what the call was given.
 #[inline(always)]
 pub fn exit_midway(ctx: &impl Call) {
-    let ret = ctx.ret();
+    returned(ctx, (0, ctx.fd(), ctx.arg::<1>()));
+}
+
+/// When the call was entered, the listener, and where the peer's address is.
+type Began = (u64, i32, u64);
+
+#[inline(always)]
+fn returned(ctx: &impl Call, began: Began) {
+    let ret = ctx.ret() as i32;
     if ret >= 0 {
-        accepted(ctx, ret as i32, (0, ctx.fd(), ctx.arg::<1>()));
+        accepted(ctx, ret, began);
+    } else {
+        failed(-ret, began);
     }
 }
 
 #[inline(always)]
-fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): (u64, i32, u64)) {
+fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
     let ts = emit::now();
     emit::count(Counter::Accepts);
-    let Some(conn) = watch::open_conn() else {
+    let Some(conn) = conns::open() else {
         debug!(ctx, "no room for another connection");
         return;
     };
-    watch::watch(fd, conn, Class::Accepted, 0);
-    watch::work_for(conn);
+    fds::watch(fd, conn, Class::Accepted, 0);
+    conns::work_for(conn);
     let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
     let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };
     emit::fixed(&record, Counter::LostAccept);
     debug!(ctx, "accepted: conn {} fd {}", conn, fd);
+}
+
+/// A server that has no descriptor left tries again at once, a hundred thousand times a second: all are counted, few are told.
+#[inline(always)]
+fn failed(error: i32, (enter_ns, listener, _): Began) {
+    if error == EAGAIN || error == EINTR || error >= ERESTARTSYS {
+        return;
+    }
+    let ts = emit::now();
+    let key = failure_key(targets::process(), error);
+    let failures = if let Some(known) = FAILURES.get_ptr_mut(key) {
+        // SAFETY: a live map value, aligned as its type is. Two threads that fail at the same time may both be told, or told with the same number.
+        unsafe {
+            add_to(core::ptr::addr_of_mut!((*known).count), 1);
+            if ts < (*known).told_ns + FAILURES_APART_NS {
+                return;
+            }
+            (*known).told_ns = ts;
+            core::ptr::addr_of!((*known).count).read_volatile()
+        }
+    } else {
+        if FAILURES.insert(key, Failures { count: 1, told_ns: ts }, u64::from(BPF_NOEXIST)).is_err() {
+            emit::count(Counter::FullFailures);
+            return;
+        }
+        1
+    };
+    let hdr = emit::header(Kind::AcceptFailed, 0, ts, size_of::<AcceptFailed>());
+    let record = AcceptFailed { hdr, enter_ns, failures, listener, error };
+    emit::fixed(&record, Counter::LostAcceptFailed);
 }

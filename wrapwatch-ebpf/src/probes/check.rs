@@ -9,7 +9,7 @@ use wrapwatch_common::{
     records::{Check, Kind, WHAT_HOSTS_ACCESS, WHAT_RFC931, WHAT_SHELL_CMD},
 };
 
-use crate::{emit, watch};
+use crate::{emit, watch::conns};
 
 #[uprobe]
 pub fn hosts_access(_ctx: ProbeContext) -> u32 {
@@ -43,7 +43,7 @@ pub fn shell_cmd_ret(_ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn note(what: u8, returned: u8, ret: i32) -> u32 {
-    let Some(conn) = watch::working_for() else { return 0 };
+    let Some(conn) = conns::working_for() else { return 0 };
     let hdr = emit::header(Kind::Check, conn, emit::now(), size_of::<Check>());
     emit::fixed(&Check { hdr, ret, what, returned, pad: 0 }, Counter::LostOther);
     0

@@ -6,12 +6,16 @@ use wrapwatch_common::{
     records::{Class, Close, Kind, Shutdown},
 };
 
-use crate::{args::Call, emit, rule, watch};
+use crate::{
+    args::Call,
+    emit, kernel, rule,
+    watch::{conns, fds},
+};
 
 #[inline(always)]
 pub fn close(ctx: &impl Call) {
     let fd = ctx.fd();
-    if let Some(watched) = watch::watched(fd) {
+    if let Some(watched) = fds::watched(fd) {
         closed(fd, &watched);
     }
 }
@@ -19,8 +23,8 @@ pub fn close(ctx: &impl Call) {
 #[inline(always)]
 pub fn shutdown(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
-    if watched.class != Class::Accepted as u8 || !watch::open(watched.conn) {
+    let Some(watched) = fds::watched(fd) else { return };
+    if watched.class != Class::Accepted as u8 || !conns::is_open(watched.conn) {
         return;
     }
     let hdr = emit::header(Kind::Shutdown, watched.conn, emit::now(), size_of::<Shutdown>());
@@ -30,18 +34,18 @@ pub fn shutdown(ctx: &impl Call) {
 /// A watched descriptor goes; also called when `dup2` puts another in its place.
 #[inline(always)]
 pub fn closed(fd: i32, watched: &Watch) {
-    watch::unwatch(fd);
-    let Some(conn) = watch::owner(watched) else { return };
-    if watched.class == Class::Accepted as u8 && watch::is_left_open(conn) {
+    fds::unwatch(fd);
+    let Some(conn) = conns::owner(watched) else { return };
+    if watched.class == Class::Accepted as u8 && conns::is_left_open(conn) {
         return;
     }
     if watched.class == Class::File as u8 {
         rule::note(conn);
     }
     let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
-    let record = Close { hdr, run_delay_ns: emit::run_delay(), fd, class: watched.class, pad: [0; 3] };
+    let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class: watched.class, pad: [0; 3] };
     emit::fixed(&record, Counter::LostFile);
     if watched.class == Class::Accepted as u8 {
-        watch::close_conn(conn);
+        conns::close(conn);
     }
 }

@@ -1,15 +1,19 @@
 //! `connect` by a thread that works for a connection: what the socket is for shows here.
 
 use wrapwatch_common::{
+    abi::{AF_UNIX, PORT_DNS, PORT_IDENT, SOCK_STREAM},
     counters::Counter,
-    maps::{Inflight, Watch, call},
+    maps::{Inflight, Watch},
     records::{Addr, Class, Connect, Kind},
+    syscalls::call,
 };
 
-use crate::{args::Call, emit, rule, sockaddr, user, watch};
+use crate::{
+    args::Call,
+    emit, kernel, rule, sockaddr, user,
+    watch::{calls, conns, fds},
+};
 
-/// `SOCK_STREAM`
-const SOCK_STREAM: u8 = 1;
 /// Longest path of a unix socket (`sun_path`, unix(7)).
 const UNIX_PATH_MAX: u64 = 108;
 /// Size of `sun_family` in front of it.
@@ -17,17 +21,17 @@ const UNIX_PATH_AT: u64 = 2;
 
 #[inline(always)]
 pub fn enter(ctx: &impl Call) {
-    let Some(conn) = watch::working_for() else { return };
+    let Some(conn) = conns::working_for() else { return };
     let fd = ctx.fd();
-    let watched = watch::watched(fd).unwrap_or_default();
+    let watched = fds::watched(fd).unwrap_or_default();
     if watched.class != Class::Accepted as u8 {
-        watch::remember(call::CONNECT, fd, conn, ctx.arg::<1>(), ctx.arg::<2>(), watched);
+        calls::remember(call::CONNECT, fd, conn, ctx.arg::<1>(), ctx.arg::<2>(), watched);
     }
 }
 
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::CONNECT) else { return };
+    let Some(call) = calls::recall(call::CONNECT) else { return };
     let ts = emit::now();
     connected(&call, &sockaddr::read(call.ptr), ts, ctx.ret() as i32);
 }
@@ -35,11 +39,11 @@ pub fn exit(ctx: &impl Call) {
 /// What a socket is for, by where it goes.
 #[inline(always)]
 pub fn classify(addr: &Addr, sock_type: u8) -> Class {
-    if addr.family == sockaddr::AF_UNIX {
+    if addr.family == AF_UNIX {
         Class::Unix
-    } else if addr.port == 53 {
+    } else if addr.port == PORT_DNS {
         Class::Dns
-    } else if addr.port == 113 && sock_type == SOCK_STREAM {
+    } else if addr.port == PORT_IDENT && sock_type == SOCK_STREAM {
         Class::Ident
     } else {
         Class::Other
@@ -50,17 +54,20 @@ pub fn classify(addr: &Addr, sock_type: u8) -> Class {
 #[inline(always)]
 pub fn connected(call: &Inflight, addr: &Addr, ts: u64, ret: i32) {
     let class = classify(addr, call.sock_type);
-    watch::watch(call.fd, call.conn, class, call.sock_type);
+    fds::watch(call.fd, call.conn, class, call.sock_type);
     if class as u8 == Class::Dns as u8 || class as u8 == Class::Ident as u8 {
         rule::note(call.conn);
     }
-    let run_delay_ns = emit::run_delay();
+    let run_delay_ns = kernel::run_delay();
     emit::with_tail::<Connect, UNIX_PATH_MAX>(
         Counter::LostConnect,
-        |tail| match addr.family {
-            // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
-            sockaddr::AF_UNIX => unsafe { unix_path(tail, call.ptr + UNIX_PATH_AT, call.aux) },
-            _ => 0,
+        |tail| {
+            if addr.family == AF_UNIX {
+                // SAFETY: there is room for the longest record's tail, more than a path's and its NUL.
+                unsafe { unix_path(tail, call.ptr + UNIX_PATH_AT, call.aux) }
+            } else {
+                0
+            }
         },
         |path_len, len| Connect {
             hdr: emit::header(Kind::Connect, call.conn, ts, len),

@@ -1,13 +1,14 @@
 //! `dup`, `dup2`, `dup3`, `fcntl`: a descriptor gets a second number, which is watched as the first is. `dup2`, `dup3` and `close_range` also close without
 //! `close`: a descriptor must never stay watched when something else took its number, for what is written to it next may be anything.
 
-use wrapwatch_common::{
-    maps::{Watch, call},
-    records::Class,
-};
+use wrapwatch_common::{maps::Watch, records::Class, syscalls::call};
 
 use super::close::closed;
-use crate::{args::Call, maps::CONNS, watch};
+use crate::{
+    args::Call,
+    maps::CONNS,
+    watch::{calls, conns, fds},
+};
 
 /// Descriptors of one `close_range` that are looked at, of which each costs Linux 6.1's verifier 2000 instructions; a target that closes more at once
 /// is on its way to `exec`, which ends watching anyway.
@@ -26,7 +27,7 @@ pub fn close_range(ctx: &impl Call) {
             break;
         }
         let fd = (first + n) as i32;
-        if let Some(watched) = watch::watched(fd) {
+        if let Some(watched) = fds::watched(fd) {
             closed(fd, &watched);
         }
     }
@@ -35,7 +36,7 @@ pub fn close_range(ctx: &impl Call) {
 #[inline(always)]
 pub fn dup(ctx: &impl Call) {
     let fd = ctx.fd();
-    if let Some(watched) = watch::watched(fd) {
+    if let Some(watched) = fds::watched(fd) {
         begun(fd, &watched);
     }
 }
@@ -43,7 +44,7 @@ pub fn dup(ctx: &impl Call) {
 #[inline(always)]
 pub fn fcntl(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     let command = ctx.arg::<1>() & 0xffff_ffff;
     if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
         begun(fd, &watched);
@@ -57,10 +58,10 @@ pub fn dup2(ctx: &impl Call) {
     if from == to {
         return;
     }
-    if let Some(replaced) = watch::watched(to) {
+    if let Some(replaced) = fds::watched(to) {
         closed(to, &replaced);
     }
-    if let Some(watched) = watch::watched(from) {
+    if let Some(watched) = fds::watched(from) {
         begun(from, &watched);
     }
 }
@@ -68,14 +69,14 @@ pub fn dup2(ctx: &impl Call) {
 /// A story that has been told is not begun again by a duplicate of its socket.
 #[inline(always)]
 fn begun(fd: i32, watched: &Watch) {
-    if watch::open(watched.conn) {
-        watch::remember(call::DUP, fd, watched.conn, 0, 0, *watched);
+    if conns::is_open(watched.conn) {
+        calls::remember(call::DUP, fd, watched.conn, 0, 0, *watched);
     }
 }
 
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::DUP) else { return };
+    let Some(call) = calls::recall(call::DUP) else { return };
     let ret = ctx.ret() as i32;
     if ret < 0 || ret == call.fd {
         return;
@@ -85,5 +86,5 @@ pub fn exit(ctx: &impl Call) {
         // SAFETY: a live map value; threads that duplicate one client's socket at the same time are not known of any server.
         unsafe { (*state).duplicates += 1 };
     }
-    watch::watch_as(ret, call.conn, call.class, call.sock_type);
+    fds::watch_as(ret, call.conn, call.class, call.sock_type);
 }

@@ -2,11 +2,16 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Watch, call},
+    maps::Watch,
     records::{Class, Kind, Open, PATH_MAX},
+    syscalls::call,
 };
 
-use crate::{args::Call, emit, user, watch};
+use crate::{
+    args::Call,
+    emit, user,
+    watch::{calls, conns, fds},
+};
 
 #[inline(always)]
 pub fn open(ctx: &impl Call) {
@@ -21,19 +26,19 @@ pub fn openat(ctx: &impl Call) {
 
 #[inline(always)]
 fn enter(path: u64) {
-    if let Some(conn) = watch::working_for() {
-        watch::remember(call::OPEN, 0, conn, path, 0, Watch::default());
+    if let Some(conn) = conns::working_for() {
+        calls::remember(call::OPEN, 0, conn, path, 0, Watch::default());
     }
 }
 
 /// The path is read here: at enter its page may not be there yet.
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::OPEN) else { return };
+    let Some(call) = calls::recall(call::OPEN) else { return };
     let ts = emit::now();
     let ret = ctx.ret() as i32;
     if ret >= 0 {
-        watch::watch(ret, call.conn, Class::File, 0);
+        fds::watch(ret, call.conn, Class::File, 0);
     }
     emit::with_tail::<Open, { PATH_MAX as u64 }>(
         Counter::LostFile,

@@ -2,31 +2,35 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::call,
     records::{Class, Kind, Peer},
+    syscalls::call,
 };
 
-use crate::{args::Call, emit, watch};
+use crate::{
+    args::Call,
+    emit,
+    watch::{calls, conns, fds},
+};
 
 #[inline(always)]
 pub fn enter(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
-    if watched.class == Class::Accepted as u8 && watch::open(watched.conn) {
-        watch::remember(call::PEER, fd, watched.conn, 0, 0, watched);
+    let Some(watched) = fds::watched(fd) else { return };
+    if watched.class == Class::Accepted as u8 && conns::is_open(watched.conn) {
+        calls::remember(call::PEER, fd, watched.conn, 0, 0, watched);
     }
 }
 
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::PEER) else { return };
+    let Some(call) = calls::recall(call::PEER) else { return };
     let ret = ctx.ret() as i32;
-    let known = watch::working_for() == Some(call.conn);
+    let known = conns::working_for() == Some(call.conn);
     if known && ret == 0 {
         return;
     }
     if !known {
-        watch::work_for(call.conn);
+        conns::work_for(call.conn);
     }
     let hdr = emit::header(Kind::Peer, call.conn, call.enter_ns, size_of::<Peer>());
     emit::fixed(&Peer { hdr, fd: call.fd, ret }, Counter::LostOther);

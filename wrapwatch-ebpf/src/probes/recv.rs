@@ -3,12 +3,17 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Inflight, call},
+    maps::Inflight,
     records::{Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
+    syscalls::call,
 };
 
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
-use crate::{args::Call, emit, sockaddr, user, watch};
+use crate::{
+    args::Call,
+    emit, kernel, sockaddr, user,
+    watch::{calls, conns, fds},
+};
 
 /// `EAGAIN`: nothing came, nothing happened.
 const EAGAIN: i64 = 11;
@@ -42,7 +47,7 @@ pub fn recvmmsg(ctx: &impl Call) {
 
 #[inline(always)]
 pub fn exit_recvmsg(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::RECVMSG) else { return };
+    let Some(call) = calls::recall(call::RECVMSG) else { return };
     let ret = ctx.ret();
     if let Some((base, name)) = message(&call, ret, call.ptr) {
         payload(&call, base, ret as u64, name, 0);
@@ -53,7 +58,7 @@ pub fn exit_recvmsg(ctx: &impl Call) {
 
 #[inline(always)]
 pub fn exit_recvmmsg(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::RECVMMSG) else { return };
+    let Some(call) = calls::recall(call::RECVMMSG) else { return };
     let ret = ctx.ret();
     if call.class != Class::Dns as u8 || ret <= 0 {
         io(&call, ret);
@@ -73,18 +78,18 @@ pub fn exit_recvmmsg(ctx: &impl Call) {
 #[inline(always)]
 fn enter(ctx: &impl Call, sort: u8, buffer: impl FnOnce() -> u64, name: impl FnOnce() -> u64) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     if watched.class == Class::Accepted as u8 {
         return;
     }
-    if let Some(conn) = watch::owner(&watched) {
-        watch::remember(sort, fd, conn, buffer(), name(), watched);
+    if let Some(conn) = conns::owner(&watched) {
+        calls::remember(sort, fd, conn, buffer(), name(), watched);
     }
 }
 
 #[inline(always)]
 pub fn exit_buffer(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::READ) else { return };
+    let Some(call) = calls::recall(call::READ) else { return };
     let ret = ctx.ret();
     if call.class == Class::Dns as u8 && ret > 0 {
         payload(&call, call.ptr, ret as u64, call.aux, 0);
@@ -107,7 +112,7 @@ fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
 fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
     let ts = emit::now();
     let addr = sockaddr::read(name);
-    let run_delay_ns = emit::run_delay();
+    let run_delay_ns = kernel::run_delay();
     emit::with_tail::<Payload, { PAYLOAD_MAX as u64 }>(
         Counter::LostPayload,
         // SAFETY: there is room for PAYLOAD_MAX bytes, the longest record's tail.

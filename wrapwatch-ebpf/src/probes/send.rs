@@ -3,12 +3,17 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Watch, call},
+    maps::Watch,
     records::{Addr, Class, FIRST_PACKET_MAX, FirstPacket, Io, Kind, OP_WRITE, PAYLOAD_MAX, Payload},
+    syscalls::call,
 };
 
 use super::connect;
-use crate::{args::Call, emit, sockaddr, user, watch};
+use crate::{
+    args::Call,
+    emit, kernel, sockaddr, user,
+    watch::{calls, conns, fds},
+};
 
 /// `struct iovec`
 #[repr(C)]
@@ -46,28 +51,28 @@ const FRAME: u64 = 2;
 #[inline(always)]
 pub fn write(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), 0);
 }
 
 #[inline(always)]
 pub fn sendto(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), ctx.arg::<4>());
 }
 
 #[inline(always)]
 pub fn writev(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     vector(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), 0, 0);
 }
 
 #[inline(always)]
 pub fn sendmsg(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     let Some(msg) = user::read::<MsgHdr>(ctx.arg::<1>()) else { return };
     vector(fd, &watched, msg.iov, msg.iov_len, msg.name, 0);
 }
@@ -75,7 +80,7 @@ pub fn sendmsg(ctx: &impl Call) {
 #[inline(always)]
 pub fn sendmmsg(ctx: &impl Call) {
     let fd = ctx.fd();
-    let Some(watched) = watch::watched(fd) else { return };
+    let Some(watched) = fds::watched(fd) else { return };
     let messages = ctx.arg::<1>();
     let count = ctx.arg::<2>();
     for index in 0..MMSG_MAX {
@@ -108,7 +113,7 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index:
         first_packet(fd, watched, first);
         return;
     }
-    let Some(conn) = watch::owner(watched) else { return };
+    let Some(conn) = conns::owner(watched) else { return };
     let ts = emit::now();
     let mut class = watched.class;
     let addr = sockaddr::read(name);
@@ -120,15 +125,15 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index:
         payload(fd, conn, watched.sock_type, first, second, addr, index, ts);
     }
     if index == 0 {
-        watch::remember(call::WRITE, fd, conn, 0, 0, Watch { class, ..*watched });
+        calls::remember(call::WRITE, fd, conn, 0, 0, Watch { class, ..*watched });
     }
 }
 
 /// The story ends here: what follows on this socket is the client's business.
 #[inline(always)]
 fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
-    watch::unwatch(fd);
-    if !watch::open(watched.conn) {
+    fds::unwatch(fd);
+    if !conns::is_open(watched.conn) {
         return;
     }
     let ts = emit::now();
@@ -147,7 +152,7 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     let hdr = emit::header(Kind::FirstPacket, watched.conn, ts, size_of::<FirstPacket>());
     let record = FirstPacket { hdr, fd, full_len: first.len as u32, bytes, n };
     emit::fixed(&record, Counter::LostFirstPacket);
-    watch::close_conn(watched.conn);
+    conns::close(watched.conn);
 }
 
 #[inline(always)]
@@ -156,7 +161,7 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     reason = "one caller, inlined: a structure would go over the program's small stack"
 )]
 fn payload(fd: i32, conn: u64, sock_type: u8, first: IoVec, second: IoVec, addr: Addr, index: u16, ts: u64) {
-    let run_delay_ns = emit::run_delay();
+    let run_delay_ns = kernel::run_delay();
     let full_len = if second.base == 0 { first.len } else { second.len + FRAME };
     emit::with_tail::<Payload, MAX>(
         Counter::LostPayload,
@@ -187,7 +192,7 @@ fn payload(fd: i32, conn: u64, sock_type: u8, first: IoVec, second: IoVec, addr:
 /// A DNS send that worked was told of at its enter.
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
-    let Some(call) = watch::recall(call::WRITE) else { return };
+    let Some(call) = calls::recall(call::WRITE) else { return };
     let ret = ctx.ret();
     if call.class == Class::Dns as u8 && ret >= 0 {
         return;

@@ -1,12 +1,17 @@
 //! What happens to sockets outside any process: handshakes, clients that leave, ICMP errors.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use wrapwatch_common::{
+    abi::{PORT_DNS, PORT_IDENT},
     counters::Counter,
+    maps::port_bit,
     records::{Addr, Kind, SockError, SockState},
 };
 
-use crate::{emit, kernel, maps::PORTS};
+use crate::{
+    args::Socket,
+    emit, kernel,
+    maps::{NETNS, PORTS},
+};
 
 /// States of net/tcp_states.h.
 const TCP_ESTABLISHED: i32 = 1;
@@ -19,22 +24,6 @@ const TCP_CLOSE_WAIT: i32 = 8;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u16 = 6;
 
-/// A socket, as the hook brings it.
-pub trait Socket {
-    /// `IPPROTO_*`
-    fn protocol(&self) -> u16;
-    /// `AF_*`
-    fn family(&self) -> u16;
-    /// This side's port, host byte order.
-    fn local_port(&self) -> u16;
-    /// The other side's.
-    fn peer_port(&self) -> u16;
-    /// This side's address; an IPv4 one v4-mapped.
-    fn local_ip(&self, family: u16) -> [u8; 16];
-    /// The other side's.
-    fn peer_ip(&self, family: u16) -> [u8; 16];
-}
-
 /// `inet_sock_set_state`: the socket at `sk` goes from one state to another.
 #[inline(always)]
 pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
@@ -44,7 +33,11 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
         return;
     }
     let local_port = socket.local_port();
-    if PORTS.get_ptr(local_port).is_none() || socket.protocol() != IPPROTO_TCP {
+    if !is_listened_on(local_port) || socket.protocol() != IPPROTO_TCP {
+        return;
+    }
+    let netns = kernel::netns(sk);
+    if !is_of_targets(netns) {
         return;
     }
     let (local, peer) = ends(socket, local_port, socket.peer_port());
@@ -53,7 +46,7 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
         sk,
         local,
         peer,
-        netns: netns(sk),
+        netns,
         old: old as u8,
         new: new as u8,
         pad: 0,
@@ -65,7 +58,7 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
 #[inline(always)]
 pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
     let port = socket.peer_port();
-    if port != 53 && port != 113 {
+    if port != PORT_DNS && port != PORT_IDENT {
         return;
     }
     let (local, peer) = ends(socket, socket.local_port(), port);
@@ -80,26 +73,22 @@ pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
 }
 
 #[inline(always)]
+fn is_listened_on(port: u16) -> bool {
+    let (word, bit) = port_bit(port);
+    PORTS.get(word).is_some_and(|ports| *ports & bit != 0)
+}
+
+/// Whether a target listens in this network namespace. Where one is not known, the socket's or a target's, it may be.
+#[inline(always)]
+fn is_of_targets(netns: u32) -> bool {
+    netns == 0 || NETNS.get_ptr(netns).is_some() || NETNS.get_ptr(0).is_some()
+}
+
+#[inline(always)]
 fn ends(socket: &impl Socket, local_port: u16, peer_port: u16) -> (Addr, Addr) {
     let family = socket.family();
     (
         Addr { ip: socket.local_ip(family), family, port: local_port, scope: 0 },
         Addr { ip: socket.peer_ip(family), family, port: peer_port, scope: 0 },
     )
-}
-
-/// Inode of the socket's network namespace; 0 where the loader does not know where it is.
-#[inline(always)]
-fn netns(sk: u64) -> u32 {
-    let (sock_net, net_inum) = (kernel::offset!(sock_net), kernel::offset!(net_inum));
-    if net_inum == 0 {
-        return 0;
-    }
-    // SAFETY: the helper fails on a bad address; the offsets come from the running kernel's own BTF.
-    unsafe {
-        let Ok(net) = bpf_probe_read_kernel((sk + u64::from(sock_net)) as *const u64) else {
-            return 0;
-        };
-        bpf_probe_read_kernel((net + u64::from(net_inum)) as *const u32).unwrap_or(0)
-    }
 }

@@ -12,8 +12,8 @@ use jiff::SignedDuration;
 use crate::{
     host::process::Wanted,
     live::Measure,
-    model,
-    probe::{self, Rung},
+    model::{self, doctor::HookKind},
+    probe,
     render::text::escape,
 };
 
@@ -87,8 +87,8 @@ impl ProbeArgs {
     pub fn options(self, verbose: u8) -> probe::Options {
         let hooks = match self.hooks {
             Hooks::Auto => None,
-            Hooks::Raw => Some(Rung::Raw),
-            Hooks::Tracepoint => Some(Rung::Tracepoint),
+            Hooks::Raw => Some(HookKind::RawTracepoint),
+            Hooks::Tracepoint => Some(HookKind::Tracepoint),
         };
         probe::Options { kernel_log: verbose >= 2, hooks, ..probe::Options::default() }
     }

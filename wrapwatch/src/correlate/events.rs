@@ -26,6 +26,8 @@ impl Correlator {
                 self.twisted(rec);
                 self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
             }
+            // Of no connection.
+            Event::AcceptFailed(_) => {}
             Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),
             Event::Exit(rec) => self.thread_gone(rec),
             _ => self.connection_event(event),

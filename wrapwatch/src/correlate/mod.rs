@@ -251,7 +251,13 @@ impl Correlator {
     pub fn note_lost_until(&mut self, lost: &[(Counter, u64)], until: KtimeNs) {
         let now = self.now.max(until);
         for &(counter, _) in lost.iter().filter(|(_, n)| *n > 0) {
-            if !matches!(counter, Counter::LostSockState | Counter::LostSockError | Counter::SkippedCalls) {
+            if !matches!(
+                counter,
+                Counter::LostSockState
+                    | Counter::LostSockError
+                    | Counter::LostAcceptFailed
+                    | Counter::SkippedCalls
+            ) {
                 self.steps_lost_at = Some(now);
             }
             let why = match counter {

@@ -47,7 +47,7 @@ pub struct SeededCheck {
 }
 
 /// Port of ident (RFC 1413).
-const IDENT_PORT: u16 = 113;
+const IDENT_PORT: u16 = wrapwatch_common::abi::PORT_IDENT;
 
 impl Correlator {
     /// Begins with a check that was going on at attach; before any event of its connection.

@@ -2,11 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use wrapwatch_common::abi::{AF_INET, AF_INET6, AF_UNIX};
 use wrapwatch_common::records::Addr;
-
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 
 /// The address, IPv4 where it is a v4-mapped one; `None` for other families.
 pub fn socket_addr(addr: &Addr) -> Option<SocketAddr> {

@@ -94,6 +94,7 @@ impl<'a> Session<'a> {
         first: &[Process],
     ) -> Result<(Self, Ring), SessionError> {
         let mut options = settings.probe;
+        options.targets = options.targets.max(first.len() as u64);
         for tracee in first {
             options.max_fds = options.max_fds.max(tracee.info.max_fds);
             options.threads = options.threads.max(tracee.info.threads.saturating_mul(2));

@@ -97,6 +97,19 @@ pub struct Hook {
     pub error: Option<String>,
 }
 
+impl Hook {
+    /// A hook with what came of trying it.
+    pub fn new(
+        name: String,
+        kind: HookKind,
+        pid: Option<u32>,
+        required: bool,
+        (state, error): (HookState, Option<String>),
+    ) -> Self {
+        Self { name, kind, pid, required, state, error }
+    }
+}
+
 /// Something that cannot be seen or was not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Missing {

@@ -3,11 +3,7 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
-use super::{
-    OBJECT, capabilities,
-    hooks::{perf, raw},
-    uprobes,
-};
+use super::{OBJECT, capabilities, hooks, uprobes};
 use crate::{
     host::kernel,
     model::doctor::{Access, Use},
@@ -18,7 +14,7 @@ const INSTRUCTION: usize = 8;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// Helpers by number (`include/uapi/linux/bpf.h`), those that a tracing program could want.
-const HELPERS: [(u32, &str); 25] = [
+const HELPERS: [(u32, &str); 26] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
@@ -37,6 +33,7 @@ const HELPERS: [(u32, &str); 25] = [
     (113, "probe_read_kernel"),
     (114, "probe_read_user_str"),
     (115, "probe_read_kernel_str"),
+    (120, "get_ns_current_pid_tgid"),
     (125, "ktime_get_boot_ns"),
     (130, "ringbuf_output"),
     (131, "ringbuf_reserve"),
@@ -47,13 +44,14 @@ const HELPERS: [(u32, &str); 25] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 21] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
     (kernel::PERF_EVENT_PARANOID, "whether tracepoints are open to this user"),
     (kernel::UNPRIVILEGED_BPF, "whether BPF is open to this user"),
     ("/.dockerenv, /run/.containerenv, /run/systemd/container, /proc/self/ns", "whether this is a container"),
+    ("/proc/self/status, ns/pid", "whether processes have other numbers here than on the host"),
     ("/proc/*/stat", "finding the servers, when they were started"),
     ("/proc/PID/status, limits, cmdline, cgroup, task/*/stat", "what the target is, whether it is stopped"),
     ("/proc/PID/exe", "whether the program is linked with libwrap"),
@@ -103,10 +101,7 @@ pub fn access() -> Access {
     let (helpers, maps) = contents(OBJECT);
     let uprobes = uprobes::names().map(|name| format!("uprobe libwrap.so:{name}"));
     Access {
-        hooks: raw::programs()
-            .chain(perf::names().map(|(name, _)| format!("tracepoint {name} (where raw ones cannot be had)")))
-            .chain(uprobes)
-            .collect(),
+        hooks: hooks::all().into_iter().flat_map(hooks::HookSet::programs).chain(uprobes).collect(),
         helpers,
         maps,
         files: uses(&FILES),

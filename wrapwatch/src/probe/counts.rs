@@ -8,20 +8,14 @@
 //!   there. So the counters are not read by such calls but mapped.
 
 use std::{
-    num::NonZeroUsize,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::Ordering,
 };
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map},
-};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use wrapwatch_common::counters::{COUNTERS, Counter};
+use aya::Ebpf;
+use wrapwatch_common::counters::{COUNTERS, Counter, CounterClass};
 
-use super::{ProbeError, hooks};
+use super::{ProbeError, hooks, mapped::Mapped};
 
 /// The kernel side's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,49 +36,21 @@ impl Counts {
 
     /// Records that did not fit into the ring.
     pub fn lost(&self) -> u64 {
-        let lost = Counter::ALL.iter().filter(|(_, name)| name.starts_with("lost"));
+        let lost = Counter::ALL.iter().filter(|(counter, _)| counter.class() == CounterClass::Lost);
         lost.map(|(counter, _)| self.get(*counter)).sum()
     }
 }
 
-/// The map `COUNTS`, mapped.
-pub(super) struct Page {
-    start: NonNull<AtomicU64>,
-    len: NonZeroUsize,
-}
-
-// SAFETY: what it points to stays mapped until it is dropped, and is read in single steps by whichever thread.
-unsafe impl Send for Page {}
+/// The counters in the map.
+pub(super) struct Page(Mapped);
 
 impl Page {
     pub(super) fn map(ebpf: &Ebpf) -> Result<Self, ProbeError> {
-        let missing = || ProbeError::Missing("map COUNTS".to_owned());
-        let map = ebpf.map("COUNTS").ok_or_else(missing)?;
-        let Map::Array(data) = map else { return Err(missing()) };
-        // The kernel rounds up to whole pages as well.
-        let len = NonZeroUsize::new(COUNTERS as usize * size_of::<u64>()).ok_or_else(missing)?;
-        Array::<_, u64>::try_from(map).map_err(ProbeError::map("COUNTS"))?;
-        // SAFETY: a new mapping, where the kernel likes.
-        let start =
-            unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) }
-                .map_err(std::io::Error::from)?;
-        Ok(Self { start: start.cast(), len })
+        Ok(Self(Mapped::map(ebpf, "COUNTS", COUNTERS as usize * size_of::<u64>())?))
     }
 
     pub(super) fn read(&self) -> Counts {
-        let slots = (0..COUNTERS as usize)
-            // SAFETY: as many as were mapped, aligned as a page is; the kernel side writes them in single steps.
-            .map(|slot| unsafe { self.start.add(slot).as_ref() }.load(Ordering::Relaxed));
-        Counts(slots.collect())
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map`; nothing refers to it any more.
-        if let Err(error) = unsafe { munmap(self.start.cast(), self.len.get()) } {
-            log::warn!("cannot unmap the counters: {error}");
-        }
+        Counts(self.0.words().iter().map(|slot| slot.load(Ordering::Relaxed)).collect())
     }
 }
 

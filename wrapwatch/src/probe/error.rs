@@ -70,13 +70,32 @@ pub enum ProbeError {
         "this kernel is locked down to confidentiality and lets nobody trace (kernel_lockdown(7)); boot it with lockdown=integrity, or record with strace, and use: wrapwatch import strace LOG -o FILE.wwt"
     )]
     LockedDown,
-    /// Neither rung of the ladder is to be had.
-    #[error("no hook on system calls is to be had: raw tracepoints: {raw}; tracepoints: {tracepoint}")]
+    /// The kernel takes none of the sets of hooks.
+    #[error("no hook on system calls is to be had: {refused}")]
     NoHooks {
-        /// Why not the first.
-        raw: String,
-        /// Why not the second.
-        tracepoint: String,
+        /// Each set, and why not.
+        refused: String,
+    },
+    /// /proc is of another PID namespace than this process.
+    #[error(
+        "/proc shows the processes of another PID namespace than wrapwatch's own, so their numbers mean other processes here; give this namespace \
+         a /proc of its own (unshare --mount-proc; nsenter with -m beside -p), or run wrapwatch on the host"
+    )]
+    OtherProc,
+    /// The process lives in a namespace within that of this process, which is not the first one.
+    #[error(
+        "pid {pid} lives in a PID namespace of its own within wrapwatch's, where the kernel does not tell by which number it is known here; run \
+         wrapwatch on the host, or in that namespace: nsenter -t {pid} -p -m wrapwatch"
+    )]
+    OtherPidNamespace {
+        /// By its number here.
+        pid: u32,
+    },
+    /// A map has no room for another target.
+    #[error("no room for another target: eBPF map {map} is full; a second wrapwatch can trace it")]
+    Full {
+        /// The map's name.
+        map: &'static str,
     },
     /// A map could not be read or written.
     #[error("eBPF map {map}: {source}")]
@@ -103,12 +122,18 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// Both rungs are refused.
-    pub(super) fn neither(raw: &Self, tracepoint: &Self, lockdown: Option<&str>) -> Self {
+    /// None of these sets of hooks was taken. Of a single one that was tried its own error says all.
+    pub(super) fn none_of(mut refused: Vec<(&'static str, Self)>, lockdown: Option<&str>) -> Self {
+        if let [_] = &refused[..]
+            && let Some((_, only)) = refused.pop()
+        {
+            return only;
+        }
         if lockdown == Some("confidentiality") {
             return Self::LockedDown;
         }
-        Self::NoHooks { raw: raw.to_string(), tracepoint: tracepoint.to_string() }
+        let refused: Vec<String> = refused.iter().map(|(set, why)| format!("{set}: {why}")).collect();
+        Self::NoHooks { refused: refused.join("; ") }
     }
 
     /// Whether it is about the hooks tried, so that others may still be had.
@@ -117,7 +142,12 @@ impl ProbeError {
     }
 
     pub(crate) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
-        move |source| Self::Map { map, source: Box::new(source) }
+        move |source| match &source {
+            MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                Self::Full { map }
+            }
+            _ => Self::Map { map, source: Box::new(source) },
+        }
     }
 }
 
@@ -126,14 +156,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_rungs_refused_is_one_line_that_says_why() {
+    fn all_sets_refused_is_one_line_that_says_why() {
         let refused = |hook: &str| ProbeError::NoTracepoint(hook.to_owned());
-        let (raw, perf) = (refused("sys_enter"), refused("syscalls:sys_enter_read"));
-        let said = ProbeError::neither(&raw, &perf, Some("integrity")).to_string();
+        let all =
+            || vec![("raw tracepoints", refused("sys_enter")), ("tracepoints", refused("sys_enter_read"))];
+        let said = ProbeError::none_of(all(), Some("integrity")).to_string();
+        assert!(said.contains("raw tracepoints: ") && said.contains("; tracepoints: "), "{said}");
         assert!(said.contains("sys_enter;") && said.contains("sys_enter_read"), "{said}");
         // With lockdown=confidentiality Linux has neither kernel memory for programs nor tracefs.
-        let said = ProbeError::neither(&raw, &perf, Some("confidentiality")).to_string();
+        let said = ProbeError::none_of(all(), Some("confidentiality")).to_string();
         assert!(said.contains("locked down") && said.contains("import strace"), "{said}");
+        // What was asked for alone is refused in its own words.
+        let said = ProbeError::none_of(vec![("tracepoints", refused("sys_enter_read"))], None).to_string();
+        assert_eq!(said, refused("sys_enter_read").to_string());
     }
 
     #[test]

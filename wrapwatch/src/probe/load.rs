@@ -3,7 +3,7 @@
 use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError};
 use aya_log::EbpfLogger;
 
-use wrapwatch_common::maps::Layout;
+use wrapwatch_common::maps::{Layout, PidNamespace};
 use zerocopy::IntoBytes as _;
 
 use super::{Options, ProbeError};
@@ -14,9 +14,19 @@ const ENTRIES: std::ops::RangeInclusive<u64> = 4_096..=65_536;
 
 type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
 
-/// Loads the object with these offsets; all 0 where nothing of the kernel's may be read.
-pub(super) fn load(object: &[u8], options: &Options, layout: &Layout) -> Result<Loaded, ProbeError> {
+/// Entries of the maps keyed by target, how many there are now: others may come.
+const TARGETS: std::ops::RangeInclusive<u64> = 1_024..=65_536;
+
+/// Loads the object with these offsets, all 0 where nothing of the kernel's may be read, to name processes as this PID namespace does.
+pub(super) fn load(
+    object: &[u8],
+    options: &Options,
+    layout: &Layout,
+    namespace: PidNamespace,
+) -> Result<Loaded, ProbeError> {
     check_kernel()?;
+    let targets = options.targets.saturating_mul(4).clamp(*TARGETS.start(), *TARGETS.end());
+    let targets = u32::try_from(targets).unwrap_or(1_024);
     let fds = clamp(options.max_fds);
     let threads = clamp(options.threads.saturating_mul(4));
     // Rust's log levels as aya-log numbers them: 0 writes nothing.
@@ -24,7 +34,11 @@ pub(super) fn load(object: &[u8], options: &Options, layout: &Layout) -> Result<
     let wake = options.ring_bytes / 4;
     let mut offsets = [0; size_of::<Layout>()];
     offsets.copy_from_slice(layout.as_bytes());
+    let mut numbers = [0; size_of::<PidNamespace>()];
+    numbers.copy_from_slice(namespace.as_bytes());
     let mut ebpf = EbpfLoader::new()
+        .map_max_entries("TARGETS", targets)
+        .map_max_entries("NETNS", targets)
         .map_max_entries("WATCH", fds)
         .map_max_entries("CONNS", fds)
         .map_max_entries("THREADS", threads)
@@ -32,11 +46,11 @@ pub(super) fn load(object: &[u8], options: &Options, layout: &Layout) -> Result<
         .map_max_entries("EVENTS", options.ring_bytes)
         .override_global("WAKE_BYTES", &wake, true)
         .override_global("LAYOUT", &offsets, true)
+        .override_global("PID_NAMESPACE", &numbers, true)
         .override_global(aya_log::LEVEL, &level, false)
         .load(object)
         .map_err(explain)?;
-    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "PORTS", "COUNTS", "LAST_CONN"]
-    {
+    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "NETNS"] {
         // aya ignores an unknown name in map_max_entries.
         if ebpf.map(map).is_none() {
             return Err(ProbeError::Missing(format!("map {map}")));

@@ -11,15 +11,18 @@ mod error;
 mod hooks;
 mod layout;
 mod load;
+mod mapped;
 mod maps;
+mod pid_namespace;
 pub mod privileges;
+mod registry;
 mod ring;
 mod run_time;
 mod tracefs;
 pub mod trial;
 mod uprobes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use access::access;
 use aya::Ebpf;
@@ -28,12 +31,14 @@ pub use capabilities::{
 };
 pub use counts::Counts;
 pub use error::ProbeError;
-pub use hooks::{Rung, lost_without, raw_skips_calls};
-pub use maps::Seed;
+use hooks::HookSet;
+pub use hooks::{lost_without, raw_skips_calls};
+use registry::Registry;
+pub use registry::Seed;
 pub use ring::Ring;
 pub use run_time::{RunTime, Switch};
 pub use tracefs::mounted as tracefs_mounted;
-use wrapwatch_common::maps::Layout;
+use wrapwatch_common::maps::{Layout, PidNamespace};
 
 use crate::{
     host::{
@@ -42,7 +47,7 @@ use crate::{
         process::{self, ProcessInfo},
         thread,
     },
-    model::Degradation,
+    model::{Degradation, doctor::HookKind},
 };
 
 /// The kernel side, compiled by the build script.
@@ -51,6 +56,8 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// How to load.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Targets found: sizes the maps, with room for others.
+    pub targets: u64,
     /// Descriptors that the targets may have open: sizes the maps.
     pub max_fds: u64,
     /// Threads that the targets have or will have.
@@ -60,12 +67,19 @@ pub struct Options {
     /// Let the kernel side log what it does.
     pub kernel_log: bool,
     /// Which hooks; the best that this kernel allows where that is left open.
-    pub hooks: Option<Rung>,
+    pub hooks: Option<HookKind>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_fds: 16_384, threads: 1_024, ring_bytes: 4 << 20, kernel_log: false, hooks: None }
+        Self {
+            targets: 1,
+            max_fds: 16_384,
+            threads: 1_024,
+            ring_bytes: 4 << 20,
+            kernel_log: false,
+            hooks: None,
+        }
     }
 }
 
@@ -75,10 +89,9 @@ pub struct Probe {
     counts: counts::Page,
     degradations: Vec<Degradation>,
     hooks: Vec<String>,
-    rung: Rung,
-    targets: BTreeSet<u32>,
-    /// Whether there were ever several at once.
-    several: bool,
+    set: &'static dyn HookSet,
+    namespace: PidNamespace,
+    registry: Registry,
     uprobes: BTreeMap<u32, uprobes::Attached>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -88,47 +101,41 @@ impl Probe {
     /// `tracefs::ensure`.
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
         let layout = layout::read();
-        let asked = options.hooks.is_some();
-        let mut refused: Option<(Rung, ProbeError)> = None;
-        for rung in hooks::order() {
-            if options.hooks.is_some_and(|wanted| wanted != rung) {
+        let namespace = pid_namespace::read()?;
+        let mut refused = Vec::new();
+        for set in hooks::order() {
+            if options.hooks.is_some_and(|wanted| wanted != set.kind()) {
                 continue;
             }
-            match Self::on(rung, options, &layout) {
+            match Self::attach_set(set, options, &layout, namespace) {
                 Ok(mut probe) => {
-                    let other = refused.as_ref().map(|(_, error)| error);
-                    probe.degradations.extend(hooks::taken(rung, other, asked));
-                    log::info!("hooks: {rung}");
+                    let before = refused.last().map(|(_, error)| error);
+                    let why = hooks::Taken { refused: before, asked: options.hooks.is_some() };
+                    probe.degradations.extend(set.taken(&why));
+                    log::info!("hooks: {}", set.name());
                     return Ok(probe);
                 }
                 Err(error) if !error.is_about_hooks() => return Err(error),
-                Err(error) => match refused.take() {
-                    None => refused = Some((rung, error)),
-                    Some((first, other)) => {
-                        let (raw, perf) = if first == Rung::Raw { (other, error) } else { (error, other) };
-                        return Err(ProbeError::neither(&raw, &perf, kernel::lockdown().as_deref()));
-                    }
-                },
+                Err(error) => refused.push((set.name(), error)),
             }
         }
-        Err(refused.map_or_else(|| ProbeError::Missing("hooks".to_owned()), |(_, error)| error))
+        Err(ProbeError::none_of(refused, kernel::lockdown().as_deref()))
     }
 
-    /// One rung of the ladder.
-    fn on(rung: Rung, options: &Options, layout: &Result<Layout, String>) -> Result<Self, ProbeError> {
-        let mut probe = Self::with(rung, options, layout.as_ref().ok())?;
-        if let Err(why) = layout {
-            probe.degradations.push(layout::degradation(why));
-        }
-        Ok(probe)
-    }
-
-    fn with(rung: Rung, options: &Options, layout: Option<&Layout>) -> Result<Self, ProbeError> {
-        let (mut ebpf, logger) = load::load(OBJECT, options, &layout.copied().unwrap_or_default())?;
-        let hooks::Attached { hooks, degradations } = hooks::attach(&mut ebpf, rung, layout)?;
-        let (targets, uprobes) = (BTreeSet::new(), BTreeMap::new());
-        let counts = counts::Page::map(&ebpf)?;
-        Ok(Self { ebpf, counts, degradations, hooks, rung, targets, several: false, uprobes, logger })
+    /// Loads the kernel side and attaches one set of hooks.
+    fn attach_set(
+        set: &'static dyn HookSet,
+        options: &Options,
+        layout: &Result<Layout, String>,
+        namespace: PidNamespace,
+    ) -> Result<Self, ProbeError> {
+        let known = layout.as_ref().ok();
+        let (mut ebpf, logger) = load::load(OBJECT, options, &known.copied().unwrap_or_default(), namespace)?;
+        let hooks::Attached { hooks, mut degradations } = set.attach(&mut ebpf, known)?;
+        degradations.extend(layout.as_ref().err().map(|why| layout::degradation(why)));
+        let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
+        let uprobes = BTreeMap::new();
+        Ok(Self { ebpf, counts, degradations, hooks, set, namespace, registry, uprobes, logger })
     }
 
     /// What cannot be seen on this kernel.
@@ -139,11 +146,6 @@ impl Probe {
     /// The hooks attached, `category:event`.
     pub fn hooks(&self) -> &[String] {
         &self.hooks
-    }
-
-    /// Which hooks they are.
-    pub const fn rung(&self) -> Rung {
-        self.rung
     }
 
     /// The ring; it can be taken once.
@@ -158,32 +160,24 @@ impl Probe {
         libwrap: Option<&Libwrap>,
         ports: &[u16],
     ) -> Result<(), ProbeError> {
+        pid_namespace::check(self.namespace, process.pid)?;
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
-        self.expect_another()?;
-        maps::add_ports(&mut self.ebpf, ports)?;
-        if self.rung == Rung::Raw {
-            let mut threads = process::threads(process.pid);
-            threads.retain(|tid| thread::may_be_accepting(process.pid, *tid));
-            maps::seed_threads(&mut self.ebpf, process.pid, &threads, self.several)?;
+        let added = self.enter_target(process, context, ports);
+        if added.is_err() {
+            // What was entered until then is of no use, and costs all others if it stays.
+            let _ = self.registry.remove(&mut self.ebpf, process.pid);
         }
-        self.targets.insert(process.pid);
-        self.tell_only_target()?;
-        maps::add_target(&mut self.ebpf, process.pid, context)
+        added
     }
 
-    /// Has the kernel side look every call up where there is a target already. To be called before anything of another one is entered: user space does not
-    /// count as the kernel side does while a target runs.
-    fn expect_another(&mut self) -> Result<(), ProbeError> {
-        if !self.several && !self.targets.is_empty() {
-            self.several = true;
-            maps::set_several(&mut self.ebpf)?;
+    fn enter_target(&mut self, process: &ProcessInfo, context: u64, ports: &[u16]) -> Result<(), ProbeError> {
+        self.registry.listens(&mut self.ebpf, process.pid, process.netns, ports)?;
+        let mut midway = Vec::new();
+        if !self.set.ends_name_calls() {
+            midway = process::threads(process.pid);
+            midway.retain(|tid| thread::may_be_accepting(process.pid, *tid));
         }
-        Ok(())
-    }
-
-    /// Of several each is asked for.
-    fn tell_only_target(&mut self) -> Result<(), ProbeError> {
-        if self.several { Ok(()) } else { maps::set_only_target(&mut self.ebpf, &self.targets) }
+        self.registry.add(&mut self.ebpf, process.pid, context, &midway)
     }
 
     /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
@@ -205,15 +199,13 @@ impl Probe {
         if let Some(attached) = self.uprobes.remove(&pid) {
             uprobes::detach(&mut self.ebpf, attached);
         }
-        self.targets.remove(&pid);
-        self.tell_only_target()?;
-        maps::remove_target(&mut self.ebpf, pid, self.several)
+        self.registry.remove(&mut self.ebpf, pid)
     }
 
     /// A target is another program now: what was kept of connections up to this number, which its descriptors and threads named, goes.
     pub fn replaced(&mut self, pid: u32, last_conn: u64) -> Result<(), ProbeError> {
-        maps::forget_conns(&mut self.ebpf, pid, last_conn)?;
-        maps::set_context(&mut self.ebpf, pid, 0)
+        Registry::forget_conns(&mut self.ebpf, pid, last_conn)?;
+        Registry::set_context(&mut self.ebpf, pid, 0)
     }
 
     /// What that program is: where its libwrap is, and on which ports it listens.
@@ -223,24 +215,25 @@ impl Probe {
         libwrap: Option<&Libwrap>,
         ports: &[u16],
     ) -> Result<(), ProbeError> {
-        maps::add_ports(&mut self.ebpf, ports)?;
-        maps::set_context(&mut self.ebpf, pid, libwrap.and_then(|found| found.tcpd_context).unwrap_or(0))
+        let netns = kernel::namespace(&pid.to_string(), "net").and_then(|inode| u32::try_from(inode).ok());
+        self.registry.listens(&mut self.ebpf, pid, netns.unwrap_or(0), ports)?;
+        let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
+        Registry::set_context(&mut self.ebpf, pid, context)
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].
     pub fn seed(&mut self, pid: u32, seed: &Seed) -> Result<u64, ProbeError> {
-        self.expect_another()?;
-        maps::seed(&mut self.ebpf, pid, seed, self.several)
+        self.registry.seed(&mut self.ebpf, pid, seed)
     }
 
     /// Takes back a descriptor that turned out to have gone meanwhile.
     pub fn unwatch(&mut self, pid: u32, fd: i32) -> Result<(), ProbeError> {
-        maps::unwatch(&mut self.ebpf, pid, fd)
+        Registry::unwatch(&mut self.ebpf, pid, fd)
     }
 
     /// Takes back a connection whose story nobody will tell.
     pub fn forget_conn(&mut self, conn: u64) -> Result<(), ProbeError> {
-        maps::forget_conn(&mut self.ebpf, conn)
+        Registry::forget_conn(&mut self.ebpf, conn)
     }
 
     /// The kernel side's counters; of calls left out it knows nothing, see [`Self::skipped_calls`].

@@ -19,11 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use wrapwatch_common::maps::Layout;
 
-use super::{
-    Options, ProbeError, capabilities,
-    hooks::{perf, raw},
-    layout, load, tracefs, uprobes,
-};
+use super::{Options, ProbeError, capabilities, hooks, layout, load, pid_namespace, tracefs, uprobes};
 use crate::{
     host::libwrap::Libwrap,
     model::doctor::{Hook, HookKind, HookState},
@@ -123,71 +119,60 @@ fn attempt(targets: &[(u32, Libwrap)]) -> (Found, Vec<aya::Ebpf>) {
         return (found, Vec::new());
     }
     let mut kept = Vec::new();
-    if let Err(error) = rungs(&mut found, &mut kept, layout.ok(), targets) {
+    if let Err(error) = each_set(&mut found, &mut kept, layout.ok(), targets) {
         found.refused = Some(error.to_string());
         found.hooks = untried(targets);
     }
     (found, kept)
 }
 
-/// Both rungs, and the uprobes.
-fn rungs(
+/// All sets of hooks, and the uprobes. Each set has the object for itself, as in a trace: one may be refused what another does without.
+fn each_set(
     found: &mut Found,
     kept: &mut Vec<aya::Ebpf>,
     layout: Option<Layout>,
     targets: &[(u32, Libwrap)],
 ) -> Result<(), ProbeError> {
-    // The loader warns of nothing that the trial does not tell better.
-    let (mut ebpf, _) = load::load(super::OBJECT, &Options::default(), &layout.unwrap_or_default())?;
-    found.ring_buffer = true;
-    found.hooks = raw::try_each(&mut ebpf, layout.is_some());
-    if found.hooks.iter().any(|hook| hook.state == HookState::Refused) {
-        // Perhaps the kernel lets nobody read its memory: the second rung does without.
-        kept.push(ebpf);
-        (ebpf, _) = load::load(super::OBJECT, &Options::default(), &Layout::default())?;
-    }
+    let namespace = pid_namespace::read()?;
     found.tracefs_mounted = tracefs::events().is_none();
-    match tracefs::ensure() {
-        Ok(events) => found.hooks.extend(perf::try_each(&mut ebpf, &events)),
-        Err(error) => {
-            found.tracefs_mounted = false;
-            found.no_tracefs = Some(error.to_string());
-            found.hooks.extend(untried_tracepoints());
+    if let Err(error) = tracefs::ensure() {
+        found.tracefs_mounted = false;
+        found.no_tracefs = Some(error.to_string());
+    }
+    // The loader warns of nothing that the trial does not tell better.
+    let options = Options::default();
+    let mut layout = layout;
+    for set in hooks::all() {
+        let (mut ebpf, _) = load::load(super::OBJECT, &options, &layout.unwrap_or_default(), namespace)?;
+        found.ring_buffer = true;
+        let tried = set.try_each(&mut ebpf, layout.as_ref());
+        if tried.iter().any(|hook| hook.state == HookState::Refused) {
+            // Perhaps the kernel lets nobody read its memory: the next ones do without.
+            layout = None;
         }
+        found.hooks.extend(tried);
+        kept.push(ebpf);
     }
+    let Some(ebpf) = kept.last_mut() else { return Ok(()) };
     for (pid, libwrap) in targets {
-        found.hooks.extend(uprobes::try_each(&mut ebpf, *pid, libwrap));
+        found.hooks.extend(uprobes::try_each(ebpf, *pid, libwrap));
     }
-    kept.push(ebpf);
     Ok(())
-}
-
-fn untried_tracepoints() -> impl Iterator<Item = Hook> {
-    perf::names()
-        .map(|(name, required)| hook(name, HookKind::Tracepoint, None, required, (HookState::NotTried, None)))
 }
 
 /// Every hook, not tried.
 pub fn untried(targets: &[(u32, Libwrap)]) -> Vec<Hook> {
     let not_tried = || (HookState::NotTried, None);
-    let mut all: Vec<Hook> = raw::names()
-        .map(|(name, required)| hook(name, HookKind::RawTracepoint, None, required, not_tried()))
-        .chain(untried_tracepoints())
+    let mut all: Vec<Hook> = hooks::all()
+        .into_iter()
+        .flat_map(|set| {
+            let hooks = set.hooks().into_iter();
+            hooks.map(move |(name, required)| Hook::new(name, set.kind(), None, required, not_tried()))
+        })
         .collect();
     for (pid, _) in targets {
         let uprobes = uprobes::names();
-        all.extend(uprobes.map(|name| hook(name, HookKind::Uprobe, Some(*pid), false, not_tried())));
+        all.extend(uprobes.map(|name| Hook::new(name, HookKind::Uprobe, Some(*pid), false, not_tried())));
     }
     all
-}
-
-/// One hook's line.
-pub(super) fn hook(
-    name: String,
-    kind: HookKind,
-    pid: Option<u32>,
-    required: bool,
-    (state, error): (HookState, Option<String>),
-) -> Hook {
-    Hook { name, kind, pid, required, state, error }
 }

@@ -12,7 +12,7 @@ use aya::{
     },
 };
 
-use super::{ProbeError, trial};
+use super::ProbeError;
 use crate::{
     host::libwrap::Libwrap,
     model::{
@@ -87,7 +87,7 @@ pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook
                     Err(error) => (HookState::Refused, Some(error_line(&error))),
                 },
             };
-            trial::hook(name(program, function), HookKind::Uprobe, Some(pid), false, (state, error))
+            Hook::new(name(program, function), HookKind::Uprobe, Some(pid), false, (state, error))
         })
         .collect()
 }

@@ -6,7 +6,7 @@
 //!    first, then bytes 0 to 27. Before that, three fields become differences (wrapping): `ts_ns` to the record
 //!    before (0 before the first), `conn` to the record before, `seq` to the last one seen in slot `conn mod 256` (0 at
 //!    first).
-//! 2. *Enter columns*: for the records that begin with `enter_ns` after the header (kinds 1 to 6 and 12, `len` ≥ 40), 8 columns of
+//! 2. *Enter columns*: for the records that begin with `enter_ns` after the header (kinds 1 to 6, 12 and 18, `len` ≥ 40), 8 columns of
 //!    its bytes, as `ts_ns - enter_ns` (wrapping).
 //! 3. *Run columns*: for the records with `run_delay_ns` (kinds 3 to 5 behind `enter_ns`, `len` ≥ 48; kind 7 behind the header, `len` ≥
 //!    40), 8 columns of its bytes, as the difference (wrapping) to the last one seen in slot `tid mod 256` (0 at first).
@@ -33,24 +33,13 @@ const SLOTS: usize = 256;
 pub const RECORD_MIN: usize = HEADER;
 
 const fn has_enter(kind: u16, len: usize) -> bool {
-    matches!(kind, 1..=6 | 12) && len >= HEADER + WORD
+    abi::has_enter(kind) && len >= HEADER + WORD
 }
 
 const fn has_run(kind: u16, len: usize) -> bool {
-    match kind {
-        3..=5 => len >= HEADER + 2 * WORD,
-        7 => len >= HEADER + WORD,
-        _ => false,
-    }
+    let before = if abi::has_enter(kind) { WORD } else { 0 };
+    abi::has_run_delay(kind) && len >= HEADER + before + WORD
 }
-
-const _: () = {
-    use core::mem::offset_of;
-    assert!(offset_of!(abi::Connect, enter_ns) == HEADER && offset_of!(abi::Payload, enter_ns) == HEADER);
-    assert!(offset_of!(abi::Connect, run_delay_ns) == HEADER + WORD);
-    assert!(offset_of!(abi::Payload, run_delay_ns) == HEADER + WORD);
-    assert!(offset_of!(abi::Close, run_delay_ns) == HEADER);
-};
 
 /// The length that a record's header states, where there is a header and that many bytes.
 pub fn stated_len(record: &[u8]) -> Option<usize> {

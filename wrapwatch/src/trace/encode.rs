@@ -2,49 +2,30 @@
 //!
 //! For what makes records outside the kernel: the strace importer, the redaction, tests.
 
-use wrapwatch_common::records as abi;
+use wrapwatch_common::{
+    abi::{AF_INET, AF_INET6},
+    records as abi,
+};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::decode::Event;
 
-/// Appends the record of `event` to `out`. `hdr.kind`, `hdr.len` and the tail's length are filled in here, whatever the event
-/// says; a tail longer than its kind allows is cut, as the kernel side does.
-pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
-    use abi::Kind;
-    match event {
-        Event::Accept(r) => put(out, Kind::Accept, r, &[]),
-        Event::Open(r, path) => {
-            let path = cut(path, abi::PATH_MAX);
-            put(out, Kind::Open, &abi::Open { path_len: short(path), ..*r }, path);
+macro_rules! encoder {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal: $body:ident { $($column:ident)* } $(+ [$byte:ty; $len:ident <= $max:ident])?;)*) => {
+        /// Appends the record of `event` to `out`. `hdr.kind`, `hdr.len` and the tail's length are filled in here, whatever the event
+        /// says; a tail longer than its kind allows is cut, as the kernel side does.
+        pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
+            match event {
+                $(Event::$kind(body $(, $len)?) => {
+                    $(let $len = cut($len, abi::$max);)?
+                    let body = abi::$body { $($len: short($len),)? ..*body };
+                    put(out, abi::Kind::$kind, &body, &[$($len)?]);
+                })*
+            }
         }
-        Event::Connect(r, path) => {
-            let path = cut(path, abi::PATH_MAX);
-            put(out, Kind::Connect, &abi::Connect { path_len: short(path), ..*r }, path);
-        }
-        Event::Send(r, bytes) => payload(out, Kind::Send, r, bytes),
-        Event::Recv(r, bytes) => payload(out, Kind::Recv, r, bytes),
-        Event::Io(r) => put(out, Kind::Io, r, &[]),
-        Event::Close(r) => put(out, Kind::Close, r, &[]),
-        Event::Shutdown(r) => put(out, Kind::Shutdown, r, &[]),
-        Event::FirstPacket(r) => put(out, Kind::FirstPacket, r, &[]),
-        Event::SockState(r) => put(out, Kind::SockState, r, &[]),
-        Event::Peer(r) => put(out, Kind::Peer, r, &[]),
-        Event::Wait(r) => put(out, Kind::Wait, r, &[]),
-        Event::Rule(r, file) => {
-            let file = cut(file, abi::RULE_FILE_MAX);
-            put(out, Kind::Rule, &abi::Rule { file_len: short(file), ..*r }, file);
-        }
-        Event::Check(r) => put(out, Kind::Check, r, &[]),
-        Event::Exit(r) => put(out, Kind::Exit, r, &[]),
-        Event::Exec(r) => put(out, Kind::Exec, r, &[]),
-        Event::SockError(r) => put(out, Kind::SockError, r, &[]),
-    }
+    };
 }
-
-fn payload(out: &mut Vec<u8>, kind: abi::Kind, r: &abi::Payload, bytes: &[u8]) {
-    let bytes = cut(bytes, abi::PAYLOAD_MAX);
-    put(out, kind, &abi::Payload { payload_len: short(bytes), ..*r }, bytes);
-}
+wrapwatch_common::records!(encoder);
 
 fn cut(bytes: &[u8], max: usize) -> &[u8] {
     bytes.get(..max).unwrap_or(bytes)
@@ -54,10 +35,10 @@ fn short(bytes: &[u8]) -> u16 {
     u16::try_from(bytes.len()).unwrap_or(u16::MAX)
 }
 
-fn put<T: IntoBytes + Immutable>(out: &mut Vec<u8>, kind: abi::Kind, body: &T, tail: &[u8]) {
+fn put<T: IntoBytes + Immutable>(out: &mut Vec<u8>, kind: abi::Kind, body: &T, tail: &[&[u8]]) {
     let start = out.len();
     out.extend_from_slice(body.as_bytes());
-    out.extend_from_slice(tail);
+    tail.iter().for_each(|tail| out.extend_from_slice(tail));
     let len = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
     if let Some(field) = out.get_mut(start + KIND_AT..start + KIND_AT + 4) {
         field[..2].copy_from_slice(&(kind as u16).to_ne_bytes());
@@ -81,17 +62,6 @@ pub fn addr(sock: std::net::SocketAddr) -> abi::Addr {
         }
     }
 }
-
-/// `AF_UNIX` of Linux.
-pub const AF_UNIX: u16 = 1;
-/// `AF_INET` of Linux.
-pub const AF_INET: u16 = 2;
-/// `AF_INET6` of Linux.
-pub const AF_INET6: u16 = 10;
-/// `SOCK_STREAM` of Linux (x86, arm; not MIPS).
-pub const SOCK_STREAM: u8 = 1;
-/// `SOCK_DGRAM` of Linux.
-pub const SOCK_DGRAM: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use wrapwatch_common::abi::SOCK_DGRAM;
 use wrapwatch_common::records as abi;
 
-use super::encode::{NO_ADDR, SOCK_DGRAM, addr, encode};
+use super::encode::{NO_ADDR, addr, encode};
 use crate::decode::Event;
 
 /// Makes connections one after another, each with its lookups, into records in the order the kernel would write them.

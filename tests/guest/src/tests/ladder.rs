@@ -32,7 +32,7 @@ const SEVERAL: usize = 5;
 const BTF: &str = "/sys/kernel/btf";
 
 /// One row.
-struct Rung {
+struct Grant {
     /// In the table, and in the test's name.
     name: &'static str,
     /// An ordinary user with these; None: root.
@@ -55,7 +55,7 @@ enum Kernel {
     Lockdown(&'static str),
 }
 
-const ROOT: Rung = Rung { name: "root", user: None, paranoid: 3, args: &[], kernel: Kernel::AsItIs };
+const ROOT: Grant = Grant { name: "root", user: None, paranoid: 3, args: &[], kernel: Kernel::AsItIs };
 
 const THREE: &[Capability] = &[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE];
 const FOUR: &[Capability] = &[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_SYS_RESOURCE];
@@ -63,22 +63,22 @@ const READING: &[Capability] = &[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_R
 const ADMIN: &[Capability] = &[CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_SYS_RESOURCE];
 
 /// All of them, in order.
-const RUNGS: [Rung; 10] = [
-    Rung { name: "root, no BTF", kernel: Kernel::WithoutBtf, ..ROOT },
-    Rung { name: "no capabilities", user: Some(&[]), ..ROOT },
-    Rung { name: "BPF", user: Some(&[CAP_BPF]), ..ROOT },
-    Rung { name: "BPF, PERFMON, SYS_PTRACE", user: Some(THREE), ..ROOT },
-    Rung { name: "BPF, PERFMON, SYS_PTRACE, SYS_RESOURCE", user: Some(FOUR), ..ROOT },
-    Rung {
+const GRANTS: [Grant; 10] = [
+    Grant { name: "root, no BTF", kernel: Kernel::WithoutBtf, ..ROOT },
+    Grant { name: "no capabilities", user: Some(&[]), ..ROOT },
+    Grant { name: "BPF", user: Some(&[CAP_BPF]), ..ROOT },
+    Grant { name: "BPF, PERFMON, SYS_PTRACE", user: Some(THREE), ..ROOT },
+    Grant { name: "BPF, PERFMON, SYS_PTRACE, SYS_RESOURCE", user: Some(FOUR), ..ROOT },
+    Grant {
         name: "these and DAC_READ_SEARCH, perf_event_paranoid=2",
         user: Some(READING),
         paranoid: 2,
         ..ROOT
     },
-    Rung { name: "SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH, SYS_RESOURCE", user: Some(ADMIN), ..ROOT },
-    Rung { name: "root, lockdown=integrity", kernel: Kernel::Lockdown("integrity"), ..ROOT },
-    Rung { name: "root, lockdown=confidentiality", kernel: Kernel::Lockdown("confidentiality"), ..ROOT },
-    Rung {
+    Grant { name: "SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH, SYS_RESOURCE", user: Some(ADMIN), ..ROOT },
+    Grant { name: "root, lockdown=integrity", kernel: Kernel::Lockdown("integrity"), ..ROOT },
+    Grant { name: "root, lockdown=confidentiality", kernel: Kernel::Lockdown("confidentiality"), ..ROOT },
+    Grant {
         name: "root, lockdown=confidentiality, --no-uprobes",
         kernel: Kernel::Lockdown("confidentiality"),
         args: &["--no-uprobes"],
@@ -88,20 +88,20 @@ const RUNGS: [Rung; 10] = [
 
 /// The tests.
 pub(super) fn run(report: &mut Report, site: &Site) {
-    for rung in &RUNGS {
+    for grant in &GRANTS {
         let mut found = None;
-        report.test(&format!("privileges: {}", rung.name), || {
-            let gives = found.insert(rung.prepared(|| rung.gives(site))?);
+        report.test(&format!("privileges: {}", grant.name), || {
+            let gives = found.insert(grant.prepared(|| grant.gives(site))?);
             ensure!(!gives.is_empty(), "nothing is said");
             Ok(())
         });
         if let Some(gives) = found {
-            report.must_say(&Record::Privileges(Privileges { set: rung.name.to_owned(), gives }));
+            report.must_say(&Record::Privileges(Privileges { set: grant.name.to_owned(), gives }));
         }
     }
 }
 
-impl Rung {
+impl Grant {
     /// Does it with the kernel as it is to be.
     fn prepared<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.kernel {

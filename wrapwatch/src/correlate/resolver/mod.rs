@@ -7,6 +7,7 @@
 mod messages;
 mod services;
 
+use wrapwatch_common::abi::SOCK_STREAM;
 use wrapwatch_common::records as abi;
 
 use crate::decode::dns::Framer;
@@ -20,7 +21,6 @@ use super::shared::Shared;
 use messages::Unmatched;
 pub(super) use services::Service;
 
-const SOCK_STREAM: u8 = 1;
 const EINTR: i64 = 4;
 const EAGAIN: i64 = 11;
 const ETIMEDOUT: i64 = 110;

@@ -7,7 +7,7 @@ use wrapwatch_common::records as abi;
 use super::{DecodeError, Event, decode};
 
 /// Each kind, the size of its body, and where the length of its tail stands.
-const KINDS: [(abi::Kind, usize, Option<usize>); 17] = [
+const KINDS: [(abi::Kind, usize, Option<usize>); 18] = [
     (abi::Kind::Accept, size_of::<abi::Accept>(), None),
     (abi::Kind::Open, size_of::<abi::Open>(), Some(offset_of!(abi::Open, path_len))),
     (abi::Kind::Connect, size_of::<abi::Connect>(), Some(offset_of!(abi::Connect, path_len))),
@@ -25,6 +25,7 @@ const KINDS: [(abi::Kind, usize, Option<usize>); 17] = [
     (abi::Kind::Exit, size_of::<abi::Exit>(), None),
     (abi::Kind::Exec, size_of::<abi::Exec>(), None),
     (abi::Kind::SockError, size_of::<abi::SockError>(), None),
+    (abi::Kind::AcceptFailed, size_of::<abi::AcceptFailed>(), None),
 ];
 
 const TAIL: &[u8] = b"/etc/hosts.allow";
@@ -53,6 +54,11 @@ fn tail<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
         | Event::Rule(_, tail) => Some(tail),
         _ => None,
     }
+}
+
+#[test]
+fn no_kind_is_left_out_here() {
+    assert_eq!(KINDS.map(|(kind, ..)| kind), abi::Kind::ALL);
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn alignment_does_not_matter() {
 
 #[test]
 fn unknown_kinds_are_named() {
-    for raw in [0, 18, u16::MAX] {
+    for raw in [0, 19, u16::MAX] {
         let mut bytes = record(abi::Kind::SockState, size_of::<abi::SockState>(), None);
         put_u16(&mut bytes, offset_of!(abi::Header, kind), raw);
         assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind(raw)));

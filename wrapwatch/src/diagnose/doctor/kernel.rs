@@ -26,7 +26,7 @@ pub struct Trial {
 pub fn missing(kernel: &Kernel, trial: &Trial, hooks: &[Hook], targets: &[Target]) -> Vec<Missing> {
     let mut out = Vec::new();
     general(kernel, trial, &mut out);
-    rungs(trial, hooks, &mut out);
+    hook_sets(trial, hooks, &mut out);
     for target in targets {
         of_target(target, hooks, &mut out);
     }
@@ -69,8 +69,8 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
     }
 }
 
-/// The ladder: raw tracepoints, or tracepoints through perf, of which all must be there.
-fn rungs(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
+/// Raw tracepoints, or tracepoints through perf, of which all must be there.
+fn hook_sets(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let of_kind = |kind| hooks.iter().filter(move |hook| hook.kind == kind);
     let broken =
         of_kind(HookKind::RawTracepoint).find(|hook| hook.required && hook.state != HookState::Works);
@@ -80,7 +80,7 @@ fn rungs(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
             let works = |event: &str| {
                 hooks.iter().any(|hook| hook.state == HookState::Works && event_of(hook) == event)
             };
-            // A socket's hook may be taken from the other rung.
+            // A socket's hook may be taken from the other set.
             for hook in of_kind(HookKind::RawTracepoint).filter(|hook| !works(event_of(hook))) {
                 lost(trial, hook, out);
             }

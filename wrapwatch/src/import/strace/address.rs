@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use wrapwatch_common::abi::AF_UNIX;
 use wrapwatch_common::records as abi;
 
 use super::text::{field, int, members, split, string};
-use crate::trace::encode::{self, AF_UNIX};
+use crate::trace::encode;
 
 /// A socket address as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

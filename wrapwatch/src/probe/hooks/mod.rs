@@ -1,7 +1,7 @@
 //! The hooks that need no target: which program goes where, and what is lost without it.
 //!
-//! There is a ladder of two rungs, of which the first is the better one up to Linux 6.18. On the first, raw tracepoints, two programs see every system call and pass on the few that matter; on the second, tracepoints
-//! through perf, each call has programs of its own. What is seen is the same. docs/performance.md has what each costs.
+//! There are several sets of hooks, each of which sees all that there is to see. They stand in a list, the better one first, and the first that the kernel takes
+//! is used. A new set is a file here, one with its programs on the kernel side, and an entry in [`order`]. docs/performance.md has what each costs.
 
 pub(super) mod perf;
 pub(super) mod raw;
@@ -12,25 +12,46 @@ use wrapwatch_common::maps::Layout;
 use super::ProbeError;
 use crate::{
     host::kernel,
-    model::{Degradation, DegradationKind, skips_calls},
+    model::{
+        Degradation, DegradationKind,
+        doctor::{Hook, HookKind},
+        skips_calls,
+    },
 };
 
-/// A rung of the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
-    /// Raw tracepoints: CAP_BPF and CAP_PERFMON, and a kernel that lets them read its memory.
-    Raw,
-    /// Tracepoints through perf: tracefs, and CAP_SYS_ADMIN on most systems.
-    Tracepoint,
+/// A set of hooks that sees everything.
+pub(super) trait HookSet: Sync {
+    /// What kind of hooks they are; each set has one of its own.
+    fn kind(&self) -> HookKind;
+
+    /// As it is called in messages.
+    fn name(&self) -> &'static str;
+
+    /// Loads and attaches it.
+    fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError>;
+
+    /// What it means that this set was taken.
+    fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
+
+    /// Whether the end of a call whose beginning was not seen says which call it is. Where it does not, user space enters the threads that are within one.
+    fn ends_name_calls(&self) -> bool;
+
+    /// Every hook by name, and whether nothing works without it.
+    fn hooks(&self) -> Vec<(String, bool)>;
+
+    /// Every program, with what brings it to run.
+    fn programs(&self) -> Vec<String>;
+
+    /// Loads and attaches each hook, whatever became of the others.
+    fn try_each(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Vec<Hook>;
 }
 
-impl std::fmt::Display for Rung {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Raw => "raw tracepoints",
-            Self::Tracepoint => "tracepoints",
-        })
-    }
+/// Why a set was taken.
+pub(super) struct Taken<'a> {
+    /// Why the one before it was not, where it was tried.
+    pub(super) refused: Option<&'a ProbeError>,
+    /// It was asked for.
+    pub(super) asked: bool,
 }
 
 /// What came of attaching.
@@ -49,71 +70,31 @@ impl Attached {
     }
 }
 
-/// Loads and attaches one rung.
-pub(super) fn attach(ebpf: &mut Ebpf, rung: Rung, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
-    match rung {
-        Rung::Raw => raw::attach(ebpf, layout.is_some()),
-        Rung::Tracepoint => perf::attach(ebpf),
-    }
-}
-
 /// Whether this kernel leaves out calls on raw tracepoints.
 pub fn raw_skips_calls() -> bool {
     skips_calls(&kernel::release().0)
 }
 
-/// The rungs, the better one first.
-pub(super) fn order() -> [Rung; 2] {
-    if raw_skips_calls() { [Rung::Tracepoint, Rung::Raw] } else { [Rung::Raw, Rung::Tracepoint] }
-}
-
-/// What it means that a rung was taken: after the other was refused, because it was asked for, or as the better one.
-pub(super) fn taken(rung: Rung, refused: Option<&ProbeError>, asked: bool) -> Option<Degradation> {
-    match rung {
-        Rung::Raw if raw_skips_calls() => {
-            let why = refused.map_or_else(|| "as asked".to_owned(), ToString::to_string);
-            Some(skipped_calls(&why))
-        }
-        Rung::Raw => None,
-        Rung::Tracepoint => match refused {
-            Some(error) => Some(second_rung(&error.to_string())),
-            None if !asked && raw_skips_calls() => Some(second_rung(SKIPS)),
-            None => None,
-        },
+/// All sets, the better one for this kernel first.
+pub(super) fn order() -> Vec<&'static dyn HookSet> {
+    let mut sets = all();
+    if raw_skips_calls() {
+        sets.reverse();
     }
+    sets
 }
 
-/// Why the second rung is the better one here.
-const SKIPS: &str = "with those Linux 7.0 and later leave out many more calls";
-
-fn skipped_calls(why: &str) -> Degradation {
-    Degradation {
-        kind: DegradationKind::SkippedCalls,
-        pid: None,
-        message: format!(
-            "raw tracepoints, with which Linux 7.0 and later leave out calls of a busy server: now and then a connection is not told, or told \
-             wrongly; with tracepoints through perf, which take CAP_SYS_ADMIN and tracefs, they leave out far fewer ({why})"
-        ),
-    }
+/// All sets, in the order in which they are shown.
+pub(super) fn all() -> Vec<&'static dyn HookSet> {
+    vec![&raw::RawTracepoints, &perf::Tracepoints]
 }
 
-fn second_rung(why: &str) -> Degradation {
-    Degradation {
-        kind: DegradationKind::NoRawTracepoints,
-        pid: None,
-        message: format!(
-            "tracepoints through perf instead of raw ones ({why}): the same is seen, but each hooked call costs the server more, detaching takes seconds, \
-             and now and then the kernel leaves out a handshake, whose wait in the queue is then not known"
-        ),
-    }
-}
-
-/// Whether this program is the first that runs at a system call, on either rung.
+/// Whether this program is the first that runs at a system call, in any set.
 pub(super) fn sees_calls(program: &str) -> bool {
     program.starts_with("sys_enter") || program.starts_with("sys_exit")
 }
 
-/// Every hook of both rungs by name, and what is lost without it.
+/// Every hook of all sets by name, and what is lost without it.
 pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
     let event = wanted.rsplit(':').next()?;
     match event {

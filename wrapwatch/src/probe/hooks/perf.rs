@@ -1,4 +1,4 @@
-//! The second rung: tracepoints through perf_event_open(2).
+//! Tracepoints through perf_event_open(2): each call has programs of its own.
 
 use std::path::Path;
 
@@ -6,15 +6,16 @@ use aya::{
     Ebpf,
     programs::{ProgramError, TracePoint},
 };
+use wrapwatch_common::maps::Layout;
 
-use super::{Attached, NO_ERRORS, NO_STATES};
+use super::{Attached, HookSet, NO_ERRORS, NO_STATES, Taken, raw_skips_calls};
 use crate::{
     model::{
-        DegradationKind,
+        Degradation, DegradationKind,
         doctor::{Hook as Tried, HookKind, HookState},
         error_line,
     },
-    probe::{ProbeError, tracefs, trial},
+    probe::{ProbeError, tracefs},
 };
 
 /// What it means that a tracepoint does not exist here.
@@ -28,100 +29,146 @@ enum Need {
     Else((DegradationKind, &'static str)),
 }
 
+/// A tracepoint. Programs bear the name of their event.
+#[derive(Clone, Copy)]
 struct Hook {
     category: &'static str,
     event: &'static str,
     need: Need,
 }
 
-const fn syscall(event: &'static str) -> Hook {
-    Hook { category: "syscalls", event, need: Need::Required }
+/// A call's tracepoints.
+struct Call {
+    enter: &'static str,
+    exit: Option<&'static str>,
+    need: Need,
 }
 
-const fn newer(event: &'static str) -> Hook {
-    Hook { category: "syscalls", event, need: Need::IfThere }
+macro_rules! exit {
+    ($call:ident ()) => {
+        None
+    };
+    ($call:ident $handler:tt) => {
+        Some(concat!("sys_exit_", stringify!($call)))
+    };
 }
 
-/// Programs bear the name of their event.
-const HOOKS: &[Hook] = &[
-    newer("sys_enter_accept"),
-    newer("sys_exit_accept"),
-    syscall("sys_enter_accept4"),
-    syscall("sys_exit_accept4"),
-    newer("sys_enter_open"),
-    newer("sys_exit_open"),
-    syscall("sys_enter_openat"),
-    syscall("sys_exit_openat"),
-    newer("sys_enter_openat2"),
-    newer("sys_exit_openat2"),
-    syscall("sys_enter_socket"),
-    syscall("sys_exit_socket"),
-    syscall("sys_enter_connect"),
-    syscall("sys_exit_connect"),
-    syscall("sys_enter_read"),
-    syscall("sys_exit_read"),
-    syscall("sys_enter_readv"),
-    syscall("sys_exit_readv"),
-    syscall("sys_enter_recvfrom"),
-    syscall("sys_exit_recvfrom"),
-    syscall("sys_enter_recvmsg"),
-    syscall("sys_exit_recvmsg"),
-    syscall("sys_enter_recvmmsg"),
-    syscall("sys_exit_recvmmsg"),
-    syscall("sys_enter_write"),
-    syscall("sys_exit_write"),
-    syscall("sys_enter_writev"),
-    syscall("sys_exit_writev"),
-    syscall("sys_enter_sendto"),
-    syscall("sys_exit_sendto"),
-    syscall("sys_enter_sendmsg"),
-    syscall("sys_exit_sendmsg"),
-    syscall("sys_enter_sendmmsg"),
-    syscall("sys_exit_sendmmsg"),
-    syscall("sys_enter_close"),
-    syscall("sys_enter_shutdown"),
-    syscall("sys_enter_dup"),
-    syscall("sys_exit_dup"),
-    newer("sys_enter_dup2"),
-    newer("sys_exit_dup2"),
-    syscall("sys_enter_dup3"),
-    syscall("sys_exit_dup3"),
-    syscall("sys_enter_fcntl"),
-    syscall("sys_exit_fcntl"),
-    newer("sys_enter_close_range"),
-    syscall("sys_enter_getpeername"),
-    syscall("sys_exit_getpeername"),
-    syscall("sys_enter_wait4"),
-    syscall("sys_exit_wait4"),
+macro_rules! calls {
+    ($(
+        $end:ident = $number:literal $kind:ident $end_handler:tt {
+            $($begin:ident $class:ident $handler:tt: $($(#[$cfg:meta])* $call:ident $constant:ident $need:ident),+;)*
+        }
+    )*) => {
+        const CALLS: &[Call] = &[$($($(
+            Call {
+                enter: concat!("sys_enter_", stringify!($call)),
+                exit: exit!($call $end_handler),
+                need: Need::$need,
+            },
+        )+)*)*];
+    };
+}
+wrapwatch_common::syscalls!(calls);
+
+const OTHERS: [Hook; 4] = [
     Hook { category: "sched", event: "sched_process_exit", need: Need::Required },
     Hook { category: "sched", event: "sched_process_exec", need: Need::Required },
     Hook { category: "sock", event: "inet_sock_set_state", need: Need::Else(NO_STATES) },
     Hook { category: "sock", event: "inet_sk_error_report", need: Need::Else(NO_ERRORS) },
 ];
 
-/// Loads and attaches them.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
-    let events = tracefs::ensure()?;
-    let mut attached = Attached::default();
-    for hook in HOOKS {
-        let name = name(hook);
-        if exists(&events, hook) {
-            attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
-            attached.hooks.push(name);
-        } else {
-            match hook.need {
-                Need::Required => return Err(ProbeError::NoTracepoint(name)),
-                Need::IfThere => log::debug!("no tracepoint {name} here"),
-                Need::Else(lost) => attached.lost(lost, "this kernel has none"),
+/// All of them.
+fn hooks() -> impl Iterator<Item = Hook> {
+    let calls = CALLS.iter().flat_map(|call| {
+        let events = [Some(call.enter), call.exit].into_iter().flatten();
+        events.map(|event| Hook { category: "syscalls", event, need: call.need })
+    });
+    calls.chain(OTHERS)
+}
+
+/// Tracefs, and CAP_SYS_ADMIN on most systems.
+pub(in crate::probe) struct Tracepoints;
+
+impl HookSet for Tracepoints {
+    fn kind(&self) -> HookKind {
+        HookKind::Tracepoint
+    }
+
+    fn name(&self) -> &'static str {
+        "tracepoints"
+    }
+
+    fn attach(&self, ebpf: &mut Ebpf, _layout: Option<&Layout>) -> Result<Attached, ProbeError> {
+        let events = tracefs::ensure()?;
+        let mut attached = Attached::default();
+        for hook in hooks() {
+            let name = name(hook);
+            if exists(&events, hook) {
+                attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
+                attached.hooks.push(name);
+            } else {
+                match hook.need {
+                    Need::Required => return Err(ProbeError::NoTracepoint(name)),
+                    Need::IfThere => log::debug!("no tracepoint {name} here"),
+                    Need::Else(lost) => attached.lost(lost, "this kernel has none"),
+                }
             }
         }
+        Ok(attached)
     }
-    Ok(attached)
+
+    fn taken(&self, why: &Taken<'_>) -> Option<Degradation> {
+        let why = match why.refused {
+            Some(error) => error.to_string(),
+            None if !why.asked && raw_skips_calls() => {
+                "with those Linux 7.0 and later leave out many more calls".to_owned()
+            }
+            None => return None,
+        };
+        Some(Degradation {
+            kind: DegradationKind::NoRawTracepoints,
+            pid: None,
+            message: format!(
+                "tracepoints through perf instead of raw ones ({why}): the same is seen, but each hooked call costs the server more, detaching takes seconds, \
+                 and now and then the kernel leaves out a handshake, whose wait in the queue is then not known"
+            ),
+        })
+    }
+
+    fn ends_name_calls(&self) -> bool {
+        true
+    }
+
+    fn hooks(&self) -> Vec<(String, bool)> {
+        hooks().map(|hook| (name(hook), matches!(hook.need, Need::Required))).collect()
+    }
+
+    fn programs(&self) -> Vec<String> {
+        hooks().map(|hook| format!("tracepoint {} (where raw ones cannot be had)", name(hook))).collect()
+    }
+
+    fn try_each(&self, ebpf: &mut Ebpf, _layout: Option<&Layout>) -> Vec<Tried> {
+        let events = tracefs::ensure().ok();
+        hooks()
+            .map(|hook| {
+                let (state, error) = match &events {
+                    None => (HookState::NotTried, None),
+                    Some(events) if exists(events, hook) => match attach_one(ebpf, hook) {
+                        Ok(()) => (HookState::Works, None),
+                        Err(error) => (HookState::Refused, Some(error_line(&*error))),
+                    },
+                    Some(_) => (HookState::Absent, None),
+                };
+                let required = matches!(hook.need, Need::Required);
+                Tried::new(name(hook), self.kind(), None, required, (state, error))
+            })
+            .collect()
+    }
 }
 
 /// Loads and attaches the one on this event; says its name.
 pub(super) fn attach_event(ebpf: &mut Ebpf, event: &str) -> Result<String, ProbeError> {
-    let hook = HOOKS.iter().find(|hook| hook.event == event);
+    let hook = hooks().find(|hook| hook.event == event);
     let hook = hook.ok_or_else(|| ProbeError::Missing(format!("a program for {event}")))?;
     let name = name(hook);
     if !exists(&tracefs::ensure()?, hook) {
@@ -133,39 +180,15 @@ pub(super) fn attach_event(ebpf: &mut Ebpf, event: &str) -> Result<String, Probe
     }
 }
 
-/// Every hook by name, and whether nothing works without it.
-pub(in crate::probe) fn names() -> impl Iterator<Item = (String, bool)> {
-    HOOKS.iter().map(|hook| (name(hook), matches!(hook.need, Need::Required)))
-}
-
-/// Loads and attaches each, whatever became of the others.
-pub(in crate::probe) fn try_each(ebpf: &mut Ebpf, events: &Path) -> Vec<Tried> {
-    HOOKS
-        .iter()
-        .map(|hook| {
-            let (state, error) = if exists(events, hook) {
-                match attach_one(ebpf, hook) {
-                    Ok(()) => (HookState::Works, None),
-                    Err(error) => (HookState::Refused, Some(error_line(&*error))),
-                }
-            } else {
-                (HookState::Absent, None)
-            };
-            let required = matches!(hook.need, Need::Required);
-            trial::hook(name(hook), HookKind::Tracepoint, None, required, (state, error))
-        })
-        .collect()
-}
-
-fn name(hook: &Hook) -> String {
+fn name(hook: Hook) -> String {
     format!("{}:{}", hook.category, hook.event)
 }
 
-fn exists(events: &Path, hook: &Hook) -> bool {
+fn exists(events: &Path, hook: Hook) -> bool {
     events.join(hook.category).join(hook.event).is_dir()
 }
 
-fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), Box<ProgramError>> {
+fn attach_one(ebpf: &mut Ebpf, hook: Hook) -> Result<(), Box<ProgramError>> {
     let program: &mut TracePoint = ebpf
         .program_mut(hook.event)
         .ok_or_else(|| Box::new(ProgramError::NotLoaded))?

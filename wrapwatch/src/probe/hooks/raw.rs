@@ -1,19 +1,23 @@
-//! The first rung: raw tracepoints.
+//! Raw tracepoints: two programs see every system call and pass on the few that matter.
 
 use aya::{
     Ebpf,
     maps::ProgramArray,
     programs::{ProgramError, ProgramFd, RawTracePoint},
 };
-use wrapwatch_common::maps::{call, syscall};
+use wrapwatch_common::{
+    maps::Layout,
+    syscalls::{NUMBERS, call, class},
+};
 
-use super::{Attached, NO_ERRORS, NO_STATES, perf};
+use super::{Attached, HookSet, NO_ERRORS, NO_STATES, Taken, perf, raw_skips_calls};
 use crate::{
     model::{
+        Degradation, DegradationKind,
         doctor::{Hook as Tried, HookKind, HookState},
         error_line,
     },
-    probe::{ProbeError, maps, trial},
+    probe::{ProbeError, registry},
 };
 
 /// Program and tracepoint.
@@ -27,115 +31,168 @@ const REQUIRED: [Hook; 4] = [
     // The last: what it lets in is then met by all others.
     ("sys_enter", "sys_enter"),
 ];
-/// These read sockets, whose layout must be known. With the perf rung's hook that does the same.
+/// These read sockets, whose layout must be known. With the hook of perf's that does the same.
 const SOCKETS: [Hook; 2] =
     [("sock_set_state", "inet_sock_set_state"), ("sock_error", "inet_sk_error_report")];
 
-/// A system call's number and name.
-type Syscall = (libc::c_long, &'static str);
+/// A program that `sys_enter` passes a call on to, and for which calls: number and name. Architectures without a call have nothing to see.
+struct Enter {
+    program: &'static str,
+    class: u32,
+    calls: &'static [(libc::c_long, &'static str)],
+}
 
-macro_rules! calls {
-    ($($(#[$cfg:meta])* $constant:ident $name:literal),* $(,)?) => {
-        &[$($(#[$cfg])* (libc::$constant, $name)),*]
+/// A program that `sys_exit` passes a call on to, by what its enter left.
+struct Exit {
+    program: &'static str,
+    call: u8,
+    ends: &'static str,
+}
+
+macro_rules! exit {
+    ($end:ident $kind:ident ()) => {
+        None
+    };
+    ($end:ident $kind:ident $handler:tt) => {
+        Some(Exit { program: concat!("exit_", stringify!($end)), call: call::$kind, ends: stringify!($end) })
     };
 }
 
-/// Programs that `sys_enter` passes a call on to, and for which calls. Architectures without a call have nothing to see.
-const ENTERS: [(&str, &[Syscall]); 23] = [
-    ("enter_accept", calls![SYS_accept "accept", SYS_accept4 "accept4"]),
-    ("enter_open", calls![#[cfg(target_arch = "x86_64")] SYS_open "open"]),
-    ("enter_openat", calls![SYS_openat "openat", SYS_openat2 "openat2"]),
-    ("enter_socket", calls![SYS_socket "socket"]),
-    ("enter_connect", calls![SYS_connect "connect"]),
-    ("enter_read", calls![SYS_read "read"]),
-    ("enter_readv", calls![SYS_readv "readv"]),
-    ("enter_recvfrom", calls![SYS_recvfrom "recvfrom"]),
-    ("enter_recvmsg", calls![SYS_recvmsg "recvmsg"]),
-    ("enter_recvmmsg", calls![SYS_recvmmsg "recvmmsg"]),
-    ("enter_write", calls![SYS_write "write"]),
-    ("enter_writev", calls![SYS_writev "writev"]),
-    ("enter_sendto", calls![SYS_sendto "sendto"]),
-    ("enter_sendmsg", calls![SYS_sendmsg "sendmsg"]),
-    ("enter_sendmmsg", calls![SYS_sendmmsg "sendmmsg"]),
-    ("enter_close", calls![SYS_close "close"]),
-    ("enter_shutdown", calls![SYS_shutdown "shutdown"]),
-    ("enter_dup", calls![SYS_dup "dup"]),
-    ("enter_dup2", calls![#[cfg(target_arch = "x86_64")] SYS_dup2 "dup2", SYS_dup3 "dup3"]),
-    ("enter_fcntl", calls![SYS_fcntl "fcntl"]),
-    ("enter_close_range", calls![SYS_close_range "close_range"]),
-    ("enter_getpeername", calls![SYS_getpeername "getpeername"]),
-    ("enter_wait4", calls![SYS_wait4 "wait4"]),
-];
-
-/// Programs that `sys_exit` passes a call on to, by what its enter left.
-const EXITS: [(&str, u8); 12] = [
-    ("exit_accept", call::ACCEPT),
-    ("exit_open", call::OPEN),
-    ("exit_socket", call::SOCKET),
-    ("exit_connect", call::CONNECT),
-    ("exit_read", call::READ),
-    ("exit_recvmsg", call::RECVMSG),
-    ("exit_recvmmsg", call::RECVMMSG),
-    ("exit_write", call::WRITE),
-    ("exit_getpeername", call::PEER),
-    ("exit_wait4", call::WAIT),
-    ("exit_dup", call::DUP),
-    ("exit_midway", call::MIDWAY),
-];
-
-/// Loads and attaches them. Without the layout of sockets the two that read some are taken from the second rung, if that is to be had.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: bool) -> Result<Attached, ProbeError> {
-    tables(ebpf)?;
-    let mut attached = Attached::default();
-    for hook in REQUIRED {
-        attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name(hook), why })?;
-        attached.hooks.push(name(hook));
-    }
-    for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
-        let result = if layout { attach_one(ebpf, hook) } else { Err(Box::new(ProgramError::NotLoaded)) };
-        match result {
-            Ok(()) => attached.hooks.push(name(hook)),
-            Err(error) => match perf::attach_event(ebpf, hook.1) {
-                Ok(name) => attached.hooks.push(name),
-                Err(_) if layout => attached.lost(lost, &error_line(&*error)),
-                Err(other) => attached.lost(lost, &other.to_string()),
-            },
+macro_rules! tables {
+    ($(
+        $end:ident = $number:literal $kind:ident $end_handler:tt {
+            $($begin:ident $class:ident $handler:tt: $($(#[$cfg:meta])* $call:ident $constant:ident $need:ident),+;)*
         }
+    )*) => {
+        const ENTERS: &[Enter] = &[$($(
+            Enter {
+                program: concat!("enter_", stringify!($begin)),
+                class: class::$class,
+                calls: &[$($(#[$cfg])* (libc::$constant, stringify!($call))),+],
+            },
+        )*)*];
+
+        const EXITS: &[Option<Exit>] = &[
+            $(exit!($end $kind $end_handler),)*
+            Some(Exit { program: "exit_midway", call: call::MIDWAY, ends: "what began before" }),
+        ];
+    };
+}
+wrapwatch_common::syscalls!(tables);
+
+/// CAP_BPF and CAP_PERFMON, and a kernel that lets them read its memory.
+pub(in crate::probe) struct RawTracepoints;
+
+impl HookSet for RawTracepoints {
+    fn kind(&self) -> HookKind {
+        HookKind::RawTracepoint
     }
-    Ok(attached)
+
+    fn name(&self) -> &'static str {
+        "raw tracepoints"
+    }
+
+    /// Without the layout of sockets the two that read some are taken from perf's, if those can be had.
+    fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
+        tables(ebpf)?;
+        let mut attached = Attached::default();
+        for hook in REQUIRED {
+            attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name(hook), why })?;
+            attached.hooks.push(name(hook));
+        }
+        for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
+            let result = if layout.is_some() {
+                attach_one(ebpf, hook)
+            } else {
+                Err(Box::new(ProgramError::NotLoaded))
+            };
+            match result {
+                Ok(()) => attached.hooks.push(name(hook)),
+                Err(error) => match perf::attach_event(ebpf, hook.1) {
+                    Ok(name) => attached.hooks.push(name),
+                    Err(_) if layout.is_some() => attached.lost(lost, &error_line(&*error)),
+                    Err(other) => attached.lost(lost, &other.to_string()),
+                },
+            }
+        }
+        Ok(attached)
+    }
+
+    fn taken(&self, why: &Taken<'_>) -> Option<Degradation> {
+        if !raw_skips_calls() {
+            return None;
+        }
+        let why = why.refused.map_or_else(|| "as asked".to_owned(), ToString::to_string);
+        Some(Degradation {
+            kind: DegradationKind::SkippedCalls,
+            pid: None,
+            message: format!(
+                "raw tracepoints, with which Linux 7.0 and later leave out calls of a busy server: now and then a connection is not told, or told \
+                 wrongly; with tracepoints through perf, which take CAP_SYS_ADMIN and tracefs, they leave out far fewer ({why})"
+            ),
+        })
+    }
+
+    fn ends_name_calls(&self) -> bool {
+        false
+    }
+
+    fn hooks(&self) -> Vec<(String, bool)> {
+        let all = REQUIRED.into_iter().map(|hook| (name(hook), true));
+        all.chain(SOCKETS.into_iter().map(|hook| (name(hook), false))).collect()
+    }
+
+    fn programs(&self) -> Vec<String> {
+        let attached = REQUIRED.into_iter().chain(SOCKETS).map(name);
+        let enters = ENTERS.iter().map(|enter| {
+            let calls: Vec<&str> = enter.calls.iter().map(|(_, name)| *name).collect();
+            format!("raw_tracepoint:sys_enter of {}", calls.join(", "))
+        });
+        let exits = EXITS.iter().flatten().map(|exit| format!("raw_tracepoint:sys_exit of {}", exit.ends));
+        attached.chain(enters).chain(exits).collect()
+    }
+
+    fn try_each(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Vec<Tried> {
+        let tables = tables(ebpf);
+        let mut all = Vec::new();
+        for (n, hook) in REQUIRED.into_iter().chain(SOCKETS).enumerate() {
+            let required = n < REQUIRED.len();
+            let (state, error) = match &tables {
+                Err(error) if required => (HookState::Refused, Some(error.to_string())),
+                _ if !required && layout.is_none() => {
+                    (HookState::Refused, Some("the layout of sockets is not known".to_owned()))
+                }
+                _ => match attach_one(ebpf, hook) {
+                    Ok(()) => (HookState::Works, None),
+                    Err(error) if absent(&error) => (HookState::Absent, None),
+                    Err(error) => (HookState::Refused, Some(error_line(&*error))),
+                },
+            };
+            all.push(Tried::new(name(hook), self.kind(), None, required, (state, error)));
+        }
+        all
+    }
 }
 
 /// Loads what is reached by tail calls and enters it into the tables.
 fn tables(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     let mut enters = Vec::new();
-    let mut sorts = Vec::new();
-    for (program, calls) in ENTERS {
-        for (number, _) in calls {
-            let number = u32::try_from(*number).ok().filter(|number| *number < syscall::NUMBERS);
+    let mut classes = Vec::new();
+    for Enter { program, class, calls } in ENTERS {
+        for (number, _) in *calls {
+            let number = u32::try_from(*number).ok().filter(|number| *number < NUMBERS);
             let number = number.ok_or_else(|| ProbeError::Missing(format!("a slot for {program}")))?;
             enters.push((number, load(ebpf, program)?));
-            sorts.push((number, sort(program)));
+            classes.push((number, *class));
         }
     }
     let mut exits = Vec::new();
-    for (program, call) in EXITS {
-        exits.push((u32::from(call), load(ebpf, program)?));
+    for Exit { program, call, .. } in EXITS.iter().flatten() {
+        exits.push((u32::from(*call), load(ebpf, program)?));
     }
     fill(ebpf, "ENTERS", &enters)?;
     fill(ebpf, "EXITS", &exits)?;
-    maps::set_syscalls(ebpf, &sorts)
-}
-
-/// What `sys_enter` has to find out before it passes a call on.
-fn sort(program: &str) -> u32 {
-    match program {
-        "enter_accept" => syscall::ACCEPT,
-        // These have something to see where there is no watched descriptor yet, or where it is not the first argument.
-        "enter_open" | "enter_openat" | "enter_socket" | "enter_connect" | "enter_wait4" => syscall::HOOKED,
-        "enter_close" => syscall::CLOSE,
-        "enter_dup2" | "enter_close_range" => syscall::CLOSE_OTHER,
-        _ => syscall::DESCRIPTOR,
-    }
+    registry::set_syscalls(ebpf, &classes)
 }
 
 fn fill(ebpf: &mut Ebpf, name: &'static str, programs: &[(u32, ProgramFd)]) -> Result<(), ProbeError> {
@@ -169,47 +226,6 @@ fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, B
 fn attach_one(ebpf: &mut Ebpf, (program, event): Hook) -> Result<(), Box<ProgramError>> {
     loaded(ebpf, program)?.attach(event).map_err(Box::new)?;
     Ok(())
-}
-
-/// Those attached to the kernel, by name, and whether nothing works without them.
-pub(in crate::probe) fn names() -> impl Iterator<Item = (String, bool)> {
-    let all = REQUIRED.into_iter().map(|hook| (hook, true));
-    all.chain(SOCKETS.into_iter().map(|hook| (hook, false))).map(|(hook, required)| (name(hook), required))
-}
-
-/// Every program, with what brings it to run.
-pub(in crate::probe) fn programs() -> impl Iterator<Item = String> {
-    let enters = ENTERS.into_iter().map(|(_, calls)| {
-        let calls: Vec<&str> = calls.iter().map(|(_, name)| *name).collect();
-        format!("raw_tracepoint:sys_enter of {}", calls.join(", "))
-    });
-    let exits = EXITS.into_iter().map(|(program, _)| match program {
-        "exit_midway" => "raw_tracepoint:sys_exit of what began before".to_owned(),
-        _ => format!("raw_tracepoint:sys_exit of {}", program.trim_start_matches("exit_")),
-    });
-    names().map(|(name, _)| name).chain(enters).chain(exits)
-}
-
-/// Loads and attaches each, whatever became of the others.
-pub(in crate::probe) fn try_each(ebpf: &mut Ebpf, layout: bool) -> Vec<Tried> {
-    let tables = tables(ebpf);
-    let mut tried = Vec::new();
-    for (n, hook) in REQUIRED.into_iter().chain(SOCKETS).enumerate() {
-        let required = n < REQUIRED.len();
-        let (state, error) = match &tables {
-            Err(error) if required => (HookState::Refused, Some(error.to_string())),
-            _ if !required && !layout => {
-                (HookState::Refused, Some("the layout of sockets is not known".to_owned()))
-            }
-            _ => match attach_one(ebpf, hook) {
-                Ok(()) => (HookState::Works, None),
-                Err(error) if absent(&error) => (HookState::Absent, None),
-                Err(error) => (HookState::Refused, Some(error_line(&*error))),
-            },
-        };
-        tried.push(trial::hook(name(hook), HookKind::RawTracepoint, None, required, (state, error)));
-    }
-    tried
 }
 
 /// The kernel has no tracepoint of that name.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
+use wrapwatch_common::abi::{AF_INET, AF_INET6, SOCK_STREAM};
 use wrapwatch_common::records as abi;
 
 use super::dns;
@@ -10,7 +11,7 @@ use super::key::{Domain, Key};
 use super::text::Text;
 use crate::decode::dns::Framer;
 use crate::decode::{Event, decode};
-use crate::trace::encode::{AF_INET, AF_INET6, SOCK_STREAM, encode};
+use crate::trace::encode::encode;
 
 /// Most TCP connections to nameservers followed at once; what goes over is read from the beginning again.
 const STREAMS_MAX: usize = 4096;
@@ -85,7 +86,8 @@ impl Records {
             | Event::Wait(_)
             | Event::Check(_)
             | Event::Exit(_)
-            | Event::Exec(_) => encode(&event, out),
+            | Event::Exec(_)
+            | Event::AcceptFailed(_) => encode(&event, out),
         }
     }
 

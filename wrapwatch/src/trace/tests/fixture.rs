@@ -4,12 +4,21 @@
 use super::*;
 use crate::decode::decode;
 
-/// The fixture of format 1, records 1. Written once by `write_fixture`, never again.
-const V1: &[u8] = include_bytes!("../../../../tests/data/traces/format-1-abi-1.wwt");
+/// The fixtures by version of the records. Each was written once by `write_fixture`, never again.
+const FIXTURES: [(u32, &[u8]); 2] = [
+    (1, include_bytes!("../../../../tests/data/traces/format-1-abi-1.wwt")),
+    (2, include_bytes!("../../../../tests/data/traces/format-1-abi-2.wwt")),
+];
 
 #[test]
-fn format_1_abi_1_is_readable() {
-    let items = read(V1).unwrap();
+fn each_version_is_readable() {
+    assert_eq!(FIXTURES.last().unwrap().0, wrapwatch_common::ABI_VERSION);
+    for (abi, bytes) in FIXTURES {
+        is_as_written(abi, &read(bytes).unwrap());
+    }
+}
+
+fn is_as_written(abi: u32, items: &[Owned]) {
     let kinds: String = items
         .iter()
         .map(|item| match item {
@@ -31,7 +40,7 @@ fn format_1_abi_1_is_readable() {
     let Owned::Head(head) = &items[0] else { panic!("no head") };
     assert_eq!(
         (head.format, head.abi, head.wrapwatch.as_str(), head.hostname.as_str()),
-        (1, 1, "0.1.0", "db1")
+        (1, abi, "0.1.0", "db1")
     );
     assert_eq!((head.targets[0].pid, head.targets[0].comm.as_str()), (24_516, "mysqld"));
     assert_eq!((head.clock.ktime.0, head.clock.wall_ns), (1_000, 1_795_326_189_000_000_000));
@@ -51,10 +60,10 @@ fn format_1_abi_1_is_readable() {
         .filter_map(|item| if let Owned::Record(r) = item { Some(r.as_slice()) } else { None })
         .collect();
     assert!(records.iter().all(|record| decode(record).is_ok()));
-    assert_eq!(crc32fast::hash(&records.concat()), V1_RECORDS_CRC);
+    assert_eq!(crc32fast::hash(&records.concat()), RECORDS_CRC);
 }
 
-const V1_RECORDS_CRC: u32 = 0xeb37_d81a;
+const RECORDS_CRC: u32 = 0xeb37_d81a;
 
 /// Writes the fixture of the current version: `cargo test -p wrapwatch write_fixture -- --ignored`.
 #[test]

@@ -1,5 +1,6 @@
 //! Sockets: accepted, made, connected, handed over.
 
+use wrapwatch_common::abi::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
@@ -9,7 +10,7 @@ use crate::decode::Event;
 use crate::import::strace::address::Named;
 use crate::import::strace::{Call, address, errno, head, text};
 use crate::model::KtimeNs;
-use crate::trace::encode::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM, addr};
+use crate::trace::encode::addr;
 use crate::trace::{AcceptErrorSample, Input, Listener, Sample, Target};
 
 impl World {

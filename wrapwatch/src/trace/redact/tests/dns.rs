@@ -3,12 +3,13 @@
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
 use proptest::prelude::*;
+use wrapwatch_common::abi::{SOCK_DGRAM, SOCK_STREAM};
 use wrapwatch_common::records as abi;
 
 use super::super::{dns, names::Names, records::Records, text::Text};
 use super::*;
 use crate::decode::{Event, decode};
-use crate::trace::encode::{NO_ADDR, SOCK_DGRAM, SOCK_STREAM, encode};
+use crate::trace::encode::{NO_ADDR, encode};
 
 fn names() -> Names {
     Names::new(key())

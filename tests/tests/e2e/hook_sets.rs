@@ -1,4 +1,4 @@
-//! The ladder of hooks: both rungs see the same, the first needs little privilege, and what it cannot have is said.
+//! The sets of hooks: each sees the same, raw tracepoints need little privilege, and what they cannot have is said.
 
 use std::{
     io::{Read as _, Write as _},
@@ -22,9 +22,9 @@ use crate::support::{NS1, lab_with, peer, two_servers};
 /// Held by a test that is its own server: tests run side by side in one process, and one would see the other's connections.
 static OWN_PROCESS: Mutex<()> = Mutex::new(());
 
-/// On one rung.
-fn on(rung: &str, pid: u32) -> Watch {
-    Watch::live(["-v", "--hooks", rung, "-p", &pid.to_string()]).unwrap()
+/// With one set of hooks.
+fn on(hooks: &str, pid: u32) -> Watch {
+    Watch::live(["-v", "--hooks", hooks, "-p", &pid.to_string()]).unwrap()
 }
 
 /// What is told of a connection, without times.
@@ -83,7 +83,7 @@ fn raw_tracepoints_and_tracepoints_tell_the_same() {
 }
 
 #[test]
-fn where_raw_tracepoints_are_refused_the_second_rung_is_taken_and_said() {
+fn where_raw_tracepoints_are_refused_the_next_set_is_taken_and_said() {
     let lab = lab_with(Files::default());
     let mut command = Command::new(binary().unwrap());
     command.args(["live", "--json", "-p", &lab.server_pid().unwrap().to_string()]);
@@ -129,10 +129,10 @@ fn three_capabilities_and_no_tracefs_are_enough() {
 #[test]
 fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
     let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    for rung in ["raw", "tracepoint"] {
+    for hooks in ["raw", "tracepoint"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        let mut watch = on(rung, std::process::id());
+        let mut watch = on(hooks, std::process::id());
         let serve = |answer: &dyn Fn(OwnedFd)| {
             let client = TcpStream::connect(at).unwrap();
             answer(listener.accept().unwrap().0.into());
@@ -169,7 +169,7 @@ fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
             (through_none, Outcome::HandedOver),
             (in_a_range, Outcome::HandedOver),
         ] {
-            assert_eq!(seen.of(&peer).unwrap().outcome, outcome, "{rung}: {:#?}", seen.connections());
+            assert_eq!(seen.of(&peer).unwrap().outcome, outcome, "{hooks}: {:#?}", seen.connections());
         }
     }
 }
@@ -178,7 +178,7 @@ fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
 #[test]
 fn an_accept_that_began_before_counts() {
     let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    for rung in ["raw", "tracepoint"] {
+    for hooks in ["raw", "tracepoint"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -187,7 +187,7 @@ fn an_accept_that_began_before_counts() {
                 client.write_all(b"\x0a\0\0\0\x0ahello").unwrap();
             }
         });
-        let mut watch = on(rung, std::process::id());
+        let mut watch = on(hooks, std::process::id());
         let mut greeting = [0; 10];
         let peers = [(); 2].map(|()| {
             let mut client = TcpStream::connect(at).unwrap();
@@ -198,10 +198,10 @@ fn an_accept_that_began_before_counts() {
         watch.wait_connections(2).unwrap();
         let seen = watch.stop().unwrap();
         // Through perf there is no saying what the first call had been given, and so whose address it was to return.
-        let named = if rung == "raw" { &peers[..] } else { &peers[1..] };
+        let named = if hooks == "raw" { &peers[..] } else { &peers[1..] };
         for peer in named {
             let outcome = seen.of(peer).unwrap().outcome;
-            assert_eq!(outcome, Outcome::Greeted, "{rung}: {:#?}", seen.connections());
+            assert_eq!(outcome, Outcome::Greeted, "{hooks}: {:#?}", seen.connections());
         }
         let outcomes = &seen.summary().unwrap().outcomes;
         assert_eq!(

@@ -1,0 +1,110 @@
+//! Open connections, and which thread works for which.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use wrapwatch_common::{
+    counters::Counter,
+    maps::{Conn, Thread, Watch},
+    records::Class,
+    syscalls::NUMBERS,
+};
+
+use super::targets;
+use crate::{
+    emit::count,
+    maps::{CONNS, GATE, LAST_CONN, THREADS},
+    shared::{add, add_to, load},
+};
+
+/// Whether a call of this number can do nothing that matters, whoever makes it: no connection is open. Asked at every call of the machine, before
+/// anything else.
+#[inline(always)]
+pub fn are_none(number: u32) -> bool {
+    const WORDS: u32 = NUMBERS / 64;
+    load!(GATE, conns) == 0 && load!(GATE, always[(number / 64 % WORDS) as usize]) >> (number % 64) & 1 == 0
+}
+
+/// Whether a connection is still open.
+#[inline(always)]
+pub fn is_open(conn: u64) -> bool {
+    CONNS.get_ptr(conn).is_some()
+}
+
+/// The open connection that the current thread works for.
+#[inline(always)]
+pub fn working_for() -> Option<u64> {
+    worked_for(targets::thread())
+}
+
+/// The same of any thread.
+#[inline(always)]
+pub fn worked_for(thread: u64) -> Option<u64> {
+    // SAFETY: as in `watched`.
+    let conn = unsafe { THREADS.get(thread) }?.conn;
+    if is_open(conn) { Some(conn) } else { None }
+}
+
+/// Makes the current thread work for a connection.
+#[inline(always)]
+pub fn work_for(conn: u64) {
+    if THREADS.insert(targets::thread(), Thread { conn }, 0).is_err() {
+        count(Counter::FullThreads);
+    }
+}
+
+/// The connection to which a call on a watched descriptor belongs. Sockets of syslog and the like outlive the connection that opened
+/// them: they belong to whom they serve now.
+#[inline(always)]
+pub fn owner(watch: &Watch) -> Option<u64> {
+    if watch.class == Class::Unix as u8 || watch.class == Class::Other as u8 {
+        working_for()
+    } else if is_open(watch.conn) {
+        Some(watch.conn)
+    } else {
+        None
+    }
+}
+
+/// Gives a new connection its number and opens it; None where no more can be tracked.
+///
+/// There is no atomic fetch-and-add for programs on Linux 5.10, so inserting the number only where it is new is
+/// what makes it unique: of two CPUs that read the same last number, one goes on to the next. It never goes back, also where a thread is preempted here.
+#[inline(always)]
+pub fn open() -> Option<u64> {
+    let last = LAST_CONN.get_ptr_mut(0)?;
+    let new = Conn { process: targets::process(), ..Conn::default() };
+    for _ in 0..8 {
+        // SAFETY: the slot is a live map value, an aligned `u64`; a racing update costs one more turn.
+        let conn = unsafe {
+            add_to(last, 1);
+            last.read_volatile()
+        };
+        if CONNS.insert(conn, new, u64::from(BPF_NOEXIST)).is_ok() {
+            add!(GATE, conns, 1);
+            return Some(conn);
+        }
+    }
+    count(Counter::FullConns);
+    None
+}
+
+/// Whether the accepted socket of a connection has other descriptors than the one that goes now, which is then no longer counted.
+#[inline(always)]
+pub fn is_left_open(conn: u64) -> bool {
+    let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
+    // SAFETY: a live map value; see `dup::exit`.
+    unsafe {
+        if (*state).duplicates == 0 {
+            return false;
+        }
+        (*state).duplicates -= 1;
+    }
+    true
+}
+
+/// A connection's story is told: its threads and descriptors no longer count.
+#[inline(always)]
+pub fn close(conn: u64) {
+    if CONNS.remove(conn).is_ok() {
+        add!(GATE, conns, u64::MAX);
+    }
+}
