@@ -42,7 +42,7 @@ pub struct Context {
     pub queue: QueueDigest,
     /// Network namespaces by inode.
     pub netns: BTreeMap<u64, NetnsDigest>,
-    /// Calls of `accept` that failed, by the last sample that says so.
+    /// Calls of `accept` that failed, by process and error, as last told.
     pub accept_errors: Vec<AcceptErrorSample>,
     /// The kernel side's last counters.
     pub counters: BTreeMap<String, u64>,
@@ -93,12 +93,22 @@ impl Context {
                 self.netns.entry(netns.netns).or_default().take(netns);
             }
         }
-        if !sample.accept_errors.is_empty() {
-            self.accept_errors.clone_from(&sample.accept_errors);
-            self.accept_errors.truncate(KEPT_MAX);
+        for errors in &sample.accept_errors {
+            self.accepts_failed(errors);
         }
         if sample.is_whole() {
             self.counters.clone_from(&sample.counters);
+        }
+    }
+
+    /// So often have accepts of a process failed with an error by now. Of two threads that fail at the same time, the lower number may come last.
+    pub(crate) fn accepts_failed(&mut self, errors: &AcceptErrorSample) {
+        let same = |known: &&mut AcceptErrorSample| known.pid == errors.pid && known.errno == errors.errno;
+        if let Some(known) = self.accept_errors.iter_mut().find(same) {
+            known.count = known.count.max(errors.count);
+            known.last = known.last.max(errors.last);
+        } else if self.accept_errors.len() < KEPT_MAX {
+            self.accept_errors.push(errors.clone());
         }
     }
 

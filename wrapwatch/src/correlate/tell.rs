@@ -4,7 +4,7 @@ use wrapwatch_common::records as abi;
 
 use crate::model::{
     Blame, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, LookupKind, Missing,
-    OtherUse, Outcome, RuleRef, StallCause,
+    OtherUse, Outcome, RuleRef, StallCause, errno_name,
 };
 
 use super::asked::Asked;
@@ -248,29 +248,6 @@ fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
 fn others(story: &Story, check_end: KtimeNs) -> Vec<OtherUse> {
     let others = story.check.others.iter().filter(|other| other.matters && other.first <= check_end);
     others.map(|other| OtherUse { what: other.what.to_string(), dur_ns: other.ns }).collect()
-}
-
-/// Names of the errors that opening a file gives (errno(3)).
-fn errno_name(errno: i32) -> String {
-    let names = [
-        (1, "EPERM"),
-        (2, "ENOENT"),
-        (4, "EINTR"),
-        (5, "EIO"),
-        (6, "ENXIO"),
-        (12, "ENOMEM"),
-        (13, "EACCES"),
-        (20, "ENOTDIR"),
-        (21, "EISDIR"),
-        (23, "ENFILE"),
-        (24, "EMFILE"),
-        (36, "ENAMETOOLONG"),
-        (40, "ELOOP"),
-    ];
-    names
-        .iter()
-        .find(|(n, _)| *n == errno)
-        .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
 fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {

@@ -26,6 +26,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use wrapwatch_common::records::AcceptFailed;
+
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
 pub use question::Question;
 
@@ -36,10 +38,10 @@ use stalls::Seconds;
 
 use crate::context::Context;
 use crate::correlate::{Config, Correlator};
-use crate::decode;
+use crate::decode::{self, Event};
 use crate::diagnose::{Counts, SummaryBuilder};
-use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, skips_calls};
-use crate::trace::{Damage, End, Head, Input, Origin, Sample, Snapshot, Target};
+use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, errno_name, skips_calls};
+use crate::trace::{AcceptErrorSample, Damage, End, Head, Input, Origin, Sample, Snapshot, Target};
 
 /// How exactly the start of a process is known (proc(5), `starttime`).
 const TICK_NS: u64 = 10_000_000;
@@ -210,6 +212,9 @@ impl Engine {
         if self.seconds.is_due(at) {
             self.seconds(at);
         }
+        if let Event::AcceptFailed(failed) = &event {
+            self.context.accepts_failed(&accept_errors(failed));
+        }
         self.correlator.push(&event);
         self.now = self.now.max(at);
         self.connections();
@@ -342,5 +347,17 @@ impl Engine {
                 self.lines.push_back(Line::Connection(connection));
             }
         }
+    }
+}
+
+/// What a failing accept says of those before it. When the first was is known only where that is the one.
+fn accept_errors(failed: &AcceptFailed) -> AcceptErrorSample {
+    let at = KtimeNs(failed.hdr.ts_ns);
+    AcceptErrorSample {
+        pid: failed.hdr.tgid,
+        errno: errno_name(failed.error),
+        count: failed.failures,
+        first: (failed.failures == 1).then_some(at),
+        last: Some(at),
     }
 }

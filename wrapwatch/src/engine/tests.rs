@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wrapwatch_common::records::Kind;
+use wrapwatch_common::records::{self as abi, Kind};
 
 use super::*;
 use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve};
@@ -11,6 +11,7 @@ use crate::correlate::tests::{ALLOW, DENY, clock, main_thread};
 use crate::model::{Degradation, Outcome};
 use crate::observe::{JsonLines, Observer as _};
 use crate::replay::{Replay, TraceReport, Wanted};
+use crate::trace::encode::encode;
 use crate::trace::{
     Listener, ListenerSample, ProcessSample, SingleFile, SnapshotMeta, SnapshotRole, Writer, WriterOptions,
 };
@@ -333,4 +334,38 @@ fn a_check_whose_end_may_be_lost_is_not_told_as_lasting_until_the_end() {
     let doubted = ended(true);
     assert!(doubted["wrapper_ns"].as_u64().unwrap() < SEC, "{doubted}");
     assert_eq!(doubted["complete"], false);
+}
+
+/// The kernel side tells the first failure, and then some: each says how often it was by then.
+#[test]
+fn accepts_that_fail_are_in_the_summary_of_a_recording_too() {
+    let failed = |failures: u64, error, ms: u64| {
+        let (kind, len) = (Kind::AcceptFailed as u16, 0);
+        let hdr = abi::Header { ts_ns: SEC + ms * MS, conn: 0, tgid: TGID, tid: TGID, seq: 0, kind, len };
+        let record = abi::AcceptFailed { hdr, enter_ns: 0, failures, listener: LISTENER, error };
+        let mut bytes = Vec::new();
+        encode(&Event::AcceptFailed(record), &mut bytes);
+        bytes
+    };
+    let mut live = Live::begin(&head(true));
+    let (emfile, enfile) = (libc::EMFILE, libc::ENFILE);
+    // Two threads; and the first of the other error was lost.
+    for bytes in
+        [failed(1, emfile, 0), failed(9_000, emfile, 100), failed(8_999, emfile, 100), failed(3, enfile, 150)]
+    {
+        live.feed(Input::Record(&bytes));
+    }
+    let (told, trace) = live.end(End { at: KtimeNs(3 * SEC), ..End::default() });
+    let summary: serde_json::Value = serde_json::from_str(text(&told).last().unwrap()).unwrap();
+    let at = |ms| clock().wall(KtimeNs(SEC + ms * MS)).to_string();
+    let expected = serde_json::json!([
+        { "pid": TGID, "errno": "EMFILE", "count": 9_000, "first": at(0), "last": at(100) },
+        { "pid": TGID, "errno": "ENFILE", "count": 3, "first": null, "last": at(150) },
+    ]);
+    assert_eq!(summary["accept_errors"], expected);
+    let report = TraceReport::read(trace.as_slice(), &Wanted::default(), |_| {}).unwrap().report;
+    let accepts_failed =
+        report.findings.iter().filter(|finding| finding.id == crate::model::FindingId::AcceptsFailed);
+    assert_eq!(accepts_failed.map(|finding| finding.evidence.count).collect::<Vec<_>>(), [9_000, 3]);
+    assert_eq!(serde_json::to_value(&report.summary.accept_errors).unwrap(), expected);
 }

@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod cost;
 pub mod doctor;
+mod errno;
 mod event;
 mod finding;
 mod human;
@@ -26,6 +27,7 @@ pub use connection::{
     Blame, COMPUTING_MAX_NS, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts,
 };
 pub use cost::{Cost, ServerCost, per_second, quotient};
+pub use errno::errno_name;
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub(crate) use human::error_line;
