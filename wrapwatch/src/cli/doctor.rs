@@ -118,7 +118,7 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
 /// Traces for [`MEASURE_FOR`] and throws away what it sees.
 fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
     anyhow::ensure!(!pids.is_empty(), "--measure: no server runs here");
-    probe::check_capabilities()?;
+    probe::check()?;
     eprintln!("wrapwatch: measuring for {} s", MEASURE_FOR.as_secs());
     let settings = live::Settings {
         wanted: Wanted::Pids(pids.to_vec()),

@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
     common.init_log();
-    probe::check_capabilities()?;
+    probe::check()?;
     let settings = Settings {
         wanted: common.target.wanted(),
         wait: common.target.wait,

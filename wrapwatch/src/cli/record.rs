@@ -83,7 +83,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     init_log(args.quiet, args.verbose);
     let recorder = Recorder::new(&args.output, args.plan(), args.force, args.noted())?;
-    probe::check_capabilities()?;
+    probe::check()?;
     let settings = Settings {
         wanted: args.target.wanted(),
         wait: args.target.wait,

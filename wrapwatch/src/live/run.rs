@@ -78,7 +78,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Attaches, and traces until it is over. Must be called inside a tokio runtime with I/O and time.
     pub async fn run(settings: &'a Settings, observer: &'a mut dyn Observer) -> Result<End, SessionError> {
-        probe::check_capabilities()?;
+        probe::check()?;
         // As long as the rights are there.
         reader::start();
         let first = if settings.wait { Vec::new() } else { find(settings)? };

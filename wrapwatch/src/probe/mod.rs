@@ -26,9 +26,7 @@ use std::collections::BTreeMap;
 
 pub use access::access;
 use aya::Ebpf;
-pub use capabilities::{
-    check as check_capabilities, missing as missing_capabilities, wanted as wanted_capabilities,
-};
+pub use capabilities::{missing as missing_capabilities, wanted as wanted_capabilities};
 pub use counts::Counts;
 pub use error::ProbeError;
 use hooks::HookSet;
@@ -81,6 +79,12 @@ impl Default for Options {
             hooks: None,
         }
     }
+}
+
+/// Asked before anything else: whether this process may trace, and whether /proc is that of its own PID namespace.
+pub fn check() -> Result<(), ProbeError> {
+    capabilities::check()?;
+    pid_namespace::read().map(drop)
 }
 
 /// The kernel side, loaded and attached.
