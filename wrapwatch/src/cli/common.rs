@@ -17,21 +17,24 @@ use crate::{
     render::text::escape,
 };
 
+/// What stands above the options that say which processes. At each of them: a heading for what follows would go on behind them.
+const TARGET: &str =
+    "Target (nothing: every mysqld and mariadbd of root, a system user or a root-owned program; others: -p)";
+
 /// Which processes to look at.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Target (nothing: every mysqld and mariadbd)")]
 pub struct TargetArgs {
     /// This process; may be given several times
-    #[arg(short, long = "pid", value_name = "PID", conflicts_with_all = ["comm", "unit"])]
+    #[arg(short, long = "pid", value_name = "PID", conflicts_with_all = ["comm", "unit"], help_heading = TARGET)]
     pub pids: Vec<u32>,
     /// Every process of this name
-    #[arg(long, value_name = "NAME", conflicts_with = "unit")]
+    #[arg(long, value_name = "NAME", conflicts_with = "unit", help_heading = TARGET)]
     pub comm: Option<String>,
     /// The server of this systemd unit
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = TARGET)]
     pub unit: Option<String>,
     /// Wait until there is one, and for the next one when it ends
-    #[arg(long)]
+    #[arg(long, help_heading = TARGET)]
     pub wait: bool,
 }
 
@@ -244,6 +247,23 @@ impl From<FailOn> for model::Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_those_that_say_which_processes_stand_under_that_heading() {
+        use clap::CommandFactory as _;
+        for command in super::super::Cli::command().get_subcommands() {
+            for arg in command.get_arguments() {
+                let which = ["pids", "comm", "unit", "wait"].contains(&arg.get_id().as_str());
+                let targets = command.get_arguments().any(|arg| arg.get_id() == "unit");
+                assert_eq!(
+                    arg.get_help_heading() == Some(TARGET),
+                    which && targets,
+                    "{} {arg}",
+                    command.get_name()
+                );
+            }
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

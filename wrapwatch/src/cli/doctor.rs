@@ -1,18 +1,13 @@
 //! `wrapwatch doctor`: what can be seen here, how the servers are set up, what in that will hurt.
 
-use std::{
-    io::{self, Write as _, stdout},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 
 use super::{
     Color,
     common::{FailOn, TargetArgs},
-    output::{unicode, width},
+    output::{print, unicode, width},
 };
 use crate::{
     diagnose::check::{self, Check},
@@ -33,6 +28,7 @@ const MEASURE_FOR: Duration = Duration::from_secs(10);
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("wait", |wait| wait.help("Wait until there is one")))]
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
@@ -40,7 +36,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Be a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
-    #[arg(long, conflicts_with_all = ["json", "fail_on", "print_access", "measure"])]
+    #[arg(long, conflicts_with_all = ["json", "fail_on", "print_access", "measure", "wait"])]
     check: bool,
     /// End with status 3 when a problem is as bad as this
     #[arg(long, value_enum, value_name = "SEVERITY")]
@@ -88,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let report = &examination.report;
     let shown = if args.json { line(report)? } else { text.doctor(report) };
-    let worst = report.problems.iter().map(|problem| problem.severity).max();
+    let worst = report.worst();
     let printed = print(&shown);
     // What was found is on the screen by now; the hooks that were tried are not yet all off.
     examination.finish();
@@ -153,13 +149,4 @@ fn targets(args: &TargetArgs) -> anyhow::Result<Vec<u32>> {
 
 fn line(value: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(json::one_line(value)? + "\n")
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write output"),
-    }
 }

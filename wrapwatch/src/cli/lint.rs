@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
 use super::common::{Color, FailOn};
-use super::output::{note, text_for_stdout};
+use super::output::{note, print, text_for_stdout};
 use super::wrong_use;
 use crate::linter::{self, Files, HostReport, IGNORE_FILE, IgnoreFile, Paths, Subject};
 use crate::model::Severity;
@@ -306,15 +306,6 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
         ));
     }
     Ok(())
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write output"),
-    }
 }
 
 fn read_trace(path: &Path) -> anyhow::Result<LintInput> {

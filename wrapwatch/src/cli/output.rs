@@ -1,9 +1,11 @@
 //! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Stdout, stdout},
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdout},
     process::ExitCode,
 };
+
+use anyhow::Context as _;
 
 use super::{Color, Common};
 use crate::{
@@ -73,6 +75,16 @@ pub fn note(message: &str) {
         eprintln!("{}", text::message(&message, width()));
     } else {
         eprintln!("{message}");
+    }
+}
+
+/// Prints what is told in one go.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write output"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `wrapwatch ping`: time connections to a server from here, as its clients see it.
 
 use std::{
-    io::{self, Write as _, stdout},
     net::{IpAddr, SocketAddr},
     process::ExitCode,
     time::{Duration, Instant},
@@ -11,7 +10,8 @@ use anyhow::{Context as _, bail};
 
 use super::{
     common::{Color, duration},
-    output::text_for_stdout,
+    output::{print, text_for_stdout},
+    wrong_use,
 };
 use crate::{
     diagnose::{
@@ -31,16 +31,17 @@ use crate::{
 };
 
 const ABOUT: &str = "\
-Makes connections and times each from its first SYN to the server's first packet; nobody logs in. The server
-counts each as interrupted: Aborted_connects rises, and this host comes nearer to max_connect_errors (error 1129)
-until the next login from it. So five are made unless told otherwise, and never as many as would get a host
-blocked, unless forced.
+Makes connections and times each from its first SYN to the server's first packet. Nobody logs in (LDAP: an anonymous
+bind). A MySQL server counts each as interrupted: Aborted_connects rises, and this host comes nearer to
+max_connect_errors (error 1129) until the next login from it. So five are made unless told otherwise, and never as many
+as would get a host blocked, unless forced.
 
 Examples:
   wrapwatch ping db1:3306                  five, one after another
   wrapwatch ping db1:3306 -n 20 -c 20      what twenty clients at once wait
   wrapwatch ping db1:3306 -n 60 --interval 1s --timeout 60s
   wrapwatch ping [fd00::1]:3306 --json
+  wrapwatch ping ldap1:389 -n 5 -c 1        another server's greeting, by its port or --protocol
   wrapwatch ping db1:3306 --check -w 1s -c 5s
 
 Exit status: 0 greeted at least once, 1 never greeted, 2 wrong use. With --check: 0 all greeted in time, 1 some not
@@ -62,9 +63,9 @@ pub struct Args {
     /// Connections at once [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: Option<u32>,
-    /// As --concurrency; with --check as --critical
-    #[arg(short = 'c', value_name = "N|TIME", conflicts_with_all = ["concurrency", "critical"])]
-    c: Option<String>,
+    /// A number (5): as --concurrency. With --check a time (5s): as --critical
+    #[arg(short = 'c', value_name = "N|TIME", conflicts_with_all = ["concurrency", "critical"], value_parser = short)]
+    c: Option<Short>,
     /// Whose greeting is waited for: mysql, ssh, smtp, ftp, imap, pop3, ldap [default: by the port, else mysql]
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
@@ -106,23 +107,52 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
         return Ok(ExitCode::from(u8::from(!greeted)));
     }
-    let critical = args.c.as_deref().map(duration).transpose().map(|short| short.or(args.critical));
-    let found = critical.and_then(|critical| Ok(check::ping(&all(args)?.0, args.warning, critical)));
+    let critical = match args.c {
+        Some(Short::Critical(time)) => Some(time),
+        _ => args.critical,
+    };
+    let found = all(args).map(|(ping, _)| check::ping(&ping, args.warning, critical));
     let found = found.unwrap_or_else(|error| Check::unknown(error_line(error.as_ref())));
     print(&render::check::line("PING", &found))?;
     Ok(ExitCode::from(found.state.status()))
 }
 
+/// What `-c` is, by its value: `-n 5 -c 1` as in ab(1), `--check -w 1s -c 5s` as in monitoring plugins.
+#[derive(Clone, Copy, Debug)]
+enum Short {
+    /// Connections at once.
+    AtOnce(u32),
+    /// Critical from this time on.
+    Critical(Duration),
+}
+
+fn short(text: &str) -> anyhow::Result<Short> {
+    match text.parse() {
+        Ok(count @ 1..=10_000) => Ok(Short::AtOnce(count)),
+        Ok(_) => bail!("connections at once are from 1 to 10000"),
+        Err(_) => {
+            Ok(Short::Critical(duration(text).context("neither a number of connections nor a time (5s)")?))
+        }
+    }
+}
+
 /// Connections at once.
 fn at_once(args: &Args) -> anyhow::Result<usize> {
-    let short = args.c.as_deref().filter(|_| !args.check);
-    let count = match short {
-        Some(text) => text.parse().ok().filter(|count| (1..=10_000).contains(count)),
-        None => Some(args.concurrency.unwrap_or(1)),
+    let count = match args.c {
+        Some(Short::AtOnce(count)) if args.check => {
+            return Err(wrong_use(format!(
+                "-c {count} with --check: write -c {count}s for a time, or --concurrency {count} for connections at once"
+            )));
+        }
+        Some(Short::Critical(_)) if !args.check => {
+            return Err(wrong_use(
+                "-c with a time is the critical one of --check; for connections at once write a number: -c 5",
+            ));
+        }
+        Some(Short::AtOnce(count)) => count,
+        _ => args.concurrency.unwrap_or(1),
     };
-    Ok(usize::try_from(
-        count.context("-c is a number of connections from 1 to 10000, or with --check a time")?,
-    )?)
+    Ok(usize::try_from(count)?)
 }
 
 fn protocol(text: &str) -> anyhow::Result<Protocol> {
@@ -133,19 +163,25 @@ fn protocol(text: &str) -> anyhow::Result<Protocol> {
 
 /// Makes the connections.
 fn all(args: &Args) -> anyhow::Result<(Ping, Text)> {
-    let (host, port) = split(&args.target)?;
+    let at_once = at_once(args)?;
+    let (host, port) = split(&args.target).map_err(|error| wrong_use(error_line(error.as_ref())))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
     let text = text_for_stdout(args.color);
-    let ping = runtime.block_on(measure(args, &text, host, port));
+    let ping = runtime.block_on(measure(args, &text, (host, port), at_once));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     Ok((ping?, text))
 }
 
-async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Result<Ping> {
+async fn measure(
+    args: &Args,
+    text: &Text,
+    (host, port): (&str, u16),
+    at_once: usize,
+) -> anyhow::Result<Ping> {
     let mut signals = Signals::new().context("cannot wait for Ctrl-C")?;
     let (address, resolve_ns) = tokio::select! {
         found = find(host, port) => found?,
@@ -154,7 +190,7 @@ async fn measure(args: &Args, text: &Text, host: &str, port: u16) -> anyhow::Res
     let settings = Settings {
         address,
         count: usize::try_from(args.count)?,
-        at_once: at_once(args)?,
+        at_once,
         interval: args.interval,
         timeout: args.timeout,
         force: args.force,
@@ -219,15 +255,6 @@ async fn find(host: &str, port: u16) -> anyhow::Result<(SocketAddr, Option<u64>)
     let mut found = found.with_context(|| format!("cannot find {} (tried {})", escape(host), Nanos(took)))?;
     let first = found.next().with_context(|| format!("{} has no address", escape(host)))?;
     Ok((first, Some(took)))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write output"),
-    }
 }
 
 #[cfg(test)]

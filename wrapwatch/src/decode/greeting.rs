@@ -24,6 +24,62 @@ pub enum Said {
     Other(String),
 }
 
+/// How far a greeting has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All that is looked at is there.
+    Whole,
+    /// It began as the protocol's greetings do, and goes on.
+    Half,
+    /// It is none of the protocol's.
+    Other,
+}
+
+/// How far the bytes are a greeting, or a refusal, in this protocol: up to its first newline, for LDAP to the message's end.
+pub fn progress(bytes: &[u8], protocol: Protocol) -> Progress {
+    if protocol == Protocol::Ldap {
+        return ldap_progress(bytes);
+    }
+    if bytes.contains(&b'\n') {
+        return Progress::Whole;
+    }
+    let begins = |start: &str| {
+        let len = start.len().min(bytes.len());
+        bytes.get(..len) == start.as_bytes().get(..len)
+    };
+    // Replies of three digits; of ssh's lines only the last begins so, and those before it are seldom (RFC 4253, 4.2).
+    let digits = || {
+        bytes.iter().take(3).all(u8::is_ascii_digit) && bytes.get(3).is_none_or(|byte| b" -\r".contains(byte))
+    };
+    let half = match protocol {
+        Protocol::Ssh => begins("SSH-"),
+        Protocol::Smtp | Protocol::Ftp => digits(),
+        Protocol::Imap => begins("* OK") || begins("* PREAUTH") || begins("* BYE"),
+        Protocol::Pop3 => begins("+OK") || begins("-ERR"),
+        Protocol::Mysql | Protocol::Ldap => false,
+    };
+    if half { Progress::Half } else { Progress::Other }
+}
+
+/// By the length of the outer SEQUENCE (X.690, 8.1.3).
+fn ldap_progress(bytes: &[u8]) -> Progress {
+    let (length, head) = match bytes {
+        [] | [0x30] => return Progress::Half,
+        [0x30, length @ 0..=0x7f, ..] => (usize::from(*length), 2),
+        [0x30, octets @ 0x81..=0x84, rest @ ..] => {
+            let octets = usize::from(octets & 0x7f);
+            let Some(length) = rest.get(..octets) else { return Progress::Half };
+            (length.iter().fold(0, |length, &byte| (length << 8) | usize::from(byte)), 2 + octets)
+        }
+        _ => return Progress::Other,
+    };
+    // Longer than any answer to an anonymous bind needs to be.
+    if length > 4096 {
+        return Progress::Other;
+    }
+    if bytes.len() >= head + length { Progress::Whole } else { Progress::Half }
+}
+
 /// Takes the first bytes apart. Where two protocols begin alike (`220`), `expected` decides.
 pub fn parse(bytes: &[u8], expected: Protocol) -> Said {
     if let Some(said) = ldap(bytes) {
@@ -115,6 +171,32 @@ mod tests {
             assert_eq!(protocol(text), expected, "{text:?}");
         }
         assert!(matches!(parse(b"220 x\r\n", Protocol::Ftp), Said::Greeting { protocol: Protocol::Ftp, .. }));
+    }
+
+    #[test]
+    fn half_a_greeting_is_told_from_another_text() {
+        use Progress::{Half, Other, Whole};
+        for (bytes, protocol, expected) in [
+            (&b"SSH-2.0-Op"[..], Protocol::Ssh, Half),
+            (b"SSH-2.0-x\r\n", Protocol::Ssh, Whole),
+            (b"S", Protocol::Ssh, Half),
+            (b"You may", Protocol::Ssh, Other),
+            (b"22", Protocol::Smtp, Half),
+            (b"220 mail", Protocol::Smtp, Half),
+            (b"2200", Protocol::Smtp, Other),
+            (b"421-too ", Protocol::Ftp, Half),
+            (b"* O", Protocol::Imap, Half),
+            (b"* NO", Protocol::Imap, Other),
+            (b"-ER", Protocol::Pop3, Half),
+            (b"J\0\0\0\xff5.5", Protocol::Smtp, Other),
+            (b"\x30\x0c\x02\x01\x01\x61", Protocol::Ldap, Half),
+            (b"\x30\x84\0\0", Protocol::Ldap, Half),
+            (b"\x30\x84\0\0\0\x02\x02\x01", Protocol::Ldap, Whole),
+            (b"\x30\x84\xff\xff\xff\xff\x02\x01", Protocol::Ldap, Other),
+            (b"220 x", Protocol::Ldap, Other),
+        ] {
+            assert_eq!(progress(bytes, protocol), expected, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -198,3 +198,117 @@ fn counted(critical: u64, warning: u64) -> String {
 fn plural(servers: usize) -> String {
     if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Protocol, WallTime,
+        doctor::{DoctorProblem, DoctorProblemKind, Kernel, ServerProblem},
+        ping::PingAttempt,
+    };
+
+    const MS: u64 = 1_000_000;
+
+    fn attempt(greeting_ns: Option<u64>) -> PingAttempt {
+        PingAttempt {
+            number: 1,
+            started: WallTime(jiff::Timestamp::UNIX_EPOCH),
+            local: None,
+            outcome: if greeting_ns.is_some() { PingOutcome::Greeted } else { PingOutcome::Closed },
+            syn_retries: 0,
+            connect_ns: Some(MS),
+            greeting_ns,
+            first_byte_ns: greeting_ns,
+            said: None,
+            total_ns: MS + greeting_ns.unwrap_or(0),
+            error_code: None,
+            error: None,
+        }
+    }
+
+    /// Of pings that waited so long for their greeting, or got none.
+    fn of(waits: &[Option<u64>]) -> Ping {
+        let attempts: Vec<PingAttempt> = waits.iter().map(|wait| attempt(*wait)).collect();
+        Ping {
+            target: "db1:3306".to_owned(),
+            address: "10.0.0.1:3306".to_owned(),
+            protocol: Protocol::Mysql,
+            resolve_ns: None,
+            version: None,
+            wanted: waits.len() as u64,
+            stopped: None,
+            outcomes: crate::diagnose::ping::outcomes(&attempts),
+            connect: crate::diagnose::ping::times(&attempts, |attempt| attempt.connect_ns),
+            greeting: crate::diagnose::ping::times(&attempts, |attempt| attempt.greeting_ns),
+            total: crate::diagnose::ping::times(&attempts, crate::diagnose::ping::waited),
+            histogram: Vec::new(),
+            problems: crate::diagnose::ping::problems(&attempts, None),
+            attempts,
+        }
+    }
+
+    #[test]
+    fn a_ping_is_as_bad_as_its_slowest_and_its_ungreeted() {
+        let (second, five) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(5)));
+        for (waits, expected) in [
+            (&[][..], State::Unknown),
+            (&[Some(MS), Some(MS)], State::Ok),
+            (&[Some(MS), Some(998 * MS)], State::Ok),
+            // The slowest took a second from its SYN on.
+            (&[Some(MS), Some(999 * MS)], State::Warning),
+            (&[Some(MS), None], State::Warning),
+            (&[Some(4_999 * MS), Some(MS)], State::Critical),
+            (&[Some(4_999 * MS), None], State::Critical),
+            (&[None, None], State::Critical),
+        ] {
+            let found = ping(&of(waits), second, five);
+            assert_eq!(found.state, expected, "{waits:?}");
+            assert_eq!(found.state.status(), expected as u8);
+            assert!(!found.text.is_empty());
+        }
+        assert_eq!(ping(&of(&[Some(10_000 * MS)]), None, None).state, State::Ok, "nobody set a limit");
+        assert_eq!(
+            [State::Ok, State::Warning, State::Critical, State::Unknown].map(State::status),
+            [0, 1, 2, 3]
+        );
+    }
+
+    fn examined(severities: &[Severity]) -> Doctor {
+        let problem = |severity: &Severity| DoctorProblem {
+            pid: 1,
+            kind: DoctorProblemKind::Server(ServerProblem::Stopped),
+            severity: *severity,
+            file: None,
+            line: None,
+            message: format!("{severity:?}"),
+            change: None,
+        };
+        Doctor {
+            kernel: Kernel::default(),
+            hooks: Vec::new(),
+            degradations: Vec::new(),
+            targets: vec![crate::diagnose::doctor::tests::target()],
+            problems: severities.iter().map(problem).collect(),
+            measured: None,
+        }
+    }
+
+    #[test]
+    fn a_doctor_is_as_bad_as_the_worst_that_it_found() {
+        use Severity::{Critical, Info, Warning};
+        for (severities, state, text) in [
+            (&[][..], State::Ok, "1 server without anything that hurts"),
+            (&[Info], State::Ok, "1 server without anything that hurts"),
+            (&[Info, Warning], State::Warning, "1 warning: Warning"),
+            (&[Warning, Warning], State::Warning, "2 warnings: Warning"),
+            (&[Warning, Critical], State::Critical, "1 critical, 1 warning: Critical"),
+            (&[Critical, Critical], State::Critical, "2 critical: Critical"),
+        ] {
+            let found = doctor(&examined(severities));
+            assert_eq!((found.state, found.text.as_str()), (state, text));
+        }
+        let nobody = Doctor { targets: Vec::new(), ..examined(&[]) };
+        assert_eq!(doctor(&nobody).state, State::Unknown);
+    }
+}

@@ -123,7 +123,7 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
         PingOutcome::Silent => (
             Kind::NoGreeting,
             format!(
-                "{of}: accepted by the kernel, which needs no mysqld for that, but not greeted within {waited}."
+                "{of}: accepted by the kernel, which needs no server for that, but not greeted within {waited}."
             ),
             ON_THE_SERVER,
         ),
@@ -142,7 +142,7 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
         PingOutcome::Refused => (
             Kind::NothingListens,
             format!("{of}: refused: the host is there, but nothing listens on this port."),
-            "Is the server started, and does it listen on this address (bind_address, skip_networking)?",
+            "Is the server started, and does it listen on this address (for MySQL: bind_address, skip_networking)?",
         ),
         PingOutcome::NoAnswer => (
             Kind::NoAnswer,
@@ -160,10 +160,10 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
         PingOutcome::HalfGreeting => (
             Kind::HalfGreeting,
             format!(
-                "{of}: the greeting began after {} and did not end within {waited}.",
+                "{of}: the greeting began after {} and was not whole after {waited}.",
                 Nanos(first.first_byte_ns.unwrap_or_default())
             ),
-            "Something between the server and here may hold packets back: look at proxies, firewalls and the path's MTU.",
+            "The server writes it in pieces and stopped, or something in between holds packets back: look at proxies, firewalls and the path's MTU.",
         ),
         PingOutcome::NotMysql => return Some(other_service(n, &of, first)),
         PingOutcome::Failed => (Kind::FailedHere, format!("{of}: could not be made here{words}."), ""),
@@ -189,7 +189,10 @@ fn other_service(n: u64, of: &str, first: &PingAttempt) -> PingProblem {
 }
 
 fn server_error(count: PingCount, of: &str, words: &str) -> PingProblem {
-    let code = count.error_code.unwrap_or_default();
+    let Some(code) = count.error_code else {
+        let message = format!("{of}: turned away by the server{words}.").replace("..", ".");
+        return problem(Kind::ServerError, Severity::Critical, count.count, message, "");
+    };
     let (kind, meaning, change) = match code {
         TOO_MANY_CONNECTIONS => (
             Kind::TooManyConnections,

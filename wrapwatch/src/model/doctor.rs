@@ -27,6 +27,13 @@ pub struct Doctor {
     pub measured: Option<Cost>,
 }
 
+impl Doctor {
+    /// The worst problem.
+    pub fn worst(&self) -> Option<Severity> {
+        self.problems.iter().map(|problem| problem.severity).max()
+    }
+}
+
 /// The kernel and what it lets this user do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kernel {

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     decode::{
         first_packet::{FirstPacket, HEAD, parse, payload_len},
-        greeting::{self, Said},
+        greeting::{self, Progress, Said},
     },
     model::{
         Protocol, WallTime,
@@ -137,7 +137,7 @@ async fn first_packet(
     attempt.first_byte_ns = Some(nanos(connected.elapsed()));
     let seen = head.get(..read).unwrap_or_default().to_vec();
     if protocol != Protocol::Mysql {
-        return Ok(First::Text(text(stream, seen).await));
+        return line(stream, seen, protocol).await;
     }
     let rest = head.get_mut(read..).unwrap_or_default();
     if stream.read_exact(rest).await.is_err() {
@@ -151,6 +151,24 @@ async fn first_packet(
         Ok(_) => Ok(First::Packet(payload)),
         Err(_) => Ok(First::Half),
     }
+}
+
+/// A greeting that has begun, to its end; whoever calls has the patience. What is no greeting goes on for a moment only.
+async fn line(stream: &mut TcpStream, mut seen: Vec<u8>, protocol: Protocol) -> io::Result<First> {
+    let mut buffer = [0; 256];
+    while seen.len() < TEXT_MAX {
+        match greeting::progress(&seen, protocol) {
+            Progress::Whole => break,
+            Progress::Other => return Ok(First::Text(text(stream, seen).await)),
+            Progress::Half => {}
+        }
+        match stream.read(&mut buffer).await {
+            Ok(read) if read > 0 => seen.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            // Whether closed or reset: it has no end.
+            _ => return Ok(First::Half),
+        }
+    }
+    Ok(First::Text(seen))
 }
 
 /// What belongs to a text that has begun: up to a newline, or until nothing has come for a moment.

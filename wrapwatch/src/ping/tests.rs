@@ -105,6 +105,36 @@ fn half_a_greeting_is_the_time_that_was_waited() {
     assert!(attempt.first_byte_ns.unwrap() < attempt.total_ns, "{attempt:?}");
 }
 
+#[test]
+fn half_a_greeting_of_another_protocol_is_no_greeting() {
+    for (half, protocol) in [
+        (&b"SSH-2.0-Open"[..], Protocol::Ssh),
+        (b"220 mail.example", Protocol::Smtp),
+        (b"220-welcome", Protocol::Ftp),
+        (b"* OK ready", Protocol::Imap),
+        (b"+OK", Protocol::Pop3),
+        (b"\x30\x0c\x02\x01\x01\x61\x07", Protocol::Ldap),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Duration::from_millis(500);
+        let (attempt, version) = thread::scope(|scope| {
+            let (done, wait) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                let mut client = listener.accept().unwrap().0;
+                client.write_all(half).unwrap();
+                let _ = wait.recv();
+            });
+            let seen = block_on(attempt(1, address, patience, protocol));
+            drop(done);
+            seen
+        });
+        assert_eq!((attempt.outcome, version), (PingOutcome::HalfGreeting, None), "{protocol:?}");
+        assert!(attempt.greeting_ns.is_none() && attempt.first_byte_ns.is_some(), "{attempt:?}");
+        assert!(attempt.total_ns >= 500_000_000, "{attempt:?}");
+    }
+}
+
 /// A server that says this, as seen by somebody who waits for this protocol's greeting.
 fn said(text: &'static [u8], protocol: Protocol) -> (PingAttempt, Option<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -135,6 +165,12 @@ fn other_protocols_are_greeted_in() {
         assert_eq!(attempt.outcome, PingOutcome::Greeted, "{protocol:?}");
         assert!(version.is_some() && attempt.greeting_ns.is_some(), "{protocol:?}");
     }
+    let (attempt, _) = said(b"220 mail", Protocol::Smtp);
+    assert_eq!(
+        (attempt.outcome, attempt.greeting_ns),
+        (PingOutcome::HalfGreeting, None),
+        "closed behind half of it"
+    );
     let (attempt, _) = said(b"421 too many connections\r\n", Protocol::Ftp);
     assert_eq!((attempt.outcome, attempt.error_code), (PingOutcome::ServerError, Some(421)));
 }

@@ -164,4 +164,4 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::diagnose) mod tests;

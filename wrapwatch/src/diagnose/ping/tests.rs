@@ -67,6 +67,7 @@ fn a_quick_server_has_no_problems() {
 fn each_outcome_has_its_own_problem() {
     for (outcome, kind) in [
         (PingOutcome::Silent, Kind::NoGreeting),
+        (PingOutcome::HalfGreeting, Kind::HalfGreeting),
         (PingOutcome::Closed, Kind::ClosedWithoutGreeting),
         (PingOutcome::Reset, Kind::ResetBeforeGreeting),
         (PingOutcome::Refused, Kind::NothingListens),
@@ -86,6 +87,18 @@ fn each_outcome_has_its_own_problem() {
         let error = attempt(PingOutcome::ServerError, Some(MS), Some(MS));
         assert_eq!(kinds(&[PingAttempt { error_code: Some(code), ..error }]), [kind]);
     }
+}
+
+#[test]
+fn a_refusal_without_a_number_has_none() {
+    let refusal = PingAttempt {
+        error: Some("* BYE too many connections.".to_owned()),
+        ..attempt(PingOutcome::ServerError, Some(MS), Some(MS))
+    };
+    let found = problems(std::slice::from_ref(&refusal), None);
+    assert_eq!(found[0].message, "The connection: turned away by the server: * BYE too many connections.");
+    let text = crate::render::text::Text::PLAIN.ping_attempt(&refusal);
+    assert!(text.contains("turned away after 1.00") && !text.contains("error"), "{text}");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use crate::model::Severity;
 use crate::wrappers::lint::Report;
+use crate::wrappers::problems::groups::{self, Group};
 
-/// All problems.
+/// All problems, equal ones together as in the text: a runner shows ten of a kind and drops the rest.
 pub fn report(report: &Report) -> String {
     let mut out = String::new();
-    for problem in &report.problems {
+    for Group { first: problem, lines, count } in groups::groups(&report.problems) {
         let level = match problem.severity {
             _ if problem.other_daemons => "notice",
             Severity::Critical => "error",
@@ -20,7 +21,8 @@ pub fn report(report: &Report) -> String {
         let _ = problem.line.map_or(Ok(()), |line| write!(place, ",line={line}"));
         let _ = problem.column.map_or(Ok(()), |column| write!(place, ",col={column}"));
         let change = problem.change.as_deref().map_or(String::new(), |change| format!("\n{change}"));
-        let message = data(&format!("{}{change}", problem.message));
+        let all = if count > 1 { format!("\nThe same in {}.", groups::lines(&lines)) } else { String::new() };
+        let message = data(&format!("{}{change}{all}", problem.message));
         let _ = writeln!(out, "::{level} {place},title={}::{message}", property(problem.kind.name()));
     }
     out

@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{github, sarif};
 use crate::wrappers::lint::{Input, Report, lint};
+use crate::wrappers::problems::groups;
 use crate::wrappers::{Endpoint, HostsFile, ResolvConf, Table, Tables, nsswitch};
 
 fn report() -> Report {
-    let allow = "mysqld : ALL : twist /bin/echo 100%, no\nmysqld:\u{a0}10.\nsshd: 10.0.0.1/8 : logg\nmysqld: .example.com";
+    report_of(
+        "mysqld : ALL : twist /bin/echo 100%, no\nmysqld:\u{a0}10.\nsshd: 10.0.0.1/8 : logg\nmysqld: .example.com",
+    )
+}
+
+fn report_of(allow: &str) -> Report {
     let tables =
         Tables { allow: Table::parse(allow.as_bytes()), deny: Table::unreadable("Permission denied") };
     lint(&Input {
@@ -58,7 +64,7 @@ fn sarif_is_what_its_schema_says() {
 #[test]
 fn github_gets_one_line_a_problem() {
     let text = github::report(&report());
-    assert_eq!(text.lines().count(), report().problems.len());
+    assert_eq!(text.lines().count(), groups::groups(&report().problems).len());
     for line in text.lines() {
         let rest = line.strip_prefix("::").unwrap();
         let (command, _) = rest.split_once("::").unwrap();
@@ -69,4 +75,15 @@ fn github_gets_one_line_a_problem() {
         assert!(names.iter().all(|name| ["file", "line", "col", "title"].contains(name)), "{line}");
     }
     assert!(text.contains("file=hosts%2Cdeny,title=table-unreadable"), "{text}");
+}
+
+#[test]
+fn twelve_thousand_lines_give_a_few_annotations() {
+    let rules: String =
+        (0..12_000).map(|n| format!("mysqld: 10.{}.{}.0/8 : logg\n", n / 256, n % 256)).collect();
+    let report = report_of(&rules);
+    assert!(report.problems.len() > 20_000);
+    let text = github::report(&report);
+    assert!(text.lines().count() < 20, "{} lines", text.lines().count());
+    assert!(text.contains("line=1,title=unknown-option") && text.contains("1 to 12000"), "{text}");
 }

@@ -33,9 +33,10 @@ impl Text {
         );
         said.push(match attempt.outcome {
             PingOutcome::Greeted => format!("greeted {after:<8}"),
-            PingOutcome::ServerError => {
-                format!("error {} after {after}", attempt.error_code.unwrap_or_default())
-            }
+            PingOutcome::ServerError => match attempt.error_code {
+                Some(code) => format!("error {code} after {after}"),
+                None => format!("turned away after {after}"),
+            },
             PingOutcome::Closed => format!("closed without a byte after {after}"),
             PingOutcome::Reset => format!("reset after {after}"),
             PingOutcome::Silent => format!("no greeting within {total}"),
@@ -43,7 +44,7 @@ impl Text {
             PingOutcome::NoAnswer => format!("no answer within {total}"),
             PingOutcome::Unreachable => format!("unreachable after {total}"),
             PingOutcome::HalfGreeting => format!(
-                "half a greeting: first byte after {}, the rest not within {total}",
+                "half a greeting: first byte after {}, not whole after {total}",
                 Nanos(attempt.first_byte_ns.unwrap_or_default())
             ),
             PingOutcome::NotMysql => "another greeting than was waited for".to_owned(),
@@ -152,7 +153,10 @@ fn left_out(ping: &Ping) -> u64 {
 fn outcome(count: &PingCount) -> String {
     let what = match count.outcome {
         PingOutcome::Greeted => "greeted".to_owned(),
-        PingOutcome::ServerError => format!("with error {}", count.error_code.unwrap_or_default()),
+        PingOutcome::ServerError => match count.error_code {
+            Some(code) => format!("with error {code}"),
+            None => "turned away".to_owned(),
+        },
         PingOutcome::Closed => "closed without a byte".to_owned(),
         PingOutcome::Reset => "reset".to_owned(),
         PingOutcome::Silent => "connected but not greeted".to_owned(),
