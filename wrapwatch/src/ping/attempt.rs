@@ -101,6 +101,10 @@ async fn connect(
             Ok(stream)
         }
         Ok(Err(error)) => {
+            // A SYN is answered by a refusal; what is reset was connected, and reset before anybody here looked.
+            if error.raw_os_error() == Some(libc::ECONNRESET) {
+                attempt.connect_ns = Some(took);
+            }
             fail(attempt, &error);
             Err(())
         }
