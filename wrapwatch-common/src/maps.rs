@@ -220,10 +220,12 @@ pub struct Layout {
     pub task_signal: u32,
     /// `live` in `struct signal_struct`: threads that have not ended.
     pub signal_live: u32,
+    /// `thread_info.status` in `struct task_struct` (x86): whether the system call that it is in is a 32-bit program's.
+    pub task_status: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 56);
+    assert!(size_of::<Layout>() == 60);
     assert!(size_of::<Target>() == 8);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 8);

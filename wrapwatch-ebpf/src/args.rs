@@ -74,6 +74,25 @@ pub fn number(ctx: &RawTracePointContext) -> u32 {
     register(ctx, registers::NUMBER) as u32
 }
 
+/// Whether a system call that a raw tracepoint sees is one of the 32-bit ABI, whose numbers mean other calls. Perf's tracepoints leave those out by
+/// themselves (`arch_trace_is_compat_syscall`).
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+pub fn is_of_32_bits(ctx: &RawTracePointContext) -> bool {
+    // A 64-bit program can make one too (`int 0x80`). Where the kernel does not describe its threads, at least a 32-bit program is told by its code segment.
+    match crate::kernel::thread_status() {
+        Some(status) => status & registers::TS_COMPAT != 0,
+        None => register(ctx, registers::CS) == registers::USER32_CS,
+    }
+}
+
+/// As on x86, where only 32-bit code makes them.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn is_of_32_bits(ctx: &RawTracePointContext) -> bool {
+    register(ctx, registers::PSTATE) & registers::PSR_MODE32_BIT != 0
+}
+
 /// Eight bytes of the `struct pt_regs` that a raw `sys_enter` or `sys_exit` was given. The kernel vouches for the structure, so 0 for what cannot
 /// be read is never seen.
 #[inline(always)]
@@ -98,6 +117,12 @@ mod registers {
     pub const ARGS: [usize; 6] = [112, 104, 96, 56, 72, 64];
     /// `orig_ax`
     pub const NUMBER: usize = 120;
+    /// `cs`
+    pub const CS: usize = 136;
+    /// `__USER32_CS` (arch/x86/include/asm/segment.h)
+    pub const USER32_CS: u64 = 0x23;
+    /// In `thread_info.status` (arch/x86/include/asm/thread_info.h)
+    pub const TS_COMPAT: u32 = 2;
 }
 
 /// `struct pt_regs` (arch/arm64/include/asm/ptrace.h): x0 to x30, sp, pc, pstate, then `orig_x0`, for x0 holds the result at exit, and `syscallno`.
@@ -107,4 +132,8 @@ mod registers {
     pub const ARGS: [usize; 6] = [272, 8, 16, 24, 32, 40];
     /// `syscallno`, an `s32` of which the upper half is something else
     pub const NUMBER: usize = 280;
+    /// `pstate`
+    pub const PSTATE: usize = 264;
+    /// In it (arch/arm64/include/uapi/asm/ptrace.h)
+    pub const PSR_MODE32_BIT: u64 = 0x10;
 }

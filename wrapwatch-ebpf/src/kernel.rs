@@ -33,6 +33,7 @@ pub static LAYOUT: Layout = Layout {
     sock_err: 0,
     task_signal: 0,
     signal_live: 0,
+    task_status: 0,
 };
 
 /// One of the offsets.
@@ -95,6 +96,21 @@ pub fn run_delay() -> u64 {
     unsafe {
         let task = bpf_get_current_task();
         bpf_probe_read_kernel((task + u64::from(run_delay)) as *const u64).unwrap_or(0)
+    }
+}
+
+/// `thread_info.status` of the current thread; None where the loader does not know where that stands.
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+pub fn thread_status() -> Option<u32> {
+    let status = offset!(task_status);
+    if status == 0 {
+        return None;
+    }
+    // SAFETY: the helpers have no preconditions but a valid address, which they check; the offset comes from the running kernel's own BTF.
+    unsafe {
+        let task = bpf_get_current_task();
+        bpf_probe_read_kernel((task + u64::from(status)) as *const u32).ok()
     }
 }
 

@@ -20,10 +20,10 @@ use wrapwatch_tests::{
 use crate::support::{NS1, lab_with, peer, two_servers};
 
 /// Held by a test that is its own server: tests run side by side in one process, and one would see the other's connections.
-static OWN_PROCESS: Mutex<()> = Mutex::new(());
+pub static OWN_PROCESS: Mutex<()> = Mutex::new(());
 
 /// With one set of hooks.
-fn on(hooks: &str, pid: u32) -> Watch {
+pub fn on(hooks: &str, pid: u32) -> Watch {
     Watch::live(["-v", "--hooks", hooks, "-p", &pid.to_string()]).unwrap()
 }
 

@@ -16,3 +16,5 @@ mod outcome;
 mod privacy;
 mod queue;
 mod support;
+#[cfg(target_arch = "x86_64")]
+mod word_size;

@@ -27,7 +27,7 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
         class::DESCRIPTOR | class::CLOSE => fds::may_be_watched(|| ctx.fd()),
         _ => true,
     };
-    if !matters || !targets::is_current() {
+    if !matters || !targets::is_current() || args::is_of_32_bits(&ctx) {
         return 0;
     }
     // SAFETY: what is in the map are programs of this file, loaded with it.
@@ -75,7 +75,8 @@ wrapwatch_common::syscalls!(tails);
 #[raw_tracepoint]
 pub fn exit_midway(ctx: RawTracePointContext) -> i32 {
     calls::forget();
-    if SYSCALLS.get(args::number(&ctx)).is_some_and(|class| *class == class::ACCEPT) {
+    let is_accept = SYSCALLS.get(args::number(&ctx)).is_some_and(|class| *class == class::ACCEPT);
+    if is_accept && !args::is_of_32_bits(&ctx) {
         accept::exit_midway(&ctx);
     }
     0

@@ -26,5 +26,6 @@ pub mod thread;
 mod unasked;
 pub mod usage;
 pub mod watch;
+pub mod word_size;
 
 pub use error::HostError;

@@ -44,7 +44,7 @@ const HELPERS: [(u32, &str); 26] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -54,6 +54,7 @@ const FILES: [(&str, &str); 21] = [
     ("/proc/self/status, ns/pid", "whether processes have other numbers here than on the host"),
     ("/proc/*/stat", "finding the servers, when they were started"),
     ("/proc/PID/status, limits, cmdline, cgroup, task/*/stat", "what the target is, whether it is stopped"),
+    ("/proc/PID/auxv", "whether it is a 32-bit program, of which no hook tells"),
     ("/proc/PID/exe", "whether the program is linked with libwrap"),
     ("/proc/PID/maps, map_files", "whether libwrap is mapped, and where"),
     ("/proc/PID/task/*/syscall, mem", "after a loss of events: whether a thread is at its listener again"),

@@ -91,6 +91,15 @@ pub enum ProbeError {
         /// By its number here.
         pid: u32,
     },
+    /// The process runs a 32-bit program.
+    #[error(
+        "pid {pid} runs a 32-bit program, and no hook tells of the system calls of one; record it with strace, and use: wrapwatch import strace LOG \
+         -o FILE.wwt"
+    )]
+    Program32 {
+        /// Process.
+        pid: u32,
+    },
     /// A map has no room for another target.
     #[error("no room for another target: eBPF map {map} is full; a second wrapwatch can trace it")]
     Full {

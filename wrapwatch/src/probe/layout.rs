@@ -16,7 +16,7 @@ use crate::{
 
 /// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
 type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
-const MEMBERS: [Member; 14] = [
+const MEMBERS: [Member; 15] = [
     ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
@@ -31,6 +31,8 @@ const MEMBERS: [Member; 14] = [
     ("sock", "sk_err", |layout| &mut layout.sock_err, false),
     ("task_struct", "signal", |layout| &mut layout.task_signal, true),
     ("signal_struct", "live", |layout| &mut layout.signal_live, true),
+    // Of x86 alone.
+    ("task_struct", "thread_info.status", |layout| &mut layout.task_status, true),
 ];
 
 /// The offsets, or why not.

@@ -43,7 +43,7 @@ use crate::{
         kernel,
         libwrap::Libwrap,
         process::{self, ProcessInfo},
-        thread,
+        thread, word_size,
     },
     model::{Degradation, doctor::HookKind},
 };
@@ -85,6 +85,11 @@ impl Default for Options {
 pub fn check() -> Result<(), ProbeError> {
     capabilities::check()?;
     pid_namespace::read().map(drop)
+}
+
+/// Refuses a process of which no hook tells.
+fn is_seen(pid: u32) -> Result<(), ProbeError> {
+    if word_size::is_32_bit(pid) { Err(ProbeError::Program32 { pid }) } else { Ok(()) }
 }
 
 /// The kernel side, loaded and attached.
@@ -165,6 +170,7 @@ impl Probe {
         ports: &[u16],
     ) -> Result<(), ProbeError> {
         pid_namespace::check(self.namespace, process.pid)?;
+        is_seen(process.pid)?;
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
         let added = self.enter_target(process, context, ports);
         if added.is_err() {
@@ -219,6 +225,7 @@ impl Probe {
         libwrap: Option<&Libwrap>,
         ports: &[u16],
     ) -> Result<(), ProbeError> {
+        is_seen(pid)?;
         let netns = kernel::namespace(&pid.to_string(), "net").and_then(|inode| u32::try_from(inode).ok());
         self.registry.listens(&mut self.ebpf, pid, netns.unwrap_or(0), ports)?;
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
