@@ -2,11 +2,13 @@
 
 use wrapwatch::model::{
     QueryOutcome,
-    doctor::{HookState, View, Wrapped},
+    doctor::{HookState, Relation, View, Wrapped},
 };
 use wrapwatch_tests::{
+    clients::{ClientsSpec, Mode, Source},
     lab::{Files, Lab, LabConfig, ServerConfig},
     nameserver::Rule,
+    wait_for,
 };
 
 use crate::support::doctor;
@@ -70,4 +72,83 @@ fn not_wrapped() {
     // Its nameserver is dead, and no check asks it.
     assert_eq!(run.status, Some(0), "{:#?}", run.report.problems);
     assert!(run.find("wrapped").is_none());
+}
+
+/// The server's own question for its clients, put to its nameservers from its network: one client's zone is dead, the nameserver is not.
+#[test]
+fn recent_clients_names_are_asked_for_from_the_servers_network() {
+    // Whoever does not log in is kept.
+    let server = ServerConfig { options: vec!["--connect-timeout=600".into()], ..ServerConfig::default() };
+    let lab = Lab::start(LabConfig { server, ..LabConfig::default() }).unwrap();
+    let pid = lab.server_pid().unwrap();
+    lab.files(Files::resolv("nameserver 10.1.1.53\noptions timeout:1 attempts:1\n")).unwrap();
+    let spec = ClientsSpec {
+        source: Source::Distinct(3),
+        mode: Mode::Hold { ms: 60_000 },
+        ..ClientsSpec::at_once(3)
+    };
+    let holding = lab.begin_clients(spec).unwrap();
+    wait_for("three clients are connected", || {
+        let run = doctor(pid, &["--no-queries"]);
+        Ok(run.target().connections == Some(3))
+    })
+    .unwrap();
+    let peers = |run: &crate::support::Run| -> Vec<String> {
+        let clients = run.target().clients.as_ref().unwrap();
+        clients.asked.iter().map(|client| client.client.to_string()).collect()
+    };
+    let all = peers(&doctor(pid, &[]));
+    assert_eq!(all.len(), 3, "{all:?}");
+    let arpa = |address: &str| {
+        let mut parts: Vec<&str> = address.split('.').collect();
+        parts.reverse();
+        format!("{}.in-addr.arpa", parts.join("."))
+    };
+    lab.rules([Rule::silent().name(arpa(&all[1]))]).unwrap();
+    lab.take_dns_log().unwrap();
+    let run = doctor(pid, &[]);
+    let clients = run.target().clients.as_ref().unwrap();
+    assert_eq!(clients.asked.len(), 3, "{clients:#?}");
+    for client in &clients.asked {
+        let [answer] = client.answers.as_slice() else { panic!("{client:#?}") };
+        let silent = client.client.to_string() == all[1];
+        let expected = if silent { QueryOutcome::Timeout } else { QueryOutcome::Answered };
+        assert_eq!((answer.outcome, client.connected), (Some(expected), true), "{client:#?}");
+        assert_eq!(answer.found, (!silent).then_some(true), "{client:#?}");
+    }
+    let slow = run.problem("client-names-slow");
+    assert!(slow.message.contains(&format!("{} (silent for 1 s)", all[1])), "{slow:?}");
+    assert!(run.find("nameserver-silent").is_none(), "the nameserver itself is well");
+    // From the server's address, and nobody but the nameserver itself and these three was asked for.
+    let log = lab.take_dns_log().unwrap();
+    assert_eq!(log.len(), 4, "{log:#?}");
+    for address in &all {
+        assert!(
+            log.iter().any(|query| query.qname.eq_ignore_ascii_case(&arpa(address))),
+            "{address}: {log:#?}"
+        );
+    }
+    assert!(doctor(pid, &["--no-queries"]).target().clients.is_none());
+    drop(holding);
+}
+
+/// A child that was left a listener is found by the socket.
+#[test]
+fn a_listener_that_another_process_holds() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut child = std::process::Command::new("sleep")
+        .arg("600")
+        .stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(listener.try_clone().unwrap())))
+        .spawn()
+        .unwrap();
+    let run = doctor(child.id(), &["--no-queries"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let listeners = run.target().listeners.as_ref().unwrap();
+    assert!(listeners.len() == 1 && listeners[0].local.ends_with(&format!(":{port}")), "{listeners:#?}");
+    let holders = listeners[0].held_by.as_ref().unwrap();
+    let told: Vec<_> = holders.iter().map(|holder| (holder.pid, holder.relation)).collect();
+    assert_eq!(told, [(std::process::id(), Relation::Parent)]);
+    assert!(run.problem("listener-shared").message.contains(&std::process::id().to_string()));
 }

@@ -3,6 +3,7 @@
 //! The hooks are tried in a child process (see [`crate::probe::trial`]) while the servers are looked at. Without privileges everything that
 //! takes none is done all the same, and what was left out is among the degradations.
 
+mod clients;
 mod files;
 mod kernel;
 mod resolver;

@@ -1,11 +1,15 @@
 //! One server's resolver: its files, the sockets of local services, its nameservers.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use super::files::{file_state, is_socket};
 use crate::{
     diagnose::doctor::paths,
-    host::{files, nameserver, netns},
+    host::{
+        files,
+        nameserver::{self, Asked},
+        netns,
+    },
     model::doctor::{NameserverState, ResolverSocket, ResolverState},
     wrappers::{HostsFile, ResolvConf, nsswitch},
 };
@@ -61,6 +65,7 @@ fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<Nameser
             .map(|&server| NameserverState {
                 server,
                 asked: None,
+                found: None,
                 outcome: None,
                 rtt_ns: None,
                 rcode: None,
@@ -71,19 +76,27 @@ fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<Nameser
     if !queries {
         return unasked(None);
     }
-    match netns::within(viewer, || Ok(nameserver::ask_all(&settings.nameservers))) {
+    // Each for its own name: a question that reveals nothing.
+    let questions: Vec<_> = settings.nameservers.iter().map(|&server| (server, server)).collect();
+    match netns::within(viewer, || Ok(nameserver::ask_all(&questions))) {
         Ok(answers) => answers
             .into_iter()
             .zip(&settings.nameservers)
-            .map(|(asked, &server)| NameserverState {
-                server,
-                asked: Some(asked.name),
-                outcome: Some(asked.outcome),
-                rtt_ns: asked.rtt.map(|rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
-                rcode: asked.rcode,
-                error: asked.error,
-            })
+            .map(|(asked, &server)| answered(server, asked))
             .collect(),
         Err(error) => unasked(Some(error.to_string())),
+    }
+}
+
+/// What a nameserver did, as it is told.
+pub(super) fn answered(server: IpAddr, asked: Asked) -> NameserverState {
+    NameserverState {
+        server,
+        asked: Some(asked.name),
+        found: asked.found,
+        outcome: Some(asked.outcome),
+        rtt_ns: asked.rtt.map(|rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
+        rcode: asked.rcode,
+        error: asked.error,
     }
 }

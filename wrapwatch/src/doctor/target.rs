@@ -7,9 +7,9 @@ use super::resolver;
 use crate::{
     diagnose::doctor::{Texts, paths},
     host::{
-        HostError, clock,
+        HostError, clock, confinement,
         descriptors::Descriptors,
-        elf, files, kernel,
+        elf, files, holders, kernel,
         libwrap::{self, Libwrap},
         listeners, netns,
         network::{self, Limits},
@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         WallTime,
-        doctor::{FileState, ListenerState, Network, Target, View, WrapState, Wrapped},
+        doctor::{FileState, ListenerState, Network, RecentClients, Target, View, WrapState, Wrapped},
     },
     wrappers::{FileText, daemons},
 };
@@ -34,6 +34,8 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let resolver = resolver::examine(viewer, queries);
     let (tables, texts) = tables(pid, viewer, &resolver.texts);
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
+    // From another network the question would be another's.
+    let clients = if queries && inside { clients(viewer, listeners.as_deref(), &texts) } else { None };
     let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
     let target = Target {
         pid,
@@ -45,6 +47,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         threads: info.threads,
         connections,
         own_namespaces: own_namespaces(pid),
+        confined: confinement::of(pid),
         libwrap: wrap_state(pid, &info),
         view,
         tables,
@@ -52,6 +55,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         network: numbers(pid, view),
         counters: None,
         resolver: resolver.state,
+        clients,
     };
     Ok((target, texts))
 }
@@ -147,11 +151,27 @@ fn deleted(pid: u32, found: &Libwrap) -> bool {
     files::mark(pid, &found.path).is_ok_and(|there| there.inode != found.inode)
 }
 
+/// Its recent clients' names, where its resolver asks nameservers.
+fn clients(viewer: u32, listeners: Option<&[ListenerState]>, texts: &Texts) -> Option<RecentClients> {
+    let asks = texts.services.iter().any(|service| service.name == "dns") && texts.conf.attempts > 0;
+    let mut ports: Vec<u16> =
+        listeners?.iter().filter_map(|listener| listener.local.rsplit(':').next()?.parse().ok()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if !asks || ports.is_empty() {
+        return None;
+    }
+    super::clients::examine(viewer, &ports, &texts.conf.nameservers, &texts.hosts).ok()
+}
+
 /// Its listeners and how many connections are established to them.
 fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
     let mut diag = SockDiag::open(pid)?;
     let listeners = listeners::read(pid, &mut diag)?;
     let held = Descriptors::read(pid, &[])?.sockets;
+    let inode = |fd: i32| held.iter().find(|(_, held)| **held == fd).map(|(inode, _)| *inode);
+    let holders =
+        holders::find(pid, &listeners.iter().filter_map(|listener| inode(listener.fd)).collect()).ok();
     let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -166,6 +186,10 @@ fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
             local: listener.local.to_string(),
             queued: listener.queued,
             limit: listener.limit,
+            held_by: holders.as_ref().and_then(|holders| {
+                Some(holders.by_inode.get(&inode(listener.fd)?).cloned().unwrap_or_default())
+            }),
+            held_by_complete: holders.as_ref().is_some_and(|holders| holders.complete),
         })
         .collect();
     Ok((listeners, connections))

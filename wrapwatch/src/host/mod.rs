@@ -2,11 +2,13 @@
 
 pub mod clock;
 pub mod confine;
+pub mod confinement;
 pub mod describe;
 pub mod descriptors;
 pub mod elf;
 mod error;
 pub mod files;
+pub mod holders;
 pub mod kernel;
 pub mod libwrap;
 pub mod listeners;

@@ -1,7 +1,7 @@
-//! One harmless query to a nameserver: the PTR record of its own address, over UDP, once.
+//! One query to a nameserver: the PTR record of an address, over UDP, once.
 //!
-//! That is the kind of question a wrapper check asks, it reveals nothing, and every nameserver can say something to it. Runs in the network namespace of the
-//! calling thread: see [`super::netns::within`].
+//! That is the question a wrapper check asks first. Of the nameserver's own address it reveals nothing, and every nameserver can say something to it; of a
+//! client it is the server's own. Runs in the network namespace of the calling thread: see [`super::netns::within`].
 
 use std::{
     io,
@@ -31,40 +31,58 @@ pub struct Asked {
     pub rtt: Option<Duration>,
     /// Response code of the answer.
     pub rcode: Option<String>,
+    /// Whether the answer has a name.
+    pub found: Option<bool>,
     /// The network's word.
     pub error: Option<String>,
 }
 
-/// Asks all of them side by side; answers in the same order.
-pub fn ask_all(servers: &[IpAddr]) -> Vec<Asked> {
+/// Asks each server for the name of an address, side by side: a thread each. Answers in the same order.
+pub fn ask_all(questions: &[(IpAddr, IpAddr)]) -> Vec<Asked> {
     std::thread::scope(|scope| {
-        // A new thread is in its maker's network namespace.
-        let asking: Vec<_> = servers.iter().map(|&server| scope.spawn(move || ask(server, PORT))).collect();
+        let asking: Vec<_> = questions
+            .iter()
+            // A new thread is in its maker's network namespace. Where none can be had, that question was not asked.
+            .map(|&(server, of)| {
+                std::thread::Builder::new().spawn_scoped(scope, move || ask(server, of, PORT))
+            })
+            .collect();
         asking
             .into_iter()
-            .zip(servers)
-            .map(|(thread, &server)| thread.join().unwrap_or_else(|_| failed(server, "the query failed")))
+            .zip(questions)
+            .map(|(thread, &(_, of))| match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(asked)) => asked,
+                Ok(Err(_)) | Err(_) => failed(of, "the query failed"),
+            })
             .collect()
     })
 }
 
-fn failed(server: IpAddr, why: &str) -> Asked {
+fn failed(of: IpAddr, why: &str) -> Asked {
     let error = Some(why.to_owned());
-    Asked { name: name_of(server).1, outcome: QueryOutcome::Unseen, rtt: None, rcode: None, error }
+    Asked { name: name_of(of).1, outcome: QueryOutcome::Unseen, rtt: None, rcode: None, found: None, error }
 }
 
-fn ask(server: IpAddr, port: u16) -> Asked {
-    let (name, text) = name_of(server);
-    let mut asked = Asked { name: text, outcome: QueryOutcome::Timeout, rtt: None, rcode: None, error: None };
+fn ask(server: IpAddr, of: IpAddr, port: u16) -> Asked {
+    let (name, text) = name_of(of);
+    let mut asked = Asked {
+        name: text,
+        outcome: QueryOutcome::Timeout,
+        rtt: None,
+        rcode: None,
+        found: None,
+        error: None,
+    };
     let id = u16::try_from(u64::from(std::process::id()) & 0xffff).unwrap_or(1) | 1;
     let mut query = Message::new(id, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(name, RecordType::PTR));
-    let Ok(bytes) = query.to_vec() else { return failed(server, "its address makes no name") };
+    let Ok(bytes) = query.to_vec() else { return failed(of, "the address makes no name") };
     match exchange(SocketAddr::new(server, port), &bytes, id) {
-        Ok(Some((rtt, rcode))) => {
+        Ok(Some((rtt, rcode, found))) => {
             asked.outcome = QueryOutcome::Answered;
             asked.rtt = Some(rtt);
+            asked.found = Some(found);
             asked.rcode = Some(dns::rcode_text(rcode).into_owned());
         }
         Ok(None) => {}
@@ -76,15 +94,15 @@ fn ask(server: IpAddr, port: u16) -> Asked {
     asked
 }
 
-/// The name of its own address (RFC 1035, 3.5; RFC 3596, 2.5).
-fn name_of(server: IpAddr) -> (Name, String) {
-    let name = Name::from(server.to_canonical());
+/// The name that an address is asked for by (RFC 1035, 3.5; RFC 3596, 2.5).
+fn name_of(address: IpAddr) -> (Name, String) {
+    let name = Name::from(address.to_canonical());
     let text = dns::name_text(&name);
     (name, text)
 }
 
-/// Sends and waits; time and response code of the answer, None where none came in time.
-fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Duration, u8)>> {
+/// Sends and waits; time and response code of the answer and whether it has a name, None where none came in time.
+fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Duration, u8, bool)>> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
@@ -104,7 +122,7 @@ fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Dur
                 let rtt = began.elapsed();
                 let message = buffer.get(..len).and_then(dns::parse);
                 if let Some(message) = message.filter(|message| message.response && message.id == id) {
-                    return Ok(Some((rtt, message.rcode)));
+                    return Ok(Some((rtt, message.rcode, message.has_answer)));
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
@@ -151,7 +169,7 @@ mod tests {
             answer[3] = 5;
             server.send_to(&answer, client).unwrap();
         });
-        let asked = ask(HERE, port);
+        let asked = ask(HERE, HERE, port);
         serving.join().unwrap();
         assert_eq!((asked.outcome, asked.rcode.as_deref()), (QueryOutcome::Answered, Some("REFUSED")));
         assert!(asked.rtt.unwrap() < PATIENCE);
@@ -160,11 +178,11 @@ mod tests {
     #[test]
     fn nobody_there_is_told_from_silence() {
         let silent = UdpSocket::bind((HERE, 0)).unwrap();
-        let asked = ask(HERE, silent.local_addr().unwrap().port());
+        let asked = ask(HERE, HERE, silent.local_addr().unwrap().port());
         assert_eq!((asked.outcome, asked.error), (QueryOutcome::Timeout, None));
         let port = silent.local_addr().unwrap().port();
         drop(silent);
-        let asked = ask(HERE, port);
+        let asked = ask(HERE, HERE, port);
         assert_eq!(asked.outcome, QueryOutcome::Unreachable);
         assert!(asked.error.unwrap().contains("nothing listens"));
     }

@@ -191,6 +191,64 @@ pub struct ListenerState {
     pub queued: u32,
     /// The queue's limit: the smaller of what the server asked for and somaxconn.
     pub limit: u32,
+    /// Other processes that hold the same socket, sixteen at most; null where it was not looked for.
+    pub held_by: Option<Vec<Holder>>,
+    /// All processes were looked through for that.
+    pub held_by_complete: bool,
+}
+
+/// Another process that holds a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Holder {
+    /// Process.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// What it is to the server.
+    pub relation: Relation,
+}
+
+/// What a process is to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The server started it.
+    Child,
+    /// It started the server: systemd, inetd.
+    Parent,
+    /// Neither.
+    Other,
+}
+
+/// What a security module keeps a server to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Confinement {
+    /// Name of its AppArmor profile.
+    pub profile: String,
+    /// `enforce`, `complain`, …
+    pub mode: String,
+}
+
+/// The server's question for one of its recent clients, put to its nameservers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientName {
+    /// The client.
+    pub client: IpAddr,
+    /// It has a connection now; otherwise one that has ended or is ending.
+    pub connected: bool,
+    /// What each nameserver did.
+    pub answers: Vec<NameserverState>,
+}
+
+/// Who was lately connected to a server's listeners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecentClients {
+    /// Different addresses that were seen.
+    pub seen: u64,
+    /// Those of them that /etc/hosts answers for, or that are this host's own.
+    pub need_no_dns: u64,
+    /// Those whose names were asked for, eight at most.
+    pub asked: Vec<ClientName>,
 }
 
 /// The server's network namespace.
@@ -244,6 +302,8 @@ pub struct NameserverState {
     pub server: IpAddr,
     /// What it was asked (PTR); null where it was not asked.
     pub asked: Option<String>,
+    /// Whether the answer has such a record; null where none came.
+    pub found: Option<bool>,
     /// What came of it: `answered`, `timeout` (silent), `unreachable` (the network or the host refuses); null where it was not asked.
     pub outcome: Option<QueryOutcome>,
     /// Time to the answer.
@@ -316,6 +376,8 @@ pub struct Target {
     pub connections: Option<u64>,
     /// Kinds of namespaces that it does not share with wrapwatch: `mnt`, `net`, `pid`, `user`; null where that cannot be told.
     pub own_namespaces: Option<Vec<String>>,
+    /// What AppArmor keeps it to; null where it is not confined, or where that cannot be told.
+    pub confined: Option<Confinement>,
     /// libwrap.
     pub libwrap: WrapState,
     /// From where files, network and resolver were looked at.
@@ -330,6 +392,8 @@ pub struct Target {
     pub counters: Option<ServerCounters>,
     /// Its resolver.
     pub resolver: ResolverState,
+    /// Its recent clients' names; null where nobody was asked.
+    pub clients: Option<RecentClients>,
 }
 
 /// What will hurt, about a server itself. The names are stable.
@@ -373,6 +437,14 @@ pub enum ServerProblem {
     NameserverRefuses,
     /// A nameserver takes long.
     NameserverSlow,
+    /// Names of the server's own recent clients take long, or are not to be had.
+    ClientNamesSlow,
+    /// Recent clients have no name.
+    ClientsWithoutName,
+    /// AppArmor may keep the server from its files.
+    Confined,
+    /// Another process holds a listener too.
+    ListenerShared,
     /// A service of nsswitch.conf that does not run.
     ServiceMissing,
     /// Names do not come over port 53.

@@ -85,7 +85,10 @@ const CALLS: [(&str, &str); 10] = [
         "unshare, mount (tracefs, private)",
         "only where raw tracepoints cannot be had and tracefs is not mounted; seen by wrapwatch alone",
     ),
-    ("socket (UDP port 53)", "doctor only: one PTR query to each nameserver; not with --no-queries"),
+    (
+        "socket (UDP port 53)",
+        "doctor only: one PTR query to each nameserver for its own address, and one for each of eight recent clients; not with --no-queries",
+    ),
 ];
 
 /// All of it.

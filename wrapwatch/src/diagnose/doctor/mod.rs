@@ -1,5 +1,6 @@
 //! What `doctor` makes of what it found: what will hurt, and what cannot be seen. One file each for the server, its resolver, the kernel.
 
+mod clients;
 mod kernel;
 mod resolver;
 mod server;
@@ -150,6 +151,7 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     let mut out = Vec::new();
     server::find(&case, &mut out);
     resolver::find(&case, &mut out);
+    clients::find(&case, &mut out);
     out.extend(of_rules.into_iter().map(|problem| DoctorProblem {
         pid: target.pid,
         kind: DoctorProblemKind::Rules(problem.kind),

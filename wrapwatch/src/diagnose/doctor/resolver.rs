@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// From here on a nameserver is slow: a cache in the same building answers in a millisecond, any in a few dozen.
-const SLOW_NS: u64 = 100_000_000;
+pub(super) const SLOW_NS: u64 = 100_000_000;
 /// Response codes with which a nameserver says that it does not serve this host.
-const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
+pub(super) const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     nameservers(case, out);

@@ -3,7 +3,7 @@
 use super::Case;
 use crate::{
     model::Severity,
-    model::doctor::{DoctorProblem, ListenerState, ServerProblem as Kind, Wrapped},
+    model::doctor::{DoctorProblem, ListenerState, Relation, ServerProblem as Kind, Wrapped},
 };
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
@@ -16,7 +16,9 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     }
     for listener in case.target.listeners.iter().flatten() {
         queue(case, listener, out);
+        out.extend(shared(case, listener));
     }
+    out.extend(confined(case));
     overflows(case, out);
     time_wait(case, out);
     connections(case, out);
@@ -24,7 +26,7 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
 }
 
 fn queue(case: &Case<'_>, listener: &ListenerState, out: &mut Vec<DoctorProblem>) {
-    let ListenerState { local, queued, limit } = listener;
+    let ListenerState { local, queued, limit, .. } = listener;
     let behind = if case.wrapped && case.looks_up {
         "Find out what the accept thread waits for: wrapwatch live. Rules by address alone need no DNS."
     } else {
@@ -50,6 +52,66 @@ fn queue(case: &Case<'_>, listener: &ListenerState, out: &mut Vec<DoctorProblem>
         let change = format!("sysctl net.core.somaxconn={asked}, then restart the server.");
         out.push(case.problem(Kind::QueueCut, Severity::Warning, message).change(change));
     }
+}
+
+/// A listener that others hold as well.
+fn shared(case: &Case<'_>, listener: &ListenerState) -> Option<DoctorProblem> {
+    let holders = listener.held_by.as_deref()?;
+    let first =
+        holders.iter().find(|holder| holder.relation == Relation::Other).or_else(|| holders.first())?;
+    let who = format!("{} (pid {})", first.comm, first.pid);
+    let more = match (holders.len() - 1, listener.held_by_complete) {
+        (0, true) => String::new(),
+        (0, false) => ", perhaps by more".to_owned(),
+        (more, true) => format!(" and {more} more"),
+        (more, false) => format!(" and at least {more} more"),
+    };
+    let local = &listener.local;
+    let manager = first.pid == 1 || first.comm == "systemd";
+    let (severity, message, change) = match first.relation {
+        Relation::Parent | Relation::Other if manager => (
+            Severity::Info,
+            format!(
+                "{local} was opened by {who}, which holds it too{more}: socket activation. Its queue's length is the socket unit's (Backlog=)."
+            ),
+            "While the server is down, clients wait in that queue.".to_owned(),
+        ),
+        Relation::Child => (
+            Severity::Info,
+            format!(
+                "{local} is also held by a child of the server, {who}{more}, which inherited it: the child may accept clients too, and the port stays taken when the server ends."
+            ),
+            format!("Look at the child too: wrapwatch live -p {} -p {}", case.target.pid, first.pid),
+        ),
+        Relation::Parent => (
+            Severity::Info,
+            format!(
+                "{local} is also held by {who}{more}, which started the server: either may accept clients."
+            ),
+            format!("Look at both: wrapwatch live -p {} -p {}", case.target.pid, first.pid),
+        ),
+        Relation::Other => (
+            Severity::Warning,
+            format!("{local} is also held by {who}{more}: clients that it accepts never get to this server."),
+            format!(
+                "Find out why; and look at it too: wrapwatch live -p {} -p {}",
+                case.target.pid, first.pid
+            ),
+        ),
+    };
+    Some(case.problem(Kind::ListenerShared, severity, message).change(change))
+}
+
+/// AppArmor: what the profile allows cannot be read back from the kernel.
+fn confined(case: &Case<'_>) -> Option<DoctorProblem> {
+    let confined = case.target.confined.as_ref().filter(|confined| confined.mode != "complain")?;
+    let message = format!(
+        "AppArmor confines the server (profile {}, {}); whether the profile allows the tables and the resolver's files is not known here. If libwrap cannot open \
+         hosts.allow it goes on as if it were empty; without hosts.deny it refuses whom hosts.allow does not admit.",
+        confined.profile, confined.mode
+    );
+    let change = "See whether the kernel's log has apparmor=\"DENIED\" with this profile and hosts.allow, hosts.deny, resolv.conf or nsswitch.conf.";
+    Some(case.problem(Kind::Confined, Severity::Info, message).change(change))
 }
 
 fn overflows(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {

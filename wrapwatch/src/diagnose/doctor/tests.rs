@@ -1,7 +1,11 @@
 //! What is said of servers that were put together by hand.
 
 use super::*;
-use crate::model::doctor::{Network, ResolverState, View, WrapState};
+use crate::model::QueryOutcome;
+use crate::model::doctor::{
+    ClientName, Confinement, Holder, ListenerState, NameserverState, Network, RecentClients, Relation,
+    ResolverState, View, WrapState,
+};
 
 /// A wrapped mysqld that nothing is wrong with.
 pub(in crate::diagnose) fn target() -> Target {
@@ -15,6 +19,7 @@ pub(in crate::diagnose) fn target() -> Target {
         threads: 30,
         connections: Some(0),
         own_namespaces: Some(Vec::new()),
+        confined: None,
         libwrap: WrapState {
             state: Wrapped::Mapped,
             library: None,
@@ -39,6 +44,7 @@ pub(in crate::diagnose) fn target() -> Target {
             search: Vec::new(),
             sockets: Vec::new(),
         },
+        clients: None,
     }
 }
 
@@ -76,4 +82,116 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     let long = "nameserver 10.1.1.51\nnameserver 10.1.1.52\nnameserver 10.1.1.53\nsearch a b c\n";
     assert_eq!(outlasts("mosquitto", "ALL: .example.com\n", long).len(), 1);
     assert_eq!(outlasts("mosquitto", "ALL: .example.com\n", quick), []);
+}
+
+fn answer(server: &str, outcome: QueryOutcome, rtt_ms: u64, rcode: &str, found: bool) -> NameserverState {
+    let answered = outcome == QueryOutcome::Answered;
+    NameserverState {
+        server: server.parse().unwrap(),
+        asked: Some("x".to_owned()),
+        found: answered.then_some(found),
+        outcome: Some(outcome),
+        rtt_ns: answered.then_some(rtt_ms * 1_000_000),
+        rcode: answered.then(|| rcode.to_owned()),
+        error: None,
+    }
+}
+
+/// A server whose nameserver answers for itself, and these clients' names.
+fn with_clients(answers: &[NameserverState]) -> Target {
+    let client = |(index, answer): (usize, &NameserverState)| ClientName {
+        client: format!("10.2.0.{}", index + 1).parse().unwrap(),
+        connected: true,
+        answers: vec![answer.clone()],
+    };
+    let asked: Vec<ClientName> = answers.iter().enumerate().map(client).collect();
+    let mut target = target();
+    target.resolver.nameservers = vec![answer("10.1.1.53", QueryOutcome::Answered, 1, "NXDOMAIN", false)];
+    target.clients = Some(RecentClients { seen: asked.len() as u64, need_no_dns: 0, asked });
+    target
+}
+
+#[test]
+fn a_nameserver_that_answers_for_itself_and_not_for_clients_is_told() {
+    let (rules, conf) = ("ALL: .example.com\n", "nameserver 10.1.1.53\n");
+    let good = || answer("10.1.1.53", QueryOutcome::Answered, 1, "NOERROR", true);
+    let silent = answer("10.1.1.53", QueryOutcome::Timeout, 0, "", false);
+    let slow = answer("10.1.1.53", QueryOutcome::Answered, 800, "NOERROR", true);
+    let fails = answer("10.1.1.53", QueryOutcome::Answered, 1, "SERVFAIL", false);
+    let kind = ServerProblem::ClientNamesSlow;
+    assert_eq!(found(&with_clients(&[good()]), &texts(rules, conf), kind), []);
+    let target = with_clients(&[good(), silent, slow, fails]);
+    let told = found(&target, &texts(rules, conf), kind);
+    assert_eq!((told.len(), told[0].severity), (1, Severity::Warning));
+    let message = &told[0].message;
+    assert!(
+        message.contains("3 of 4 recent clients: 10.2.0.2 (silent for 1 s), 10.2.0.3 (800 ms)"),
+        "{message}"
+    );
+    assert!(message.contains("10.2.0.4 (SERVFAIL)"), "{message}");
+    let told = found(&target, &texts("ALL: 10.\n", conf), kind);
+    assert_eq!(told[0].severity, Severity::Info, "no rule needs a name");
+    // One that is dead for itself too is another problem, and has been told.
+    let mut dead = target;
+    dead.resolver.nameservers[0].outcome = Some(QueryOutcome::Timeout);
+    assert_eq!(found(&dead, &texts(rules, conf), kind), []);
+}
+
+#[test]
+fn clients_without_a_name_are_told_where_rules_go_by_names() {
+    let (rules, conf) = ("ALL: .example.com\n", "nameserver 10.1.1.53\n");
+    let none = |rcode| answer("10.1.1.53", QueryOutcome::Answered, 1, rcode, false);
+    let target = with_clients(&[none("NXDOMAIN"), none("NOERROR"), none("SERVFAIL")]);
+    let told = found(&target, &texts(rules, conf), ServerProblem::ClientsWithoutName);
+    assert!(
+        told[0].message.starts_with("2 of 3 recent clients have no name in DNS (10.2.0.1, 10.2.0.2)"),
+        "{told:?}"
+    );
+    assert_eq!(found(&target, &texts("ALL: 10.\n", conf), ServerProblem::ClientsWithoutName), []);
+}
+
+#[test]
+fn whoever_else_holds_a_listener_is_told_by_what_it_is() {
+    let told = |pid, comm: &str, relation, held_by_complete| {
+        let holder = Holder { pid, comm: comm.to_owned(), relation };
+        let listener = ListenerState {
+            local: "0.0.0.0:3306".to_owned(),
+            queued: 0,
+            limit: 80,
+            held_by: Some(vec![holder]),
+            held_by_complete,
+        };
+        let target = Target { listeners: Some(vec![listener]), ..target() };
+        found(&target, &texts("ALL: 10.\n", ""), ServerProblem::ListenerShared).remove(0)
+    };
+    let manager = told(1, "systemd", Relation::Parent, true);
+    assert!(manager.message.contains("socket activation") && manager.severity == Severity::Info);
+    let child = told(900, "mysqld", Relation::Child, true);
+    assert!(
+        child.message.contains("a child of the server, mysqld (pid 900), which inherited it"),
+        "{child:?}"
+    );
+    let other = told(901, "haproxy", Relation::Other, false);
+    assert_eq!(other.severity, Severity::Warning);
+    assert!(other.message.contains("haproxy (pid 901), perhaps by more"), "{other:?}");
+    let alone = ListenerState {
+        local: "0.0.0.0:3306".to_owned(),
+        queued: 0,
+        limit: 80,
+        held_by: Some(Vec::new()),
+        held_by_complete: true,
+    };
+    let target = Target { listeners: Some(vec![alone]), ..target() };
+    assert_eq!(found(&target, &texts("ALL: 10.\n", ""), ServerProblem::ListenerShared), []);
+}
+
+#[test]
+fn what_apparmor_forbids_is_not_known_and_that_is_told() {
+    let told = |mode: &str| {
+        let confined = Some(Confinement { profile: "/usr/sbin/mysqld".to_owned(), mode: mode.to_owned() });
+        found(&Target { confined, ..target() }, &texts("ALL: 10.\n", ""), ServerProblem::Confined)
+    };
+    let enforce = told("enforce");
+    assert!(enforce[0].message.contains("not known") && enforce[0].message.contains("as if it were empty"));
+    assert_eq!((told("complain"), enforce.len()), (Vec::new(), 1));
 }

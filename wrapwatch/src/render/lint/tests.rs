@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{github, sarif};
+use crate::model::Severity;
 use crate::wrappers::lint::{Input, Report, lint};
 use crate::wrappers::problems::groups;
 use crate::wrappers::{Endpoint, HostsFile, ResolvConf, Table, Tables, nsswitch};
 
 fn report() -> Report {
     report_of(
-        "mysqld : ALL : twist /bin/echo 100%, no\nmysqld:\u{a0}10.\nsshd: 10.0.0.1/8 : logg\nmysqld: .example.com",
+        "mysqld : ALL : twist /bin/echo 100%, no\nmysqld:\u{a0}10.\nsshd: 10.0.2.% 10.0.0.1/8 : logg\nmysqld: .example.com",
     )
 }
 
@@ -86,4 +87,48 @@ fn twelve_thousand_lines_give_a_few_annotations() {
     let text = github::report(&report);
     assert!(text.lines().count() < 20, "{} lines", text.lines().count());
     assert!(text.contains("line=1,title=unknown-option") && text.contains("1 to 12000"), "{text}");
+}
+
+/// Each annotation put together by the toolkit's port from the same values, and compared with ours.
+#[test]
+fn github_gets_what_its_own_toolkit_would_write() {
+    let library =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/actions_toolkit-0.1.15-py3-none-any.whl");
+    let script = r"
+import json, sys
+from actions_toolkit.command import issue_command
+for level, properties, message in json.load(sys.stdin):
+    issue_command(level, dict(properties), message)
+";
+    let report = report();
+    let raw: Vec<serde_json::Value> = groups::groups(&report.problems)
+        .iter()
+        .map(|group| {
+            let problem = group.first;
+            let level = match problem.severity {
+                _ if problem.other_daemons => "notice",
+                Severity::Critical => "error",
+                Severity::Warning => "warning",
+                Severity::Info => "notice",
+            };
+            let mut properties = vec![serde_json::json!(["file", problem.file])];
+            properties.extend(problem.line.map(|line| serde_json::json!(["line", line])));
+            properties.extend(problem.column.map(|column| serde_json::json!(["col", column])));
+            properties.push(serde_json::json!(["title", problem.kind.name()]));
+            let change = problem.change.as_ref().map_or(String::new(), |change| format!("\n{change}"));
+            serde_json::json!([level, properties, format!("{}{change}", problem.message)])
+        })
+        .collect();
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", script])
+        .env("PYTHONPATH", library)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), &raw).unwrap();
+    let theirs = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let ours = github::report(&report);
+    assert!(ours.contains("%25") && ours.contains("%0A") && ours.contains("%2C"), "{ours}");
+    assert_eq!(ours, theirs);
 }

@@ -6,8 +6,9 @@ use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, cost::percent, fit};
 use crate::model::{
     Cost, Nanos, QueryOutcome, Severity,
     doctor::{
-        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Missing, NameserverState,
-        Network, ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
+        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, ListenerState, Missing,
+        NameserverState, Network, RecentClients, ResolverState, ServerCounters, Target, Use, View, WrapState,
+        Wrapped,
     },
 };
 
@@ -158,6 +159,10 @@ impl Text {
             (None, _) => "not known".to_owned(),
         };
         self.say(text, "namespaces", &here);
+        if let Some(confined) = &target.confined {
+            let said = format!("AppArmor profile {}, {}", confined.profile, confined.mode);
+            self.say(text, "confined", &self.outside(&said, usize::MAX));
+        }
         self.wrapped(text, &target.libwrap);
         self.say(text, "daemon name", &self.outside(&target.daemon, 60));
         for (i, table) in target.tables.iter().enumerate() {
@@ -169,6 +174,9 @@ impl Text {
             self.counters(text, counters);
         }
         self.resolver(text, &target.resolver);
+        if let Some(clients) = &target.clients {
+            self.clients(text, clients);
+        }
     }
 
     fn wrapped(&self, text: &mut String, libwrap: &WrapState) {
@@ -227,6 +235,7 @@ impl Text {
                         format!("{}: {} of {} queued", listener.local, listener.queued, listener.limit);
                     let style = if full { RED } else { Style::new() };
                     self.say_in(text, style, if i == 0 { "listeners" } else { "" }, &said);
+                    self.holders(text, listener);
                 }
             }
         }
@@ -242,6 +251,43 @@ impl Text {
                 if target.threads == 1 { "" } else { "s" }
             ),
         );
+    }
+
+    /// Who else holds a listener.
+    fn holders(&self, text: &mut String, listener: &ListenerState) {
+        let Some(holders) = &listener.held_by else {
+            return self.say_in(text, DIM, "", "whether others hold it too cannot be told");
+        };
+        let named: Vec<String> = holders
+            .iter()
+            .map(|holder| format!("{} ({})", self.outside(&holder.comm, 20), holder.pid))
+            .collect();
+        let not_all = if listener.held_by_complete { "" } else { "not all processes could be looked at" };
+        match (named.is_empty(), not_all) {
+            (true, "") => {}
+            (true, _) => self.say_in(text, DIM, "", &format!("held by nobody else that was seen; {not_all}")),
+            (false, "") => self.say(text, "", &format!("also held by {}", named.join(", "))),
+            (false, _) => self.say(text, "", &format!("also held by {}; {not_all}", named.join(", "))),
+        }
+    }
+
+    /// The names of recent clients: who, by which nameserver, how long, what came of it.
+    fn clients(&self, text: &mut String, clients: &RecentClients) {
+        let asked = clients.asked.len() as u64;
+        let left_out = clients.seen.saturating_sub(clients.need_no_dns).saturating_sub(asked);
+        let no_dns = match clients.need_no_dns {
+            0 => String::new(),
+            n => format!(", {n} need no DNS"),
+        };
+        let left_out = if left_out > 0 { format!(", {left_out} not asked for") } else { String::new() };
+        self.say(text, "clients", &format!("{} seen lately{no_dns}{left_out}", clients.seen));
+        for client in &clients.asked {
+            for answer in &client.answers {
+                let (style, said) = self.nameserver(answer);
+                let nameless = if answer.found == Some(false) { ", no name" } else { "" };
+                self.say_in(text, style, "", &format!("{} by {said}{nameless}", client.client));
+            }
+        }
     }
 
     fn network(&self, text: &mut String, network: &Network) {
