@@ -167,3 +167,21 @@ fn bad_input_is_one_line_each() {
     let (status, out, said) = run();
     assert!(status == 1 && out.is_empty() && about(&said, "not a regular file") == 1, "{said}");
 }
+
+/// The rules of a table that the recorded server could not open never counted, whatever is in this machine's.
+#[test]
+fn a_trace_whose_table_could_not_be_opened_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("a.wwt");
+    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/field-cases/strace/F8-min-eacces.log");
+    let imported = Command::new(env!("CARGO_BIN_EXE_wrapwatch"))
+        .args(["import", "strace", log, "-o"])
+        .arg(&trace)
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    let (status, out, _) = lint(&["--trace", trace.to_str().unwrap(), "--fail-on", "critical"]);
+    assert!(out.contains("critical /etc/hosts.allow table-unreadable"), "{out}");
+    assert!(out.contains("EACCES in the server's last check") && out.contains(": deny\n"), "{out}");
+    assert_eq!(status, 3);
+}

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Options, Replay};
 use crate::context::Context;
+use crate::diagnose::doctor::paths;
 use crate::model::{Client, Line};
 use crate::trace::{ReadError, SnapshotRole};
 
@@ -37,6 +39,12 @@ pub enum FileCopy {
     Unreadable(String),
 }
 
+/// How opening each path went last: the error, none where it was opened.
+type Opened = HashMap<Arc<str>, Option<String>>;
+
+/// Paths that are kept apart; the tables come first in every check.
+const PATHS_MAX: usize = 64;
+
 impl LintInput {
     /// Reads a trace to its end; of `max_clients` clients.
     ///
@@ -46,8 +54,14 @@ impl LintInput {
         let mut replay = Replay::new(source, Options { stalls: false, ..Options::default() });
         let mut seen = Self::default();
         let mut known: HashMap<IpAddr, usize> = HashMap::new();
+        let mut opened: Opened = HashMap::new();
         while let Some(line) = replay.next_line()? {
             let Line::Connection(connection) = line else { continue };
+            for file in &connection.files {
+                if opened.len() < PATHS_MAX || opened.contains_key(&file.path) {
+                    opened.insert(file.path.clone(), file.error.as_deref().map(str::to_owned));
+                }
+            }
             let Some(address) = connection.peer.and_then(Client::ip) else { continue };
             let at = match known.get(&address) {
                 Some(&at) => at,
@@ -67,7 +81,20 @@ impl LintInput {
             }
         }
         seen.files_of(replay.into_context());
+        seen.tables_not_opened(&opened);
         Ok(seen)
+    }
+
+    /// A table that the server could not open in its last check counted as empty there, whatever a copy of it has.
+    fn tables_not_opened(&mut self, opened: &Opened) {
+        let roles = [SnapshotRole::HostsAllow, SnapshotRole::HostsDeny];
+        for (role, usual) in roles.into_iter().zip(paths::TABLES) {
+            let error = opened.get(usual).and_then(Option::as_deref).filter(|error| *error != "ENOENT");
+            if let Some(error) = error {
+                self.files.retain(|(of, _)| *of != role);
+                self.files.push((role, FileCopy::Unreadable(format!("{error} in the server's last check"))));
+            }
+        }
     }
 
     fn files_of(&mut self, context: Context) {
