@@ -68,10 +68,12 @@ impl Looking {
 
     /// The name of an address that is not this client's, looked up by a thread that may work for several: it is for another client.
     pub(super) fn is_anothers(&self, client: Option<Client>, in_check: [u32; 2]) -> bool {
-        let asked =
-            self.name.as_deref().filter(|_| self.kind == LookupKind::Reverse).and_then(dns::ptr_address);
-        let client = client.and_then(Client::ip);
-        !in_check.contains(&self.tid) && asked.zip(client).is_some_and(|(asked, client)| asked != client)
+        // Most lookups are the check's: their names need not be read.
+        if self.kind != LookupKind::Reverse || in_check.contains(&self.tid) {
+            return false;
+        }
+        let Some(client) = client.and_then(Client::ip) else { return false };
+        self.name.as_deref().and_then(dns::ptr_address).is_some_and(|asked| asked != client)
     }
 
     pub(super) fn touch(&mut self, at: KtimeNs) {
