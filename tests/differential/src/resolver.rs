@@ -44,15 +44,25 @@ pub struct Question {
     pub name: String,
 }
 
+/// How long something took. The kernel counts how long a thread was ready and had no CPU, and now and then takes a sleep for that (from Linux 6.12 on, where
+/// the thread is moved to another CPU meanwhile): so the time that is not the machine's lies between two bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// By the clock.
+    pub elapsed_ns: u64,
+    /// Without what the kernel says that threads which ask and answer had no CPU.
+    pub with_cpu_ns: u64,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// How long the reverse lookup took.
-    pub reverse_ns: u64,
+    pub reverse: Took,
     /// Its result.
     pub name: Option<String>,
     /// How long the forward lookup took, where there was one.
-    pub forward_ns: Option<u64>,
+    pub forward: Option<Took>,
     /// Whether it found the address.
     pub found: bool,
     /// Queries the nameservers saw: address, name, type.

@@ -83,7 +83,7 @@ fn worst(question: &Question) -> Result<u64, String> {
     let mut worst = 0;
     for _ in 0..TRIES {
         let timing = measure(question)?;
-        worst = worst.max(timing.reverse_ns + timing.forward_ns.unwrap_or(0));
+        worst = worst.max(timing.reverse.with_cpu_ns + timing.forward.unwrap_or_default().with_cpu_ns);
         if bound * 10 <= worst * 12 {
             break;
         }

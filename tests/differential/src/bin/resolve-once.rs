@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use wrapwatch_differential::resolver::{Nameserver, Question, Timing};
+use wrapwatch_differential::resolver::{Nameserver, Question, Timing, Took};
 use wrapwatch_differential::world::move_away;
 
 type Seen = Arc<Mutex<Vec<(String, String, u16)>>>;
@@ -94,16 +94,19 @@ fn serve(socket: &UdpSocket, address: &str, behaviour: Nameserver, question: &Qu
     }
 }
 
-/// How long this thread could have run and had no CPU, in nanoseconds (proc_pid_schedstat: the second number). It is the machine's time, not glibc's.
+/// How long threads of this process, which asks and answers, could have run and had no CPU, in nanoseconds (proc_pid_schedstat: the second number). It is the
+/// machine's time, not glibc's, unless the kernel counts a sleep.
 fn without_cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    texts.filter_map(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
 }
 
-/// A time from a beginning on, without what the machine took.
-fn since(start: Instant, without_cpu: u64) -> u64 {
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    took.saturating_sub(without_cpu_ns().saturating_sub(without_cpu))
+/// A time from a beginning on, with and without what the machine took.
+fn since(start: Instant, without_cpu: u64) -> Took {
+    let elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let with_cpu_ns = elapsed_ns.saturating_sub(without_cpu_ns().saturating_sub(without_cpu));
+    Took { elapsed_ns, with_cpu_ns }
 }
 
 fn look_up(client: IpAddr) -> Timing {
@@ -127,9 +130,9 @@ fn look_up(client: IpAddr) -> Timing {
         }
     };
     let mut timing = Timing {
-        reverse_ns: since(start, without_cpu),
+        reverse: since(start, without_cpu),
         name: None,
-        forward_ns: None,
+        forward: None,
         found: false,
         queries: Vec::new(),
     };
@@ -152,7 +155,7 @@ fn look_up(client: IpAddr) -> Timing {
             libc::freeaddrinfo(result);
         }
     }
-    timing.forward_ns = Some(since(start, without_cpu));
+    timing.forward = Some(since(start, without_cpu));
     timing
 }
 
