@@ -1,6 +1,7 @@
 //! The lab's main scenarios against the stand-in server, all in one recording for each way of attaching: attaching takes most of the time.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -139,6 +140,8 @@ fn record(site: &Site, way: &Way) -> Result<Run> {
         if !raw_skips_calls() || !skipped::undoubted(&run.seen, &run.fast)?.is_empty() {
             return Ok(run);
         }
+        // A recording never takes the place of another.
+        fs::remove_file(&run.file).with_context(|| run.file.display().to_string())?;
     }
     record_once(site, way)
 }
