@@ -10,28 +10,40 @@ use super::problems::may_concern;
 use super::table::{Entry, EntryKind, Table, TableKind};
 
 /// More names than this are not tried.
-pub(super) const AT_MOST: usize = 64;
+const AT_MOST: usize = 64;
 
-/// Each pattern with a name that matches it, the first [`AT_MOST`].
-pub(super) fn names(input: &Input<'_>) -> Vec<(String, String)> {
-    let mut all = collect(input);
-    all.truncate(AT_MOST);
-    all
+/// What clients may be called, for all clients of an input.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    /// Each pattern with a name that matches it, the first [`AT_MOST`].
+    pub(super) names: Vec<(String, String)>,
+    /// There are more patterns.
+    pub(super) are_cut: bool,
+    /// A rule combines names with each other by EXCEPT: one name for each pattern then does not try everything.
+    pub(super) are_combined: bool,
 }
 
-/// Whether there are more than [`names`] gives.
-pub(super) fn are_cut(input: &Input<'_>) -> bool {
-    collect(input).len() > AT_MOST
+impl Candidates {
+    pub(super) fn of(input: &Input<'_>) -> Self {
+        let mut names = collect(input);
+        let are_cut = names.len() > AT_MOST;
+        names.truncate(AT_MOST);
+        Self { names, are_cut, are_combined: are_combined(input) }
+    }
 }
 
-/// Whether a rule combines names with each other by EXCEPT: one name for each pattern then does not try everything.
-pub(super) fn are_combined(input: &Input<'_>) -> bool {
-    let by_name = |word: &ClientWord<'_>| matches!(word.kind, Kind::Name | Kind::File);
+fn are_combined(input: &Input<'_>) -> bool {
+    let by_name = |word: &ClientWord<'_>| may_match_names(word.kind) || word.kind == Kind::File;
     rules(input).any(|(table, entry)| {
         let mut depths = client_words(table.clients(entry)).filter(by_name).map(|word| word.depth);
         let first = depths.next();
         depths.any(|depth| Some(depth) != first)
     })
+}
+
+/// Whether a client's name may be what matches: an address with stars is compared with names too.
+const fn may_match_names(kind: Kind) -> bool {
+    matches!(kind, Kind::Name | Kind::AddressGlob)
 }
 
 /// At most one more than [`AT_MOST`].
@@ -41,7 +53,7 @@ fn collect(input: &Input<'_>) -> Vec<(String, String)> {
     for (table, entry) in rules(input) {
         for word in client_words(table.clients(entry)) {
             files |= word.kind == Kind::File;
-            if word.kind == Kind::Name {
+            if may_match_names(word.kind) {
                 add(word.host, &mut out);
             }
         }
@@ -55,7 +67,7 @@ fn collect(input: &Input<'_>) -> Vec<(String, String)> {
         if out.len() > AT_MOST {
             break;
         }
-        if kind(word) == Kind::Name {
+        if may_match_names(kind(word)) {
             add(word, &mut out);
         }
     }

@@ -279,7 +279,8 @@ fn hopeless_v6(inner: &[u8]) -> Option<Hopeless> {
         .map(|v4| Hopeless { why: "libwrap takes v4-mapped clients for IPv4", instead: Some(v4.to_string()) })
 }
 
-/// A word with the same meaning that never forces a lookup; none where there is none or the word never does.
+/// A word that never forces a lookup and takes the same addresses; none where there is none or the word never does. Names are another matter:
+/// `192.168.*` takes also whoever has a name that begins so, and `192.168.` does not.
 pub fn without_lookup(host: &[u8]) -> Option<String> {
     match kind(host) {
         Kind::BareV6 if hopeless(host).is_none() => Some(format!("{}/128", lossy(host))),

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bound::{self, Wait};
-use super::candidates;
+use super::candidates::Candidates;
 use super::classify::{Kind, client_words};
 use super::cost::{Nameserver, Resolver, Wanted};
 use super::daemons::{self, Blocking, Call};
@@ -164,10 +164,11 @@ pub fn lint(input: &Input<'_>) -> Report {
         hosts_path: input.hosts_path,
         files: input.files,
     };
+    let candidates = Candidates::of(input);
     Report {
         daemon: input.daemon.to_owned(),
         blocking: daemons::blocking(input.daemon),
-        clients: input.clients.iter().map(|client| report(input, &resolver, client)).collect(),
+        clients: input.clients.iter().map(|client| report(input, &resolver, &candidates, client)).collect(),
         problems: problems::find(&scene),
         ignored: 0,
     }
@@ -305,7 +306,12 @@ pub(super) fn known_name(input: &Input<'_>, client: &Client) -> Option<(String, 
     }
 }
 
-fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> ClientReport {
+fn report(
+    input: &Input<'_>,
+    resolver: &Resolver<'_>,
+    candidates: &Candidates,
+    client: &Client,
+) -> ClientReport {
     let known = known_name(input, client);
     let name = known.as_ref().map_or(UNLISTED, |(name, _)| name);
     let found =
@@ -315,7 +321,7 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
     let asks_names = usual.lookups.iter().any(|lookup| lookup.kind == LookupKind::Reverse);
     let mut otherwise = Vec::new();
     if asks_names {
-        for (when, world) in worlds(input, known.is_some()) {
+        for (when, world) in worlds(candidates, known.is_some()) {
             let other = check(input, input.tables, client, world);
             if other.verdict != usual.verdict {
                 let verdict_rule = rule_ref(input, other.rule);
@@ -355,40 +361,49 @@ fn report(input: &Input<'_>, resolver: &Resolver<'_>, client: &Client) -> Client
         waits,
         commands: usual.commands.iter().map(|c| lossy(&c.command).replace(UNLISTED, "NAME")).collect(),
         otherwise,
-        names_left_out: asks_names && known.is_none() && candidates::are_cut(input),
+        names_left_out: asks_names && known.is_none() && candidates.are_cut,
     }
 }
 
 /// The other worlds there are: DNS fails, and where the name is not known, each name that means something to the rules.
-fn worlds(input: &Input<'_>, name_known: bool) -> Vec<(String, World)> {
+fn worlds(candidates: &Candidates, name_known: bool) -> Vec<(String, World)> {
     let mut out = vec![("dns_fails".to_owned(), World::Unknown), ("mismatch".to_owned(), World::Paranoid)];
     if !name_known {
-        let named =
-            candidates::names(input).into_iter().map(|(pattern, example)| (pattern, World::Named(example)));
-        out.extend(named);
+        let named = |(pattern, example): &(String, String)| (pattern.clone(), World::Named(example.clone()));
+        out.extend(candidates.names.iter().map(named));
     }
     out
 }
 
 /// The world to judge a client by; none where what is not known of it may matter: its name, or what ident or a netgroup would say.
-pub(super) fn usual_world(input: &Input<'_>, tables: &Tables, client: &Client) -> Option<World> {
+pub(super) fn usual_world(
+    input: &Input<'_>,
+    candidates: &Candidates,
+    tables: &Tables,
+    client: &Client,
+) -> Option<World> {
     let known = known_name(input, client);
     let usual = World::Named(known.as_ref().map_or(UNLISTED, |(name, _)| name).to_owned());
     let now = check(input, tables, client, usual.clone());
-    if now.lookups.iter().any(|lookup| matches!(lookup.kind, LookupKind::Ident | LookupKind::Netgroup)) {
+    // What they would say is not known here, in whichever world they are asked.
+    let guessed = |checked: &Evaluation| {
+        let asked = |lookup: &Lookup| matches!(lookup.kind, LookupKind::Ident | LookupKind::Netgroup);
+        checked.lookups.iter().any(asked)
+    };
+    if guessed(&now) {
         return None;
     }
     if known.is_some() || now.lookups.is_empty() {
         return Some(usual);
     }
-    if candidates::are_cut(input) || candidates::are_combined(input) {
+    if candidates.are_cut || candidates.are_combined {
         return None;
     }
     let same = |world| {
         let other = check(input, tables, client, world);
-        (other.verdict, other.rule) == (now.verdict, now.rule)
+        !guessed(&other) && (other.verdict, other.rule) == (now.verdict, now.rule)
     };
-    worlds(input, false).into_iter().all(|(_, world)| same(world)).then_some(usual)
+    worlds(candidates, false).into_iter().all(|(_, world)| same(world)).then_some(usual)
 }
 
 fn reason(reason: &Reason) -> Option<String> {

@@ -42,4 +42,6 @@ pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
 #[cfg(test)]
 mod field_cases;
 #[cfg(test)]
+pub(crate) mod test_host;
+#[cfg(test)]
 mod tests;

@@ -1,21 +1,23 @@
 //! Tables that give the named clients the verdicts they have now, without lookups, and everybody else and every other daemon the same as before.
 //!
-//! Words that need no lookup to say the same are replaced (`192.168.*` by `192.168.`, `[::1]` by `[::1]/128`), and in front of the rule that
-//! forces a client's lookup goes a rule with the daemon's name, the client's address and its verdict. What is wrong with a table stays: a missing
-//! last newline, for instance, takes a rule from everybody, and adding it would give it back to everybody. The result is checked with the
-//! evaluator before it is given away; a client who would fare otherwise gets no rule.
+//! Words that need no lookup to say the same are replaced (`[::1]` by `[::1]/128`; not `192.168.*` by `192.168.`, which no name matches), and in
+//! front of the rule that forces a client's lookup goes a rule with the daemon's name, the client's address and its verdict. Such a rule holds for
+//! every address and port of the daemon, so that there is none where other rules tell those apart. What is wrong with a table stays: a missing last
+//! newline, for instance, takes a rule from everybody, and adding it would give it back to everybody. The result is checked with the evaluator
+//! against the tables that are there before it is given away; a client who would fare otherwise gets no rule.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use super::classify::{client_words, without_lookup};
+use super::candidates::Candidates;
+use super::classify::{Kind, client_words, without_lookup};
 use super::evaluate::{Evaluation, Reason, Tables, Verdict};
 use super::inet;
 use super::lint::{Client, Input, NameSource, check, known_name, usual_world};
 use super::options::{Keyword, lossy, steps};
-use super::problems::may_concern;
+use super::problems::{may_concern, names_own_end};
 use super::table::{Entry, EntryKind, Table, TableKind};
 
 /// The new texts.
@@ -40,13 +42,14 @@ struct Insertion {
 
 /// Rewrites the tables for the input's clients.
 pub fn rewrite(input: &Input<'_>) -> Rewrite {
+    let candidates = Candidates::of(input);
     let mut left_alone = BTreeMap::new();
     if !is_plain_name(input.daemon) {
         let why = format!("no rule can be written for {} and no other daemon", input.daemon);
         left_alone.extend(input.clients.iter().map(|client| (client.address.to_canonical(), why.clone())));
     }
     loop {
-        let (mut out, failed) = attempt(input, &left_alone);
+        let (mut out, failed) = attempt(input, &candidates, &left_alone);
         let before = left_alone.len();
         left_alone.extend(failed);
         if left_alone.len() == before {
@@ -71,21 +74,21 @@ fn is_plain_name(daemon: &str) -> bool {
 type Reasons = BTreeMap<IpAddr, String>;
 
 /// New tables without rules for those left alone; and whom they would not serve.
-fn attempt(input: &Input<'_>, left_alone: &Reasons) -> (Rewrite, Reasons) {
+fn attempt(input: &Input<'_>, candidates: &Candidates, left_alone: &Reasons) -> (Rewrite, Reasons) {
     let mut out = Rewrite { tables: replaced(input), hosts: Vec::new(), left_alone: Vec::new() };
     let tables = parse(input, &out.tables);
     let mut insertions: Vec<Insertion> = Vec::new();
-    let mut kept: Vec<(&Client, Evaluation)> = Vec::new();
+    let mut kept: Vec<&Client> = Vec::new();
     for client in input.clients {
         out.hosts.extend(hosts_line(input, client));
         if left_alone.contains_key(&client.address.to_canonical()) {
             continue;
         }
         let address = client.address.to_canonical().to_string();
-        match plan(input, &tables, client) {
-            Plan::Nothing(now) => kept.push((client, now)),
+        match plan(input, candidates, &tables, client) {
+            Plan::Nothing => kept.push(client),
             Plan::LeaveAlone(why) => out.left_alone.push((address, why)),
-            Plan::Insert { now, table, at, line, options } => {
+            Plan::Insert { table, at, line, options } => {
                 let word = if client.address.to_canonical().is_ipv6() {
                     format!("[{address}]/128")
                 } else {
@@ -96,12 +99,12 @@ fn attempt(input: &Input<'_>, left_alone: &Reasons) -> (Rewrite, Reasons) {
                     Some(insertion) => insertion.addresses.push(word),
                     None => insertions.push(Insertion { table, at, line, options, addresses: vec![word] }),
                 }
-                kept.push((client, now));
+                kept.push(client);
             }
         }
     }
     insert(input.daemon, insertions, &mut out.tables);
-    let failed = failures(input, &out.tables, &kept);
+    let failed = failures(input, candidates, &out.tables, &kept);
     (out, failed)
 }
 
@@ -152,7 +155,9 @@ fn replacements(text: &[u8], table: &Table, entry: &Entry) -> Vec<(Range<usize>,
         if let Some(at) = place {
             from = at + word.word.len();
         }
-        let new = if word.user.is_none() { without_lookup(word.host) } else { None };
+        // An address with stars is compared with names too: whoever has a name that begins so would lose what it gives.
+        let alike = word.user.is_none() && word.kind == Kind::BareV6;
+        let new = if alike { without_lookup(word.host) } else { None };
         if let (Some(at), Some(new)) = (place, new) {
             let start = entry.source.start + at;
             found.push((start..start + word.word.len(), new));
@@ -173,10 +178,9 @@ fn position(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
 
 enum Plan {
     /// It costs nothing (any more).
-    Nothing(Evaluation),
+    Nothing,
     LeaveAlone(String),
     Insert {
-        now: Evaluation,
         table: TableKind,
         at: usize,
         line: u32,
@@ -184,31 +188,45 @@ enum Plan {
     },
 }
 
-fn plan(input: &Input<'_>, tables: &Tables, client: &Client) -> Plan {
-    let Some(world) = usual_world(input, tables, client) else {
+fn plan(input: &Input<'_>, candidates: &Candidates, tables: &Tables, client: &Client) -> Plan {
+    let Some(world) = usual_world(input, candidates, tables, client) else {
         let address = client.address.to_canonical();
-        return Plan::LeaveAlone(format!(
-            "its verdict may depend on what is not known here: its name (say --client {address}=NAME), a netgroup or its ident service"
-        ));
+        return Plan::LeaveAlone(not_known(address));
     };
     let now = check(input, tables, client, world);
-    let Some(place) = now.lookup_rule() else { return Plan::Nothing(now) };
+    let Some(place) = now.lookup_rule() else { return Plan::Nothing };
     let source = known_name(input, client).map(|(_, source)| source);
     if source == Some(NameSource::Hosts)
         && input.services.first().is_some_and(|service| service.name == "files")
     {
-        return Plan::Nothing(now);
+        return Plan::Nothing;
+    }
+    if tells_own_ends_apart(input) {
+        return Plan::LeaveAlone("rules depend on the server's own address or port".to_owned());
     }
     let Some(options) = options_for(tables, place.table, &now) else {
         return Plan::LeaveAlone("the rule that decides needs its name for an option".to_owned());
     };
     let table = tables.get(place.table);
     match table.entry_at(place.line) {
-        Some(entry) => {
-            Plan::Insert { now, table: place.table, at: entry.source.start, line: place.line, options }
-        }
+        Some(entry) => Plan::Insert { table: place.table, at: entry.source.start, line: place.line, options },
         None => Plan::LeaveAlone("the rule that looks it up was not found".to_owned()),
     }
+}
+
+fn not_known(address: IpAddr) -> String {
+    format!(
+        "its verdict may depend on what is not known here: its name (say --client {address}=NAME), a netgroup or its ident service"
+    )
+}
+
+/// Whether a rule holds for some of the daemon's own addresses or ports and not for others. What is checked here is one of them.
+fn tells_own_ends_apart(input: &Input<'_>) -> bool {
+    [TableKind::Allow, TableKind::Deny].into_iter().any(|kind| {
+        let table = input.tables.get(kind);
+        let rules = table.entries().iter().filter(|entry| entry.kind == EntryKind::Rule);
+        rules.map(|entry| table.daemons(entry)).any(|daemons| names_own_end(daemons, input.daemon))
+    })
 }
 
 /// The options a rule in `table` needs to say what the deciding rule says; none where they would look names up again.
@@ -266,16 +284,21 @@ fn hosts_line(input: &Input<'_>, client: &Client) -> Option<String> {
 }
 
 /// Whoever would fare otherwise with the new tables, or still be looked up.
-fn failures(input: &Input<'_>, texts: &[Vec<u8>; 2], kept: &[(&Client, Evaluation)]) -> Reasons {
+fn failures(input: &Input<'_>, candidates: &Candidates, texts: &[Vec<u8>; 2], kept: &[&Client]) -> Reasons {
     let tables = parse(input, texts);
     let mut out = Reasons::new();
-    for (client, now) in kept {
-        let Some(world) = usual_world(input, &tables, client) else { continue };
+    for client in kept {
+        let address = client.address.to_canonical();
+        let Some(world) = usual_world(input, candidates, input.tables, client) else {
+            out.insert(address, not_known(address));
+            continue;
+        };
+        let before = check(input, input.tables, client, world.clone());
         let then = check(input, &tables, client, world);
         let in_hosts = known_name(input, client).is_some_and(|(_, source)| source == NameSource::Hosts);
-        if then.verdict != now.verdict || !(then.lookups.is_empty() || in_hosts) {
+        if then.verdict != before.verdict || !(then.lookups.is_empty() || in_hosts) {
             let why = "no rule could be found that gives it its verdict without a lookup".to_owned();
-            out.insert(client.address.to_canonical(), why);
+            out.insert(address, why);
         }
     }
     out
@@ -283,7 +306,7 @@ fn failures(input: &Input<'_>, texts: &[Vec<u8>; 2], kept: &[(&Client, Evaluatio
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Endpoint, FileText, HostsFile, ResolvConf, lint::lint, nsswitch};
+    use super::super::{FileText, HostsFile, test_host::Host};
     use super::*;
 
     fn rewritten(
@@ -302,32 +325,14 @@ mod tests {
         files: &BTreeMap<String, FileText>,
         clients: &[(&str, Option<&str>)],
     ) -> (String, String, Rewrite) {
-        let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
-        let clients: Vec<Client> = clients
-            .iter()
-            .map(|(address, name)| Client {
-                address: address.parse().unwrap(),
-                name: name.map(ToOwned::to_owned),
-            })
-            .collect();
-        let input = Input {
-            tables: &tables,
-            texts: [allow.as_bytes(), deny.as_bytes()],
-            paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
-            files,
-            daemon: "mysqld",
-            server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
-            conf: &ResolvConf::default(),
-            resolv_path: "/etc/resolv.conf",
-            services: &nsswitch::hosts(b""),
-            nsswitch_path: "/etc/nsswitch.conf",
-            hosts: &HostsFile::parse(hosts.as_bytes()),
-            hosts_path: "/etc/hosts",
-            own_domain: None,
-            clients: &clients,
+        let host = Host {
+            files: files.clone(),
+            hosts: HostsFile::parse(hosts.as_bytes()),
+            ..Host::new(allow.as_bytes(), deny.as_bytes())
         };
-        assert_eq!(lint(&input).clients.len(), clients.len());
-        let out = rewrite(&input);
+        let host = host.asked_about(clients);
+        assert_eq!(host.lint().clients.len(), clients.len());
+        let out = rewrite(&host.input());
         let text = |index: usize| String::from_utf8(out.tables[index].clone()).unwrap();
         (text(0), text(1), out)
     }
@@ -348,14 +353,72 @@ mod tests {
 
     #[test]
     fn words_are_replaced_where_they_stand() {
-        let allow = "mysqld: 192.168.*, [::1] \\\n 10.*:spawn echo 10.* &\n10.*: 10.0.0.1\nx: 172.\\\n16.*\n";
-        let (new, _, out) = rewritten(allow, "ALL: ALL", "", &[("10.0.2.14", None)]);
+        let allow =
+            "mysqld: 192.168.*, [::1] \\\n [::2]:spawn echo [::2] &\n[::2]: 10.0.0.1\nx: [2001:\\\n:1]\n";
+        let hosts = "10.0.2.14 db1.example.com\n";
+        let (new, _, out) = rewritten(allow, "ALL: ALL", hosts, &[("10.0.2.14", None)]);
         assert_eq!(
             new,
-            "mysqld: 192.168., [::1]/128 \\\n 10.:spawn echo 10.* &\n10.*: 10.0.0.1\nx: 172.\\\n16.*\n"
+            "mysqld: 192.168.*, [::1]/128 \\\n [::2]/128:spawn echo [::2] &\n[::2]: 10.0.0.1\nx: [2001:\\\n:1]\n"
         );
         assert_eq!(out.left_alone, []);
         assert_eq!(out.tables[1], b"ALL: ALL");
+    }
+
+    #[test]
+    fn an_address_with_stars_is_a_beginning_of_names_too() {
+        let named = [("10.0.2.14", Some("192.168.example.org"))];
+        let (new, _, out) = rewritten("mysqld: 192.168.*\n", "ALL: ALL\n", "", &named);
+        assert_eq!(new, "mysqld: 10.0.2.14\nmysqld: 192.168.*\n");
+        assert_eq!(out.left_alone, []);
+        // Whose name is not known may have one that begins so; by EXCEPT, in a file and alone.
+        let files = BTreeMap::from([("/list".to_owned(), FileText::Text(b"192.168.*\n".to_vec()))]);
+        for allow in ["mysqld: 192.168.*\n", "mysqld: *.example.org EXCEPT 192.168.*\n", "mysqld: /list\n"] {
+            let (new, _, out) = rewritten_with(allow, "ALL: ALL\n", "", &files, &[("10.0.2.14", None)]);
+            assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1));
+        }
+    }
+
+    #[test]
+    fn no_rule_for_all_of_a_daemons_ends_is_written_where_others_tell_them_apart() {
+        let client = [("10.0.2.14", Some("db1.example.com"))];
+        for first in [
+            "mysqld@10.0.9.9: .example.com\n",
+            "mysqld@10.0.9.8: ALL\nmysqld: .example.com\n",
+            "3306: .example.com\n",
+            "3307: ALL\nmysqld: .example.com\n",
+            "ALL EXCEPT mysqld@10.0.9.8: .example.com\n",
+            "ALL EXCEPT 3307: .example.com\n",
+        ] {
+            let (new, _, out) = rewritten(first, "ALL: ALL\n", "", &client);
+            let why = "rules depend on the server's own address or port".to_owned();
+            assert_eq!((new.as_str(), out.left_alone), (first, vec![("10.0.2.14".to_owned(), why)]));
+        }
+        let others = "sshd@10.0.9.9: ALL\nsshd EXCEPT 22: ALL\n";
+        let (new, _, out) = rewritten(&format!("{others}mysqld: .example.com\n"), "ALL: ALL\n", "", &client);
+        assert_eq!(new, format!("{others}mysqld: 10.0.2.14\nmysqld: .example.com\n"));
+        assert_eq!(out.left_alone, []);
+    }
+
+    #[test]
+    fn the_new_tables_are_held_against_those_that_are_there() {
+        let named = [("10.0.2.14", Some("db1.example.com")), ("10.0.2.15", Some("x.example.org"))];
+        let host = Host::new(b"mysqld: .example.com\n", b"ALL: ALL\n").asked_about(&named);
+        let kept: Vec<&Client> = host.clients.iter().collect();
+        let failed = |allow: &[u8]| -> Vec<String> {
+            let input = host.input();
+            let failed =
+                failures(&input, &Candidates::of(&input), &[allow.to_vec(), b"ALL: ALL\n".to_vec()], &kept);
+            failed.into_keys().map(|address| address.to_string()).collect()
+        };
+        assert_eq!(failed(b"mysqld: 10.0.2.14\n"), [""; 0]);
+        assert_eq!(failed(b"mysqld: 10.0.2.15\n"), ["10.0.2.14", "10.0.2.15"], "another verdict");
+        assert_eq!(failed(b"mysqld: .example.com\n"), ["10.0.2.14", "10.0.2.15"], "still a lookup");
+        // What is not known stays so, whatever the new tables no longer ask.
+        let host = Host::new(b"mysqld: .example.com\n", b"ALL: ALL\n").asked_about(&[("10.0.2.14", None)]);
+        let (input, new) = (host.input(), [b"mysqld: 10.0.2.14\n".to_vec(), Vec::new()]);
+        let failed = failures(&input, &Candidates::of(&input), &new, &[&host.clients[0]]);
+        assert_eq!(failed.len(), 1, "{failed:?}");
     }
 
     #[test]
@@ -386,8 +449,14 @@ mod tests {
 
     #[test]
     fn what_a_netgroup_or_ident_would_say_is_not_guessed() {
-        for allow in ["mysqld: @trusted\n", "mysqld: bob@.example.com\n", "mysqld: bob@10. .example.com\n"] {
-            let (new, _, out) = rewritten(allow, "ALL: ALL\n", "", &[("10.0.2.14", Some("db1.example.com"))]);
+        for (allow, name) in [
+            ("mysqld: @trusted\n", Some("db1.example.com")),
+            ("mysqld: bob@.example.com\n", Some("db1.example.com")),
+            ("mysqld: bob@10. .example.com\n", Some("db1.example.com")),
+            // Asked under the name only that nobody knows.
+            ("mysqld: bob@.example.com\n", None),
+        ] {
+            let (new, _, out) = rewritten(allow, "ALL: ALL\n", "", &[("10.0.2.14", name)]);
             assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1));
         }
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::lint::{Client, Input, lint, named_files};
 use super::rewrite::rewrite;
+use super::test_host::Host;
 use super::*;
 
 /// Bytes that look like a table often enough.
@@ -21,33 +22,22 @@ fn table_text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn everything(texts: &[Vec<u8>; 5], client: std::net::IpAddr) {
-    let tables = Tables { allow: Table::parse(&texts[0]), deny: Table::parse(&texts[1]) };
-    let conf = ResolvConf::parse(&texts[2]);
-    let services = nsswitch::hosts(&texts[3]);
-    let hosts = HostsFile::parse(&texts[4]);
-    let files = BTreeMap::from([("/f".to_owned(), FileText::Text(texts[1].clone()))]);
-    let clients = [
-        Client { address: client, name: None },
-        Client { address: client, name: Some("db1.example.com".to_owned()) },
-    ];
-    let input = Input {
-        tables: &tables,
-        texts: [&texts[0], &texts[1]],
+    let host = Host {
         paths: ["allow", "deny"],
-        files: &files,
-        daemon: "mysqld",
-        server: Endpoint::new(client, 3306),
-        conf: &conf,
-        resolv_path: "resolv",
-        services: &services,
-        nsswitch_path: "nsswitch",
-        hosts: &hosts,
-        hosts_path: "hosts",
-        own_domain: None,
-        clients: &clients,
+        files: BTreeMap::from([("/f".to_owned(), FileText::Text(texts[1].clone()))]),
+        server: client,
+        conf: ResolvConf::parse(&texts[2]),
+        services: nsswitch::hosts(&texts[3]),
+        hosts: HostsFile::parse(&texts[4]),
+        clients: vec![
+            Client { address: client, name: None },
+            Client { address: client, name: Some("db1.example.com".to_owned()) },
+        ],
+        ..Host::new(&texts[0], &texts[1])
     };
+    let input = host.input();
     let report = lint(&input);
-    named_files(&tables, &files);
+    named_files(&host.tables, &host.files);
     let fix = rewrite(&input);
     // What the rewriting promises: nobody who is not named as left alone fares otherwise.
     let after = Tables { allow: Table::parse(&fix.tables[0]), deny: Table::parse(&fix.tables[1]) };

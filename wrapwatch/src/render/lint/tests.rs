@@ -1,12 +1,11 @@
 //! What other programs make of it: SARIF against the standard's own schema.
 
-use std::collections::BTreeMap;
-
 use super::{github, sarif};
 use crate::model::Severity;
-use crate::wrappers::lint::{Input, Report, lint};
+use crate::wrappers::lint::Report;
 use crate::wrappers::problems::groups;
-use crate::wrappers::{Endpoint, HostsFile, ResolvConf, Table, Tables, nsswitch};
+use crate::wrappers::test_host::Host;
+use crate::wrappers::{Table, Tables};
 
 fn report() -> Report {
     report_of(
@@ -17,22 +16,8 @@ fn report() -> Report {
 fn report_of(allow: &str) -> Report {
     let tables =
         Tables { allow: Table::parse(allow.as_bytes()), deny: Table::unreadable("Permission denied") };
-    lint(&Input {
-        tables: &tables,
-        texts: [allow.as_bytes(), b""],
-        paths: ["/etc/my tables/hosts.allow", "hosts,deny"],
-        files: &BTreeMap::new(),
-        daemon: "mysqld",
-        server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
-        conf: &ResolvConf::default(),
-        resolv_path: "/etc/resolv.conf",
-        services: &nsswitch::hosts(b""),
-        nsswitch_path: "/etc/nsswitch.conf",
-        hosts: &HostsFile::default(),
-        hosts_path: "/etc/hosts",
-        own_domain: None,
-        clients: &[],
-    })
+    let paths = ["/etc/my tables/hosts.allow", "hosts,deny"];
+    Host { tables, paths, ..Host::new(allow.as_bytes(), b"") }.lint()
 }
 
 #[test]

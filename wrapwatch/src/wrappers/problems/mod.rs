@@ -215,8 +215,7 @@ impl<'a> Scene<'a> {
 
 /// Whether a word of a daemon list is this daemon; the server's address behind an @ is left open.
 fn names_daemon(word: &[u8], daemon: &str, port: u16) -> bool {
-    let at = word.get(1..).and_then(|rest| split_at(rest, b'@'));
-    let name = at.map_or(word, |at| word.get(..=at).unwrap_or_default());
+    let (name, _) = name_and_end(word);
     match inet::scan_unsigned(name, 10).filter(|&port| port <= 0xffff) {
         Some(number) => number == u32::from(port),
         None => string_match(name, daemon.as_bytes(), &FixedNames::unknown()),
@@ -226,6 +225,25 @@ fn names_daemon(word: &[u8], daemon: &str, port: u16) -> bool {
 /// Whether a rule with these daemons can be reached by one at all, whatever its exceptions come to.
 pub(super) fn may_concern(daemons: &[u8], daemon: &str, port: u16) -> bool {
     words(daemons).take_while(|word| !is_except(word)).any(|word| names_daemon(word, daemon, port))
+}
+
+/// Whether a rule with these daemons may be about this one and tells its addresses (behind an @) or its ports apart.
+pub(super) fn names_own_end(daemons: &[u8], daemon: &str) -> bool {
+    let ours = |word: &[u8]| {
+        let (name, end) = name_and_end(word);
+        let port = inet::scan_unsigned(name, 10).is_some_and(|port| port <= 0xffff);
+        (port || string_match(name, daemon.as_bytes(), &FixedNames::unknown()), port || end)
+    };
+    words(daemons).take_while(|word| !is_except(word)).any(|word| ours(word).0)
+        && words(daemons).any(|word| ours(word) == (true, true))
+}
+
+/// What stands before the @ in a word of a daemon list, and whether there is one.
+fn name_and_end(word: &[u8]) -> (&[u8], bool) {
+    match word.get(1..).and_then(|rest| split_at(rest, b'@')) {
+        Some(at) => (word.get(..=at).unwrap_or_default(), true),
+        None => (word, false),
+    }
 }
 
 /// What an address without brackets, a hidden character or a missing list does to the rest of its rule is not worth telling.
