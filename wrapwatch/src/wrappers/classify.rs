@@ -189,6 +189,7 @@ fn not_a_name(text: &str) -> Option<Hopeless> {
         });
     }
     let ends = text.len() > 1
+        && text.starts_with('.')
         && text.ends_with('.')
         && is_not_address(text.as_bytes())
         && !text.contains(['*', '?']);
@@ -196,6 +197,14 @@ fn not_a_name(text: &str) -> Option<Hopeless> {
         why: "names are compared without a dot at their end",
         instead: Some(text.trim_end_matches('.').to_owned()),
     })
+}
+
+/// For a name that is written with a dot at its end, as in a zone file: the name. With the dot it is the beginning of other names.
+pub fn trailing_dot(host: &[u8]) -> Option<String> {
+    let text = lossy(host);
+    let name = text.trim_end_matches('.');
+    let ends = name.len() < text.len() && !name.is_empty() && hopeless(host).is_none();
+    (ends && kind(host) == Kind::Name && !text.contains(['*', '?'])).then(|| name.to_owned())
 }
 
 /// A range as nets; none where it takes more than eight.
@@ -347,15 +356,21 @@ mod tests {
             ("!10.0.0.1", "ALL EXCEPT 10.0.0.1"),
             ("10.0.0.4-10.0.0.9", "10.0.0.4/30 10.0.0.8/31"),
             ("10.0.0.4-7", "10.0.0.4/30"),
-            ("db1.example.com.", "db1.example.com"),
+            (".example.com.", ".example.com"),
             ("0.0.0.0", "ALL"),
             ("10.0.0.1.", "10.0.0.1"),
             ("\u{a0}.example.com", ".example.com"),
         ] {
             assert_eq!(instead(word).as_deref(), Some(expected), "{word}");
         }
-        for fine in ["10.0.0.0/24", "10.", "10.0.0.1", "[::1]", "[::]/0", ".1", "db1", "ALL", "10.0.0.1/32"] {
+        for fine in
+            ["10.0.0.0/24", "10.", "10.0.0.1", "[::1]", "[::]/0", ".1", "db1", "ALL", "10.0.0.1/32", "db1.a."]
+        {
             assert_eq!(instead(fine), None, "{fine}");
+        }
+        assert_eq!(trailing_dot(b"db1.example.com.").as_deref(), Some("db1.example.com"));
+        for no_name in ["db1", "10.0.2.", "db?.", "@group.", "/file.", "!x.", ".", "ALL"] {
+            assert_eq!(trailing_dot(no_name.as_bytes()), None, "{no_name}");
         }
     }
 

@@ -1,66 +1,38 @@
 //! Files from the field with the values that the real libwrap and glibc gave, and what many hosts have in common.
 
-use std::collections::BTreeMap;
-
 use strum::VariantArray as _;
 
 use super::cost::SECOND_NS;
-use super::lint::{Client, ClientReport, Input, Report, lint};
+use super::lint::{ClientReport, Report};
 use super::problems::explain::{self, EXPLANATIONS, Example, Explanation};
 use super::problems::{Problem, ProblemKind as Kind};
+use super::test_host::Host;
 use super::*;
-use crate::model::Severity;
-
-/// The files of one host; what is empty is as it usually is.
-struct Host<'a> {
-    texts: Example,
-    named: Vec<(&'a str, Vec<u8>)>,
-}
-
-impl Host<'_> {
-    fn lint(&self, clients: &[(&str, Option<&str>)]) -> Report {
-        let or = |text: &'static str, usual: &'static str| if text.is_empty() { usual } else { text };
-        let (allow, deny) = (self.texts.allow, or(self.texts.deny, "ALL: ALL\n"));
-        let tables = Tables { allow: Table::parse(allow.as_bytes()), deny: Table::parse(deny.as_bytes()) };
-        let resolv = or(
-            self.texts.resolv,
-            "nameserver 10.1.1.53\nnameserver 10.1.1.54\noptions timeout:1 attempts:1\n",
-        );
-        let clients: Vec<Client> = clients
-            .iter()
-            .map(|(address, name)| Client {
-                address: address.parse().unwrap(),
-                name: name.map(str::to_owned),
-            })
-            .collect();
-        let named = self.named.iter().map(|(path, text)| ((*path).to_owned(), FileText::Text(text.clone())));
-        let mut named = named.collect::<BTreeMap<_, _>>();
-        // Each file that is named has been looked for.
-        let missing = super::lint::named_files(&tables, &named);
-        named.extend(missing.into_iter().map(|path| (path, FileText::Missing)));
-        lint(&Input {
-            tables: &tables,
-            texts: [allow.as_bytes(), deny.as_bytes()],
-            paths: ["/etc/hosts.allow", "/etc/hosts.deny"],
-            files: &named,
-            daemon: self.texts.daemon,
-            server: Endpoint::new("10.0.9.9".parse().unwrap(), 3306),
-            conf: &ResolvConf::parse(resolv.as_bytes()),
-            resolv_path: "/etc/resolv.conf",
-            services: &nsswitch::hosts(self.texts.nsswitch.as_bytes()),
-            nsswitch_path: "/etc/nsswitch.conf",
-            hosts: &HostsFile::parse(self.texts.hosts.as_bytes()),
-            hosts_path: "/etc/hosts",
-            own_domain: None,
-            clients: &clients,
-        })
-    }
-}
 
 const USUAL: Example = Example { allow: "", deny: "", resolv: "", nsswitch: "", hosts: "", daemon: "mysqld" };
 
+/// The host of an example; what is empty is as it usually is.
+fn host(texts: Example, named: &[(&str, &[u8])]) -> Host<'static> {
+    let or = |text: &'static str, usual: &'static str| if text.is_empty() { usual } else { text };
+    let resolv =
+        or(texts.resolv, "nameserver 10.1.1.53\nnameserver 10.1.1.54\noptions timeout:1 attempts:1\n");
+    let named = named.iter().map(|(path, text)| ((*path).to_owned(), FileText::Text(text.to_vec())));
+    let mut host = Host {
+        files: named.collect(),
+        daemon: texts.daemon,
+        conf: ResolvConf::parse(resolv.as_bytes()),
+        services: nsswitch::hosts(texts.nsswitch.as_bytes()),
+        hosts: HostsFile::parse(texts.hosts.as_bytes()),
+        ..Host::new(texts.allow.as_bytes(), or(texts.deny, "ALL: ALL\n").as_bytes())
+    };
+    // Each file that is named has been looked for.
+    let missing = super::lint::named_files(&host.tables, &host.files);
+    host.files.extend(missing.into_iter().map(|path| (path, FileText::Missing)));
+    host
+}
+
 fn linted(texts: Example, client: &str) -> Report {
-    Host { texts, named: Vec::new() }.lint(&[(client, None)])
+    host(texts, &[]).asked_about(&[(client, None)]).lint()
 }
 
 fn client(texts: Example) -> ClientReport {
@@ -179,9 +151,9 @@ fn own(report: &Report) -> Vec<(Kind, Option<u32>)> {
 #[test]
 fn what_the_daemon_never_reaches_is_not_its_problem() {
     let report = linted(Example { allow: case!("L11.allow"), ..USUAL }, "10.9.0.21");
-    assert!(
-        report.problems.iter().all(|problem| problem.other_daemons || problem.severity < Severity::Critical)
-    );
+    let all: Vec<_> = report.problems.iter().map(|p| (p.kind, p.line, p.other_daemons)).collect();
+    let unreachable = [2, 3, 1].map(|line| (Kind::UnreachableRule, Some(line), false));
+    assert_eq!(all, unreachable);
     let allow = "in.fingerd : ALL : twist /bin/echo no\nALL : 10. : allow\n";
     let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
     let twist = report.problems.iter().find(|problem| problem.kind == Kind::Twist).unwrap();
@@ -233,9 +205,9 @@ fn a_nul_byte_is_everybodys() {
 
 /// A report of one host with these files.
 fn with_files(allow: &'static str, files: &[(&'static str, &str)]) -> Report {
-    let named = files.iter().map(|(path, text)| (*path, text.as_bytes().to_vec())).collect();
-    Host { texts: Example { allow, resolv: "nameserver 10.1.1.53\n", ..USUAL }, named }
-        .lint(&[("10.9.0.21", None)])
+    let named: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+    let texts = Example { allow, resolv: "nameserver 10.1.1.53\n", ..USUAL };
+    host(texts, &named).asked_about(&[("10.9.0.21", None)]).lint()
 }
 
 #[test]
@@ -251,6 +223,8 @@ fn a_file_costs_what_its_words_cost() {
     let list = "mysqld: /list\n";
     assert_eq!(needs_names(list, &[("/list", "10.0.2.14\n10.0.3.\n")]), (false, false, false));
     assert_eq!(needs_names(list, &[("/list", "10.0.2.14 .example.com\n")]), (true, true, true));
+    let address_first = [("/list", "[2001:db8::7]\n.example.com\n")];
+    assert_eq!(needs_names(list, &address_first), (true, true, true));
     assert_eq!(needs_names(list, &[("/list", "/more\n"), ("/more", "/list db1\n")]), (true, true, true));
     assert_eq!(needs_names(list, &[]), (false, false, false), "what is not there asks nobody");
     assert_eq!(needs_names("mysqld: ALL # everyone\n", &[]), (false, false, false));
@@ -264,6 +238,11 @@ fn files_that_lead_nowhere_or_in_a_circle_are_told() {
         let found = report.problems.iter().filter(|problem| problem.kind == Kind::FilePattern);
         found.map(|problem| problem.message.clone()).collect()
     };
+    // Circles that do not lead back to the rule's own file.
+    let behind = told("mysqld: /a\n", &[("/a", "/b\n"), ("/b", "/b /c\n"), ("/c", "/b\n")]);
+    assert!(behind.len() == 1 && behind[0].starts_with("/b names itself:"), "{behind:?}");
+    let far = told("mysqld: /a\n", &[("/a", "/b /d\n"), ("/b", "/c\n"), ("/c", "/b\n"), ("/d", "/c\n")]);
+    assert!(far.len() == 1 && far[0].starts_with("/b names itself by way of /c:"), "{far:?}");
     let own = told("mysqld: /list\n", &[("/list", "10.0.0.1 /list\n")]);
     assert!(own.len() == 1 && own[0].contains("names itself") && !own[0].contains("no client"), "{own:?}");
     let circle = told("mysqld: /a\n", &[("/a", "/b\n"), ("/b", "10.0.0.1 /a\n")]);
@@ -271,6 +250,7 @@ fn files_that_lead_nowhere_or_in_a_circle_are_told() {
     let nested = told("mysqld: /a\n", &[("/a", "10.0.0.1 /none\n")]);
     assert!(nested.len() == 1 && nested[0].contains("/none, which /a names"), "{nested:?}");
     assert_eq!(told("mysqld: /a\n", &[("/a", "/b /b\n"), ("/b", "10.0.0.1\n")]), [""; 0]);
+    assert_eq!(told("mysqld: /a\n", &[("/a", "/none /none\n")]).len(), 1);
 }
 
 #[test]
@@ -291,19 +271,22 @@ fn hosts_ctl_looks_nothing_up() {
     let unknown = &report.clients[0];
     assert_eq!((unknown.verdict, unknown.lookups.len()), (Verdict::Deny, 0), "{report:#?}");
     assert_eq!(own(&report), [(Kind::NamesNotKnown, Some(1))]);
-    let named = Host { texts, named: Vec::new() }.lint(&[("10.9.0.21", Some("a.example.com"))]);
+    let named = host(texts, &[]).asked_about(&[("10.9.0.21", Some("a.example.com"))]).lint();
     assert_eq!((named.clients[0].verdict, named.clients[0].lookups.len()), (Verdict::Allow, 0));
 }
 
 #[test]
-fn every_daemon_that_was_looked_at_is_linted() {
-    for daemon in daemons::DAEMONS {
-        let name = daemons::name_for_libwrap(daemon.program);
-        let allow: &'static str = format!("{name}: .example.com\n").leak();
-        let report = linted(Example { allow, daemon: name, ..USUAL }, "10.9.0.21");
-        let looks_up = daemon.call == daemons::Call::HostsAccess;
-        assert_eq!(!report.clients[0].lookups.is_empty(), looks_up, "{name}");
-        assert_eq!(report.blocking, daemon.blocking, "{name}");
+fn whom_a_check_holds_up_is_the_daemons() {
+    use daemons::Blocking::{AcceptThread, PerConnection, Pool};
+    for (daemon, looks_up, blocking) in
+        [("mysqld", true, AcceptThread), ("sshd", true, PerConnection), ("slapd", false, Pool)]
+    {
+        let report = linted(Example { allow: "ALL: .example.com\n", daemon, ..USUAL }, "10.9.0.21");
+        assert_eq!(
+            (!report.clients[0].lookups.is_empty(), report.blocking),
+            (looks_up, blocking),
+            "{daemon}"
+        );
     }
 }
 
@@ -362,13 +345,9 @@ fn twelve_thousand_lines_give_a_page() {
 
 #[test]
 fn a_file_that_names_itself_ten_thousand_times_costs_little() {
-    let host = Host {
-        texts: Example { allow: "ALL: /etc/list\n", ..USUAL },
-        named: vec![
-            ("/etc/list", b"/etc/list /etc/list2\n".repeat(10_000)),
-            ("/etc/list2", b"/etc/list \n".repeat(10_000)),
-        ],
-    };
-    let report = host.lint(&[("10.9.0.21", None)]);
+    let lists = [b"/etc/list /etc/list2\n".repeat(10_000), b"/etc/list \n".repeat(10_000)];
+    let named: [(&str, &[u8]); 2] = [("/etc/list", &lists[0]), ("/etc/list2", &lists[1])];
+    let host = host(Example { allow: "ALL: /etc/list\n", ..USUAL }, &named);
+    let report = host.asked_about(&[("10.9.0.21", None)]).lint();
     assert_eq!(report.clients[0].verdict, Verdict::Deny);
 }

@@ -26,11 +26,20 @@ impl Asked<'_> {
     }
 }
 
-/// The first word that may need a name and the first that never does, each with the file that has it.
-type Firsts<'a> = [Option<(&'a str, &'a [u8])>; 2];
+/// The first word that goes by names, the first other one that may need a name, and the first that never does, each with the file that has it.
+type Firsts<'a> = [Option<(&'a str, &'a [u8])>; 3];
 
-/// What is in the files that rules name: of each the first word that goes by names and the first that does not, looked for also in the files
-/// that it names. More of them would say the same, and a file may have a hundred thousand.
+/// Which of [`Firsts`] a word may be.
+fn slot(word: &[u8]) -> usize {
+    match kind(word) {
+        kind if kind.is_by_name() => 0,
+        kind if kind.may_look_up() => 1,
+        _ => 2,
+    }
+}
+
+/// What is in the files that rules name: of each the first word of each sort, looked for also in the files that it names. More of them would say
+/// the same, and a file may have a hundred thousand.
 #[derive(Debug)]
 pub(super) struct NamedFiles<'a> {
     firsts: BTreeMap<&'a str, Firsts<'a>>,
@@ -45,7 +54,7 @@ impl<'a> NamedFiles<'a> {
         let mut unknown = HashSet::new();
         for (path, text) in scene.files {
             let path = path.as_str();
-            let mut firsts = [None; 2];
+            let mut firsts: Firsts<'_> = [None; 3];
             match text {
                 FileText::Text(text) => {
                     let mut seen = HashSet::new();
@@ -57,7 +66,7 @@ impl<'a> NamedFiles<'a> {
                                 .or_default()
                                 .extend(key.map(|(key, _)| key.as_str()).filter(|key| seen.insert(*key)));
                         } else {
-                            firsts[usize::from(!kind(word).may_look_up())].get_or_insert((path, word));
+                            firsts[slot(word)].get_or_insert((path, word));
                         }
                     }
                 }
@@ -107,7 +116,7 @@ fn reachable<'a>(
     own: &BTreeMap<&'a str, Firsts<'a>>,
     named: &BTreeMap<&'a str, Vec<&'a str>>,
 ) -> Firsts<'a> {
-    let mut found = [None; 2];
+    let mut found: Firsts<'a> = [None; 3];
     let mut seen = HashSet::from([from]);
     let mut next = VecDeque::from([from]);
     while let Some(path) = next.pop_front() {

@@ -10,9 +10,7 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             Lines::new(text).filter(|line| line.physical.0 < line.physical.1 && line.text.starts_with(b"#"));
         for comment in comments {
             let source = text.get(comment.source.clone()).unwrap_or_default();
-            let Some(swallowed) = swallowed(source).filter(|table| !table.entries().is_empty()) else {
-                continue;
-            };
+            let Some(swallowed) = swallowed(source) else { continue };
             let rules = || swallowed.entries().iter().filter(|entry| entry.kind == EntryKind::Rule);
             let concerns = rules().any(|entry| scene.concerns(swallowed.daemons(entry)));
             let first = rules().next().map(|entry| swallowed.text(entry)).unwrap_or_default();
@@ -22,7 +20,7 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             let finding = Finding::new(Kind::ContinuedComment, Severity::Critical, message)
                 .change(format!("Remove the backslash at the end of line {}.", comment.physical.0));
             let problem = scene.in_file(scene.path(kind), Some(comment.physical.1), finding);
-            out.push(Problem { other_daemons: rules().next().is_some() && !concerns, ..problem });
+            out.push(Problem { other_daemons: !concerns, ..problem });
         }
     }
 }

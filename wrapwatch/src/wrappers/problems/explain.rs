@@ -177,9 +177,9 @@ pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     explain(
         K::AddressWildcard,
         "* or ? in an address.",
-        "libwrap looks up the name of every client that such a word does not match.",
+        "libwrap looks up the name of every client whose address such a word does not match; it also matches a client whose name begins so: 192.168.example.org.",
         allow("mysqld: 192.168.*\n"),
-        "Write 192.168., which looks nobody up.",
+        "Write 192.168., which looks nobody up and matches no name. --fix leaves the word as it is: it cannot know whether a client has such a name.",
     ),
     explain(
         K::BareIpv6,
@@ -225,7 +225,7 @@ pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     ),
     explain(
         K::NeverMatches,
-        "A word that can match no client.",
+        "A word that can match no client, or none that was meant.",
         "The rule does not do what it says, and libwrap says nothing.",
         allow("mysqld: 10.0.2.5/24\n"),
         "Write what was meant; lint says what that probably is: 10.0.2.0/24.",

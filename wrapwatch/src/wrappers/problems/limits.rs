@@ -4,15 +4,14 @@ use super::asked::{Asked, NamedFiles};
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, TableKind};
 use crate::wrappers::classify;
 
-pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
-    flips(scene, out);
+pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
+    flips(scene, files, out);
     pointless(scene, out);
 }
 
 /// Rules by name whose clients get the other verdict when DNS fails.
-fn flips(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+fn flips<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
-    let files = NamedFiles::of(scene);
     let (mut later, mut found) = (Later::default(), Vec::new());
     // From the end, so that each rule knows what comes behind it.
     for rule in rules.iter().rev() {

@@ -312,9 +312,10 @@ pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     syntax::find(scene, &mut out);
     options::find(scene, &mut out);
     patterns::find(scene, &mut out);
-    order::find(scene, &mut out);
-    limits::find(scene, &mut out);
-    resolver::find(scene, &mut out);
+    let files = asked::NamedFiles::of(scene);
+    order::find(scene, &files, &mut out);
+    limits::find(scene, &files, &mut out);
+    resolver::find(scene, &files, &mut out);
     characters::find(scene, &mut out);
     comments::find(scene, &mut out);
     without_consequences(&mut out);

@@ -5,14 +5,9 @@ use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, groups
 use crate::wrappers::classify::hopeless;
 use crate::wrappers::daemons;
 
-pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
-    first_lookup(scene, out);
-}
-
 /// The first rule that wants a name pays for all; whoever could be decided by address should be decided before it.
-fn first_lookup(scene: &Scene<'_>, out: &mut Vec<Problem>) {
+pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
-    let files = NamedFiles::of(scene);
     let Some(index) = rules.iter().position(|rule| files.looks_up(*rule)) else { return };
     let first = rules[index];
     let asked = files.asked_words(first);

@@ -1,10 +1,10 @@
 //! Patterns that cannot match, cost a lookup they need not, or go by names.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use super::options::ident;
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, split_at, words};
-use crate::wrappers::classify::{self, ClientWord, client_words, hopeless, without_lookup};
+use crate::wrappers::classify::{self, ClientWord, client_words, hopeless, trailing_dot, without_lookup};
 use crate::wrappers::environment::FileText;
 use crate::wrappers::options::lossy;
 
@@ -37,10 +37,18 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
             Some(instead) => finding.change(format!("Write {instead}.")),
             None => finding.change(WHAT_THERE_IS),
         });
+    } else if let Some(name) = trailing_dot(word.host) {
+        let message = format!(
+            "{} matches only clients whose name begins so, {text}example for instance: names are compared without a dot at their end.",
+            lossy(word.word)
+        );
+        push(Finding::new(Kind::NeverMatches, Severity::Warning, message).change(format!("Write {name}.")));
     } else {
         match word.kind {
             classify::Kind::AddressGlob => {
-                let message = format!("{text} looks up the name of every client it does not match.");
+                let message = format!(
+                    "{text} looks up the name of every client whose address it does not match; it also matches a client whose name begins so."
+                );
                 let finding = Finding::new(Kind::AddressWildcard, Severity::Warning, message);
                 let instead =
                     without_lookup(word.host).map(|instead| format!("Write {instead}, which never does."));
@@ -69,54 +77,72 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
     }
 }
 
-/// What is wrong with a file that a rule names, and with those that it names: each that leads nowhere, and one circle.
+/// What is wrong with a file that a rule names, and with those that it names: each that leads nowhere, and each that is read within itself. The
+/// way down is kept, as libwrap keeps its open files.
 fn file(scene: &Scene<'_>, path: &str, push: &mut dyn FnMut(Finding)) {
-    let mut by: BTreeMap<String, String> = BTreeMap::new();
-    let mut next = VecDeque::from([path.to_owned()]);
-    let mut circle = false;
-    while let Some(at) = next.pop_front() {
-        let whose = by.get(&at).map_or_else(|| at.clone(), |by| format!("{at}, which {by} names,"));
-        let text = match scene.files.get(&at) {
-            Some(FileText::Text(text)) => text,
-            Some(FileText::Elsewhere) => {
-                let message = format!("{whose} is on the host: whom it matches is not known here.");
-                push(
-                    Finding::new(Kind::FilePattern, Severity::Info, message)
-                        .change("Keep the file beside the tables."),
-                );
-                continue;
-            }
-            Some(FileText::Unreadable(why)) => {
-                push(nowhere(&format!("{whose} matches no client: the file cannot be read: {why}.")));
-                continue;
-            }
-            Some(FileText::Missing) => {
-                push(nowhere(&format!("{whose} matches no client: there is no such file.")));
-                continue;
+    // Of each file seen whether it is open now.
+    let mut seen: HashMap<String, bool> = HashMap::from([(path.to_owned(), true)]);
+    let mut told: HashSet<String> = HashSet::new();
+    let mut open = Vec::new();
+    open.extend(named_in(scene, path, None, push).map(|names| (path.to_owned(), names)));
+    while let Some((at, names)) = open.last_mut() {
+        let Some(name) = names.next() else {
+            seen.insert(at.clone(), false);
+            open.pop();
+            continue;
+        };
+        match seen.get(&name) {
+            Some(false) => {}
+            Some(true) if told.contains(&name) => {}
+            Some(true) => {
+                push(circle(&name, at));
+                told.insert(name);
             }
             None => {
-                push(nowhere(&format!("{whose} was not looked at: the rules name too many files.")));
-                continue;
-            }
-        };
-        let words = text.split(u8::is_ascii_whitespace).filter(|word| word.starts_with(b"/"));
-        for word in words.map(lossy) {
-            if word == path && !circle {
-                circle = true;
-                let way = if at == path { String::new() } else { format!(" by way of {at}") };
-                let message = format!(
-                    "{path} names itself{way}: for each client that gets so far libwrap reads it within itself until the server has no descriptors left."
-                );
-                push(
-                    Finding::new(Kind::FilePattern, Severity::Warning, message)
-                        .change(format!("Remove the line {word} from {at}.")),
-                );
-            } else if word != path && !by.contains_key(&word) {
-                by.insert(word.clone(), at.clone());
-                next.push_back(word);
+                let names = named_in(scene, &name, Some(at), push);
+                seen.insert(name.clone(), names.is_some());
+                open.extend(names.map(|names| (name, names)));
             }
         }
     }
+}
+
+/// The files that a file names, one after another; none where it leads nowhere, which is told.
+fn named_in<'a>(
+    scene: &Scene<'a>,
+    at: &str,
+    by: Option<&str>,
+    push: &mut dyn FnMut(Finding),
+) -> Option<impl Iterator<Item = String> + use<'a>> {
+    let whose = by.map_or_else(|| at.to_owned(), |by| format!("{at}, which {by} names,"));
+    let wrong = match scene.files.get(at) {
+        Some(FileText::Text(text)) => {
+            let names = text.split(u8::is_ascii_whitespace).filter(|word| word.starts_with(b"/"));
+            return Some(names.map(lossy));
+        }
+        Some(FileText::Elsewhere) => {
+            let message = format!("{whose} is on the host: whom it matches is not known here.");
+            Finding::new(Kind::FilePattern, Severity::Info, message)
+                .change("Keep the file beside the tables.")
+        }
+        Some(FileText::Unreadable(why)) => {
+            nowhere(&format!("{whose} matches no client: the file cannot be read: {why}."))
+        }
+        Some(FileText::Missing) => nowhere(&format!("{whose} matches no client: there is no such file.")),
+        None => nowhere(&format!("{whose} was not looked at: the rules name too many files.")),
+    };
+    push(wrong);
+    None
+}
+
+/// A file that is named while it is being read.
+fn circle(name: &str, at: &str) -> Finding {
+    let way = if at == name { String::new() } else { format!(" by way of {at}") };
+    let message = format!(
+        "{name} names itself{way}: for each client that gets so far libwrap reads it within itself until the server has no descriptors left."
+    );
+    Finding::new(Kind::FilePattern, Severity::Warning, message)
+        .change(format!("Remove the line {name} from {at}."))
 }
 
 fn nowhere(message: &str) -> Finding {

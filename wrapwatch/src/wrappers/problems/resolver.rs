@@ -7,8 +7,7 @@ use crate::wrappers::cost::{Nameserver, SECOND_NS, question};
 use crate::wrappers::pattern::same_host;
 use crate::wrappers::{Ignored, daemons};
 
-pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
-    let files = NamedFiles::of(scene);
+pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
     let looks_up = scene.rules_for_daemon().any(|rule| files.looks_up(rule));
     // Settings nobody uses are nobody's problem.
     if !looks_up {
