@@ -294,16 +294,16 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
     if !args.write {
         return Ok(());
     }
-    let written =
-        linter::write(changes.files.iter().filter(|change| change.table)).map_err(|(path, error)| {
-            anyhow::Error::new(error).context(format!("cannot write {}", escape(&path)))
-        })?;
-    for (path, backup) in written {
+    let written = linter::write(changes.files.iter().filter(|change| change.table));
+    for (path, backup) in written.done {
         note(&format!(
             "{} is changed; what it was is in {}",
             escape(&path),
             escape(&backup.to_string_lossy())
         ));
+    }
+    if let Some((path, error)) = written.error {
+        return Err(anyhow::Error::new(error).context(format!("cannot write {}", escape(&path))));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::files::Files;
+use crate::host::local::{self, Found};
 use crate::wrappers::lint::Input;
 use crate::wrappers::rewrite::rewrite;
 
@@ -54,25 +55,33 @@ pub fn changes(files: &Files, input: &Input<'_>) -> Changes {
     Changes { files: all, left_alone: fix.left_alone }
 }
 
-/// Puts each file's new text in its place; for each the path of the copy of what was there. All of them are looked at and written beside the old
-/// ones before the first is replaced.
-///
-/// # Errors
-/// Where a path is a link or no regular file, where it is no longer what it was, or the system refuses; with the path. Before the first
-/// replacement nothing has changed then, and nothing is left behind.
-pub fn write<'a>(
-    changes: impl IntoIterator<Item = &'a Change>,
-) -> Result<Vec<(String, PathBuf)>, (String, io::Error)> {
-    let said = |change: &Change, error| (change.path.clone(), error);
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Files that are changed, each with the path of the copy of what was there.
+    pub done: Vec<(String, PathBuf)>,
+    /// What ended it, with the path it is about. Where nothing is done nothing has changed, and nothing is left behind.
+    pub error: Option<(String, io::Error)>,
+}
+
+/// Puts each file's new text in its place. All of them are looked at and written beside the old ones before the first is replaced. It ends where a path
+/// is a link or no regular file, where it is no longer what it was, or the system refuses.
+pub fn write<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Written {
+    let mut written = Written::default();
     let mut ready = Vec::new();
     for change in changes {
-        ready.push((change, prepare(change).map_err(|error| said(change, error))?));
+        match prepare(change) {
+            Ok(fresh) => ready.push((change, fresh)),
+            Err(error) => return Written { error: Some((change.path.clone(), error)), ..written },
+        }
     }
-    let mut done = Vec::new();
     for (change, fresh) in ready {
-        done.push((change.path.clone(), replace(change, fresh).map_err(|error| said(change, error))?));
+        match replace(change, fresh) {
+            Ok(backup) => written.done.push((change.path.clone(), backup)),
+            Err(error) => return Written { error: Some((change.path.clone(), error)), ..written },
+        }
     }
-    Ok(done)
+    written
 }
 
 /// The new text in a file of its own beside the old one, which goes again unless it is put in its place.
@@ -99,7 +108,8 @@ fn unchanged(path: &Path, text: &[u8]) -> io::Result<fs::Metadata> {
     if !meta.is_file() {
         return Err(refuse("it is a link or no regular file: write to the file itself"));
     }
-    if fs::read(path)? != text {
+    let now = local::read(path).map_err(|error| io::Error::other(error.to_string()))?;
+    if now != Found::Text(text.to_vec()) {
         return Err(refuse("it has changed meanwhile: run lint again"));
     }
     Ok(meta)
@@ -169,7 +179,7 @@ mod tests {
         let path = folder.path().join("hosts.allow");
         fs::write(&path, "old\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let backup = write([&change(&path, "old\n", "new\n")]).unwrap().remove(0).1;
+        let backup = write([&change(&path, "old\n", "new\n")]).done.remove(0).1;
         assert_eq!(
             (fs::read(&path).unwrap(), fs::read(&backup).unwrap()),
             (b"new\n".to_vec(), b"old\n".to_vec())
@@ -177,19 +187,32 @@ mod tests {
         for file in [&path, &backup] {
             assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o640);
         }
-        let second = write([&change(&path, "new\n", "newer\n")]).unwrap().remove(0).1;
+        let second = write([&change(&path, "new\n", "newer\n")]).done.remove(0).1;
         assert_eq!(second, folder.path().join("hosts.allow.orig.1"));
         assert_eq!(names(folder.path()), ["hosts.allow", "hosts.allow.orig", "hosts.allow.orig.1"]);
     }
 
     #[test]
-    fn what_an_ended_run_left_behind_stops_no_other() {
+    fn what_was_done_before_an_error_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hosts.allow");
-        fs::write(&path, "old\n").unwrap();
-        fs::write(folder.path().join("hosts.allow.wrapwatch-new"), "half").unwrap();
-        write([&change(&path, "old\n", "new\n")]).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new\n");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["hosts.allow", "hosts.deny", "hosts.deny.orig"] {
+            fs::write(at(name), "old\n").unwrap();
+        }
+        // No name is left for the second one's copy.
+        for number in 1..100 {
+            fs::write(at(&format!("hosts.deny.orig.{number}")), "old\n").unwrap();
+        }
+        let changes = ["hosts.allow", "hosts.deny"].map(|name| change(&at(name), "old\n", "new\n"));
+        let written = write(&changes);
+        let (path, error) = written.error.unwrap();
+        assert_eq!(path, changes[1].path);
+        assert!(error.to_string().contains("a hundred copies"), "{error}");
+        assert_eq!(written.done, [(changes[0].path.clone(), at("hosts.allow.orig"))]);
+        assert_eq!(
+            (fs::read(at("hosts.allow")).unwrap(), fs::read(at("hosts.deny")).unwrap()),
+            (b"new\n".to_vec(), b"old\n".to_vec())
+        );
     }
 
     #[test]
@@ -206,7 +229,9 @@ mod tests {
             (change(&deny, "other\n", "new\n"), "changed"),
             (change(&at("none"), "", "new\n"), "No such file"),
         ] {
-            let (path, error) = write([&good, &bad]).unwrap_err();
+            let written = write([&good, &bad]);
+            assert_eq!(written.done, []);
+            let (path, error) = written.error.unwrap();
             assert_eq!(path, bad.path);
             assert!(error.to_string().contains(word), "{error}");
             assert_eq!(fs::read(&allow).unwrap(), b"old\n");

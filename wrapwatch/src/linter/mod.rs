@@ -7,6 +7,6 @@ mod hosts;
 mod ignored;
 
 pub use files::{Files, Paths, Subject};
-pub use fix::{Change, Changes, changes, write};
+pub use fix::{Change, Changes, Written, changes, write};
 pub use hosts::{HostReport, each_host};
 pub use ignored::{IGNORE_FILE, IgnoreFile};
