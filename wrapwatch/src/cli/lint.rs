@@ -20,7 +20,7 @@ use crate::replay::LintInput;
 use crate::trace::SnapshotRole;
 use crate::wrappers::lint::{Client, Report};
 use crate::wrappers::problems::explain;
-use crate::wrappers::{Endpoint, daemons};
+use crate::wrappers::{Endpoint, TableKind, daemons};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,11 +139,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&explanation.text())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let recorded = args.trace.as_deref().map(read_trace).transpose()?.unwrap_or_default();
-    let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let clients = clients(args, &recorded);
+    let recorded = args.trace.as_deref().map(read_trace).transpose()?;
+    // The name of the host that lint runs on says nothing of the domain of a trace's.
+    let own_name = match recorded {
+        Some(_) => String::new(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+    };
+    let clients = clients(args, recorded.as_ref());
+    let its_daemon = recorded.as_ref().and_then(|recorded| recorded.daemon.as_deref());
     let subject = Subject {
-        daemon: daemon(args.daemon.as_deref().or(recorded.daemon.as_deref()).unwrap_or(DAEMON)),
+        daemon: daemon(args.daemon.as_deref().or(its_daemon).unwrap_or(DAEMON)),
         server: Endpoint::new(args.server.ip(), args.server.port()),
         own_domain: own_name.trim().split_once('.').map(|(_, domain)| domain),
         clients: &clients,
@@ -157,7 +162,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         hosts: args.hosts.clone(),
         nsswitch: args.nsswitch.clone(),
     };
-    let files = Files::read(&paths, &recorded)?;
+    let files = Files::read(&paths, recorded.as_ref())?;
     if args.fix {
         fix(args, &files, &subject)?;
     }
@@ -194,10 +199,11 @@ fn daemon(name: &str) -> &str {
 }
 
 /// Those given, then those of the trace.
-fn clients(args: &Args, recorded: &LintInput) -> Vec<Client> {
+fn clients(args: &Args, recorded: Option<&LintInput>) -> Vec<Client> {
     let mut clients = args.clients.clone();
     let given: HashSet<IpAddr> = clients.iter().map(|client| client.address.to_canonical()).collect();
-    let seen = recorded.clients.iter().filter(|(address, _)| !given.contains(address));
+    let seen = recorded.into_iter().flat_map(|recorded| &recorded.clients);
+    let seen = seen.filter(|(address, _)| !given.contains(address));
     clients.extend(seen.map(|(address, name)| Client { address: *address, name: name.clone() }));
     clients
 }
@@ -318,7 +324,8 @@ fn read_trace(path: &Path) -> anyhow::Result<LintInput> {
     if seen.several_servers {
         note(&format!("{} has several servers: the first one's files are looked at", name()));
     }
-    if seen.file(SnapshotRole::HostsAllow).is_none() && seen.file(SnapshotRole::HostsDeny).is_none() {
+    let has = |role, kind: TableKind| seen.file(role, kind.default_path()).is_some();
+    if !has(SnapshotRole::HostsAllow, TableKind::Allow) && !has(SnapshotRole::HostsDeny, TableKind::Deny) {
         note(&format!("{} has no copy of the tables: this machine's are looked at", name()));
     }
     Ok(seen)

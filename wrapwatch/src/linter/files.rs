@@ -64,12 +64,16 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads them; from `recorded` where it has a copy of a file whose path is the usual one.
+    /// Reads them; from `recorded` where it has a copy of a file whose path is the usual one. What rules of a trace name is the server's, and never
+    /// read here.
     ///
     /// # Errors
     /// Where a file is there and this process may not read it, or it is no regular file or larger than 1 MiB.
-    pub fn read(paths: &Paths, recorded: &LintInput) -> Result<Self, HostError> {
-        Self::read_with(paths, recorded, |path| named_file(path, recorded))
+    pub fn read(paths: &Paths, recorded: Option<&LintInput>) -> Result<Self, HostError> {
+        match recorded {
+            Some(recorded) => Self::read_with(paths, recorded, |path| recorded_file(path, recorded)),
+            None => Self::read_with(paths, &LintInput::default(), named_file),
+        }
     }
 
     /// As [`Files::read`]; `named` reads the files that rules name.
@@ -171,9 +175,17 @@ impl Files {
     }
 }
 
-fn named_file(path: &str, recorded: &LintInput) -> FileText {
-    let copy = recorded.named.get(path).cloned();
-    match copy.map_or_else(|| local::read(Path::new(path)), |text| Ok(Found::Text(text))) {
+fn recorded_file(path: &str, recorded: &LintInput) -> FileText {
+    match recorded.named.get(path).cloned() {
+        Some(FileCopy::Text(text)) => FileText::Text(text),
+        Some(FileCopy::Missing) => FileText::Missing,
+        Some(FileCopy::Unreadable(why)) => FileText::Unreadable(why),
+        None => FileText::Elsewhere,
+    }
+}
+
+fn named_file(path: &str) -> FileText {
+    match local::read(Path::new(path)) {
         Ok(Found::Text(text)) => FileText::Text(text),
         Ok(Found::Missing) => FileText::Missing,
         Ok(Found::Unusable(why)) => FileText::Unreadable(why),
@@ -188,10 +200,57 @@ fn copy_or_file(
     default: &str,
     role: SnapshotRole,
 ) -> Result<Found, HostError> {
-    Ok(match recorded.file(role).filter(|_| path == Path::new(default)) {
-        Some(FileCopy::Text(text)) => Found::Text(text.clone()),
+    Ok(match recorded.file(role, default).filter(|_| path == Path::new(default)) {
+        Some(FileCopy::Text(text)) => Found::Text(text),
         Some(FileCopy::Missing) => Found::Missing,
-        Some(FileCopy::Unreadable(why)) => Found::Unusable(why.clone()),
+        Some(FileCopy::Unreadable(why)) => Found::Unusable(why),
         None => local::read(path)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_traces_rules_name_is_the_servers_and_never_this_machines() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().join("list");
+        std::fs::write(&here, "10.0.2.14\n").unwrap();
+        let here = here.to_str().unwrap();
+        let allow = format!("mysqld: {here} /gone /closed /copied\n");
+        let text = |text: &str| FileCopy::Text(text.as_bytes().to_vec());
+        let named = [
+            ("/gone", FileCopy::Missing),
+            ("/closed", FileCopy::Unreadable("EACCES".to_owned())),
+            ("/copied", text("10.0.2.15\n")),
+        ];
+        let trace = LintInput {
+            files: vec![
+                (SnapshotRole::HostsAllow, text(&allow)),
+                (SnapshotRole::HostsDeny, text("ALL: ALL\n")),
+            ],
+            named: named.into_iter().map(|(path, copy)| (path.to_owned(), copy)).collect(),
+            ..LintInput::default()
+        };
+        let none = || folder.path().join("none");
+        let paths = Paths {
+            tables: ["/etc/hosts.allow".into(), "/etc/hosts.deny".into()],
+            resolv: none(),
+            hosts: none(),
+            nsswitch: none(),
+        };
+        let files = Files::read(&paths, Some(&trace)).unwrap();
+        let of = |path: &str| files.named[path].clone();
+        assert_eq!(of(here), FileText::Elsewhere);
+        assert_eq!(
+            (of("/gone"), of("/closed")),
+            (FileText::Missing, FileText::Unreadable("EACCES".to_owned()))
+        );
+        assert_eq!(of("/copied"), FileText::Text(b"10.0.2.15\n".to_vec()));
+        let own = Paths { tables: [folder.path().join("allow"), none()], ..paths };
+        std::fs::write(&own.tables[0], allow).unwrap();
+        let files = Files::read(&own, None).unwrap();
+        assert_eq!(files.named[here], FileText::Text(b"10.0.2.14\n".to_vec()), "without a trace it is read");
+    }
 }

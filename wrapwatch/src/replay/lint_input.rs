@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::{Options, Replay};
 use crate::context::Context;
-use crate::diagnose::doctor::paths;
 use crate::model::{Client, Line};
 use crate::trace::{ReadError, SnapshotRole};
 
@@ -23,7 +22,9 @@ pub struct LintInput {
     /// The last copy of each file of a role.
     pub files: Vec<(SnapshotRole, FileCopy)>,
     /// The last copy of each file that rules name, by its path.
-    pub named: BTreeMap<String, Vec<u8>>,
+    pub named: BTreeMap<String, FileCopy>,
+    /// Why the server could not open a path in its last check, by path; what was not there is not among them.
+    pub not_opened: BTreeMap<String, String>,
     /// There is more than one server in the trace: this is the first one's.
     pub several_servers: bool,
 }
@@ -39,11 +40,11 @@ pub enum FileCopy {
     Unreadable(String),
 }
 
-/// How opening each path went last: the error, none where it was opened.
-type Opened = HashMap<Arc<str>, Option<String>>;
+/// How a server's opening of each path went last, by its process: the error, none where it was opened.
+type Opened = HashMap<(u32, Arc<str>), Option<String>>;
 
-/// Paths that are kept apart; the tables come first in every check.
-const PATHS_MAX: usize = 64;
+/// Servers' paths that are kept apart; the tables come first in every check.
+const PATHS_MAX: usize = 256;
 
 impl LintInput {
     /// Reads a trace to its end; of `max_clients` clients.
@@ -58,8 +59,9 @@ impl LintInput {
         while let Some(line) = replay.next_line()? {
             let Line::Connection(connection) = line else { continue };
             for file in &connection.files {
-                if opened.len() < PATHS_MAX || opened.contains_key(&file.path) {
-                    opened.insert(file.path.clone(), file.error.as_deref().map(str::to_owned));
+                let key = (connection.pid, file.path.clone());
+                if opened.len() < PATHS_MAX || opened.contains_key(&key) {
+                    opened.insert(key, file.error.as_deref().map(str::to_owned));
                 }
             }
             let Some(address) = connection.peer.and_then(Client::ip) else { continue };
@@ -80,27 +82,19 @@ impl LintInput {
                 *slot = slot.take().or(name);
             }
         }
-        seen.files_of(replay.into_context());
-        seen.tables_not_opened(&opened);
+        seen.files_of(replay.into_context(), opened);
         Ok(seen)
     }
 
-    /// A table that the server could not open in its last check counted as empty there, whatever a copy of it has.
-    fn tables_not_opened(&mut self, opened: &Opened) {
-        let roles = [SnapshotRole::HostsAllow, SnapshotRole::HostsDeny];
-        for (role, usual) in roles.into_iter().zip(paths::TABLES) {
-            let error = opened.get(usual).and_then(Option::as_deref).filter(|error| *error != "ENOENT");
-            if let Some(error) = error {
-                self.files.retain(|(of, _)| *of != role);
-                self.files.push((role, FileCopy::Unreadable(format!("{error} in the server's last check"))));
-            }
-        }
-    }
-
-    fn files_of(&mut self, context: Context) {
+    fn files_of(&mut self, context: Context, opened: Opened) {
         let target = context.targets.first();
         let pid = target.map(|target| target.pid);
         self.several_servers = context.targets.len() > 1;
+        let not_opened = opened.into_iter().filter_map(|((of, path), error)| {
+            let error = error.filter(|error| pid.is_none_or(|pid| pid == of) && error != "ENOENT")?;
+            Some((path.to_string(), error))
+        });
+        self.not_opened = not_opened.collect();
         self.daemon = target.and_then(|target| target.daemon.clone()).filter(|daemon| !daemon.is_empty());
         for file in context.files {
             if file.meta.pid.is_some() && pid.is_some() && file.meta.pid != pid {
@@ -113,8 +107,7 @@ impl LintInput {
             };
             // They are in order of time: the last one stays.
             match (file.meta.role, copy) {
-                (SnapshotRole::Other, FileCopy::Text(text)) => drop(self.named.insert(file.meta.path, text)),
-                (SnapshotRole::Other, _) => {}
+                (SnapshotRole::Other, copy) => drop(self.named.insert(file.meta.path, copy)),
                 (role, copy) => {
                     self.files.retain(|(of, _)| *of != role);
                     self.files.push((role, copy));
@@ -123,8 +116,42 @@ impl LintInput {
         }
     }
 
-    /// The copy of the file of this role.
-    pub fn file(&self, role: SnapshotRole) -> Option<&FileCopy> {
-        self.files.iter().find(|(of, _)| *of == role).map(|(_, copy)| copy)
+    /// The copy of the file of this role, which the server has at `path`. A table that it could not open in its last check counted as empty there,
+    /// whatever a copy of it has.
+    pub fn file(&self, role: SnapshotRole, path: &str) -> Option<FileCopy> {
+        let table = matches!(role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny);
+        if let Some(error) = self.not_opened.get(path).filter(|_| table) {
+            return Some(FileCopy::Unreadable(format!("{error} in the server's last check")));
+        }
+        self.files.iter().find(|(of, _)| *of == role).map(|(_, copy)| copy.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Target;
+
+    #[test]
+    fn what_another_server_could_not_open_is_not_the_first_ones() {
+        let table: Arc<str> = "/etc/hosts.allow".into();
+        let opened = |first: Option<&str>, second: Option<&str>| {
+            let error = |pid: u32, error: Option<&str>| ((pid, table.clone()), error.map(str::to_owned));
+            HashMap::from([error(10, first), error(20, second)])
+        };
+        let target = |pid| Target { pid, ..Target::default() };
+        let taken = |opened| {
+            let mut seen = LintInput::default();
+            seen.files_of(Context { targets: vec![target(10), target(20)], ..Context::default() }, opened);
+            seen.file(SnapshotRole::HostsAllow, &table)
+        };
+        let unreadable = FileCopy::Unreadable("EACCES in the server's last check".to_owned());
+        assert_eq!(taken(opened(Some("EACCES"), None)), Some(unreadable));
+        assert_eq!(taken(opened(None, Some("EACCES"))), None);
+        assert_eq!(
+            taken(opened(Some("ENOENT"), Some("EACCES"))),
+            None,
+            "what is not there is as good as empty"
+        );
     }
 }
