@@ -26,7 +26,7 @@ use crate::{
 pub struct Settings {
     /// The servers.
     pub pids: Vec<u32>,
-    /// Ask each nameserver one harmless query.
+    /// Ask each nameserver one harmless query, and for the names of eight recent clients at most.
     pub queries: bool,
     /// Log in to the server as this file says.
     pub mysql_defaults: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! One server's part: the process, libwrap in it, its tables, listeners and network.
 
+use std::net::SocketAddr;
+
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
 use super::files::file_state;
@@ -154,14 +156,15 @@ fn deleted(pid: u32, found: &Libwrap) -> bool {
 /// Its recent clients' names, where its resolver asks nameservers.
 fn clients(viewer: u32, listeners: Option<&[ListenerState]>, texts: &Texts) -> Option<RecentClients> {
     let asks = texts.services.iter().any(|service| service.name == "dns") && texts.conf.attempts > 0;
-    let mut ports: Vec<u16> =
-        listeners?.iter().filter_map(|listener| listener.local.rsplit(':').next()?.parse().ok()).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    if !asks || ports.is_empty() {
+    let listeners: Vec<SocketAddr> =
+        listeners?.iter().filter_map(|listener| listener.local.parse().ok()).collect();
+    if !asks || listeners.is_empty() {
         return None;
     }
-    super::clients::examine(viewer, &ports, &texts.conf.nameservers, &texts.hosts).ok()
+    let at = |name: &str| texts.services.iter().position(|service| service.name == name);
+    let files_first = at("files").is_some_and(|files| at("dns").is_none_or(|dns| files < dns));
+    let hosts = files_first.then_some(&texts.hosts);
+    Some(super::clients::examine(viewer, &listeners, &texts.conf.nameservers, hosts))
 }
 
 /// Its listeners and how many connections are established to them.
@@ -182,14 +185,18 @@ fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
     }
     let listeners = listeners
         .into_iter()
-        .map(|listener| ListenerState {
-            local: listener.local.to_string(),
-            queued: listener.queued,
-            limit: listener.limit,
-            held_by: holders.as_ref().and_then(|holders| {
-                Some(holders.by_inode.get(&inode(listener.fd)?).cloned().unwrap_or_default())
-            }),
-            held_by_complete: holders.as_ref().is_some_and(|holders| holders.complete),
+        .map(|listener| {
+            let held = holders.as_ref().zip(inode(listener.fd)).map(|(holders, inode)| {
+                (holders.by_inode.get(&inode).cloned().unwrap_or_default(), holders.complete)
+            });
+            let (held_by, complete) = held.unzip();
+            ListenerState {
+                local: listener.local.to_string(),
+                queued: listener.queued,
+                limit: listener.limit,
+                held_by,
+                held_by_complete: complete.unwrap_or(false),
+            }
         })
         .collect();
     Ok((listeners, connections))

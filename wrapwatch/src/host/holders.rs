@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 
 use procfs::process::{FDTarget, Process, all_processes};
 
-use super::HostError;
+use super::{HostError, kernel};
 use crate::model::doctor::{Holder, Relation};
 
 /// A machine with a hundred thousand descriptors is looked through in less.
 const LIMIT: Duration = Duration::from_secs(1);
 /// Holders of a socket that are told; a server that forks at its start has hundreds.
 const AT_MOST: usize = 16;
+
+/// So far a server is looked for among a process' ancestors.
+const GENERATIONS: usize = 16;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,9 +28,9 @@ pub struct Holders {
 /// The processes that hold one of these sockets, other than `pid`.
 pub fn find(pid: u32, inodes: &BTreeSet<u64>) -> Result<Holders, HostError> {
     let until = Instant::now() + LIMIT;
-    let mut found = Holders { complete: true, ..Holders::default() };
+    let mut found = Holders { complete: shows_all(), ..Holders::default() };
     let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
-    let parent = Process::new(raw).and_then(|process| process.stat()).map(|stat| stat.ppid).ok();
+    let parent = parent_of(raw);
     for process in all_processes().map_err(|error| HostError::proc(pid, "the list of processes", error))? {
         let Ok(process) = process else { continue };
         if process.pid == raw {
@@ -52,6 +55,28 @@ pub fn find(pid: u32, inodes: &BTreeSet<u64>) -> Result<Holders, HostError> {
     Ok(found)
 }
 
+/// Whether /proc shows all processes of the machine: those outside of this PID namespace it never does, and others' it may hide.
+fn shows_all() -> bool {
+    let first = kernel::is_first_namespace("pid") == Some(true);
+    let sees_hidden =
+        || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_PTRACE).unwrap_or(false);
+    first
+        && (std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| !hides(&mounts))
+            || sees_hidden())
+}
+
+/// Whether the last mount at /proc hides processes (proc(5), hidepid).
+fn hides(mountinfo: &str) -> bool {
+    let at_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
+    let last = mountinfo.lines().rfind(at_proc).unwrap_or_default();
+    let options = last.rsplit(' ').next().unwrap_or_default().split(',');
+    options.filter_map(|option| option.strip_prefix("hidepid=")).any(|how| !matches!(how, "0" | "off"))
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    Some(Process::new(pid).ok()?.stat().ok()?.ppid)
+}
+
 /// Those of the sockets that a process holds, and whether all its descriptors were looked at.
 fn held(
     process: &Process,
@@ -74,17 +99,30 @@ fn held(
 
 fn note(found: &mut Holders, inode: u64, process: &Process, (server, parent): (i32, Option<i32>)) {
     let Ok(stat) = process.stat() else { return };
-    let relation = match process.pid {
-        _ if stat.ppid == server => Relation::Child,
-        pid if Some(pid) == parent => Relation::Parent,
-        _ => Relation::Other,
-    };
+    let relation = relation((process.pid, stat.ppid), (server, parent), parent_of);
     let holders = found.by_inode.entry(inode).or_default();
     if holders.len() >= AT_MOST {
         found.complete = false;
         return;
     }
     holders.push(Holder { pid: u32::try_from(process.pid).unwrap_or(0), comm: stat.comm, relation });
+}
+
+/// What a process is to a server, each with its parent.
+fn relation(
+    (pid, own_parent): (i32, i32),
+    (server, parent): (i32, Option<i32>),
+    parent_of: impl Fn(i32) -> Option<i32>,
+) -> Relation {
+    if Some(pid) == parent {
+        return Relation::Parent;
+    }
+    let ancestors = std::iter::successors(Some(own_parent), |&pid| parent_of(pid));
+    if ancestors.take(GENERATIONS).take_while(|&pid| pid > 1).any(|pid| pid == server) {
+        return Relation::Child;
+    }
+    let same = parent == Some(own_parent) && own_parent > 1;
+    if same { Relation::Sibling } else { Relation::Other }
 }
 
 #[cfg(test)]
@@ -95,6 +133,39 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_process_is_what_its_ancestors_make_it() {
+        // 1 → 10 → 20 (the server) → 30 → 40; 10 → 21; 1 → 22.
+        let parents = HashMap::from([(10, 1), (20, 10), (21, 10), (22, 1), (30, 20), (40, 30)]);
+        let parent_of = |pid| parents.get(&pid).copied();
+        let to = |pid, server| relation((pid, parents[&pid]), (server, parent_of(server)), parent_of);
+        assert_eq!(to(10, 20), Relation::Parent);
+        assert_eq!((to(30, 20), to(40, 20)), (Relation::Child, Relation::Child));
+        assert_eq!(to(21, 20), Relation::Sibling);
+        assert_eq!(
+            (to(22, 20), to(22, 10)),
+            (Relation::Other, Relation::Other),
+            "all come from the first process"
+        );
+    }
+
+    #[test]
+    fn hidden_processes_are_seen_to_be_hidden() {
+        let mount = |options: &str| format!("25 1 0:24 / /proc rw,nosuid - proc proc {options}\n");
+        for (options, expected) in [
+            ("rw", false),
+            ("rw,hidepid=0", false),
+            ("rw,hidepid=off", false),
+            ("rw,gid=4,hidepid=2", true),
+            ("rw,hidepid=invisible", true),
+            ("rw,hidepid=ptraceable,subset=pid", true),
+        ] {
+            assert_eq!(hides(&mount(options)), expected, "{options}");
+        }
+        assert!(!hides(&(mount("rw,hidepid=2") + &mount("rw"))), "the last one is what is seen");
+        assert!(!hides(""));
+    }
 
     #[test]
     fn a_child_that_inherited_a_listener_is_found() {

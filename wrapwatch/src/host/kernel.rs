@@ -54,13 +54,18 @@ pub fn container_signs() -> Vec<String> {
     if let Ok(manager) = fs::read_to_string("/run/systemd/container") {
         signs.push(format!("{} (/run/systemd/container)", manager.trim()));
     }
-    for (kind, first) in FIRST {
-        let inode = fs::metadata(format!("/proc/self/ns/{kind}")).map(|meta| meta.ino());
-        if inode.is_ok_and(|inode| inode != first) {
+    for (kind, _) in FIRST {
+        if is_first_namespace(kind) == Some(false) {
             signs.push(format!("{kind} namespace of its own"));
         }
     }
     signs
+}
+
+/// Whether this process is in the first namespace of a kind; None where it cannot be told.
+pub fn is_first_namespace(kind: &str) -> Option<bool> {
+    let (_, first) = FIRST.iter().find(|(known, _)| *known == kind)?;
+    Some(namespace("self", kind)? == *first)
 }
 
 /// The inode of a namespace of a process; None where it cannot be told.

@@ -31,7 +31,7 @@ pub struct Asked {
     pub rtt: Option<Duration>,
     /// Response code of the answer.
     pub rcode: Option<String>,
-    /// Whether the answer has a name.
+    /// Whether the answer has a name; none where it does not say: it was cut short, or the nameserver failed.
     pub found: Option<bool>,
     /// The network's word.
     pub error: Option<String>,
@@ -82,7 +82,7 @@ fn ask(server: IpAddr, of: IpAddr, port: u16) -> Asked {
         Ok(Some((rtt, rcode, found))) => {
             asked.outcome = QueryOutcome::Answered;
             asked.rtt = Some(rtt);
-            asked.found = Some(found);
+            asked.found = found;
             asked.rcode = Some(dns::rcode_text(rcode).into_owned());
         }
         Ok(None) => {}
@@ -102,7 +102,7 @@ fn name_of(address: IpAddr) -> (Name, String) {
 }
 
 /// Sends and waits; time and response code of the answer and whether it has a name, None where none came in time.
-fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Duration, u8, bool)>> {
+fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Duration, u8, Option<bool>)>> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
@@ -122,7 +122,7 @@ fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Dur
                 let rtt = began.elapsed();
                 let message = buffer.get(..len).and_then(dns::parse);
                 if let Some(message) = message.filter(|message| message.response && message.id == id) {
-                    return Ok(Some((rtt, message.rcode, message.has_answer)));
+                    return Ok(Some((rtt, message.rcode, has_name(&message))));
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
@@ -130,6 +130,12 @@ fn exchange(server: SocketAddr, query: &[u8], id: u16) -> io::Result<Option<(Dur
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether an answer has a name, where it says that.
+fn has_name(message: &dns::Message) -> Option<bool> {
+    let says = matches!(dns::rcode_text(message.rcode).as_ref(), "NOERROR" | "NXDOMAIN");
+    (says && (message.has_answer || !message.truncated)).then_some(message.has_answer)
 }
 
 /// The errors that mean something to whoever runs a network.
@@ -173,6 +179,27 @@ mod tests {
         serving.join().unwrap();
         assert_eq!((asked.outcome, asked.rcode.as_deref()), (QueryOutcome::Answered, Some("REFUSED")));
         assert!(asked.rtt.unwrap() < PATIENCE);
+    }
+
+    #[test]
+    fn what_an_answer_does_not_say_is_not_known() {
+        const TRUNCATED: u8 = 2;
+        for (flags, rcode, found) in
+            [(0, 0, Some(false)), (0, 3, Some(false)), (TRUNCATED, 0, None), (0, 2, None), (0, 5, None)]
+        {
+            let server = UdpSocket::bind((HERE, 0)).unwrap();
+            let port = server.local_addr().unwrap().port();
+            let serving = std::thread::spawn(move || {
+                let mut buffer = [0; 512];
+                let (len, client) = server.recv_from(&mut buffer).unwrap();
+                buffer[2] |= 0x80 | flags;
+                buffer[3] = rcode;
+                server.send_to(&buffer[..len], client).unwrap();
+            });
+            let asked = ask(HERE, HERE, port);
+            serving.join().unwrap();
+            assert_eq!((asked.outcome, asked.found), (QueryOutcome::Answered, found), "{flags} {rcode}");
+        }
     }
 
     #[test]

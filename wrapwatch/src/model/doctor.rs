@@ -212,11 +212,13 @@ pub struct Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
-    /// The server started it.
+    /// The server started it, or one that the server started did.
     Child,
     /// It started the server: systemd, inetd.
     Parent,
-    /// Neither.
+    /// The same process started both, and is not the machine's first.
+    Sibling,
+    /// None of these.
     Other,
 }
 
@@ -245,10 +247,13 @@ pub struct ClientName {
 pub struct RecentClients {
     /// Different addresses that were seen.
     pub seen: u64,
-    /// Those of them that /etc/hosts answers for, or that are this host's own.
+    /// Those of them that /etc/hosts answers for before DNS is asked.
     pub need_no_dns: u64,
     /// Those whose names were asked for, eight at most.
     pub asked: Vec<ClientName>,
+    /// Why they could not be looked for, or asked for.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// The server's network namespace.
@@ -302,7 +307,7 @@ pub struct NameserverState {
     pub server: IpAddr,
     /// What it was asked (PTR); null where it was not asked.
     pub asked: Option<String>,
-    /// Whether the answer has such a record; null where none came.
+    /// Whether the answer has such a record; null where none came, and where it does not say: cut short, or a failure.
     pub found: Option<bool>,
     /// What came of it: `answered`, `timeout` (silent), `unreachable` (the network or the host refuses); null where it was not asked.
     pub outcome: Option<QueryOutcome>,

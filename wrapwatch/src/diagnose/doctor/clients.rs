@@ -50,7 +50,7 @@ fn slow(
     let all = clients.len();
     let message = if let [only] = found.as_slice() {
         format!(
-            "Nameserver {} answers for itself, but not in time for a recent client's name: {only}.",
+            "Nameserver {} answers for itself, but is slow or fails for a recent client's name: {only}.",
             server.server
         )
     } else {
@@ -60,7 +60,7 @@ fn slow(
             .iter()
             .map(|client| format!(", {client}"));
         format!(
-            "Nameserver {} answers for itself, but not in time for the names of {} of {all} recent clients: {first}{}.",
+            "Nameserver {} answers for itself, but is slow or fails for the names of {} of {all} recent clients: {first}{}.",
             server.server,
             found.len(),
             more.collect::<String>()
@@ -73,9 +73,7 @@ fn slow(
 
 /// Clients for whom a nameserver says that there is no name.
 fn nameless(case: &Case<'_>, clients: &[ClientName], matters: bool) -> Option<DoctorProblem> {
-    let no_name = |answer: &NameserverState| {
-        answer.found == Some(false) && matches!(answer.rcode.as_deref(), Some("NOERROR" | "NXDOMAIN"))
-    };
+    let no_name = |answer: &NameserverState| answer.found == Some(false);
     // The first that answers decides for glibc.
     let answered = |client: &&ClientName| {
         client

@@ -67,7 +67,8 @@ fn shared(case: &Case<'_>, listener: &ListenerState) -> Option<DoctorProblem> {
         (more, false) => format!(" and at least {more} more"),
     };
     let local = &listener.local;
-    let manager = first.pid == 1 || first.comm == "systemd";
+    // The first process of a container may be anything.
+    let manager = first.comm == "systemd";
     let (severity, message, change) = match first.relation {
         Relation::Parent | Relation::Other if manager => (
             Severity::Info,
@@ -90,6 +91,13 @@ fn shared(case: &Case<'_>, listener: &ListenerState) -> Option<DoctorProblem> {
             ),
             format!("Look at both: wrapwatch live -p {} -p {}", case.target.pid, first.pid),
         ),
+        Relation::Sibling => (
+            Severity::Info,
+            format!(
+                "{local} is also held by {who}{more}, which the same process started as this server: either may accept clients."
+            ),
+            format!("Look at both: wrapwatch live -p {} -p {}", case.target.pid, first.pid),
+        ),
         Relation::Other => (
             Severity::Warning,
             format!("{local} is also held by {who}{more}: clients that it accepts never get to this server."),
@@ -104,7 +112,9 @@ fn shared(case: &Case<'_>, listener: &ListenerState) -> Option<DoctorProblem> {
 
 /// AppArmor: what the profile allows cannot be read back from the kernel.
 fn confined(case: &Case<'_>) -> Option<DoctorProblem> {
-    let confined = case.target.confined.as_ref().filter(|confined| confined.mode != "complain")?;
+    // What is not wrapped opens no tables.
+    let confined =
+        case.target.confined.as_ref().filter(|confined| case.wrapped && confined.mode != "complain")?;
     let message = format!(
         "AppArmor confines the server (profile {}, {}); whether the profile allows the tables and the resolver's files is not known here. If libwrap cannot open \
          hosts.allow it goes on as if it were empty; without hosts.deny it refuses whom hosts.allow does not admit.",

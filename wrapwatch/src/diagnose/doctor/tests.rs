@@ -89,7 +89,7 @@ fn answer(server: &str, outcome: QueryOutcome, rtt_ms: u64, rcode: &str, found: 
     NameserverState {
         server: server.parse().unwrap(),
         asked: Some("x".to_owned()),
-        found: answered.then_some(found),
+        found: (answered && matches!(rcode, "NOERROR" | "NXDOMAIN")).then_some(found),
         outcome: Some(outcome),
         rtt_ns: answered.then_some(rtt_ms * 1_000_000),
         rcode: answered.then(|| rcode.to_owned()),
@@ -107,7 +107,7 @@ fn with_clients(answers: &[NameserverState]) -> Target {
     let asked: Vec<ClientName> = answers.iter().enumerate().map(client).collect();
     let mut target = target();
     target.resolver.nameservers = vec![answer("10.1.1.53", QueryOutcome::Answered, 1, "NXDOMAIN", false)];
-    target.clients = Some(RecentClients { seen: asked.len() as u64, need_no_dns: 0, asked });
+    target.clients = Some(RecentClients { seen: asked.len() as u64, need_no_dns: 0, asked, error: None });
     target
 }
 
@@ -166,6 +166,10 @@ fn whoever_else_holds_a_listener_is_told_by_what_it_is() {
     };
     let manager = told(1, "systemd", Relation::Parent, true);
     assert!(manager.message.contains("socket activation") && manager.severity == Severity::Info);
+    let first = told(1, "tini", Relation::Other, true);
+    assert!(!first.message.contains("socket activation") && first.severity == Severity::Warning, "{first:?}");
+    let sibling = told(899, "mysqld", Relation::Sibling, true);
+    assert!(sibling.message.contains("the same process started") && sibling.severity == Severity::Info);
     let child = told(900, "mysqld", Relation::Child, true);
     assert!(
         child.message.contains("a child of the server, mysqld (pid 900), which inherited it"),
@@ -194,4 +198,12 @@ fn what_apparmor_forbids_is_not_known_and_that_is_told() {
     let enforce = told("enforce");
     assert!(enforce[0].message.contains("not known") && enforce[0].message.contains("as if it were empty"));
     assert_eq!((told("complain"), enforce.len()), (Vec::new(), 1));
+    let confined = Some(Confinement { profile: "p".to_owned(), mode: "enforce".to_owned() });
+    let libwrap = WrapState { state: Wrapped::No, ..target().libwrap };
+    let unwrapped = Target { confined, libwrap, ..target() };
+    assert_eq!(
+        found(&unwrapped, &texts("ALL: 10.\n", ""), ServerProblem::Confined),
+        [],
+        "it opens no tables"
+    );
 }

@@ -262,7 +262,11 @@ impl Text {
             .iter()
             .map(|holder| format!("{} ({})", self.outside(&holder.comm, 20), holder.pid))
             .collect();
-        let not_all = if listener.held_by_complete { "" } else { "not all processes could be looked at" };
+        let not_all = match (listener.held_by_complete, named.is_empty()) {
+            (true, _) => "",
+            (false, true) => "not all processes could be looked at",
+            (false, false) => "perhaps others too",
+        };
         match (named.is_empty(), not_all) {
             (true, "") => {}
             (true, _) => self.say_in(text, DIM, "", &format!("held by nobody else that was seen; {not_all}")),
@@ -281,6 +285,10 @@ impl Text {
         };
         let left_out = if left_out > 0 { format!(", {left_out} not asked for") } else { String::new() };
         self.say(text, "clients", &format!("{} seen lately{no_dns}{left_out}", clients.seen));
+        if let Some(error) = &clients.error {
+            let error = self.outside(error, usize::MAX);
+            self.say_in(text, YELLOW, "", &format!("they could not be looked at: {error}"));
+        }
         for client in &clients.asked {
             for answer in &client.answers {
                 let (style, said) = self.nameserver(answer);
