@@ -27,7 +27,7 @@ pub struct TargetArgs {
     /// This process; may be given several times
     #[arg(short, long = "pid", value_name = "PID", conflicts_with_all = ["comm", "unit"], help_heading = TARGET)]
     pub pids: Vec<u32>,
-    /// Every process of this name
+    /// Every process of this name, of those above
     #[arg(long, value_name = "NAME", conflicts_with = "unit", help_heading = TARGET)]
     pub comm: Option<String>,
     /// The server of this systemd unit

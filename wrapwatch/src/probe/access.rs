@@ -44,7 +44,7 @@ const HELPERS: [(u32, &str); 26] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 25] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -58,6 +58,9 @@ const FILES: [(&str, &str); 22] = [
     ("/proc/PID/exe", "whether the program is linked with libwrap"),
     ("/proc/PID/maps, map_files", "whether libwrap is mapped, and where"),
     ("/proc/PID/task/*/syscall, mem", "after a loss of events: whether a thread is at its listener again"),
+    ("/proc/*/fd", "doctor only: which other processes hold a target's listener"),
+    ("/proc/self/mountinfo, ns/pid", "doctor only: whether /proc shows all processes"),
+    ("/proc/PID/attr/apparmor/current, attr/current", "doctor only: whether AppArmor confines the target"),
     ("/proc/PID/fd", "which sockets and open tables are the target's"),
     ("/proc/PID/ns", "its network namespace, which one thread enters for its sockets"),
     ("/proc/PID/net/netstat, sockstat", "dropped handshakes, TIME_WAIT"),
