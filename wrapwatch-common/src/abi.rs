@@ -15,3 +15,7 @@ pub const SOCK_DGRAM: u8 = 2;
 pub const PORT_DNS: u16 = 53;
 /// Port of ident (RFC 1413).
 pub const PORT_IDENT: u16 = 113;
+/// `EINTR` (errno(3))
+pub const EINTR: i32 = 4;
+/// `EAGAIN` (x86, arm)
+pub const EAGAIN: i32 = 11;

@@ -40,11 +40,6 @@ macro_rules! counters {
             pub const fn class(self) -> CounterClass {
                 match self { $(Self::$counter => CounterClass::$class),* }
             }
-
-            /// Name that the output uses.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$counter => $name),* }
-            }
         }
     };
 }

@@ -152,6 +152,8 @@ pub const MANY: u64 = 1 << 62;
 
 /// As the only target: no process has this number.
 pub const NOBODY: u32 = u32::MAX;
+/// As [`Gate::only_target`]: there are several, or were. Every process is looked up.
+pub const SEVERAL: u32 = 0;
 
 /// As the process and as the thread of whoever has no number in the [`PidNamespace`]: no process has this number, and it is nobody's target.
 pub const ELSEWHERE: u32 = u32::MAX - 1;

@@ -39,9 +39,10 @@ record! {
         ts_ns: u64,
         /// Number of the accepted connection this belongs to, 0 for none.
         conn: u64,
-        /// Process, in the kernel's own PID namespace. 0 where the record belongs to no process ([`SockState`]).
+        /// Process, in the PID namespace of the /proc that was read; [`ELSEWHERE`](crate::maps::ELSEWHERE) where it has no number there. 0 where the
+        /// record belongs to no process ([`SockState`]).
         tgid: u32,
-        /// Thread, in the kernel's own PID namespace.
+        /// Thread, in the same PID namespace; of an [`Exec`] 0 where the number it had before cannot be told.
         tid: u32,
         /// Counts the records of this `conn` from 1, those that did not fit into the ring included: a gap is a loss.
         /// 0 where `conn` is 0 or the connection is no longer tracked.
@@ -147,11 +148,6 @@ macro_rules! kinds {
                     $($number => Self::$kind,)*
                     _ => return None,
                 })
-            }
-
-            /// Length of its body in bytes, header included.
-            pub const fn body_len(self) -> usize {
-                match self { $(Self::$kind => size_of::<$body>()),* }
             }
         }
 

@@ -1,6 +1,6 @@
 //! Accepts that fail: a server without a free descriptor.
 
-use std::{net::TcpListener, os::fd::AsRawFd as _, time::Duration};
+use std::{net::TcpListener, os::fd::AsRawFd as _};
 
 use nix::{
     sys::{
@@ -11,12 +11,10 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork},
 };
-use wrapwatch::{
-    decode::{Event, decode},
-    host::process::ProcessInfo,
-    probe::{Options, Probe},
-};
+use wrapwatch::{decode::Event, host::process::ProcessInfo, probe::Options};
 use wrapwatch_common::{counters::Counter, records::AcceptFailed};
+
+use crate::support::with_probe;
 
 /// A process that has no descriptor left and accepts all the same, without a pause.
 struct Starved(Pid);
@@ -54,24 +52,17 @@ fn failing_accepts_are_counted_all_and_told_ten_times_a_second() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = Starved::start(&listener);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let mut probe = Probe::attach(&Options::default()).unwrap();
-    let mut ring = probe.take_ring().unwrap();
-    probe.add_target(&ProcessInfo::read(server.pid()).unwrap(), None, &[port]).unwrap();
-    let mut told: Vec<AcceptFailed> = Vec::new();
-    let enough = async {
-        while told.len() < TOLD {
-            ring.wait().await.unwrap();
-            while ring.drain(|record| {
-                if let Event::AcceptFailed(failed) = decode(record).unwrap() {
-                    told.push(failed);
-                }
-                true
-            }) {}
-        }
-    };
-    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), enough)).unwrap();
+    let (told, counts) = with_probe(&Options::default(), |probe, records| {
+        probe.add_target(&ProcessInfo::read(server.pid()).unwrap(), None, &[port]).unwrap();
+        let mut told: Vec<AcceptFailed> = Vec::new();
+        records.until(|_, event| {
+            if let Event::AcceptFailed(failed) = event {
+                told.push(*failed);
+            }
+            told.len() >= TOLD
+        });
+        (told, probe.counts())
+    });
 
     for failed in &told {
         assert_eq!((failed.error, failed.listener), (libc::EMFILE, listener.as_raw_fd()), "{failed:?}");
@@ -82,6 +73,5 @@ fn failing_accepts_are_counted_all_and_told_ten_times_a_second() {
         assert!(pair[1].hdr.ts_ns - pair[0].hdr.ts_ns >= 100_000_000, "{pair:#?}");
         assert!(pair[1].failures > pair[0].failures + 1, "those between are counted: {pair:#?}");
     }
-    let counts = probe.counts();
     assert_eq!((counts.get(Counter::Accepts), counts.lost()), (0, 0));
 }

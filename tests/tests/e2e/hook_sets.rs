@@ -5,7 +5,6 @@ use std::{
     net::{TcpListener, TcpStream},
     os::fd::{IntoRawFd as _, OwnedFd},
     process::Command,
-    sync::{Mutex, PoisonError},
 };
 
 use wrapwatch::model::{Connection, DegradationKind, Outcome};
@@ -17,10 +16,13 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary, nobody},
 };
 
-use crate::support::{NS1, lab_with, peer, two_servers};
+use crate::support::{NS1, lab_with, own_process, peer, two_servers};
 
-/// Held by a test that is its own server: tests run side by side in one process, and one would see the other's connections.
-pub static OWN_PROCESS: Mutex<()> = Mutex::new(());
+/// This process as a server, with each set of hooks.
+pub fn each_set(mut test: impl FnMut(&str)) {
+    let _alone = own_process();
+    ["raw", "tracepoint"].into_iter().for_each(&mut test);
+}
 
 /// With one set of hooks.
 pub fn on(hooks: &str, pid: u32) -> Watch {
@@ -128,8 +130,7 @@ fn three_capabilities_and_no_tracefs_are_enough() {
 /// What is written to a duplicate of a client's socket is its first packet, and only the close of the last one is its close.
 #[test]
 fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
-    let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    for hooks in ["raw", "tracepoint"] {
+    each_set(|hooks| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let mut watch = on(hooks, std::process::id());
@@ -171,14 +172,13 @@ fn a_duplicate_of_a_clients_socket_is_that_clients_socket() {
         ] {
             assert_eq!(seen.of(&peer).unwrap().outcome, outcome, "{hooks}: {:#?}", seen.connections());
         }
-    }
+    });
 }
 
 /// A server that is already waiting in `accept` when the probes come: there is no enter to be seen.
 #[test]
 fn an_accept_that_began_before_counts() {
-    let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    for hooks in ["raw", "tracepoint"] {
+    each_set(|hooks| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -208,5 +208,5 @@ fn an_accept_that_began_before_counts() {
             outcomes.iter().map(|o| (o.outcome, o.count)).collect::<Vec<_>>(),
             [(Outcome::Greeted, 2)]
         );
-    }
+    });
 }

@@ -1,25 +1,29 @@
 //! Containers: processes that have other numbers here than in the kernel, ports that another network namespace has too. And many targets.
 
 use std::{
+    io::Write as _,
     net::{TcpListener, TcpStream},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wrapwatch::{
-    decode::{Event, decode},
+    decode::Event,
     host::{libwrap, process::ProcessInfo},
     model::{Line, Outcome},
-    probe::{Options, Probe, ProbeError},
+    probe::{Options, ProbeError},
 };
 use wrapwatch_tests::{
     lab::{self, ExecResult, Lab, LabConfig, Namespace},
     watch::binary,
 };
 
-use crate::support::peer;
+use crate::support::{own_process, peer, with_probe};
 
 #[test]
 fn within_the_servers_pid_namespace_its_connections_are_told_by_its_numbers_there() {
@@ -86,53 +90,78 @@ fn clients_of_the_same_port_in_another_network_namespace_leave_no_record() {
     // A port of this test's namespace, which the server in its own is said to listen on as well.
     let elsewhere = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let here = elsewhere.local_addr().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let mut probe = Probe::attach(&Options::default()).unwrap();
-    let mut ring = probe.take_ring().unwrap();
     let libwrap = libwrap::find(pid).unwrap();
-    probe.add_target(&ProcessInfo::read(pid).unwrap(), libwrap.as_ref(), &[3306, here.port()]).unwrap();
-    for _ in 0..3 {
-        TcpStream::connect(here).unwrap();
-        elsewhere.accept().unwrap();
-    }
-    let client = lab.client().unwrap();
-    let port = client.source.unwrap().port();
-    let (mut ports, mut greeted) = (Vec::new(), false);
-    let all = async {
-        while !greeted {
-            ring.wait().await.unwrap();
-            while ring.drain(|record| {
-                match decode(record).unwrap() {
-                    Event::SockState(state) => ports.push((state.local.port, state.peer.port)),
-                    Event::FirstPacket(_) => greeted = true,
-                    _ => {}
-                }
-                true
-            }) {}
+    // Its own accepts are other tests' otherwise.
+    let _alone = own_process();
+    let (ports, port) = with_probe(&Options::default(), |probe, records| {
+        let info = ProcessInfo::read(pid).unwrap();
+        probe.add_target(&info, libwrap.as_ref(), &[3306, here.port()]).unwrap();
+        for _ in 0..3 {
+            TcpStream::connect(here).unwrap();
+            elsewhere.accept().unwrap();
         }
-    };
-    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), all)).unwrap();
+        let client = lab.client().unwrap();
+        let mut ports = Vec::new();
+        records.until(|_, event| {
+            if let Event::SockState(state) = event {
+                ports.push((state.local.port, state.peer.port));
+            }
+            matches!(event, Event::FirstPacket(_))
+        });
+        (ports, client.source.unwrap().port())
+    });
     assert!(ports.contains(&(3306, port)), "{ports:?}");
     assert!(!ports.iter().any(|(local, _)| *local == here.port()), "{ports:?}");
 }
 
+/// Returns once this thread waits in `accept`.
+fn waits_in_accept(tid: i32) {
+    let until = Instant::now() + Duration::from_mins(1);
+    let calls = [libc::SYS_accept, libc::SYS_accept4].map(|call| format!("{call} "));
+    let path = format!("/proc/self/task/{tid}/syscall");
+    while !calls.iter().any(|call| std::fs::read_to_string(&path).unwrap().starts_with(call)) {
+        assert!(Instant::now() < until, "it does not accept");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn targets_and_ports_beyond_the_maps_cost_that_target_only() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let mut probe = Probe::attach(&Options::default()).unwrap();
-    let me = ProcessInfo::read(std::process::id()).unwrap();
-    // No process has these numbers.
-    let nobody = |n: u32| ProcessInfo { pid: 0x4000_0000 + n, ..me.clone() };
-    let ports: Vec<u16> = (1..=u16::MAX).collect();
-    probe.add_target(&nobody(0), None, &ports).unwrap();
-    let full =
-        (1..100_000).find_map(|n| probe.add_target(&nobody(n), None, &[3306]).err().map(|why| (n, why)));
-    let (n, why) = full.unwrap();
-    assert!(matches!(why, ProbeError::Full { .. }), "{why}");
-    assert!(n > 1_000, "{n}");
-    // There is room again where one has gone.
-    probe.remove_target(nobody(1).pid).unwrap();
-    probe.add_target(&nobody(n), None, &[3306]).unwrap();
+    let _alone = own_process();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let here = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    let server = thread::spawn(move || {
+        tell.send(nix::unistd::gettid().as_raw()).unwrap();
+        let mut client = listener.accept().unwrap().0;
+        client.write_all(b"\x0a\0\0\0\x0ahello").unwrap();
+    });
+    waits_in_accept(told.recv().unwrap());
+    with_probe(&Options::default(), |probe, records| {
+        let me = ProcessInfo::read(std::process::id()).unwrap();
+        probe.add_target(&me, None, &[here.port()]).unwrap();
+        // What is kept for the only target stays, whoever is refused or has gone already.
+        probe.remove_target(0x4000_0000).unwrap();
+        // No process has these numbers.
+        let nobody = |n: u32| ProcessInfo { pid: 0x4000_0000 + n, ..me.clone() };
+        let client = TcpStream::connect(here).unwrap();
+        let mut accepted = false;
+        records.until(|_, event| {
+            accepted |= matches!(event, Event::Accept(accept) if accept.hdr.tgid == me.pid);
+            matches!(event, Event::FirstPacket(_))
+        });
+        assert!(accepted, "the accept that was waited in");
+        drop(client);
+        let ports: Vec<u16> = (1..=u16::MAX).collect();
+        probe.add_target(&nobody(0), None, &ports).unwrap();
+        let full =
+            (1..100_000).find_map(|n| probe.add_target(&nobody(n), None, &[3306]).err().map(|why| (n, why)));
+        let (n, why) = full.unwrap();
+        assert!(matches!(why, ProbeError::Full { .. }), "{why}");
+        assert!(n > 1_000, "{n}");
+        // There is room again where one has gone.
+        probe.remove_target(nobody(1).pid).unwrap();
+        probe.add_target(&nobody(n), None, &[3306]).unwrap();
+    });
+    server.join().unwrap();
 }

@@ -1,38 +1,26 @@
 //! Nothing but what the design allows leaves the kernel.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use wrapwatch::{
-    decode::{Event, decode},
+    decode::{Event, addr::socket_addr},
     host::{libwrap, process::ProcessInfo},
-    probe::{Options, Probe, Ring},
+    probe::Options,
 };
 use wrapwatch_tests::{
     clients::{ClientsSpec, Mode},
     lab::Files,
 };
 
-use crate::support::lab_with;
+use crate::support::{lab_with, peer, with_probe};
 
 /// A statement that would be found anywhere.
 const LITERAL: &str = "ZvKq7Wm2Xs9";
 
+const CLIENTS: usize = 200;
+
 /// What stands in the tables is for libwrap to read.
 const COMMENT: &str = "Qy3Rk8Lp5Vt";
-
-/// All records there are now.
-async fn drain(ring: &mut Ring, raw: &mut Vec<u8>) {
-    for _ in 0..5 {
-        ring.wait().await.unwrap();
-        while ring.drain(|record| {
-            if let Event::Connect(_, path) = decode(record).unwrap() {
-                assert!(!path.contains(&0), "{path:?} goes on behind the path's end");
-            }
-            raw.extend_from_slice(record);
-            true
-        }) {}
-    }
-}
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
@@ -49,21 +37,39 @@ fn labels(name: &str) -> Vec<u8> {
 fn raw_records_have_the_names_and_not_a_byte_of_sql() {
     let lab = lab_with(Files::tables(format!("# {COMMENT}\nALL: .lab.example\n"), "ALL: ALL\n"));
     let pid = lab.server_pid().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let mut probe = Probe::attach(&Options::default()).unwrap();
-    let mut ring = probe.take_ring().unwrap();
-    let info = ProcessInfo::read(pid).unwrap();
-    let libwrap = libwrap::find(pid).unwrap();
-    probe.add_target(&info, libwrap.as_ref(), &[3306]).unwrap();
-    // Descriptors freed by DNS and the tables are used at once for the next clients' sockets.
-    let mode = Mode::Query { sql: format!("SELECT '{LITERAL}'") };
-    let spec = ClientsSpec { count: 200, concurrency: 8, mode, ..ClientsSpec::default() };
-    let clients = lab.begin_clients(spec).unwrap();
     let mut raw = Vec::new();
-    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
-    let clients = clients.wait().unwrap();
-    runtime.block_on(tokio::time::timeout(Duration::from_mins(1), drain(&mut ring, &mut raw))).unwrap();
+    let clients = with_probe(&Options::default(), |probe, records| {
+        let info = ProcessInfo::read(pid).unwrap();
+        let libwrap = libwrap::find(pid).unwrap();
+        probe.add_target(&info, libwrap.as_ref(), &[3306]).unwrap();
+        // Descriptors freed by DNS and the tables are used at once for the next clients' sockets.
+        let mode = Mode::Query { sql: format!("SELECT '{LITERAL}'") };
+        let spec = ClientsSpec { count: CLIENTS, concurrency: 8, mode, ..ClientsSpec::default() };
+        let clients = lab.begin_clients(spec).unwrap();
+        let mut greeted = 0;
+        records.until(|record, event| {
+            if let Event::Connect(_, path) = event {
+                assert!(!path.contains(&0), "{path:?} goes on behind the path's end");
+            }
+            raw.extend_from_slice(record);
+            greeted += usize::from(matches!(event, Event::FirstPacket(_)));
+            greeted == CLIENTS
+        });
+        let clients = clients.wait().unwrap();
+        // What came before the greeting of one more has come.
+        let last = peer(&lab.client().unwrap()).parse().unwrap();
+        let mut conn = None;
+        records.until(|record, event| {
+            raw.extend_from_slice(record);
+            if let Event::Accept(accept) = event
+                && socket_addr(&accept.peer) == Some(last)
+            {
+                conn = Some(accept.hdr.conn);
+            }
+            matches!(event, Event::FirstPacket(packet) if Some(packet.hdr.conn) == conn)
+        });
+        clients
+    });
 
     assert!(
         clients.iter().all(|client| client.rows == [Some(LITERAL.to_owned())]),

@@ -1,10 +1,17 @@
 //! What several tests need.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use tokio::runtime::Runtime;
 use wrapwatch::{
+    decode::{Event, decode},
     host::clock,
     model::{ClockPair, Connection, KtimeNs, WallTime},
+    probe::{Options, Probe, Ring},
 };
 use wrapwatch_tests::{
     clients::ClientResult,
@@ -57,4 +64,43 @@ pub fn ptr_name(client: &ClientResult) -> String {
         }
         IpAddr::V6(ip) => panic!("{ip} has a longer one"),
     }
+}
+
+/// Held by a test that is its own server: tests run side by side in one process, and one would see the other's connections.
+pub fn own_process() -> MutexGuard<'static, ()> {
+    static OWN_PROCESS: Mutex<()> = Mutex::new(());
+    OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kernel side's records as they come.
+pub struct Records<'a> {
+    runtime: &'a Runtime,
+    ring: Ring,
+}
+
+impl Records<'_> {
+    /// Hands over each record and what it says until that is enough; a minute at most.
+    pub fn until(&mut self, mut enough: impl FnMut(&[u8], &Event<'_>) -> bool) {
+        let ring = &mut self.ring;
+        let all = async {
+            let mut done = false;
+            while !done {
+                ring.wait().await.unwrap();
+                while ring.drain(|record| {
+                    done |= enough(record, &decode(record).unwrap());
+                    true
+                }) {}
+            }
+        };
+        self.runtime.block_on(tokio::time::timeout(Duration::from_mins(1), all)).unwrap();
+    }
+}
+
+/// With the kernel side, and no session around it.
+pub fn with_probe<T>(options: &Options, work: impl FnOnce(&mut Probe, &mut Records<'_>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let mut probe = Probe::attach(options).unwrap();
+    let ring = probe.take_ring().unwrap();
+    work(&mut probe, &mut Records { runtime: &runtime, ring })
 }

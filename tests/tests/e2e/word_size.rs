@@ -6,14 +6,14 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::fd::{AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::PoisonError,
 };
 
 use wrapwatch::model::Outcome;
-use wrapwatch_tests::watch::binary;
+use wrapwatch_tests::watch::{Watch, binary};
 
-use crate::hook_sets::{OWN_PROCESS, on};
+use crate::hook_sets::{each_set, on};
 
 /// `read` of i386; the number is `close` of x86-64.
 const READ: i32 = 3;
@@ -41,8 +41,7 @@ fn read_nothing(fd: i32) -> i32 {
 fn a_read_of_the_32_bit_abi_is_no_close() {
     // Without such calls this one would be killed.
     let Some(_) = Server::start("a_read_of_the_32_bit_abi_is_no_close") else { return };
-    let _alone = OWN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    for hooks in ["raw", "tracepoint"] {
+    each_set(|hooks| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut watch = on(hooks, std::process::id());
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -54,7 +53,7 @@ fn a_read_of_the_32_bit_abi_is_no_close() {
         watch.wait_connections(1).unwrap();
         let seen = watch.stop().unwrap();
         assert_eq!(seen.of(&peer).unwrap().outcome, Outcome::Greeted, "{hooks}: {:#?}", seen.connections());
-    }
+    });
 }
 
 /// An ELF file for i386: its header, one program header, and at 0x54 a program that writes a byte and then calls `pause` for ever.
@@ -95,17 +94,23 @@ const CODE: [u8; 31] = [
 /// It, running, with a listener as its standard input; killed with this.
 struct Server(Child);
 
+/// The program as a file.
+fn install(dir: &Path) -> PathBuf {
+    let path = dir.join("server");
+    // Written by another process: a descriptor of this one could be with a child of another test, and what is open for writing is not run.
+    let mut install = Command::new("install");
+    install.args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
+    let mut install = install.spawn().unwrap();
+    install.stdin.take().unwrap().write_all(&PROGRAM).unwrap();
+    assert!(install.wait().unwrap().success());
+    path
+}
+
 impl Server {
     /// None, and a skip, where the kernel runs no 32-bit programs.
     fn start(test: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("server");
-        // Written by another process: a descriptor of this one could be with a child of another test, and what is open for writing is not run.
-        let mut install = Command::new("install");
-        install.args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
-        let mut install = install.spawn().unwrap();
-        install.stdin.take().unwrap().write_all(&PROGRAM).unwrap();
-        assert!(install.wait().unwrap().success());
+        let path = install(dir.path());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         match Command::new(&path).stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).spawn() {
             Err(why) if why.raw_os_error() == Some(libc::ENOEXEC) => {
@@ -114,13 +119,17 @@ impl Server {
             }
             started => {
                 let mut server = Self(started.unwrap());
-                let mut byte = [0];
-                // It runs once it has written.
-                server.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-                assert_eq!(&byte, b"E");
+                server.wait();
                 Some(server)
             }
         }
+    }
+
+    /// Until it runs: then it has written.
+    fn wait(&mut self) {
+        let mut byte = [0];
+        self.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"E");
     }
 }
 
@@ -146,4 +155,34 @@ fn a_32_bit_server_is_refused_in_one_line() {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("32-bit program") && said.contains("import strace"), "{said}");
+    // And whoever asks before is told.
+    let out = Command::new(binary().unwrap()).args(["doctor", "--json", "-p", &pid]).output().unwrap();
+    let doctor: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(doctor["targets"][0]["refused"].as_str().unwrap().contains("32-bit program"), "{doctor:#}");
+    let missing = doctor["degradations"].as_array().unwrap().iter();
+    let said =
+        missing.filter_map(|missing| missing["message"].as_str()).any(|m| m.contains("will not trace it"));
+    assert!(said, "{doctor:#}");
+}
+
+#[test]
+fn a_server_that_becomes_a_32_bit_program_is_let_go() {
+    let test = "a_server_that_becomes_a_32_bit_program_is_let_go";
+    let Some(_) = Server::start(test) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (path, go) = (install(dir.path()), dir.path().join("go"));
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "read line < \"$1\"; exec \"$0\""]).args([&path, &go]);
+    let mut server = Server(shell.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).spawn().unwrap());
+    let watch = Watch::pid(server.0.id()).unwrap();
+    std::fs::write(&go, "go\n").unwrap();
+    server.wait();
+    // It was the only target: the trace ends by itself.
+    let seen = watch.wait().unwrap();
+    assert_eq!(seen.status, Some(0), "{}", seen.stderr);
+    let told: Vec<_> = seen.degradations().iter().map(|lost| lost.message.clone()).collect();
+    let said = |message: &String| message.contains("is not traced") && message.contains("32-bit program");
+    assert!(told.iter().any(said), "{told:#?}");
 }

@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_log_ebpf::debug;
 use wrapwatch_common::{
+    abi::{EAGAIN, EINTR},
     counters::Counter,
     maps::{Failures, Watch, failure_key},
     records::{Accept, AcceptFailed, Class, Kind},
@@ -18,10 +19,6 @@ use crate::{
     watch::{calls, conns, fds, targets},
 };
 
-/// `EINTR`
-const EINTR: i32 = 4;
-/// `EAGAIN`
-const EAGAIN: i32 = 11;
 /// `ERESTARTSYS`, the first of the errors that only the kernel sees (include/linux/errno.h): a signal came, and the call begins again or becomes
 /// `EINTR`.
 const ERESTARTSYS: i32 = 512;
@@ -100,7 +97,12 @@ fn failed(error: i32, (enter_ns, listener, _): Began) {
         }
     } else {
         if FAILURES.insert(key, Failures { count: 1, told_ns: ts }, u64::from(BPF_NOEXIST)).is_err() {
-            emit::count(Counter::FullFailures);
+            match FAILURES.get_ptr_mut(key) {
+                // Another thread failed at the same time, and told.
+                // SAFETY: as above.
+                Some(known) => unsafe { add_to(core::ptr::addr_of_mut!((*known).count), 1) },
+                None => emit::count(Counter::FullFailures),
+            }
             return;
         }
         1

@@ -2,6 +2,7 @@
 //! from an accepted socket is never looked at.
 
 use wrapwatch_common::{
+    abi::EAGAIN,
     counters::Counter,
     maps::Inflight,
     records::{Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
@@ -14,9 +15,6 @@ use crate::{
     emit, kernel, sockaddr, user,
     watch::{calls, conns, fds},
 };
-
-/// `EAGAIN`: nothing came, nothing happened.
-const EAGAIN: i64 = 11;
 
 #[inline(always)]
 pub fn read(ctx: &impl Call) {
@@ -76,14 +74,14 @@ pub fn exit_recvmmsg(ctx: &impl Call) {
 }
 
 #[inline(always)]
-fn enter(ctx: &impl Call, sort: u8, buffer: impl FnOnce() -> u64, name: impl FnOnce() -> u64) {
+fn enter(ctx: &impl Call, kind: u8, buffer: impl FnOnce() -> u64, name: impl FnOnce() -> u64) {
     let fd = ctx.fd();
     let Some(watched) = fds::watched(fd) else { return };
     if watched.class == Class::Accepted as u8 {
         return;
     }
     if let Some(conn) = conns::owner(&watched) {
-        calls::remember(sort, fd, conn, buffer(), name(), watched);
+        calls::remember(kind, fd, conn, buffer(), name(), watched);
     }
 }
 
@@ -134,7 +132,8 @@ fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
 
 #[inline(always)]
 fn io(call: &Inflight, ret: i64) {
-    if call.class == Class::Dns as u8 && ret == -EAGAIN {
+    // Nothing came, nothing happened.
+    if call.class == Class::Dns as u8 && ret == -i64::from(EAGAIN) {
         return;
     }
     let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Inflight, Slot, Watch, call_slot},
+    maps::{Inflight, SEVERAL, Slot, Watch, call_slot},
 };
 
 use super::targets;
@@ -72,13 +72,13 @@ fn slot_in_use() -> Option<(u64, *mut Slot)> {
     }
     let thread = targets::thread();
     let only = targets::only();
-    if only != 0 && only != (thread >> 32) as u32 {
+    if only != SEVERAL && only != (thread >> 32) as u32 {
         return None;
     }
     let slot = CALLS.get_ptr_mut(call_slot(thread as u32))?;
     // SAFETY: a live map value. Of one target its threads alone are counted; of several not all are.
     let entries = unsafe { core::ptr::addr_of!((*slot).entries).read_volatile() };
-    if only != 0 && entries == 0 { None } else { Some((thread, slot)) }
+    if only != SEVERAL && entries == 0 { None } else { Some((thread, slot)) }
 }
 
 /// The sort of call that the current thread is in, where it was remembered.

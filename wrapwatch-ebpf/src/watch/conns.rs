@@ -38,7 +38,7 @@ pub fn working_for() -> Option<u64> {
 /// The same of any thread.
 #[inline(always)]
 pub fn worked_for(thread: u64) -> Option<u64> {
-    // SAFETY: as in `watched`.
+    // SAFETY: as in `fds::watched`.
     let conn = unsafe { THREADS.get(thread) }?.conn;
     if is_open(conn) { Some(conn) } else { None }
 }

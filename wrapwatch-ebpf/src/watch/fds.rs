@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Watch, watch_key},
+    maps::{SEVERAL, Watch, watch_key},
     records::Class,
 };
 
@@ -21,7 +21,7 @@ pub fn may_be_watched(fd: impl FnOnce() -> i32) -> bool {
         return false;
     }
     let only = targets::only();
-    if only == 0 {
+    if only == SEVERAL {
         return true;
     }
     let fd = fd();
@@ -39,7 +39,7 @@ pub fn watched(fd: i32) -> Option<Watch> {
         if slot.process == process {
             return Some(*slot);
         }
-        if targets::only() != 0 {
+        if targets::only() != SEVERAL {
             return None;
         }
     }
@@ -91,7 +91,7 @@ pub fn unwatch(fd: i32) {
             add!(BUSY, fds, u64::MAX);
             return;
         }
-        if targets::only() != 0 {
+        if targets::only() != SEVERAL {
             return;
         }
     }

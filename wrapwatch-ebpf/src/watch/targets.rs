@@ -1,6 +1,6 @@
 //! Which processes are traced, and who asks.
 
-use wrapwatch_common::maps::{NOBODY, Target};
+use wrapwatch_common::maps::{NOBODY, SEVERAL, Target};
 
 use crate::{
     kernel,
@@ -24,7 +24,7 @@ pub fn process() -> u32 {
 #[inline(always)]
 pub fn is_current() -> bool {
     match only() {
-        0 => {
+        SEVERAL => {
             // SAFETY: nothing of the value is read.
             unsafe { TARGETS.get(process()) }.is_some()
         }
@@ -43,7 +43,7 @@ pub fn remove() {
     }
 }
 
-/// The only target; [`NOBODY`] where there is none, 0 where there are or were several.
+/// The only target; [`NOBODY`] where there is none, [`SEVERAL`] where there are or were several.
 #[inline(always)]
 pub fn only() -> u32 {
     load!(GATE, only_target)

@@ -256,6 +256,7 @@ impl Correlator {
                 Counter::LostSockState
                     | Counter::LostSockError
                     | Counter::LostAcceptFailed
+                    | Counter::FullFailures
                     | Counter::SkippedCalls
             ) {
                 self.steps_lost_at = Some(now);

@@ -46,9 +46,6 @@ pub struct SeededCheck {
     pub sockets: Vec<SeededSocket>,
 }
 
-/// Port of ident (RFC 1413).
-const IDENT_PORT: u16 = wrapwatch_common::abi::PORT_IDENT;
-
 impl Correlator {
     /// Begins with a check that was going on at attach; before any event of its connection.
     pub fn seed(&mut self, seed: &SeededCheck) {
@@ -75,7 +72,8 @@ impl Correlator {
         let moment = Moment { tid: seed.tid, at: seed.at, seq: 0 };
         for socket in &seed.sockets {
             let server = socket.server.map_or(Servers::UNKNOWN, |server| self.shared.servers.ip(server));
-            let ident = socket.server.is_some_and(|server| server.port() == IDENT_PORT);
+            let ident =
+                socket.server.is_some_and(|server| server.port() == wrapwatch_common::abi::PORT_IDENT);
             let service = if ident { Service::Ident } else { Service::Dns };
             story.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &mut self.shared);
             story.resolver.wait_seeded(socket.fd, moment, &mut self.shared);

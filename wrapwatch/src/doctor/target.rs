@@ -24,6 +24,7 @@ use crate::{
         WallTime,
         doctor::{FileState, ListenerState, Network, RecentClients, Target, View, WrapState, Wrapped},
     },
+    probe,
     wrappers::{FileText, daemons},
 };
 
@@ -50,6 +51,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         connections,
         own_namespaces: own_namespaces(pid),
         confined: confinement::of(pid),
+        refused: probe::refusal(pid).map(|why| why.to_string()),
         libwrap: wrap_state(pid, &info),
         view,
         tables,

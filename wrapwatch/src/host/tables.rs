@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::wrappers::{FileText, Tables, lint::named_files};
 
-/// libwrap goes deeper, but nobody does.
+/// libwrap reads as many as it has descriptors for, but nobody has so many.
 const MAX_FILES: usize = 200;
 /// All of them together.
 const MAX_BYTES: usize = 16 << 20;

@@ -50,7 +50,7 @@ impl Losses {
     pub(super) fn told(&mut self, reading: Reading) -> Option<Lost> {
         let before = std::mem::replace(&mut self.told, reading.counts);
         let since = std::mem::replace(&mut self.told_at, reading.at);
-        let losses = Counter::ALL.iter().filter(|(counter, _)| counter.class() != CounterClass::Traffic);
+        let losses = Counter::ALL.iter().filter(|(counter, _)| counter.class().is_missing());
         let by: Vec<(String, u64)> = losses
             .map(|&(counter, name)| {
                 (name.to_owned(), self.told.get(counter).saturating_sub(before.get(counter)))

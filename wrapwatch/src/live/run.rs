@@ -158,6 +158,10 @@ impl<'a> Session<'a> {
                 return Ok(ended);
             }
             self.feed.flush();
+            // They have ended, or are what cannot be traced.
+            if self.targets.is_empty() && !self.settings.wait {
+                return Ok(Ended::TargetsGone);
+            }
             tokio::select! {
                 // In this order: what ends a trace is obeyed whatever else there is to do.
                 biased;
@@ -166,10 +170,7 @@ impl<'a> Session<'a> {
                 Some(pid) = self.exits.recv() => {
                     self.drain(ring);
                     self.remove(pid);
-                    if self.targets.is_empty() {
-                        if !self.settings.wait {
-                            return Ok(Ended::TargetsGone);
-                        }
+                    if self.targets.is_empty() && self.settings.wait {
                         self.feed.notice(&Notice::Waiting(&self.settings.wanted.what()));
                     }
                 }

@@ -12,7 +12,7 @@ use crate::{
     host::{clock, process},
     model::{Degradation, DegradationKind, KtimeNs},
     observe::Notice,
-    probe::Ring,
+    probe::{ProbeError, Ring},
     trace::{InCheck, Target},
 };
 
@@ -179,7 +179,13 @@ impl Session<'_> {
         self.attach_uprobes(&tracee);
         let target = describe(&tracee);
         let files = tracee.changed_files();
-        if let Err(error) = self.probe.look_anew(pid, tracee.libwrap.as_ref(), &tracee.ports()) {
+        let anew = self.probe.look_anew(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports());
+        if let Err(error @ ProbeError::Program32 { .. }) = anew {
+            // Nothing is seen of it any more but handshakes, which would look like clients whom nobody accepts.
+            self.remove(pid);
+            return self.refuse(&target, tracee.info.start_ticks, &error.into());
+        }
+        if let Err(error) = anew {
             let message =
                 format!("pid {pid} ({}) is seen in part since it replaced its program: {error}", target.comm);
             self.degraded(Degradation { kind: DegradationKind::NoProcessAccess, pid: Some(pid), message });

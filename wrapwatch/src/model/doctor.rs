@@ -65,9 +65,9 @@ pub struct Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HookKind {
-    /// A raw tracepoint of the kernel: the first choice.
+    /// A raw tracepoint of the kernel: the first choice before Linux 7.0.
     RawTracepoint,
-    /// A tracepoint of the kernel through perf: the second.
+    /// A tracepoint of the kernel through perf.
     Tracepoint,
     /// A function of libwrap in one server.
     Uprobe,
@@ -383,6 +383,8 @@ pub struct Target {
     pub own_namespaces: Option<Vec<String>>,
     /// What AppArmor keeps it to; null where it is not confined, or where that cannot be told.
     pub confined: Option<Confinement>,
+    /// Why `live` and `record` would not trace it; null where they would.
+    pub refused: Option<String>,
     /// libwrap.
     pub libwrap: WrapState,
     /// From where files, network and resolver were looked at.

@@ -46,7 +46,7 @@ pub(super) struct Page(Mapped);
 
 impl Page {
     pub(super) fn map(ebpf: &Ebpf) -> Result<Self, ProbeError> {
-        Ok(Self(Mapped::map(ebpf, "COUNTS", COUNTERS as usize * size_of::<u64>())?))
+        Ok(Self(Mapped::to_read(ebpf, "COUNTS", COUNTERS as usize * size_of::<u64>())?))
     }
 
     pub(super) fn read(&self) -> Counts {

@@ -125,6 +125,9 @@ pub enum ProbeError {
         /// What is missing.
         function: &'static str,
     },
+    /// Whose processes are meant cannot be told without /proc.
+    #[error("cannot read /proc/self/status: {0}")]
+    NoProc(io::Error),
     /// Waiting for the ring failed.
     #[error("cannot wait for events: {0}")]
     Wait(#[from] io::Error),

@@ -1,5 +1,7 @@
 //! Loading the object: version, map sizes, log level.
 
+use std::ops::RangeInclusive;
+
 use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError};
 use aya_log::EbpfLogger;
 
@@ -10,12 +12,12 @@ use super::{Options, ProbeError};
 
 /// Entries of the maps keyed by descriptor or connection, whatever the target's limits say: only connections that are not greeted yet are
 /// in them, and the memory is the kernel's.
-const ENTRIES: std::ops::RangeInclusive<u64> = 4_096..=65_536;
+const ENTRIES: RangeInclusive<u64> = 4_096..=65_536;
 
 type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
 
 /// Entries of the maps keyed by target, how many there are now: others may come.
-const TARGETS: std::ops::RangeInclusive<u64> = 1_024..=65_536;
+const TARGETS: RangeInclusive<u64> = 1_024..=65_536;
 
 /// Loads the object with these offsets, all 0 where nothing of the kernel's may be read, to name processes as this PID namespace does.
 pub(super) fn load(
@@ -25,10 +27,9 @@ pub(super) fn load(
     namespace: PidNamespace,
 ) -> Result<Loaded, ProbeError> {
     check_kernel()?;
-    let targets = options.targets.saturating_mul(4).clamp(*TARGETS.start(), *TARGETS.end());
-    let targets = u32::try_from(targets).unwrap_or(1_024);
-    let fds = clamp(options.max_fds);
-    let threads = clamp(options.threads.saturating_mul(4));
+    let targets = clamp(options.targets.saturating_mul(4), &TARGETS);
+    let fds = clamp(options.max_fds, &ENTRIES);
+    let threads = clamp(options.threads.saturating_mul(4), &ENTRIES);
     // Rust's log levels as aya-log numbers them: 0 writes nothing.
     let level: u8 = if options.kernel_log { 0xff } else { 0 };
     let wake = options.ring_bytes / 4;
@@ -60,8 +61,8 @@ pub(super) fn load(
     Ok((ebpf, logger))
 }
 
-fn clamp(wanted: u64) -> u32 {
-    u32::try_from(wanted.clamp(*ENTRIES.start(), *ENTRIES.end())).unwrap_or(4_096)
+fn clamp(wanted: u64, range: &RangeInclusive<u64>) -> u32 {
+    u32::try_from(wanted.clamp(*range.start(), *range.end())).unwrap_or(u32::MAX)
 }
 
 fn check_kernel() -> Result<(), ProbeError> {

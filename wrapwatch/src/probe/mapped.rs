@@ -28,12 +28,20 @@ pub(super) struct Mapped {
 unsafe impl Send for Mapped {}
 
 impl Mapped {
-    /// Maps the array of this name, whose values are `bytes` long together, a multiple of 8.
-    pub(super) fn map(ebpf: &Ebpf, name: &'static str, bytes: usize) -> Result<Self, ProbeError> {
+    /// Maps the array of this name, whose values are `bytes` long together, a multiple of 8, to read it.
+    pub(super) fn to_read(ebpf: &Ebpf, name: &'static str, bytes: usize) -> Result<Self, ProbeError> {
+        Self::map(ebpf, name, bytes, ProtFlags::PROT_READ)
+    }
+
+    /// Maps it to [`empty`](Self::empty) it.
+    pub(super) fn to_write(ebpf: &Ebpf, name: &'static str, bytes: usize) -> Result<Self, ProbeError> {
+        Self::map(ebpf, name, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+
+    fn map(ebpf: &Ebpf, name: &'static str, bytes: usize, access: ProtFlags) -> Result<Self, ProbeError> {
         let missing = || ProbeError::Missing(format!("map {name}"));
         let Some(Map::Array(data)) = ebpf.map(name) else { return Err(missing()) };
         let len = NonZeroUsize::new(bytes).ok_or_else(missing)?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, where the kernel likes. It rounds up to whole pages as well, and refuses what is longer than the map.
         let start = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) }
             .map_err(std::io::Error::from)?;
@@ -46,11 +54,12 @@ impl Mapped {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    /// Zeroes the values of which that is true.
+    /// Zeroes the values of which that is true. Of an array that was mapped to write.
     pub(super) fn empty<T>(&self, unwanted: impl Fn(&T) -> bool)
     where
         T: FromBytes + Immutable + KnownLayout,
     {
+        const { assert!(size_of::<T>().is_multiple_of(8) && size_of::<T>() <= WORDS_MAX * 8) }
         for words in self.words().chunks_exact(size_of::<T>() / size_of::<u64>()) {
             if value(words).is_some_and(|value| unwanted(&value)) {
                 words.iter().for_each(|word| word.store(0, Ordering::Relaxed));

@@ -87,6 +87,12 @@ pub fn check() -> Result<(), ProbeError> {
     pid_namespace::read().map(drop)
 }
 
+/// Whether a process would be refused as a target, and why.
+pub fn refusal(pid: u32) -> Option<ProbeError> {
+    let namespace = pid_namespace::read();
+    namespace.and_then(|namespace| pid_namespace::check(namespace, pid)).and_then(|()| is_seen(pid)).err()
+}
+
 /// Refuses a process of which no hook tells.
 fn is_seen(pid: u32) -> Result<(), ProbeError> {
     if word_size::is_32_bit(pid) { Err(ProbeError::Program32 { pid }) } else { Ok(()) }
@@ -221,15 +227,14 @@ impl Probe {
     /// What that program is: where its libwrap is, and on which ports it listens.
     pub fn look_anew(
         &mut self,
-        pid: u32,
+        process: &ProcessInfo,
         libwrap: Option<&Libwrap>,
         ports: &[u16],
     ) -> Result<(), ProbeError> {
-        is_seen(pid)?;
-        let netns = kernel::namespace(&pid.to_string(), "net").and_then(|inode| u32::try_from(inode).ok());
-        self.registry.listens(&mut self.ebpf, pid, netns.unwrap_or(0), ports)?;
+        is_seen(process.pid)?;
+        self.registry.listens(&mut self.ebpf, process.pid, process.netns, ports)?;
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
-        Registry::set_context(&mut self.ebpf, pid, context)
+        Registry::set_context(&mut self.ebpf, process.pid, context)
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].

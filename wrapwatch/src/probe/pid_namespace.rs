@@ -16,8 +16,10 @@ const FIRST: u64 = 0xEFFF_FFFC;
 
 /// The namespace whose numbers /proc shows, for the kernel side.
 pub(super) fn read() -> Result<PidNamespace, ProbeError> {
-    // In a /proc of a namespace that this process is not in, there is no `self`.
-    let status = fs::read_to_string("/proc/self/status").map_err(|_| ProbeError::OtherProc)?;
+    // In a /proc of a namespace that this process is not in, there is no `self`. Without a /proc there is nothing at all.
+    let there = fs::exists("/proc/version").unwrap_or(false);
+    let status = fs::read_to_string("/proc/self/status");
+    let status = status.map_err(|why| if there { ProbeError::OtherProc } else { ProbeError::NoProc(why) })?;
     if depth(&status) > 1 {
         return Err(ProbeError::OtherProc);
     }

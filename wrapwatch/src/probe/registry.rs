@@ -11,8 +11,8 @@ use std::{
 use aya::{Ebpf, maps::MapError};
 use wrapwatch_common::{
     maps::{
-        Busy, CALL_SLOTS, Conn, FD_SLOTS, Failures, Gate, Inflight, MANY, NOBODY, Slot, Target, Thread,
-        Watch, call_slot, port_bit, thread_key, watch_key,
+        Busy, CALL_SLOTS, Conn, FD_SLOTS, Failures, Gate, Inflight, MANY, NOBODY, SEVERAL, Slot, Target,
+        Thread, Watch, call_slot, port_bit, thread_key, watch_key,
     },
     records::Class,
     syscalls::{call, class},
@@ -41,8 +41,6 @@ pub struct Seed {
 const GATE: &str = ".data.gate";
 /// Section, and so map, of the kernel side's [`Busy`].
 const BUSY: &str = ".data.busy";
-/// As the only target: there are several, ask `TARGETS`.
-const SEVERAL: u32 = 0;
 /// Flag of an insertion: only where there is one (bpf(2)).
 const BPF_EXIST: u64 = 2;
 
@@ -59,11 +57,11 @@ fn change_busy(ebpf: &mut Ebpf, busy: impl FnOnce(&mut Busy)) -> Result<(), Prob
 /// Enters what each system call is to us, by its number.
 pub(super) fn set_syscalls(ebpf: &mut Ebpf, classes: &[(u32, u32)]) -> Result<(), ProbeError> {
     let mut syscalls = array::<u32>(ebpf, "SYSCALLS")?;
-    for &(number, sort) in classes {
-        syscalls.set(number, sort, 0).map_err(ProbeError::map("SYSCALLS"))?;
+    for &(number, class) in classes {
+        syscalls.set(number, class, 0).map_err(ProbeError::map("SYSCALLS"))?;
     }
     change_gate(ebpf, |gate| {
-        for &(number, _) in classes.iter().filter(|(_, sort)| class::always(*sort)) {
+        for &(number, _) in classes.iter().filter(|(_, class)| class::always(*class)) {
             if let Some(word) = gate.always.get_mut((number / 64) as usize) {
                 *word |= 1 << (number % 64);
             }
@@ -72,31 +70,20 @@ pub(super) fn set_syscalls(ebpf: &mut Ebpf, classes: &[(u32, u32)]) -> Result<()
 }
 
 /// How entries are kept: where they are, and whether they are counted.
-trait Keep {
-    /// Tells the kernel side whom to compare with.
-    fn tell_targets(&self, ebpf: &mut Ebpf, first: Option<u32>) -> Result<(), ProbeError>;
-    /// Enters a call that a thread is in.
-    fn enter_call(&self, ebpf: &mut Ebpf, thread: u64, call: Inflight) -> Result<(), ProbeError>;
-    /// Watches a descriptor, where the kernel side would look for it.
-    fn enter_fd(&self, ebpf: &mut Ebpf, fd: i32, value: Watch) -> Result<(), ProbeError>;
-    /// A connection was entered.
-    fn opened(&self, ebpf: &mut Ebpf) -> Result<(), ProbeError>;
-    /// A target has gone, whatever its going left.
-    fn gone(&self, ebpf: &mut Ebpf, calls: &Mapped) -> Result<(), ProbeError>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// One target, or none yet: entries are in slots, and counted.
+    Exact,
+    /// Several targets, now or before: entries are in tables, and everything is looked up.
+    LookedUp,
 }
 
-/// One target, or none yet: entries are in slots, and counted.
-struct Exact;
-
-/// Several targets, now or before: entries are in tables, and everything is looked up.
-struct LookedUp;
-
-impl Keep for Exact {
-    fn tell_targets(&self, ebpf: &mut Ebpf, first: Option<u32>) -> Result<(), ProbeError> {
-        change_gate(ebpf, |gate| gate.only_target = first.unwrap_or(NOBODY))
-    }
-
-    fn enter_call(&self, ebpf: &mut Ebpf, thread: u64, call: Inflight) -> Result<(), ProbeError> {
+impl Keep {
+    /// Enters a call that a thread is in.
+    fn enter_call(self, ebpf: &mut Ebpf, thread: u64, call: Inflight) -> Result<(), ProbeError> {
+        if self == Self::LookedUp {
+            return insert(ebpf, "INFLIGHT", thread, &Inflight { counted: 0, ..call });
+        }
         let call = Inflight { counted: 1, ..call };
         let slot = call_slot(u32::try_from(thread & u64::from(u32::MAX)).unwrap_or(0));
         let mut has_slot = false;
@@ -110,45 +97,19 @@ impl Keep for Exact {
         if has_slot { Ok(()) } else { insert(ebpf, "INFLIGHT", thread, &call) }
     }
 
-    fn enter_fd(&self, ebpf: &mut Ebpf, fd: i32, value: Watch) -> Result<(), ProbeError> {
-        match u32::try_from(fd) {
-            Ok(slot) if slot < FD_SLOTS => change::<Watch>(ebpf, "FDS", slot, |watch| *watch = value)?,
-            _ => insert(ebpf, "WATCH", watch_key(value.process, fd), &value)?,
+    /// Watches a descriptor, where the kernel side would look for it.
+    fn enter_fd(self, ebpf: &mut Ebpf, fd: i32, value: Watch) -> Result<(), ProbeError> {
+        let slot = u32::try_from(fd).ok().filter(|slot| self == Self::Exact && *slot < FD_SLOTS);
+        match slot {
+            Some(slot) => change::<Watch>(ebpf, "FDS", slot, |watch| *watch = value)?,
+            None => insert(ebpf, "WATCH", watch_key(value.process, fd), &value)?,
         }
-        change_busy(ebpf, |busy| busy.fds += 1)
+        if self == Self::Exact { change_busy(ebpf, |busy| busy.fds += 1) } else { Ok(()) }
     }
 
-    fn opened(&self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-        change_gate(ebpf, |gate| gate.conns += 1)
-    }
-
-    fn gone(&self, ebpf: &mut Ebpf, calls: &Mapped) -> Result<(), ProbeError> {
-        calls.empty(|slot: &Slot| *slot != Slot::default());
-        change_busy(ebpf, |busy| *busy = Busy::default())?;
-        change_gate(ebpf, |gate| gate.conns = 0)
-    }
-}
-
-impl Keep for LookedUp {
-    fn tell_targets(&self, ebpf: &mut Ebpf, _first: Option<u32>) -> Result<(), ProbeError> {
-        change_busy(ebpf, |busy| *busy = Busy { calls: MANY, fds: MANY })?;
-        change_gate(ebpf, |gate| (gate.only_target, gate.conns) = (SEVERAL, MANY))
-    }
-
-    fn enter_call(&self, ebpf: &mut Ebpf, thread: u64, call: Inflight) -> Result<(), ProbeError> {
-        insert(ebpf, "INFLIGHT", thread, &Inflight { counted: 0, ..call })
-    }
-
-    fn enter_fd(&self, ebpf: &mut Ebpf, fd: i32, value: Watch) -> Result<(), ProbeError> {
-        insert(ebpf, "WATCH", watch_key(value.process, fd), &value)
-    }
-
-    fn opened(&self, _ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-        Ok(())
-    }
-
-    fn gone(&self, _ebpf: &mut Ebpf, _calls: &Mapped) -> Result<(), ProbeError> {
-        Ok(())
+    /// A connection was entered.
+    fn opened(self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        if self == Self::Exact { change_gate(ebpf, |gate| gate.conns += 1) } else { Ok(()) }
     }
 }
 
@@ -188,8 +149,7 @@ impl Ports {
 
 /// The targets, and how what is entered for them is kept.
 pub(super) struct Registry {
-    keep: &'static (dyn Keep + Sync),
-    several: bool,
+    keep: Keep,
     targets: BTreeSet<u32>,
     listening: BTreeMap<u32, Listening>,
     ports: Ports,
@@ -200,25 +160,24 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn new(ebpf: &Ebpf) -> Result<Self, ProbeError> {
         Ok(Self {
-            keep: &Exact,
-            several: false,
+            keep: Keep::Exact,
             targets: BTreeSet::new(),
             listening: BTreeMap::new(),
             ports: Ports::default(),
-            fds: Mapped::map(ebpf, "FDS", FD_SLOTS as usize * size_of::<Watch>())?,
-            calls: Mapped::map(ebpf, "CALLS", CALL_SLOTS as usize * size_of::<Slot>())?,
+            fds: Mapped::to_write(ebpf, "FDS", FD_SLOTS as usize * size_of::<Watch>())?,
+            calls: Mapped::to_write(ebpf, "CALLS", CALL_SLOTS as usize * size_of::<Slot>())?,
         })
     }
 
     /// Has the kernel side look every call up where there is a target already. To be called before anything of another one is entered: user space does not
     /// count as the kernel side does while a target runs.
     fn expect_another(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-        if self.several || self.targets.is_empty() {
+        if self.keep == Keep::LookedUp || self.targets.is_empty() {
             return Ok(());
         }
-        self.several = true;
-        self.keep = &LookedUp;
-        self.keep.tell_targets(ebpf, None)
+        self.keep = Keep::LookedUp;
+        change_busy(ebpf, |busy| *busy = Busy { calls: MANY, fds: MANY })?;
+        change_gate(ebpf, |gate| (gate.only_target, gate.conns) = (SEVERAL, MANY))
     }
 
     /// Makes a process a target. `midway` are its threads that may be in a call which began before the probes were there: they are entered before the process is
@@ -236,8 +195,8 @@ impl Registry {
             self.keep.enter_call(ebpf, thread_key(pid, tid), call)?;
         }
         self.targets.insert(pid);
-        if !self.several {
-            self.keep.tell_targets(ebpf, Some(pid))?;
+        if self.keep == Keep::Exact {
+            change_gate(ebpf, |gate| gate.only_target = pid)?;
         }
         insert(ebpf, "TARGETS", pid, &Target { tcpd_context })
     }
@@ -309,8 +268,10 @@ impl Registry {
     /// Forgets a process that has exited, or never became a target.
     pub(super) fn remove(&mut self, ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError> {
         self.targets.remove(&pid);
-        if !self.several {
-            self.keep.tell_targets(ebpf, self.targets.first().copied())?;
+        // What is counted is another target's where there is one: a process that was refused, or has gone twice, has no part in it.
+        let none_left = self.keep == Keep::Exact && self.targets.is_empty();
+        if none_left {
+            change_gate(ebpf, |gate| gate.only_target = NOBODY)?;
         }
         // It may have gone before: what counts is that it is not there.
         let _ = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.remove(&pid);
@@ -323,7 +284,12 @@ impl Registry {
         drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid);
         drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
         drop_keys(table::<u64, Bytes<Failures>>(ebpf, "FAILURES")?, pid);
-        self.keep.gone(ebpf, &self.calls)
+        if none_left {
+            self.calls.empty(|slot: &Slot| *slot != Slot::default());
+            change_busy(ebpf, |busy| *busy = Busy::default())?;
+            change_gate(ebpf, |gate| gate.conns = 0)?;
+        }
+        Ok(())
     }
 
     /// Gives the check a connection number, as accept would have, and enters its thread and descriptors.

@@ -42,7 +42,7 @@ pub struct Listener {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Target {
-    /// Process, in the kernel's own PID namespace, as in the records.
+    /// Process, in the PID namespace of the /proc that was read, as in the records.
     pub pid: u32,
     /// Command name (`/proc/PID/comm`).
     pub comm: String,
@@ -277,7 +277,8 @@ pub struct Sample {
     /// Run time of the programs, where a window of measuring it has closed since the last sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<ProgramsSample>,
-    /// Calls of `accept` that failed since the trace began, by process and error. An earlier sample's are in it.
+    /// Calls of `accept` that failed since the trace began, by process and error. An earlier sample's are in it. Of an imported log: a recording has
+    /// records of kind 18.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept_errors: Vec<AcceptErrorSample>,
 }

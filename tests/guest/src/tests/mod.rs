@@ -3,8 +3,8 @@
 mod attach;
 mod bare;
 mod breaking;
-mod ladder;
 mod mariadb;
+mod privileges;
 mod programs;
 mod scenes;
 mod skipped;
@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     slots::run(report, &site);
     bare::run(report, &site);
     mariadb::run(report, &site);
-    ladder::run(report, &site);
+    privileges::run(report, &site);
     Ok(())
 }
 

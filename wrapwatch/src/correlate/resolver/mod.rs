@@ -21,8 +21,8 @@ use super::shared::Shared;
 use messages::Unmatched;
 pub(super) use services::Service;
 
-const EINTR: i64 = 4;
-const EAGAIN: i64 = 11;
+const EINTR: i64 = wrapwatch_common::abi::EINTR as i64;
+const EAGAIN: i64 = wrapwatch_common::abi::EAGAIN as i64;
 const ETIMEDOUT: i64 = 110;
 pub(super) const EINPROGRESS: i32 = 115;
 /// Descriptor of a query whose socket is closed.

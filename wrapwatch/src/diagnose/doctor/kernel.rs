@@ -179,6 +179,9 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
         );
         out.push(about(Kind::NoUprobes, pid, message, "a libwrap with its symbols, and CAP_SYS_ADMIN"));
     }
+    if let Some(why) = &target.refused {
+        out.push(about(Kind::NoProcessAccess, pid, format!("live and record will not trace it: {why}"), ""));
+    }
     let libwrap = &target.libwrap;
     if libwrap.state == Wrapped::Static {
         let message =

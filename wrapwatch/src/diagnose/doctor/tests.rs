@@ -20,6 +20,7 @@ pub(in crate::diagnose) fn target() -> Target {
         connections: Some(0),
         own_namespaces: Some(Vec::new()),
         confined: None,
+        refused: None,
         libwrap: WrapState {
             state: Wrapped::Mapped,
             library: None,

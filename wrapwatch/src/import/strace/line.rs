@@ -320,7 +320,7 @@ mod tests {
             ),
             ("= ?", None, "", None),
             ("= ? ERESTARTSYS (To be restarted if SA_RESTART is set) <0.1>", None, "", Some(S / 10)),
-            ("= -1 ENEVERHEARD (?)", Some(-1), "", None),
+            ("= -1 ENEVERHEARD (?)", Some(-4_095), "", None),
         ];
         for (text, ret, note, took_ns) in table {
             let line = format!("accept(10, {{a=(1)}}, \")\") {text}");

@@ -8,8 +8,8 @@ use super::processes::Process;
 use super::{Sink, Watch, World, descriptor};
 use crate::decode::Event;
 use crate::import::strace::address::Named;
-use crate::import::strace::{Call, address, errno, head, text};
-use crate::model::KtimeNs;
+use crate::import::strace::{Call, address, head, text};
+use crate::model::{KtimeNs, errno_name};
 use crate::trace::encode::addr;
 use crate::trace::{AcceptErrorSample, Input, Listener, Sample, Target};
 
@@ -49,7 +49,7 @@ impl World {
         self.stats.failed_accepts += 1;
         let at = Some(KtimeNs(at));
         let sample = self.accept_errors.entry(ret).or_insert_with(|| AcceptErrorSample {
-            errno: errno::name(error).to_owned(),
+            errno: errno_name(error),
             first: at,
             ..AcceptErrorSample::default()
         });
