@@ -78,7 +78,10 @@ impl Mutant {
 
 #[cfg(test)]
 mod tests {
-    use super::Mutant;
+    use std::{fs, path::Path};
+
+    use super::{KilledBy, Mutant, read};
+    use crate::workspace;
 
     fn mutant(search: &str) -> Mutant {
         toml::from_str(&format!(
@@ -94,5 +97,32 @@ mod tests {
         mutant("b").apply("abcb").unwrap_err();
         mutant("b").apply("ac").unwrap_err();
         mutant("").apply("ac").unwrap_err();
+    }
+
+    /// Whether a function of the test's name stands below `dir`.
+    fn is_there(dir: &Path, function: &str) -> bool {
+        dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+            if path.is_dir() {
+                return is_there(&path, function);
+            }
+            fs::read_to_string(&path).is_ok_and(|text| text.contains(&format!("fn {function}(")))
+        })
+    }
+
+    /// A mutant that went stale is found here in a second, and not after half an hour.
+    #[test]
+    fn each_mutant_fits_the_code_and_its_test_is_there() {
+        let root = workspace::root().unwrap();
+        for mutant in read(&[]).unwrap() {
+            let text = fs::read_to_string(root.join(&mutant.file)).unwrap();
+            mutant.apply(&text).unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
+            let KilledBy { package, target, test } = &mutant.killed_by;
+            let dir = match (package.as_str(), target.as_str()) {
+                ("wrapwatch-tests", target) => root.join("tests/tests").join(target),
+                (package, _) => root.join(package).join("src"),
+            };
+            let function = test.rsplit("::").next().unwrap();
+            assert!(is_there(&dir, function), "{}: no test {function} in {}", mutant.name, dir.display());
+        }
     }
 }
