@@ -324,7 +324,7 @@ fn read_trace(path: &Path) -> anyhow::Result<LintInput> {
     if seen.several_servers {
         note(&format!("{} has several servers: the first one's files are looked at", name()));
     }
-    let has = |role, kind: TableKind| seen.file(role, kind.default_path()).is_some();
+    let has = |role, kind: TableKind| seen.file(role, seen.table_path(kind)).is_some();
     if !has(SnapshotRole::HostsAllow, TableKind::Allow) && !has(SnapshotRole::HostsDeny, TableKind::Deny) {
         note(&format!("{} has no copy of the tables: this machine's are looked at", name()));
     }

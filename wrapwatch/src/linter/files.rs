@@ -64,7 +64,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads them; from `recorded` where it has a copy of a file whose path is the usual one. What rules of a trace name is the server's, and never
+    /// Reads them; from `recorded` where it has a copy of a file whose path is the usual one: tables are then where the server has them. What rules of a trace name is the server's, and never
     /// read here.
     ///
     /// # Errors
@@ -84,11 +84,16 @@ impl Files {
     ) -> Result<Self, HostError> {
         let mut tables = Tables::default();
         let mut texts = [Vec::new(), Vec::new()];
+        let mut shown = [String::new(), String::new()];
         for (kind, role) in
             [(TableKind::Allow, SnapshotRole::HostsAllow), (TableKind::Deny, SnapshotRole::HostsDeny)]
         {
             let slot = kind as usize;
-            let table = match copy_or_file(recorded, &paths.tables[slot], kind.default_path(), role)? {
+            let its_path = recorded.table_path(kind);
+            let given = &paths.tables[slot];
+            let path = if given == Path::new(kind.default_path()) { Path::new(its_path) } else { given };
+            shown[slot] = path.to_string_lossy().into_owned();
+            let table = match copy_or_file(recorded, path, its_path, role)? {
                 Found::Text(text) => {
                     texts[slot] = text;
                     Table::parse(&texts[slot])
@@ -118,7 +123,7 @@ impl Files {
         Ok(Self {
             tables,
             texts,
-            paths: paths.tables.each_ref().map(|path| path.to_string_lossy().into_owned()),
+            paths: shown,
             conf: ResolvConf::parse(&resolv),
             resolv_path,
             hosts_file: HostsFile::parse(&hosts),

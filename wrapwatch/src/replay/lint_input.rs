@@ -9,6 +9,7 @@ use super::{Options, Replay};
 use crate::context::Context;
 use crate::model::{Client, Line};
 use crate::trace::{ReadError, SnapshotRole};
+use crate::wrappers::TableKind;
 
 /// A trace's clients and its target's files.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct LintInput {
     pub named: BTreeMap<String, FileCopy>,
     /// Why the server could not open a path in its last check, by path; what was not there is not among them.
     pub not_opened: BTreeMap<String, String>,
+    /// Paths of hosts.allow and hosts.deny as the server opens them, where the trace says so.
+    pub tables: [Option<String>; 2],
     /// There is more than one server in the trace: this is the first one's.
     pub several_servers: bool,
 }
@@ -96,6 +99,9 @@ impl LintInput {
         });
         self.not_opened = not_opened.collect();
         self.daemon = target.and_then(|target| target.daemon.clone()).filter(|daemon| !daemon.is_empty());
+        if let Some(target) = target {
+            self.tables = [target.allow_table.clone(), target.deny_table.clone()];
+        }
         for file in context.files {
             if file.meta.pid.is_some() && pid.is_some() && file.meta.pid != pid {
                 continue;
@@ -114,6 +120,13 @@ impl LintInput {
                 }
             }
         }
+    }
+
+    /// Where the server has this table.
+    pub fn table_path(&self, kind: TableKind) -> &str {
+        let [allow, deny] = &self.tables;
+        let known = if kind == TableKind::Allow { allow } else { deny };
+        known.as_deref().unwrap_or(kind.default_path())
     }
 
     /// The copy of the file of this role, which the server has at `path`. A table that it could not open in its last check counted as empty there,
@@ -153,5 +166,18 @@ mod tests {
             None,
             "what is not there is as good as empty"
         );
+    }
+
+    #[test]
+    fn tables_are_where_the_server_has_them() {
+        let target =
+            Target { pid: 10, allow_table: Some("/opt/db/hosts.allow".to_owned()), ..Target::default() };
+        let mut seen = LintInput::default();
+        let opened = HashMap::from([((10, "/opt/db/hosts.allow".into()), Some("EACCES".to_owned()))]);
+        seen.files_of(Context { targets: vec![target], ..Context::default() }, opened);
+        assert_eq!(seen.table_path(TableKind::Allow), "/opt/db/hosts.allow");
+        assert_eq!(seen.table_path(TableKind::Deny), "/etc/hosts.deny");
+        let copy = seen.file(SnapshotRole::HostsAllow, seen.table_path(TableKind::Allow));
+        assert!(matches!(copy, Some(FileCopy::Unreadable(_))), "{copy:?}");
     }
 }

@@ -204,8 +204,9 @@ fn plan(input: &Input<'_>, candidates: &Candidates, tables: &Tables, client: &Cl
     if tells_own_ends_apart(input) {
         return Plan::LeaveAlone("rules depend on the server's own address or port".to_owned());
     }
-    let Some(options) = options_for(tables, place.table, &now) else {
-        return Plan::LeaveAlone("the rule that decides needs its name for an option".to_owned());
+    let options = match options_for(tables, place.table, &now) {
+        Ok(options) => options,
+        Err(why) => return Plan::LeaveAlone(why.to_owned()),
     };
     let table = tables.get(place.table);
     match table.entry_at(place.line) {
@@ -229,33 +230,40 @@ fn tells_own_ends_apart(input: &Input<'_>) -> bool {
     })
 }
 
-/// The options a rule in `table` needs to say what the deciding rule says; none where they would look names up again.
-fn options_for(tables: &Tables, table: TableKind, now: &Evaluation) -> Option<String> {
+/// The options a rule in `table` needs to say what the deciding rule says, or why there are none.
+fn options_for(tables: &Tables, table: TableKind, now: &Evaluation) -> Result<String, &'static str> {
+    match now.reason {
+        Reason::Rule | Reason::Option | Reason::NoRule => {}
+        Reason::OptionError(_) => return Err("an option of the rule that decides is wrong"),
+        Reason::Unreadable => return Err("hosts.deny cannot be read, and decides by that"),
+        Reason::Twist => return Err("the rule that decides hands it to another program"),
+        Reason::ServerExits => return Err("at the rule that decides libwrap ends the server process"),
+    }
+    let asks_again = "the rule that decides needs its name for an option";
     let mut kept = Vec::new();
     if let Some(place) = now.rule {
         let decider = tables.get(place.table);
         let text = decider.entry_at(place.line).and_then(|entry| decider.options(entry)).unwrap_or_default();
         for step in steps(text) {
-            let step = step.ok()?;
+            let Ok(step) = step else { return Err("an option of the rule that decides is wrong") };
             let value = step.value.as_deref().map(lossy).unwrap_or_default();
             let asks = ["%n", "%N", "%u"].iter().any(|letter| value.contains(letter));
             match step.keyword {
                 Keyword::Allow | Keyword::Deny => {}
-                Keyword::Rfc931 | Keyword::Aclexec | Keyword::Twist | Keyword::Banners => return None,
-                _ if asks => return None,
+                Keyword::Rfc931 | Keyword::Aclexec | Keyword::Twist | Keyword::Banners => {
+                    return Err(asks_again);
+                }
+                _ if asks => return Err(asks_again),
                 keyword => kept
                     .push(format!("{} {}", keyword.name(), value.replace(':', "\\:")).trim_end().to_owned()),
             }
         }
     }
     let usual = if table == TableKind::Allow { Verdict::Allow } else { Verdict::Deny };
-    if !matches!(now.reason, Reason::Rule | Reason::Option | Reason::NoRule) {
-        return None;
-    }
     if now.verdict != usual {
         kept.push(if now.verdict == Verdict::Allow { "allow".to_owned() } else { "deny".to_owned() });
     }
-    Some(kept.iter().fold(String::new(), |mut all, option| {
+    Ok(kept.iter().fold(String::new(), |mut all, option| {
         // Writing to a String cannot fail.
         let _ = write!(all, " : {option}");
         all
@@ -486,10 +494,29 @@ mod tests {
     }
 
     #[test]
-    fn options_that_need_the_name_stop_it() {
-        let allow = "mysqld: .example.com : spawn echo %n &\n";
-        let (new, _, out) = rewritten(allow, "ALL: ALL\n", "", &[("10.0.2.14", Some("db1.example.com"))]);
-        assert_eq!((new.as_str(), out.left_alone.len()), (allow, 1));
+    fn why_a_client_is_left_alone_is_told() {
+        let named = [("10.0.2.14", Some("db1.example.com"))];
+        for (options, why) in [
+            (": spawn echo %n &", "the rule that decides needs its name for an option"),
+            (": banners /banners", "the rule that decides needs its name for an option"),
+            (": no-such-option", "an option of the rule that decides is wrong"),
+            // libwrap: "twist option in resident process".
+            (": twist /bin/echo", "an option of the rule that decides is wrong"),
+        ] {
+            let allow = format!("mysqld: .example.com {options}\n");
+            let (new, _, out) = rewritten(&allow, "ALL: ALL\n", "", &named);
+            assert_eq!((new, out.left_alone), (allow, vec![("10.0.2.14".to_owned(), why.to_owned())]));
+        }
+    }
+
+    #[test]
+    fn where_the_deny_table_cannot_be_read_that_decides() {
+        let host = Host::new(b"mysqld: .elsewhere.org\n", b"");
+        let tables = Tables { deny: Table::unreadable("EACCES".to_owned()), ..host.tables };
+        let host = Host { tables, ..Host::new(b"mysqld: .elsewhere.org\n", b"") }
+            .asked_about(&[("10.0.2.14", Some("db1.example.com"))]);
+        let why = "hosts.deny cannot be read, and decides by that".to_owned();
+        assert_eq!(rewrite(&host.input()).left_alone, [("10.0.2.14".to_owned(), why)]);
     }
 
     #[test]

@@ -133,8 +133,8 @@ pub(crate) fn all() -> Vec<Item> {
         Item {
             name: "nscd and nss-resolve, unpacked",
             purpose: Lab,
-            look: Look::With(unpacked_parts),
-            remedy: Remedy::Run(unpack_parts),
+            look: Look::With(|| unpacked(&["usr/sbin/nscd", "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2"])),
+            remedy: Remedy::Run(|| unpack("nscd libnss-resolve")),
         },
         package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
         package(
@@ -152,6 +152,12 @@ pub(crate) fn all() -> Vec<Item> {
             Look::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         ),
         package(&["xz-utils"], Vm, "xz", Look::Program("xz")),
+        Item {
+            name: "apparmor_parser, unpacked",
+            purpose: Vm,
+            look: Look::With(|| unpacked(&[APPARMOR_PARSER])),
+            remedy: Remedy::Run(|| unpack("apparmor")),
+        },
         package(
             &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
             Arm64,
@@ -221,26 +227,28 @@ fn install_bpf_linker() -> Command {
     command
 }
 
-/// Where packages are unpacked that must not be installed: they would start a daemon, or change how this machine looks names up.
-fn parts_directory() -> PathBuf {
+/// Where packages are unpacked that must not be installed: they would start a daemon, or change what this machine does.
+pub(crate) fn parts_directory() -> PathBuf {
     workspace::target_dir().unwrap_or_else(|_| "target".into()).join("lab-parts")
 }
 
-fn unpacked_parts() -> State {
+/// In `parts_directory()`.
+pub(crate) const APPARMOR_PARSER: &str = "sbin/apparmor_parser";
+
+fn unpacked(files: &[&str]) -> State {
     let parts = parts_directory();
-    let all = ["usr/sbin/nscd", "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2"];
-    match all.iter().find(|part| !parts.join(part).exists()) {
+    match files.iter().find(|file| !parts.join(file).exists()) {
         None => State::Present(parts.display().to_string()),
         Some(missing) => State::Missing((*missing).to_owned()),
     }
 }
 
-/// Of the same version as the C library, as apt has it.
-fn unpack_parts() -> Command {
-    let script = "set -e; mkdir -p \"$1\"; at=$(mktemp -d); cd \"$at\"; get() { apt-get download nscd libnss-resolve; }; get || { apt-get update; get; }; \
+/// Packages, separated by blanks: those of the version that apt has, which is also the C library's.
+fn unpack(packages: &str) -> Command {
+    let script = "set -e; mkdir -p \"$1\"; at=$(mktemp -d); cd \"$at\"; get() { apt-get download $2; }; get \"$@\" || { apt-get update; get \"$@\"; }; \
                   for package in *.deb; do dpkg-deb -x \"$package\" \"$1\"; done; rm -r \"$at\"";
     let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).arg(parts_directory());
+    command.args(["-c", script, "sh"]).arg(parts_directory()).arg(packages);
     command
 }
 

@@ -16,6 +16,8 @@ use crate::{
 mod apt;
 mod items;
 
+pub(crate) use items::{APPARMOR_PARSER, parts_directory};
+
 /// What a machine is to be made able to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use super::guest::Extra;
 use crate::workspace;
 
 /// The file.
@@ -62,6 +63,11 @@ impl Expected {
         let only = self.only.get(test);
         self.tests.iter().any(|known| known == test)
             && only.is_none_or(|only| only.iter().any(|kernel| kernel == series))
+    }
+
+    /// What this kernel's guest has for tests that not every guest has.
+    pub(crate) fn extra(&self, series: &str) -> Extra {
+        Extra { mariadb: self.has("mariadb", series), apparmor: self.has("confined by AppArmor", series) }
     }
 
     /// Why a test may be skipped on a kernel, where it may.

@@ -19,7 +19,7 @@ use crate::{
     demo,
     dist::{self, Profile},
     process::run,
-    toolchain, workspace,
+    setup, toolchain, workspace,
 };
 
 /// Empty directories: where file systems are mounted, and for files that tests make.
@@ -27,6 +27,15 @@ const DIRECTORIES: [&str; 7] = ["/dev", "/etc", "/proc", "/root", "/run", "/sys"
 /// The server, and a file that it does not start without.
 const MARIADB: &str = "/usr/sbin/mariadbd";
 const MARIADB_MESSAGES: &str = "/usr/share/mysql/english/errmsg.sys";
+
+/// What only some guests have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    /// A real MariaDB.
+    pub(crate) mariadb: bool,
+    /// What loads AppArmor's profiles.
+    pub(crate) apparmor: bool,
+}
 
 /// What was built for guests, by their processor.
 pub(crate) struct Guests {
@@ -95,7 +104,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// The archive that a kernel starts with.
-    pub(crate) fn initramfs(&self, kernel: &Ready, mariadb: bool, dir: &Path) -> Result<PathBuf> {
+    pub(crate) fn initramfs(&self, kernel: &Ready, extra: Extra, dir: &Path) -> Result<PathBuf> {
         let mut files = Initramfs::new(&DIRECTORIES);
         files.copy(&self.wrapwatch, "/bin/wrapwatch");
         files.copy(&self.busybox, "/bin/busybox");
@@ -106,7 +115,11 @@ impl Guest {
         ] {
             files.dynamic(&self.stripped(name, dir)?, to, &self.libraries)?;
         }
-        if mariadb {
+        if extra.apparmor {
+            let parser = setup::parts_directory().join(setup::APPARMOR_PARSER);
+            files.dynamic(&parser, "/bin/apparmor_parser", &self.libraries)?;
+        }
+        if extra.mariadb {
             files.dynamic(Path::new(MARIADB), MARIADB, &self.libraries)?;
             files.copy(Path::new(MARIADB_MESSAGES), MARIADB_MESSAGES);
         }

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use self::{
     archive::Index,
     expected::Expected,
-    guest::{Guest, Guests},
+    guest::{Extra, Guest, Guests},
     kernel::Ready,
     machine::{Accelerator, Plan},
     pins::Architecture,
@@ -133,7 +133,7 @@ fn prepare(
     if let Some(moved) = &ready.moved {
         eprintln!("note: {moved}");
     }
-    let initramfs = guest.initramfs(&ready, expected.has("mariadb", &ready.series), dir)?;
+    let initramfs = guest.initramfs(&ready, expected.extra(&ready.series), dir)?;
     Ok((ready, initramfs))
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn can_fail(debug: bool) -> Result<usize> {
     let kernel = kernel::ready(kernels.first().context("no kernel to boot")?)?;
     let dir = results_dir()?.join("broken");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let initramfs = Guests::new(debug).of(kernel.architecture)?.initramfs(&kernel, false, &dir)?;
+    let initramfs = Guests::new(debug).of(kernel.architecture)?.initramfs(&kernel, Extra::default(), &dir)?;
     let accelerator = Accelerator::find(&kernel, &initramfs, &results_dir()?)?;
     side_by_side(&cli::Broken::EACH, |broken: cli::Broken| {
         let dir = dir.join(broken.word());
@@ -295,7 +295,11 @@ fn shell(options: &cli::Vm) -> Result<()> {
     // The one most likely to be asked for: the newest.
     let kernel = kernel::ready(kernels.last().context("no kernel to boot")?)?;
     let dir = results_dir()?;
-    let initramfs = Guests::new(options.debug).of(kernel.architecture)?.initramfs(&kernel, true, &dir)?;
+    let initramfs = Guests::new(options.debug).of(kernel.architecture)?.initramfs(
+        &kernel,
+        Extra { mariadb: true, ..Extra::default() },
+        &dir,
+    )?;
     let accelerator = Accelerator::find(&kernel, &initramfs, &dir)?;
     eprintln!("{} ({}); `exit` switches off, Ctrl-A X stops at once", kernel.series, kernel.version);
     let plan = Plan {

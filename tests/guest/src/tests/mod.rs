@@ -3,6 +3,7 @@
 mod attach;
 mod bare;
 mod breaking;
+mod confined;
 mod mariadb;
 mod privileges;
 mod programs;
@@ -36,6 +37,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     skipped::run(report, &site);
     slots::run(report, &site);
     bare::run(report, &site);
+    confined::run(report, &site);
     mariadb::run(report, &site);
     privileges::run(report, &site);
     Ok(())
