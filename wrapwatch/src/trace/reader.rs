@@ -39,7 +39,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The next input; `None` at the end. Errors are final: the source fails, is no trace, or is a later version's.
+    /// The next input; `None` at the end. Errors are final (the source fails, is no trace, or is a later version's) but for one of kind `WouldBlock`: the source has
+    /// nothing yet, and can be asked again.
     pub fn next_input(&mut self) -> Result<Option<Input<'_>>, ReadError> {
         loop {
             if let Some(len) = self.records.get(self.pos..).and_then(stated_len) {

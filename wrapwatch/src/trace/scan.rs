@@ -164,7 +164,8 @@ impl<R: Read> Scanner<R> {
         self.base + self.pos as u64
     }
 
-    /// The next block or damage; `None` at the end. After `None` or an error nothing comes any more.
+    /// The next block or damage; `None` at the end. After `None` or an error nothing comes any more, but after one of kind `WouldBlock`: that is for the source
+    /// to say that it has nothing yet.
     pub fn next_block(&mut self) -> Result<Option<Found<'_>>, ReadError> {
         while !self.done {
             match self.step()? {
@@ -257,7 +258,8 @@ impl<R: Read> Scanner<R> {
         Ok(())
     }
 
-    /// Sees to it that `n` bytes are there from `pos` on; false where the file ends first.
+    /// Sees to it that `n` bytes are there from `pos` on; false where the file ends first. Asks for no more than is needed and there: of a file that grows, what is
+    /// there is told at once. Where the source has nothing yet (`WouldBlock`), the same can be asked again.
     fn fill(&mut self, n: usize) -> Result<bool, ReadError> {
         while self.buf.len() - self.pos < n {
             if self.eof {
@@ -269,12 +271,23 @@ impl<R: Read> Scanner<R> {
                 self.base += self.pos as u64;
                 self.pos = 0;
             }
-            let want = (n - self.buf.len()).max(CHUNK) as u64;
-            // read_to_end grows the buffer with what comes, not with what a header claims.
-            let got = self.source.by_ref().take(want).read_to_end(&mut self.buf)?;
-            self.eof = (got as u64) < want;
+            self.eof = self.read()? == 0;
         }
         Ok(true)
+    }
+
+    /// Appends what the source has, up to a chunk: the buffer grows with what comes, not with what a header claims.
+    fn read(&mut self) -> Result<usize, ReadError> {
+        let len = self.buf.len();
+        self.buf.resize(len + CHUNK, 0);
+        let got = loop {
+            match self.source.read(&mut self.buf[len..]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                got => break got,
+            }
+        };
+        self.buf.truncate(len + *got.as_ref().unwrap_or(&0));
+        Ok(got?)
     }
 
     /// The last header, made to fit the one that follows damage, so that the gap is told once.
