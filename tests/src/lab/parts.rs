@@ -94,7 +94,7 @@ fn target_directory() -> Result<PathBuf> {
     Ok(if in_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
-/// A file of a Debian package that is only unpacked, never installed, because it would change the machine (nscd, libnss-resolve).
+/// A file of a Debian package that is only unpacked, never installed, because it would change the machine (nscd, libnss-resolve) or start a daemon (prometheus).
 pub fn unpacked(path: &str) -> Result<PathBuf> {
     let file = target_directory()?.with_file_name("lab-parts").join(path);
     ensure!(file.exists(), "{} is missing; run: cargo xtask setup", file.display());

@@ -13,6 +13,7 @@ mod live;
 mod output;
 mod ping;
 mod progress;
+mod publish;
 mod record;
 mod replay;
 mod report;
@@ -61,6 +62,8 @@ enum Command {
     Replay(replay::Args),
     /// Turn a trace into another form
     Export(export::Args),
+    /// Publish what a trace shows, also while it grows: metrics for Prometheus
+    Publish(publish::Args),
     /// Compare two traces: did the fix work
     Diff(diff::Args),
     /// See what this kernel lets us see, whether the servers are wrapped, and what in their set-up will hurt
@@ -106,6 +109,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Publish(args) => publish::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -45,3 +45,31 @@ pub use summary::{
     VerdictKind, Waiting,
 };
 pub use time::{ClockPair, KtimeNs, WallTime};
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use strum::VariantArray;
+
+    use super::*;
+
+    fn named_as_in_json<T: VariantArray + Copy + Serialize + Into<&'static str>>() {
+        for &value in T::VARIANTS {
+            let name: &str = value.into();
+            assert_eq!(serde_json::to_value(value).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn labels_of_metrics_are_the_names_in_json() {
+        named_as_in_json::<Outcome>();
+        named_as_in_json::<LeaveKind>();
+        named_as_in_json::<LookupKind>();
+        named_as_in_json::<ThreadRole>();
+        named_as_in_json::<LookupOutcome>();
+        named_as_in_json::<Transport>();
+        named_as_in_json::<QueryOutcome>();
+        named_as_in_json::<StallCause>();
+        named_as_in_json::<DegradationKind>();
+    }
+}

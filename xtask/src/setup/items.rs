@@ -131,10 +131,10 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["bpftrace"], Bench, "bpftrace", Look::Program("bpftrace")),
         package(&["linux-perf"], Bench, "perf", Look::Program("perf")),
         Item {
-            name: "nscd and nss-resolve, unpacked",
+            name: "nscd, nss-resolve and Prometheus, unpacked",
             purpose: Lab,
-            look: Look::With(|| unpacked(&["usr/sbin/nscd", "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2"])),
-            remedy: Remedy::Run(|| unpack("nscd libnss-resolve")),
+            look: Look::With(|| unpacked(&LAB_PARTS)),
+            remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus")),
         },
         package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
         package(
@@ -231,6 +231,14 @@ fn install_bpf_linker() -> Command {
 pub(crate) fn parts_directory() -> PathBuf {
     workspace::target_dir().unwrap_or_else(|_| "target".into()).join("lab-parts")
 }
+
+/// In `parts_directory()`, for the lab.
+const LAB_PARTS: [&str; 4] = [
+    "usr/sbin/nscd",
+    "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2",
+    "usr/bin/promtool",
+    "usr/bin/prometheus",
+];
 
 /// In `parts_directory()`.
 pub(crate) const APPARMOR_PARSER: &str = "sbin/apparmor_parser";

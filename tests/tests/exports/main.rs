@@ -1,0 +1,7 @@
+//! What a trace becomes for others, read by those others: Prometheus' own tools.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
+mod publish;
+mod support;

@@ -1,0 +1,47 @@
+//! What several tests need.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use wrapwatch_tests::{lab::parts::unpacked, watch::binary};
+
+/// Runs `wrapwatch` to its end.
+pub fn wrapwatch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    Command::new(binary().unwrap()).args(args).output().unwrap()
+}
+
+/// A program of Debian's package of Prometheus.
+pub fn prometheus(program: &str) -> Command {
+    Command::new(unpacked(&format!("usr/bin/{program}")).unwrap())
+}
+
+/// Fails where `promtool check metrics` has anything to say of a text.
+pub fn assert_promtool_is_content(text: &str) {
+    let mut promtool = prometheus("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success() && said.iter().all(String::is_empty), "{said:?} of:\n{text}");
+}
+
+/// Samples of a text by series: `name{labels}`.
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            (series.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Samples of a text file; none where it is not there yet.
+pub fn samples_in(file: &Path) -> BTreeMap<String, f64> {
+    std::fs::read_to_string(file).map(|text| samples(&text)).unwrap_or_default()
+}

@@ -1,0 +1,158 @@
+//! `wrapwatch publish`: what a growing trace shows, for those who watch by machine.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{common::duration, output, wrong_use};
+use crate::{
+    model::error_line,
+    publish::{Polled, Publisher, write_textfile},
+};
+
+/// How often it is looked whether a file has grown.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Inputs taken between two looks at everything else.
+const AT_ONCE: usize = 4096;
+
+/// Arguments of `publish`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The trace, with the files that were rotated away from it; a ring of a flight recorder (FILE.wwt.ring); a folder in which recorders keep rings
+    #[arg(value_name = "TRACE|DIR")]
+    path: PathBuf,
+    /// Go on with what is written to it, over rotation and a restart of the recorder
+    #[arg(long, requires = "target")]
+    follow: bool,
+    /// Write Prometheus' text here, for the node exporter's textfile collector: made beside it, then renamed [default: stdout, once]
+    #[arg(long, value_name = "FILE.prom", group = "target")]
+    textfile: Option<PathBuf>,
+    /// How often
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
+    every: Duration,
+    /// Remember here how far it is: after a restart nothing is counted twice, and what was missed is said
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    position: Option<PathBuf>,
+    /// Say less on stderr: only errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.textfile.as_deref().is_some_and(|path| path.extension().is_none_or(|is| is != "prom")) {
+        return Err(wrong_use("the textfile collector reads files that end in .prom only"));
+    }
+    let publisher = Publisher::new(&args.path, args.follow, args.position.clone())?;
+    if !args.follow {
+        return once(args, publisher);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(Following::new(args, publisher).run())
+}
+
+/// All there is, once.
+fn once(args: &Args, mut publisher: Publisher) -> anyhow::Result<ExitCode> {
+    while publisher.poll(AT_ONCE)? == Polled::More {}
+    tell(args, &mut publisher);
+    let metrics = publisher.metrics();
+    match &args.textfile {
+        Some(path) => {
+            write_textfile(path, metrics).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        None => match std::io::stdout().write_all(metrics.prometheus_text().as_bytes()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.context("cannot write output")?,
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was missed.
+fn tell(args: &Args, publisher: &mut Publisher) {
+    for note in publisher.take_notes() {
+        if !args.quiet {
+            output::note(&note);
+        }
+    }
+}
+
+/// A trace that is followed until a signal comes.
+struct Following<'a> {
+    args: &'a Args,
+    publisher: Publisher,
+    /// When the text file is due.
+    due: Instant,
+    /// Why it could not be written last.
+    failing: Option<String>,
+}
+
+impl<'a> Following<'a> {
+    fn new(args: &'a Args, publisher: Publisher) -> Self {
+        Self { args, publisher, due: Instant::now(), failing: None }
+    }
+
+    async fn run(mut self) -> anyhow::Result<ExitCode> {
+        let mut signals = [SignalKind::interrupt(), SignalKind::terminate()]
+            .map(signal)
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .context("cannot wait for signals")?;
+        loop {
+            let polled = self.publisher.poll(AT_ONCE)?;
+            tell(self.args, &mut self.publisher);
+            if self.publisher.is_ready() && Instant::now() >= self.due {
+                self.due = Instant::now() + self.args.every;
+                self.write()?;
+            }
+            let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
+            let asked_to_end = tokio::time::timeout(pause, any(&mut signals)).await.is_ok();
+            if asked_to_end {
+                // What was read since is shown too.
+                if self.publisher.is_ready() {
+                    self.write()?;
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+
+    /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: that is said once.
+    fn write(&mut self) -> anyhow::Result<()> {
+        let Some(path) = &self.args.textfile else { return Ok(()) };
+        match write_textfile(path, self.publisher.metrics()) {
+            Ok(()) => {
+                if self.failing.take().is_some() && !self.args.quiet {
+                    output::note(&format!("{}: written again", path.display()));
+                }
+                Ok(self.publisher.published()?)
+            }
+            Err(error) => {
+                let why = format!("cannot write {}: {}", path.display(), error_line(&error));
+                if self.failing.as_ref() != Some(&why) {
+                    output::note(&format!("{why}; the old one stays"));
+                    self.failing = Some(why);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits for any of them.
+async fn any(signals: &mut [Signal]) {
+    let [one, other] = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -1,0 +1,193 @@
+//! Metrics as an observer: (input, line) → few series, in the text forms that Prometheus reads.
+//!
+//! Few: no series is a client or a name; nameservers, listeners and servers are told apart up to a number. What is not known is absent, not 0: a queue that was not
+//! sampled has no sample, and what was so at the last sample is not known any more once the recorder is silent ([`Metrics::silent`]).
+//!
+//! Counters are of what was observed, whatever was before: [`Metrics::zero`] takes them back to nothing and keeps what is needed to count on.
+
+mod connection;
+mod names;
+mod samples;
+mod series;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use prometheus_client::encoding::{prometheus_text, text};
+
+use names::Names;
+use samples::{Last, Servers};
+use series::Series;
+
+use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Stall, WallTime};
+use crate::observe::Observer;
+use crate::trace::{Damage, DamageKind, Input, is_continued};
+
+/// What Prometheus' text format is called, version 0.0.4: what the node exporter's textfile collector reads.
+pub const PROMETHEUS_TEXT: &str = prometheus_text::CONTENT_TYPE;
+/// What OpenMetrics' text format is called.
+pub const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Nameservers told apart.
+const NAMESERVERS_MAX: usize = 8;
+/// Listeners told apart.
+const LISTENERS_MAX: usize = 16;
+/// Accept threads remembered for the stall they were last in.
+const THREADS_MAX: usize = 256;
+
+/// Takes inputs and lines and counts, see the [module](self).
+#[derive(Debug)]
+pub struct Metrics {
+    series: Series,
+    clock: ClockPair,
+    last: Last,
+    last_sample: Option<WallTime>,
+    servers: Servers,
+    nameservers: Names,
+    listeners: Names,
+    /// The connection that each accept thread was last told to be held by.
+    stalled: BTreeMap<(u32, u32), Option<u64>>,
+    /// What cannot be seen.
+    degraded: BTreeSet<&'static str>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self {
+            series: fresh(),
+            clock: ClockPair { ktime: KtimeNs(0), wall_ns: 0 },
+            last: Last::default(),
+            last_sample: None,
+            servers: Servers::default(),
+            nameservers: Names::new(NAMESERVERS_MAX),
+            listeners: Names::new(LISTENERS_MAX),
+            stalled: BTreeMap::new(),
+            degraded: BTreeSet::new(),
+        }
+    }
+
+    /// As Prometheus' text format has it.
+    pub fn prometheus_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_text::encode(&mut out, &self.series.registry);
+        out
+    }
+
+    /// As OpenMetrics has it.
+    pub fn openmetrics_text(&self) -> String {
+        let mut out = String::new();
+        let _ = text::encode(&mut out, &self.series.registry);
+        out
+    }
+
+    /// When the last sample of a second was taken, by the trace.
+    pub const fn last_sample(&self) -> Option<WallTime> {
+        self.last_sample
+    }
+
+    /// No sample comes any more: what was so is not known to be so now.
+    pub fn silent(&self) {
+        let Series { queued, queue_limit, stall_age, own_memory, up, .. } = &self.series;
+        queued.clear();
+        queue_limit.clear();
+        stall_age.clear();
+        own_memory.clear();
+        up.get_or_create(&[]).set(0.0);
+    }
+
+    /// From here on everything counts from nothing.
+    pub fn zero(&mut self) {
+        self.series = fresh();
+        for kind in &self.degraded {
+            self.series.degradations.get_or_create(&[("kind", (*kind).into())]).set(1.0);
+        }
+    }
+
+    /// So many files of a recording were gone before they could be read.
+    pub fn files_missed(&self, files: u64) {
+        self.series.files_missed.get_or_create(&[]).inc_by(files);
+    }
+
+    fn stall(&mut self, stall: &Stall) {
+        let age = self.series.stall_age.get_or_create_owned(&[]);
+        age.set(age.get().max(connection::seconds(stall.blocked_ns)));
+        let thread = (stall.pid, stall.tid);
+        if self.stalled.get(&thread) == Some(&stall.conn) {
+            return;
+        }
+        if self.stalled.len() >= THREADS_MAX {
+            self.stalled.pop_first();
+        }
+        self.stalled.insert(thread, stall.conn);
+        let cause: &str = stall.cause.into();
+        self.series.stalls.get_or_create(&[("cause", cause.into())]).inc();
+    }
+
+    fn lost(&self, lost: &Lost) {
+        self.series.lost.get_or_create(&[]).inc_by(lost.events);
+        let skipped = lost.by.iter().filter(|(name, _)| name == "skipped_calls");
+        let skipped = skipped.fold(0_u64, |sum, (_, n)| sum.saturating_add(*n));
+        self.series.skipped.get_or_create(&[]).inc_by(skipped);
+    }
+
+    fn degradation(&mut self, kind: DegradationKind) {
+        let kind: &str = kind.into();
+        self.degraded.insert(kind);
+        self.series.degradations.get_or_create(&[("kind", kind.into())]).set(1.0);
+    }
+
+    fn damage(&self, damage: &Damage) {
+        let kind = match damage.kind {
+            DamageKind::Bytes => "bytes",
+            DamageKind::Torn => "torn",
+            DamageKind::NoEnd => "no_end",
+            DamageKind::Dropped => "dropped",
+            DamageKind::Content => "content",
+        };
+        self.series.damage.get_or_create(&[("kind", kind.into())]).inc();
+    }
+}
+
+/// Without a sample but for the version.
+fn fresh() -> Series {
+    let series = Series::new();
+    series.version.get_or_create(&[("version", env!("CARGO_PKG_VERSION").into())]).set(1.0);
+    series
+}
+
+impl Observer for Metrics {
+    fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        match input {
+            Input::Head(head) => self.head(head),
+            Input::Target(target) => self.target(target),
+            Input::Clock(clock) => self.clock = *clock,
+            Input::Sample(sample) => self.sample(sample),
+            Input::Damage(damage) => self.damage(damage),
+            Input::End(end) if !is_continued(end) => self.silent(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        match line {
+            Line::Connection(connection) => self.connection(connection),
+            Line::Stall(stall) => self.stall(stall),
+            Line::Lost(lost) => self.lost(lost),
+            Line::Degradation(degradation) => self.degradation(degradation.kind),
+            Line::Summary(_) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! Publishing a trace while it grows: an unprivileged reader of the files that a recorder writes, with the same engine, and [`Metrics`] as the observer.
+//!
+//! The recorder opens no socket and knows nothing of this. [`Publisher::poll`] reads what there is and says when there is nothing more for now; it never waits. It follows
+//! a recording over rotation, finds the next one where a recorder is started anew, reads on behind a cut, and counts what it missed.
+//!
+//! # Nothing twice
+//! With a file for its [`Position`], a later run reads the files that are still there again, so that it knows what is open, and begins to count behind what the earlier
+//! run had published. Counters begin at 0 then, as Prometheus expects of a process that was started anew.
+
+mod beside;
+mod place;
+mod position;
+mod story;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use place::{Opened, Place};
+use position::Position;
+use story::Story;
+
+use crate::metrics::Metrics;
+use crate::trace::{ReadError, Reader, block::MAGIC};
+
+/// Without a sample for so long, the recorder is silent.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
+
+/// Why a trace cannot be published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The system said so.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Something in a file.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What.
+        source: ReadError,
+    },
+    /// Nothing is there.
+    #[error("no trace in {} (a ring of a flight recorder, or a folder with rings)", .0.display())]
+    Nothing(PathBuf),
+    /// It begins otherwise than a trace.
+    #[error("{} is not a wrapwatch trace", .0.display())]
+    NotATrace(PathBuf),
+    /// The position cannot be read or written.
+    #[error("cannot keep the position in {}: {source}", path.display())]
+    Position {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What [`Publisher::poll`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// There is more to read.
+    More,
+    /// There is nothing more for now; without `follow`: at all.
+    Idle,
+}
+
+/// A file that grows until it is known to be finished.
+#[derive(Debug)]
+struct Growing {
+    file: File,
+    finished: Rc<Cell<bool>>,
+}
+
+impl Read for Growing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.file.read(buf)? {
+            0 if !buf.is_empty() && !self.finished.get() => Err(io::ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+/// The file that is being read.
+#[derive(Debug)]
+struct Current {
+    opened: Opened,
+    reader: Reader<Growing>,
+    finished: Rc<Cell<bool>>,
+    /// Where in the file reading began: not at 0 behind a cut.
+    from: u64,
+    /// Inputs taken from it.
+    taken: u64,
+}
+
+impl Current {
+    fn at(opened: Opened, from: u64, finished: bool) -> io::Result<Self> {
+        let mut file = opened.file.try_clone()?;
+        file.seek(SeekFrom::Start(from))?;
+        let finished = Rc::new(Cell::new(finished));
+        let reader = Reader::new(Growing { file, finished: finished.clone() });
+        Ok(Self { opened, reader, finished, from, taken: 0 })
+    }
+
+    /// Its length, where that is less than was read of it.
+    fn cut(&self) -> io::Result<Option<u64>> {
+        let len = self.opened.file.metadata()?.len();
+        Ok((len < self.from.saturating_add(self.reader.offset())).then_some(len))
+    }
+}
+
+/// Reads a trace that may grow, see the [module](self).
+#[derive(Debug)]
+pub struct Publisher {
+    place: Place,
+    follow: bool,
+    current: Option<Current>,
+    /// The file read before.
+    last: Option<Opened>,
+    story: Story,
+    position_file: Option<PathBuf>,
+    /// Where the run before was, while this one has not come there.
+    resume: Option<Position>,
+}
+
+impl Publisher {
+    /// Of the trace, ring or folder of rings at `path`, from its oldest file on; `follow`: also of what is still to be written, so that it need not be there yet.
+    pub fn new(path: &Path, follow: bool, position_file: Option<PathBuf>) -> Result<Self, PublishError> {
+        let place = Place::of(path, follow)?;
+        let resume = match &position_file {
+            Some(file) => Position::read(file).map_err(|source| position_error(file, source))?,
+            None => None,
+        };
+        Ok(Self { place, follow, current: None, last: None, story: Story::default(), position_file, resume })
+    }
+
+    /// What was counted so far.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.story.metrics
+    }
+
+    /// Whether what was counted is to be published: not while what was published by an earlier run is read again.
+    pub const fn is_ready(&self) -> bool {
+        self.resume.is_none()
+    }
+
+    /// What was missed since the last call, for a person.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.story.notes)
+    }
+
+    /// What was counted so far has been published: a later run goes on from here.
+    pub fn published(&self) -> Result<(), PublishError> {
+        let (Some(file), Some(current), Some(recording)) =
+            (&self.position_file, &self.current, self.story.recording)
+        else {
+            return Ok(());
+        };
+        let position = Position::new(recording, current.taken);
+        position.write(file).map_err(|source| position_error(file, source))
+    }
+
+    /// Reads on: up to so many inputs. An error is final.
+    pub fn poll(&mut self, inputs: usize) -> Result<Polled, PublishError> {
+        for _ in 0..inputs {
+            if self.current.is_none() && !self.open()? {
+                return self.idle();
+            }
+            let Some(current) = &mut self.current else { continue };
+            match current.reader.next_input() {
+                Ok(Some(input)) => {
+                    current.taken += 1;
+                    let behind =
+                        |position: &Position| position.is_before(self.story.at(&input), current.taken);
+                    if self.resume.as_ref().is_some_and(behind)
+                        && let Some(position) = self.resume.take()
+                    {
+                        self.story.metrics.zero();
+                        if self.story.recording.is_none() {
+                            self.story.missed(position.missed(self.story.at(&input)));
+                        }
+                    }
+                    self.story.take(&input);
+                }
+                Ok(None) => self.last = self.current.take().map(|current| current.opened),
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !self.goes_on()? {
+                        return self.idle();
+                    }
+                }
+                Err(source) => {
+                    return Err(PublishError::Read { path: current.opened.path.clone(), source });
+                }
+            }
+        }
+        Ok(Polled::More)
+    }
+
+    /// Opens the next file; false where there is none.
+    fn open(&mut self) -> Result<bool, PublishError> {
+        let Some(opened) = self.place.next(self.last.as_ref())? else { return Ok(false) };
+        let mut first = [0; MAGIC.len()];
+        let n = opened.file.read_at(&mut first, 0)?;
+        // Without an end it would be waited for more of it.
+        if self.follow && first.iter().zip(MAGIC).take(n).any(|(byte, magic)| *byte != magic) {
+            return Err(PublishError::NotATrace(opened.path));
+        }
+        self.current = Some(Current::at(opened, 0, !self.follow)?);
+        Ok(true)
+    }
+
+    /// The file has nothing more for now. Whether that is its end, or it was cut.
+    fn goes_on(&mut self) -> Result<bool, PublishError> {
+        let Some(current) = &mut self.current else { return Ok(false) };
+        if self.place.has_next(&current.opened)? {
+            current.finished.set(true);
+            return Ok(true);
+        }
+        let Some(len) = current.cut()? else { return Ok(false) };
+        // What was in it was told; what comes next is read from its end on, where its number shows what is missing.
+        if let Some(cut) = self.current.take() {
+            self.story.notes.push(format!("{} was cut while it was read", cut.opened.path.display()));
+            self.current = Some(Current { taken: cut.taken, ..Current::at(cut.opened, len, false)? });
+        }
+        Ok(true)
+    }
+
+    fn idle(&mut self) -> Result<Polled, PublishError> {
+        if !self.follow {
+            if self.last.is_none() {
+                return Err(PublishError::Nothing(self.place.path().to_owned()));
+            }
+            self.story.finish();
+        }
+        if self.resume.take().is_some() {
+            // All there is was published before.
+            self.story.metrics.zero();
+        }
+        let last = self.story.metrics.last_sample();
+        let age = last.and_then(|at| SystemTime::now().duration_since(at.0.into()).ok());
+        if age.is_some_and(|age| age > SILENT_AFTER) {
+            self.story.metrics.silent();
+        }
+        Ok(Polled::Idle)
+    }
+}
+
+fn position_error(path: &Path, source: io::Error) -> PublishError {
+    PublishError::Position { path: path.to_owned(), source }
+}
+
+/// Writes the metrics into a text file that the node exporter's textfile collector reads, in one step: where that fails, the old one stays.
+pub fn write_textfile(path: &Path, metrics: &Metrics) -> io::Result<()> {
+    beside::replace(path, metrics.prometheus_text().as_bytes(), 0o644)
+}

@@ -1,0 +1,57 @@
+//! How far a trace has been published, kept in a file of its own: a later run goes on there, and counts nothing twice.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::beside::replace;
+use super::story::Recording;
+use crate::model::ClockPair;
+
+/// A place in a recording: everything up to it has been counted and published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// When the recording began.
+    clock: ClockPair,
+    /// Number of its file.
+    file: u64,
+    /// Inputs taken from that file.
+    inputs: u64,
+}
+
+impl Position {
+    pub(super) const fn new(recording: Recording, inputs: u64) -> Self {
+        Self { clock: recording.clock, file: recording.file, inputs }
+    }
+
+    /// The one kept in this file; none where there is no file yet.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        replace(path, &serde_json::to_vec(self).map_err(io::Error::other)?, 0o600)
+    }
+
+    /// Whether an input, the so-manieth of its file, lies behind it. None: of no recording, before any head.
+    pub(super) fn is_before(&self, recording: Option<Recording>, number: u64) -> bool {
+        recording.is_some_and(|recording| {
+            if recording.clock == self.clock {
+                (recording.file, number) > (self.file, self.inputs)
+            } else {
+                recording.clock.wall_ns > self.clock.wall_ns
+            }
+        })
+    }
+
+    /// Files that were not read to their end and are gone, where this is the first that is left.
+    pub(super) fn missed(&self, first: Option<Recording>) -> u64 {
+        let same = first.filter(|first| first.clock == self.clock);
+        same.map_or(0, |first| first.file.saturating_sub(self.file))
+    }
+}

@@ -1,0 +1,111 @@
+//! Inputs of one recording after another → engine → metrics.
+
+use crate::engine::{Engine, Options};
+use crate::metrics::Metrics;
+use crate::model::ClockPair;
+use crate::observe::Observer as _;
+use crate::trace::{Damage, DamageKind, Head, Input};
+
+/// A check this long is a stall, where the trace does not say.
+const SLOW_NS: u64 = 100_000_000;
+
+/// Which recording, and which of its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recording {
+    /// When it began, to the nanosecond: what tells one from another.
+    pub(super) clock: ClockPair,
+    /// Number of the file.
+    pub(super) file: u64,
+}
+
+/// What is told, and what was counted of it.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    engine: Option<Engine>,
+    pub(super) recording: Option<Recording>,
+    pub(super) metrics: Metrics,
+    /// What was missed, for a person.
+    pub(super) notes: Vec<String>,
+}
+
+impl Story {
+    /// The recording that an input is of.
+    pub(super) fn at(&self, input: &Input<'_>) -> Option<Recording> {
+        match input {
+            Input::Head(head) => Some(Recording { clock: head.clock, file: head.file }),
+            _ => self.recording,
+        }
+    }
+
+    /// Takes an input.
+    pub(super) fn take(&mut self, input: &Input<'_>) {
+        if let Input::Head(head) = input {
+            self.head(head);
+        }
+        self.feed(input);
+    }
+
+    fn feed(&mut self, input: &Input<'_>) {
+        // Metrics are in memory: nothing fails.
+        let _ = self.metrics.input(input);
+        let engine = self.engine.get_or_insert_with(|| engine(SLOW_NS));
+        engine.feed(input);
+        while let Some(line) = engine.next_line() {
+            let _ = self.metrics.line(&line);
+        }
+    }
+
+    /// Each file begins with one. What is open at another recording's beginning is told as far as it went.
+    fn head(&mut self, head: &Head) {
+        let now = Recording { clock: head.clock, file: head.file };
+        match self.recording.replace(now) {
+            Some(before) if before.clock == now.clock => {
+                let missed = now.file.saturating_sub(before.file.saturating_add(1));
+                self.missed(missed);
+                if missed > 0 {
+                    self.feed(&GAP.into());
+                }
+            }
+            before => {
+                if before.is_some() {
+                    self.finish();
+                }
+                let recorded = head.options.get("slow_ns").and_then(|ns| ns.parse().ok());
+                self.engine = Some(engine(recorded.unwrap_or(SLOW_NS)));
+            }
+        }
+    }
+
+    /// So many files were gone before they could be read.
+    pub(super) fn missed(&mut self, files: u64) {
+        if files > 0 {
+            self.metrics.files_missed(files);
+            self.notes.push(format!("{files} files of the recording were gone before they could be read: what they held is not counted"));
+        }
+    }
+
+    /// Nothing more of this recording comes.
+    pub(super) fn finish(&mut self) {
+        let Some(mut engine) = self.engine.take() else { return };
+        engine.finish();
+        while let Some(line) = engine.next_line() {
+            let _ = self.metrics.line(&line);
+        }
+    }
+}
+
+/// Files are missing: what they held is not known.
+const GAP: Damage = Damage {
+    kind: DamageKind::Dropped,
+    offset: 0,
+    skipped_bytes: 0,
+    missing_bytes: None,
+    blocks: None,
+    records: None,
+    from_ns: None,
+    to_ns: None,
+};
+
+fn engine(slow_ns: u64) -> Engine {
+    Engine::new(Options { slow_ns, ..Options::default() })
+}
