@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 
+mod bombs;
 mod files;
 mod library;
+mod outputs;
 mod privileges;
 mod support;

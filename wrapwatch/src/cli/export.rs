@@ -69,7 +69,7 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
     let key = Key::random().context("no random numbers for the pseudonyms")?;
     // Looked at first: a missing trace must not leave an empty copy.
     File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
-    let sink = FileSink::create(output, args.force)?;
+    let sink = FileSink::replacing(output, args.force)?;
     let (_, done) = redact(|| File::open(&args.file), SingleFile::new(sink), key)
         .with_context(|| format!("cannot copy {}", args.file.display()))?;
     if !args.quiet {
@@ -84,18 +84,26 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut replay, _) = traces::replay(&args.file, args.slow)?;
-    let out: Box<dyn Write> = match &args.output {
-        Some(path) => Box::new(BufWriter::new(NewFile::create(path, args.force)?)),
-        None => Box::new(BufWriter::new(io::stdout())),
-    };
-    let mut out = JsonLines(out);
     let cannot_read = || format!("cannot read {}", args.file.display());
-    while let Some(line) = replay.next_line().with_context(cannot_read)? {
-        if closed(out.line(&line))? {
-            return Ok(ExitCode::SUCCESS);
+    let mut write = |out: &mut dyn Write| {
+        let mut out = JsonLines(out);
+        while let Some(line) = replay.next_line().with_context(cannot_read)? {
+            if closed(out.line(&line))? {
+                return Ok(true);
+            }
         }
-    }
-    if !closed(out.flush())? && !args.quiet {
+        closed(out.flush())
+    };
+    let closed = if let Some(path) = &args.output {
+        let mut file = BufWriter::new(NewFile::create(path, args.force)?);
+        let closed = write(&mut file)?;
+        let written = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(NewFile::finish);
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        closed
+    } else {
+        write(&mut BufWriter::new(io::stdout()))?
+    };
+    if !closed && !args.quiet {
         traces::tell_missing(&args.file, replay.context());
     }
     Ok(ExitCode::SUCCESS)
@@ -126,7 +134,12 @@ struct NewFile(FileSink);
 
 impl NewFile {
     fn create(path: &Path, force: bool) -> anyhow::Result<Self> {
-        Ok(Self(FileSink::create(path, force)?))
+        Ok(Self(FileSink::replacing(path, force)?))
+    }
+
+    /// Gives it its name.
+    fn finish(mut self) -> io::Result<()> {
+        self.0.finish()
     }
 }
 

@@ -123,7 +123,7 @@ impl Output<'_> {
             writer.write(input)?;
         } else if let Input::Head(head) = input {
             // The importer tells the head first.
-            let sink = FileSink::create(&self.args.output, self.args.force)?;
+            let sink = FileSink::replacing(&self.args.output, self.args.force)?;
             self.writer = Some(Writer::new(SingleFile::new(sink), head, WriterOptions::offline())?);
         }
         Ok(())

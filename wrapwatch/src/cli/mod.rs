@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 pub use common::{Color, Common};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// What worked examples say before the options do.
 const EXAMPLES: &str = "\
@@ -101,8 +102,18 @@ fn wrong_use(why: impl Into<String>) -> anyhow::Error {
     WrongUse(why.into()).into()
 }
 
+/// A file that may grow no further (`RLIMIT_FSIZE`) is an error like others, told in a sentence: without this the system's signal ends the process within a write.
+fn ignore_file_size_signal() {
+    // SAFETY: no handler is installed, so none can run; whoever starts this process further gets the same disposition, as with SIGPIPE.
+    let ignored = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    if let Err(error) = ignored {
+        log::debug!("cannot ignore SIGXFSZ: {error}");
+    }
+}
+
 /// Runs the command; every error is one line on stderr.
 pub fn run(cli: Cli) -> ExitCode {
+    ignore_file_size_signal();
     let result = match cli.command {
         Command::Live(args) => live::run(&args),
         Command::Report(args) => report::run(&args),

@@ -30,7 +30,7 @@ pub struct Args {
     /// The trace to write, for its owner's eyes only
     #[arg(short, long, value_name = "FILE.wwt")]
     output: PathBuf,
-    /// Replace an existing file
+    /// Replace an existing file; of a flight recorder: the ring that an earlier one left, never what it saved
     #[arg(long)]
     force: bool,
     /// Stop after this time (60s, 10m, 1h)

@@ -1,9 +1,7 @@
 //! `wrapwatch report`: what a trace comes to.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +19,7 @@ use crate::render::json;
 use crate::render::report::Page;
 use crate::render::text::Text;
 use crate::replay::{TraceReport, Wanted};
+use crate::trace::FileSink;
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -122,7 +121,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = read(&args.file, args.filter.filter(), args.slowest, args.quiet)?;
     let report = &read.report;
     if let Some(path) = &args.html {
-        write_page(path, args.force, &page(&read))?;
+        // It tells of clients and names: only its owner may read it.
+        FileSink::write(path, args.force, page(&read).as_bytes())?;
     }
     let mut out = io::stdout().lock();
     if args.json {
@@ -148,23 +148,6 @@ fn page(read: &TraceReport) -> String {
         clock: read.clock,
     };
     page.html()
-}
-
-/// Writes a page: it tells of clients and names, so only its owner may read it.
-fn write_page(path: &Path, force: bool, html: &str) -> anyhow::Result<()> {
-    let shown = path.display();
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => anyhow::anyhow!("{shown} exists already; give --force to replace it"),
-        _ => anyhow::Error::from(error).context(format!("cannot write {shown}")),
-    })?;
-    file.write_all(html.as_bytes()).with_context(|| format!("cannot write {shown}"))
 }
 
 /// Text for this stdout.

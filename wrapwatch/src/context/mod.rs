@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use crate::model::{Degradation, KtimeNs, WallTime};
 use crate::trace::{
-    AcceptErrorSample, Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
+    AcceptErrorSample, Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, TOO_MUCH, Target,
 };
 use crate::wrappers::{ResolvConf, Table, Tables};
 
 /// Most versions of files kept, of all files together.
 const VERSIONS_MAX: usize = 256;
+/// Bytes in memory that the files' versions may take, all together, taken apart as well.
+const FILES_MAX_BYTES: usize = 24 << 20;
 /// Most targets, degradations, damages kept, each.
 const KEPT_MAX: usize = 256;
 /// Points kept of the queue's length over time; from there on, two become one.
@@ -23,8 +25,26 @@ pub struct FileVersion {
     pub meta: SnapshotMeta,
     /// Its bytes.
     pub bytes: Arc<[u8]>,
-    /// Taken apart, where it is a table.
-    pub table: Option<Arc<Table>>,
+    /// Taken apart, where it is a table and known.
+    pub table: Option<Table>,
+}
+
+impl FileVersion {
+    /// What it takes in memory, about.
+    fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.table.as_ref().map_or(0, Table::memory_bytes)
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.meta.error.as_deref() == Some(TOO_MUCH)
+    }
+
+    /// Its content is not known any more.
+    fn forget(&mut self) {
+        self.meta.error = Some(TOO_MUCH.to_owned());
+        self.bytes = Arc::from([]);
+        self.table = None;
+    }
 }
 
 /// What the inputs said besides connections.
@@ -71,19 +91,44 @@ impl Context {
         }
     }
 
-    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot) {
-        if self.files.len() >= VERSIONS_MAX {
-            return;
-        }
+    /// A file, with what it comes to where it is a table.
+    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, table: Option<Table>) {
         let Snapshot { meta, bytes } = snapshot;
-        let table = matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny).then(|| {
-            Arc::new(match meta.error.as_deref() {
-                Some("ENOENT") => Table::missing(),
-                Some(why) => Table::unreadable(why),
-                None => Table::parse(bytes),
-            })
-        });
         self.files.push(FileVersion { meta: meta.clone(), bytes: bytes.as_slice().into(), table });
+        self.forget_files();
+    }
+
+    /// Keeps the files' versions within their bounds: of the oldest ones only that they were there stays, and of many such in a row the first.
+    fn forget_files(&mut self) {
+        let mut bytes: usize = self.files.iter().map(FileVersion::memory_bytes).sum();
+        for file in &mut self.files {
+            if bytes <= FILES_MAX_BYTES {
+                break;
+            }
+            bytes -= file.memory_bytes();
+            file.forget();
+        }
+        while self.files.len() > VERSIONS_MAX {
+            let forgotten = (1..self.files.len()).find(|&at| {
+                self.files.get(at).is_some_and(FileVersion::is_forgotten) && self.is_behind_forgotten(at)
+            });
+            if let Some(at) = forgotten {
+                self.files.remove(at);
+            } else if let Some(file) = self.files.iter_mut().find(|file| !file.is_forgotten()) {
+                file.forget();
+            } else {
+                // Of more files than that none is known: they are not a server's.
+                self.files.pop();
+            }
+        }
+    }
+
+    /// Whether the version before this one of the same file is forgotten as well.
+    fn is_behind_forgotten(&self, at: usize) -> bool {
+        let Some((before, [file, ..])) = self.files.split_at_checked(at) else { return false };
+        let same =
+            |other: &&FileVersion| other.meta.pid == file.meta.pid && other.meta.role == file.meta.role;
+        before.iter().rfind(same).is_some_and(FileVersion::is_forgotten)
     }
 
     pub(crate) fn sample(&mut self, sample: &Sample) {
@@ -148,16 +193,16 @@ impl Context {
         self.file(pid, role, KtimeNs(u64::MAX))
     }
 
-    /// A target's tables as they were at `at`; `None` where neither is known. Of the two, one that is not known counts as missing: it was not
-    /// read.
+    /// A target's tables as they were at `at`; `None` where there is neither, or what one has is not known. Of the two, one that was never there counts as
+    /// missing: it was not read.
     pub fn tables(&self, pid: u32, at: KtimeNs) -> Option<Tables> {
-        let table = |role| self.file(pid, role, at).and_then(|file| file.table.clone());
-        let (allow, deny) = (table(SnapshotRole::HostsAllow), table(SnapshotRole::HostsDeny));
-        if allow.is_none() && deny.is_none() {
-            return None;
-        }
-        let table = |table: Option<Arc<Table>>| table.map_or_else(Table::missing, |table| (*table).clone());
-        Some(Tables { allow: table(allow), deny: table(deny) })
+        let [allow, deny] =
+            [SnapshotRole::HostsAllow, SnapshotRole::HostsDeny].map(|role| self.file(pid, role, at));
+        allow.or(deny)?;
+        let table = |file: Option<&FileVersion>| {
+            file.map_or_else(|| Some(Table::missing()), |file| file.table.clone())
+        };
+        Some(Tables { allow: table(allow)?, deny: table(deny)? })
     }
 
     /// A target's resolv.conf as it was last; none where it is not known, or not whole. Without the file glibc has its defaults.

@@ -130,11 +130,7 @@ pub fn longest_wait_ns(timeout_s: u32, servers: u32) -> u64 {
 
 /// A table as it was at some time, to quote rules from and to work out what libwrap did not say.
 #[derive(Clone, Debug, Default)]
-pub struct TableText {
-    table: Table,
-    /// Its rules by line, in order, ready to be quoted: each connection quotes one several times.
-    rules: Vec<(u32, Arc<str>)>,
-}
+pub struct TableText(Table);
 
 /// Longest quotation of a rule, in bytes.
 const RULE_TEXT_MAX: usize = 1024;
@@ -142,27 +138,31 @@ const RULE_TEXT_MAX: usize = 1024;
 impl TableText {
     /// From the file's content.
     pub fn new(content: &str) -> Self {
-        let table = Table::parse(content.as_bytes());
-        let quote = |entry| {
-            let mut text = table.text(entry);
-            text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
-            text.into()
-        };
-        let mut rules: Vec<_> = table.entries().iter().map(|entry| (entry.line, quote(entry))).collect();
-        rules.sort_by_key(|(line, _)| *line);
-        Self { table, rules }
+        Self(Table::parse(content.as_bytes()))
     }
 
     /// The table, taken apart.
     pub const fn table(&self) -> &Table {
-        &self.table
+        &self.0
+    }
+
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
     }
 
     /// The rule whose last line is `line` (from 1): libwrap joins lines that end in a backslash and counts them all
     /// (`xgets` in libwrap's misc.c). `None` where that line is a comment, or not there.
-    pub fn rule(&self, line: u32) -> Option<&Arc<str>> {
-        let at = self.rules.binary_search_by_key(&line, |(line, _)| *line).ok()?;
-        self.rules.get(at).map(|(_, text)| text)
+    pub fn rule(&self, line: u32) -> Option<Arc<str>> {
+        let mut text = self.0.text(self.0.entry_at(line)?);
+        text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
+        Some(text.into())
+    }
+}
+
+impl From<Table> for TableText {
+    fn from(table: Table) -> Self {
+        Self(table)
     }
 }
 
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn a_rule_is_quoted_with_its_continuation_lines() {
         let text = TableText::new("# comment\nmysqld: .corp.example \\\n  192.168. \\\n  10.77.\nALL: ALL\n");
-        assert_eq!(text.rule(4).map(|text| &**text), Some("mysqld: .corp.example   192.168.   10.77."));
-        assert_eq!(text.rule(5).map(|text| &**text), Some("ALL: ALL"));
+        assert_eq!(text.rule(4).as_deref(), Some("mysqld: .corp.example   192.168.   10.77."));
+        assert_eq!(text.rule(5).as_deref(), Some("ALL: ALL"));
         assert_eq!(text.rule(1), None, "a comment");
         assert_eq!(text.rule(0), None);
         assert_eq!(text.rule(6), None);

@@ -120,7 +120,8 @@ fn tables(story: &Story, target: &Target) -> Option<(Tables, [Option<KtimeNs>; 2
         let used = story.check.tables.iter().find(|table| table.kind == kind);
         match used {
             Some(used) if used.opened => {
-                target.version(&used.path, used.from).map(|(from, text)| (text.table().clone(), Some(*from)))
+                let version = target.texts.at(&used.path, used.from);
+                version.map(|(from, text)| (text.table().clone(), Some(from)))
             }
             // Missing, or not asked because the first one decided.
             _ => Some((Table::missing(), None)),

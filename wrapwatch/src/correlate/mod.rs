@@ -35,6 +35,7 @@ mod stall;
 mod story;
 mod take;
 mod tell;
+mod texts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -178,9 +179,9 @@ impl Correlator {
     }
 
     /// Sets the text that rules of a table are quoted from, for checks that opened it at `from` or later. `path` as the target opens it. Events
-    /// of earlier checks may still be to come.
-    pub fn set_table_text(&mut self, tgid: u32, path: &str, text: TableText, from: KtimeNs) {
-        self.shared.targets.entry(tgid).or_default().set_text(path, text, from);
+    /// of earlier checks may still be to come. None: what it is from then on is not known.
+    pub fn set_table_text(&mut self, tgid: u32, path: &str, text: Option<TableText>, from: KtimeNs) {
+        texts::set(&mut self.shared.targets, tgid, path, text, from);
     }
 
     /// A new pair of clocks, for connections told from now on.

@@ -1,6 +1,5 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -9,17 +8,18 @@ use wrapwatch_common::records as abi;
 use crate::model::KtimeNs;
 
 use super::check::PathKind;
-use super::config::{Limits, TableText, TargetInfo};
+use super::config::{Limits, TargetInfo};
 use super::infer::Inferred;
 use super::map::HashMap;
 use super::servers::Servers;
 use super::sight::Blind;
+use super::texts::Texts;
 
 /// A traced process, its tables' texts and when it was stopped.
 #[derive(Debug, Default)]
 pub(super) struct Target {
     pub info: TargetInfo,
-    pub texts: Vec<(Arc<str>, Versions)>,
+    pub texts: Texts,
     pub stops: Vec<(KtimeNs, KtimeNs)>,
     /// What the trace does not show of it.
     pub blind: Blind,
@@ -28,38 +28,7 @@ pub(super) struct Target {
 
 /// Most stops remembered of a target.
 const STOPS_MAX: usize = 64;
-/// Most tables of a target whose text is remembered.
-const TEXTS_MAX: usize = 16;
-/// Most versions of a table that are remembered: records that come late are of a tenth of a second ago.
-const VERSIONS_MAX: usize = 8;
-
-/// A table's texts, each from its time on.
-type Versions = VecDeque<(KtimeNs, TableText)>;
-
 impl Target {
-    pub(super) fn set_text(&mut self, path: &str, text: TableText, from: KtimeNs) {
-        self.inferred.clear();
-        if let Some((_, versions)) = self.texts.iter_mut().find(|(known, _)| &**known == path) {
-            versions.push_back((from, text));
-            if versions.len() > VERSIONS_MAX {
-                versions.pop_front();
-            }
-        } else if self.texts.len() < TEXTS_MAX {
-            self.texts.push((path.into(), Versions::from([(from, text)])));
-        }
-    }
-
-    /// A table's text as it was at `at`; before its first version, the first.
-    pub(super) fn text(&self, path: &str, at: KtimeNs) -> Option<&TableText> {
-        self.version(path, at).map(|(_, text)| text)
-    }
-
-    /// As [`Self::text`], with the time from which it is so.
-    pub(super) fn version(&self, path: &str, at: KtimeNs) -> Option<&(KtimeNs, TableText)> {
-        let (_, versions) = self.texts.iter().find(|(known, _)| &**known == path)?;
-        versions.iter().rfind(|(from, _)| *from <= at).or_else(|| versions.front())
-    }
-
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
         match self.stops.last_mut() {
             Some((_, last)) if from <= *last => *last = to.max(*last),
@@ -129,7 +98,7 @@ impl Shared {
 
     /// Text of a rule by the table's copy in force at `at`.
     pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
-        self.targets.get(&tgid)?.text(file, at)?.rule(line).cloned()
+        self.targets.get(&tgid)?.texts.at(file, at)?.1.rule(line)
     }
 }
 

@@ -38,10 +38,10 @@ pub(crate) fn correlator() -> Correlator {
     correlator.set_table_text(
         TGID,
         ALLOW,
-        TableText::new("# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n"),
+        Some(TableText::new("# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n")),
         KtimeNs(0),
     );
-    correlator.set_table_text(TGID, DENY, TableText::new("ALL: ALL\n"), KtimeNs(0));
+    correlator.set_table_text(TGID, DENY, Some(TableText::new("ALL: ALL\n")), KtimeNs(0));
     correlator
 }
 

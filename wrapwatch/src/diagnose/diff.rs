@@ -238,7 +238,8 @@ fn files(before: &Facts, after: &Facts) -> Vec<FileChange> {
         .into_iter()
         .filter_map(|role| {
             let last = |facts: &Facts| {
-                let file = facts.files.iter().rev().find(|file| file.meta.role == role)?;
+                let last = facts.files.iter().rev().find(|file| file.meta.role == role);
+                let file = last.filter(|file| file.meta.is_known())?;
                 Some((file.meta.path.clone(), String::from_utf8_lossy(&file.bytes).into_owned()))
             };
             let ((_, before), (path, after)) = (last(before)?, last(after)?);

@@ -275,12 +275,13 @@ impl Engine {
 
     fn file(&mut self, file: &Snapshot) {
         let meta = &file.meta;
-        if let Some(text) = targets::table_text(file) {
+        let table = targets::table(file);
+        if targets::is_table(meta) {
             for pid in self.context.pids(meta.pid) {
-                self.correlator.set_table_text(pid, &meta.path, text.clone(), meta.from());
+                self.correlator.set_table_text(pid, &meta.path, table.clone().map(Into::into), meta.from());
             }
         }
-        self.context.snapshot(file);
+        self.context.snapshot(file, table);
         if targets::is_resolv_conf(meta) {
             for target in self.context.targets_of(meta.pid) {
                 self.correlator.add_target(target.pid, targets::info(&target, &self.context));

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::context::Context;
-use crate::correlate::{
-    Listener, SeededCheck, SeededSocket, TablePaths, TableText, TargetInfo, longest_wait_ns,
-};
+use crate::correlate::{Listener, SeededCheck, SeededSocket, TablePaths, TargetInfo, longest_wait_ns};
 use crate::trace::{InCheck, Snapshot, SnapshotMeta, SnapshotRole, Target};
-use crate::wrappers::ResolvConf;
+use crate::wrappers::{ResolvConf, Table};
 
 /// For [`crate::correlate::Correlator::add_target`].
 pub(super) fn info(target: &Target, context: &Context) -> TargetInfo {
@@ -73,8 +71,15 @@ pub(super) fn is_resolv_conf(meta: &SnapshotMeta) -> bool {
     meta.role == SnapshotRole::ResolvConf
 }
 
-/// The text to quote rules from; none where the file is no table.
-pub(super) fn table_text(snapshot: &Snapshot) -> Option<TableText> {
-    matches!(snapshot.meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
-        .then(|| TableText::new(&String::from_utf8_lossy(&snapshot.bytes)))
+/// A table taken apart, once for all that use it; none where the file is no table, or what it has is not known.
+pub(super) fn table(snapshot: &Snapshot) -> Option<Table> {
+    match snapshot.meta.error {
+        _ if !is_table(&snapshot.meta) || !snapshot.meta.is_known() => None,
+        Some(_) => Some(Table::missing()),
+        None => Some(Table::parse(&snapshot.bytes)),
+    }
+}
+
+pub(super) const fn is_table(meta: &SnapshotMeta) -> bool {
+    matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
 }

@@ -185,7 +185,7 @@ fn recorded_file(path: &str, recorded: &LintInput) -> FileText {
         Some(FileCopy::Text(text)) => FileText::Text(text),
         Some(FileCopy::Missing) => FileText::Missing,
         Some(FileCopy::Unreadable(why)) => FileText::Unreadable(why),
-        None => FileText::Elsewhere,
+        Some(FileCopy::NotKept(_)) | None => FileText::Elsewhere,
     }
 }
 
@@ -209,6 +209,10 @@ fn copy_or_file(
         Some(FileCopy::Text(text)) => Found::Text(text),
         Some(FileCopy::Missing) => Found::Missing,
         Some(FileCopy::Unreadable(why)) => Found::Unusable(why),
+        // Nothing is said of a table that is not known: not that it refuses everybody either.
+        Some(FileCopy::NotKept(why)) => {
+            return Err(HostError::Unusable { what: format!("the trace's copy of {}", path.display()), why });
+        }
         None => local::read(path)?,
     })
 }

@@ -60,12 +60,26 @@ impl Session<'_> {
         self.degradations.push(degradation);
     }
 
-    /// Feeds a file, or keeps it for after the head.
+    /// Feeds a file where it does not come too often, or keeps it for after the head.
     pub(super) fn file(&mut self, pid: u32, file: Changed) {
-        let file = snapshot(pid, file);
+        let Some(file) = self.paces.pass(snapshot(pid, file)) else { return };
         match &mut self.beginning {
             Some(beginning) => beginning.files.push(file),
             None => self.feed.input(&file.into()),
+        }
+    }
+
+    /// Feeds the files that had come too often, and whose time has come.
+    pub(super) fn files_due(&mut self, now: KtimeNs) {
+        while let Some(file) = self.paces.due(now) {
+            self.feed.input(&file.into());
+        }
+    }
+
+    /// Feeds the files that still wait, of one process where `pid` says so.
+    pub(super) fn last_files(&mut self, pid: Option<u32>) {
+        while let Some(file) = self.paces.last(pid) {
+            self.feed.input(&file.into());
         }
     }
 
@@ -188,7 +202,7 @@ pub(super) fn describe(tracee: &Process) -> Target {
     let daemon = info.cmdline.first().and_then(|program| program.rsplit('/').next());
     let table = |path: &str| tracee.libwrap.is_some().then(|| path.to_owned());
     let (allow, deny) = (table(&tracee.tables.allow), table(&tracee.tables.deny));
-    Target {
+    let mut target = Target {
         pid: info.pid,
         comm: info.comm.clone(),
         cmdline: info.cmdline.clone(),
@@ -211,5 +225,7 @@ pub(super) fn describe(tracee: &Process) -> Target {
         deny_table: deny,
         in_check: None,
         ended: false,
-    }
+    };
+    target.shorten();
+    target
 }

@@ -8,6 +8,7 @@ mod feed;
 mod inputs;
 mod losses;
 mod meter;
+mod pace;
 mod run;
 mod seed;
 pub(crate) mod signals;

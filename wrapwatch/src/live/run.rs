@@ -18,6 +18,7 @@ use super::{
     inputs::{self, Beginning},
     losses::Losses,
     meter::{Meter, Turn},
+    pace::Paces,
     signals::Signals,
     targets::Replaced,
 };
@@ -73,6 +74,8 @@ pub struct Session<'a> {
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the trace has begun.
     pub(super) beginning: Option<Beginning>,
+    /// How often each file comes.
+    pub(super) paces: Paces,
 }
 
 impl<'a> Session<'a> {
@@ -124,6 +127,7 @@ impl<'a> Session<'a> {
             window: None,
             above: None,
             beginning: Some(Beginning::default()),
+            paces: Paces::default(),
         };
         Ok((session, ring))
     }
@@ -256,6 +260,7 @@ impl<'a> Session<'a> {
     /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self, ring: &mut Ring) {
         self.look_at_files();
+        self.files_due(clock::now());
         let (now, emptied) = self.catch_up(ring);
         if emptied {
             self.look_at_threads(clock::now());
@@ -399,6 +404,7 @@ impl<'a> Session<'a> {
         }
         // Somebody may have edited them within the last second.
         self.look_at_files();
+        self.last_files(None);
         if !self.catch_up(ring).1 {
             self.leave(ring);
         }

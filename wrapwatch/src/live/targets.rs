@@ -204,6 +204,8 @@ impl Session<'_> {
             log::warn!("taking pid {pid} off the targets: {error}");
         }
         if let Some(tracee) = self.targets.remove(&pid) {
+            self.last_files(Some(pid));
+            self.paces.forget(pid);
             let target = Target { ended: true, ..describe(&tracee) };
             self.feed.notice(&Notice::Exited(&target));
             self.describe(target);

@@ -8,7 +8,6 @@ use std::{
 use super::{Plan, RecordError};
 use crate::trace::{
     BlockSink, CreateError, FileSink, FlightRing, Limits, Segmented, SingleFile, WriteError, block::Block,
-    ring_of,
 };
 
 /// Files.
@@ -26,10 +25,7 @@ pub(super) fn check(path: &Path, plan: &Plan, force: bool) -> Result<(), RecordE
         return Err(RecordError::NoDirectory { path: path.to_owned(), dir: dir.to_owned() });
     }
     if let Plan::Flight(plan) = plan {
-        let left = ring_of(path);
-        if !force && left.symlink_metadata().is_ok() {
-            return Err(CreateError::RingLeft(left).into());
-        }
+        FlightRing::check_left(path, force)?;
         return plan.ring.check(path).map_err(RecordError::from);
     }
     match path.symlink_metadata() {
@@ -152,6 +148,8 @@ impl BlockSink for Out {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::DirBuilderExt as _;
+
     use super::*;
     use crate::{
         model::KtimeNs,
@@ -168,7 +166,7 @@ mod tests {
         let flight = Plan::Flight(FlightPlan { ring, when: Vec::new(), after_ns: 0, cooldown_ns: 0 });
         let check = |path: &Path, force| check(path, &Plan::Single, force);
         assert!(super::check(&path, &flight, false).is_ok());
-        std::fs::create_dir(dir.path().join("a.wwt.ring")).unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("a.wwt.ring")).unwrap();
         let left = super::check(&path, &flight, false);
         assert!(matches!(left, Err(RecordError::Create(CreateError::RingLeft(_)))), "{left:?}");
         assert!(super::check(&path, &flight, true).is_ok() && check(&path, false).is_ok());

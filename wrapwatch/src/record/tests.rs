@@ -206,9 +206,9 @@ fn bytes_in(dir: &Path) -> u64 {
 #[test]
 fn the_limit_holds_at_every_moment_and_what_is_saved_holds_what_set_it_off() {
     let mut saved = 0;
-    for seed in 0..16 {
+    for seed in 0..8 {
         let mut case = Case::new(seed);
-        for _ in 0..1_500 {
+        for _ in 0..1_200 {
             case.connection();
             case.other();
         }
@@ -217,5 +217,5 @@ fn the_limit_holds_at_every_moment_and_what_is_saved_holds_what_set_it_off() {
         println!("seed {seed}: {largest} of {limit} bytes, {traces} saved");
         saved += traces;
     }
-    assert!(saved > 16, "something was tested: {saved}");
+    assert!(saved > 8, "something was tested: {saved}");
 }

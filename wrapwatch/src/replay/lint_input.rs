@@ -41,6 +41,8 @@ pub enum FileCopy {
     Missing,
     /// Why it could not be read.
     Unreadable(String),
+    /// It could be read, and why the trace has no copy, or none is kept.
+    NotKept(String),
 }
 
 /// How a server's opening of each path went last, by its process: the error, none where it was opened.
@@ -106,7 +108,9 @@ impl LintInput {
             if file.meta.pid.is_some() && pid.is_some() && file.meta.pid != pid {
                 continue;
             }
+            let not_kept = file.meta.why_not_kept().map(str::to_owned);
             let copy = match file.meta.error {
+                _ if let Some(why) = not_kept => FileCopy::NotKept(why),
                 None => FileCopy::Text(file.bytes.to_vec()),
                 Some(error) if error == "ENOENT" => FileCopy::Missing,
                 Some(error) => FileCopy::Unreadable(error),

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::block::{Block, BlockType, Header, PackError, Packer, Span};
+use super::dir::Dir;
+use super::error::{CreateError, ReadError, WriteError};
 use super::head::End;
-use super::scan::{Found, ReadError, Scanner};
-use super::segments::{CONTINUED, END_MAX, Limits, Segmented, numbered, ring_files};
-use super::sink::{BlockSink, CreateError, FileSink, SingleFile};
-use super::writer::WriteError;
+use super::scan::{Found, Scanner};
+use super::segments::{CONTINUED, END_MAX, Limits, Segmented, is_segment, numbered};
+use super::sink::{BlockSink, FileSink, SingleFile, draft};
 use crate::model::KtimeNs;
 
 /// The ring is cut into this many segments, at least; one more is kept, so that the time asked for is there in full.
@@ -159,7 +160,7 @@ pub struct Early {
 }
 
 /// The ring's directory beside the trace that will be saved to `path`: `FILE.wwt.ring`.
-pub fn ring_of(path: &Path) -> PathBuf {
+fn ring_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".ring");
     path.with_file_name(name)
@@ -180,6 +181,16 @@ impl FlightRing {
         let segments = Segmented::ring(&dir, force, limits)?;
         let path = path.to_owned();
         Ok(Self { segments, dir, path, options, saving: Vec::new(), pinned: None, early: None })
+    }
+
+    /// Whether what an earlier flight recorder left at the place of the ring, if anything, can be taken over.
+    pub fn check_left(path: &Path, force: bool) -> Result<(), CreateError> {
+        let dir = ring_of(path);
+        match dir.symlink_metadata() {
+            Err(_) => Ok(()),
+            Ok(_) if force => Dir::ours(&dir).map(drop),
+            Ok(_) => Err(CreateError::RingLeft(dir)),
+        }
     }
 
     /// Where the segments are.
@@ -237,7 +248,8 @@ impl FlightRing {
         }
         let mut parts = Vec::new();
         for (path, len) in files {
-            parts.push(Part::open(path, len)?);
+            let opened = self.segments.read(&path);
+            parts.push(Part::of(path, opened, len)?);
         }
         let to = self.free_name();
         self.saving.push((to.clone(), needed + held));
@@ -261,14 +273,11 @@ impl FlightRing {
 
     /// Removes the ring.
     pub fn remove(self) -> io::Result<()> {
-        for (path, _) in self.segments.files() {
-            std::fs::remove_file(path)?;
-        }
-        std::fs::remove_dir(&self.dir)
+        self.segments.remove_all()
     }
 }
 
-/// What is there of `FILE.wwt`, `FILE.000001.wwt` and so on.
+/// What is there of `FILE.wwt`, `FILE.000001.wwt` and so on, and of those that a recorder was killed while it wrote them.
 fn saved_traces(path: &Path) -> impl Iterator<Item = PathBuf> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
@@ -280,10 +289,13 @@ fn bytes_of(path: &Path) -> u64 {
     path.symlink_metadata().map_or(0, |meta| meta.len())
 }
 
-/// Whether `found` is `path`, or a numbered one of it.
+/// Whether `found` is `path`, or a numbered one of it, or what became of neither.
 fn is_of(path: &Path, found: &Path) -> bool {
     if found.file_name() == path.file_name() {
         return true;
+    }
+    if let Some((draft_of, pid)) = found.file_name().and_then(draft) {
+        return pid != std::process::id() && is_of(path, Path::new(draft_of));
     }
     let number = || {
         let stem = path.file_stem()?.to_str()?;
@@ -327,8 +339,8 @@ struct Part {
 }
 
 impl Part {
-    fn open(path: PathBuf, len: u64) -> Result<Self, SaveError> {
-        match File::open(&path) {
+    fn of(path: PathBuf, opened: io::Result<File>, len: u64) -> Result<Self, SaveError> {
+        match opened {
             Ok(file) => Ok(Self { path, file, len }),
             Err(source) => Err(SaveError::Read { path, source: source.into() }),
         }
@@ -359,8 +371,9 @@ impl Save {
     pub fn of_dir(dir: &Path, to: &Path, force: bool) -> Result<Self, SaveError> {
         let error = |source: io::Error| SaveError::Read { path: dir.to_owned(), source: source.into() };
         let mut parts = Vec::new();
-        for path in ring_files(dir).map_err(error)? {
-            parts.push(Part::open(path, u64::MAX)?);
+        let ring = Dir::of_anybody(dir).map_err(error)?;
+        for name in ring.names().map_err(error)?.iter().filter(|name| is_segment(name)) {
+            parts.push(Part::of(dir.join(name), ring.open(name), u64::MAX)?);
         }
         Ok(Self { parts, to: to.to_owned(), force, end: None })
     }
@@ -370,23 +383,16 @@ impl Save {
         &self.to
     }
 
-    /// Writes the trace. What the segments repeat is in it once. Where that fails, nothing of it stays.
+    /// Writes the trace. What the segments repeat is in it once. It has its name once it is whole, and where that fails nothing of it stays.
     pub fn run(self) -> Result<Saved, SaveError> {
         let mut join = Join {
-            out: SingleFile::new(FileSink::create(&self.to, self.force)?),
+            out: SingleFile::new(FileSink::replacing(&self.to, self.force)?),
             seen: HashSet::new(),
             last: None,
         };
-        let joined = self.parts.into_iter().try_for_each(|part| join.segment(part));
-        match joined.and_then(|()| join.end(self.end)) {
-            Ok(()) => Ok(Saved { path: self.to, bytes: join.out.size() }),
-            Err(error) => {
-                if let Err(left) = std::fs::remove_file(&self.to) {
-                    log::warn!("cannot remove {}: {left}", self.to.display());
-                }
-                Err(error)
-            }
-        }
+        self.parts.into_iter().try_for_each(|part| join.segment(part))?;
+        join.end(self.end)?;
+        Ok(Saved { path: self.to, bytes: join.out.size() })
     }
 }
 

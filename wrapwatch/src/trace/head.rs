@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wrapwatch_common::ABI_VERSION;
 
+use super::bounded;
 use super::versions::FORMAT_VERSION;
 use crate::model::{AcceptErrors, ClockPair, Cost, Degradation, KtimeNs};
 
@@ -47,6 +48,7 @@ pub struct Target {
     /// Command name (`/proc/PID/comm`).
     pub comm: String,
     /// Arguments.
+    #[serde(deserialize_with = "bounded::names")]
     pub cmdline: Vec<String>,
     /// Program file.
     pub exe: Option<String>,
@@ -54,8 +56,10 @@ pub struct Target {
     #[schemars(with = "Option<u64>")]
     pub started: Option<KtimeNs>,
     /// Accept threads, where they could be told.
+    #[serde(deserialize_with = "bounded::names")]
     pub accept_threads: Vec<u32>,
     /// What it listens on.
+    #[serde(deserialize_with = "bounded::names")]
     pub listeners: Vec<Listener>,
     /// Inode of its network namespace.
     pub netns: Option<u64>,
@@ -73,6 +77,26 @@ pub struct Target {
     /// It has ended, as its pidfd says: the number may be another process' from here on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+}
+
+/// Most bytes of a target's arguments that are noted.
+const CMDLINE_MAX: usize = 4096;
+
+impl Target {
+    /// Leaves out what a command line has beyond some kilobytes: it is to be recognised by, and may have megabytes.
+    pub fn shorten(&mut self) {
+        let mut bytes = 0;
+        let fits = |argument: &&String| {
+            bytes += argument.len() + 1;
+            bytes <= CMDLINE_MAX
+        };
+        let kept = self.cmdline.iter().take_while(fits).count();
+        if kept < self.cmdline.len() {
+            let left_out = self.cmdline.len() - kept;
+            self.cmdline.truncate(kept);
+            self.cmdline.push(format!("… ({left_out} more)"));
+        }
+    }
 }
 
 /// A socket of a check that was going on when the trace began.
@@ -107,6 +131,7 @@ pub struct InCheck {
     /// The open table: descriptor and path.
     pub table: Option<(i32, String)>,
     /// Sockets to nameservers (port 53) or ident (113), oldest first.
+    #[serde(deserialize_with = "bounded::names")]
     pub sockets: Vec<InCheckSocket>,
 }
 
@@ -134,24 +159,17 @@ pub struct Head {
     #[schemars(with = "BTreeMap<String, i64>")]
     pub clock: ClockPair,
     /// Traced processes; later ones follow in blocks of their own.
+    #[serde(deserialize_with = "bounded::targets")]
     pub targets: Vec<Target>,
     /// Probes attached.
+    #[serde(deserialize_with = "bounded::names")]
     pub probes: Vec<String>,
     /// What cannot be seen; later ones follow in blocks of their own.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "bounded::known")]
     pub degradations: Vec<Degradation>,
     /// Options of the recording that a reader may want to know (`slow_ns`, `when`, …).
+    #[serde(deserialize_with = "bounded::map")]
     pub options: BTreeMap<String, String>,
-}
-
-/// The elements of a list that this version knows: one of a kind that came later must not cost the head.
-fn known<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::de::DeserializeOwned,
-{
-    let values = Vec::<serde_json::Value>::deserialize(deserializer)?;
-    Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
 }
 
 impl Default for Head {
@@ -228,10 +246,10 @@ pub struct ProcessSample {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_since: Option<KtimeNs>,
     /// Where accept threads were seen to be, because lost events may have hidden the end of their check.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::names")]
     pub accept_threads: Vec<AcceptThread>,
     /// Accept threads that were seen asleep in their check (states `S` and `D` of proc(5)), so that they were not waiting for a CPU.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::names")]
     pub asleep: Vec<u32>,
 }
 
@@ -265,14 +283,18 @@ pub struct Sample {
     #[schemars(with = "u64")]
     pub at: KtimeNs,
     /// Accept queues.
+    #[serde(deserialize_with = "bounded::queues")]
     pub listeners: Vec<ListenerSample>,
     /// Network namespaces.
+    #[serde(deserialize_with = "bounded::names")]
     pub netns: Vec<NetnsSample>,
     /// Targets.
+    #[serde(deserialize_with = "bounded::names")]
     pub targets: Vec<ProcessSample>,
     /// wrapwatch itself.
     pub own: ProcessSample,
     /// The kernel side's counters (`wrapwatch_common::counters::Counter::ALL`), since attach.
+    #[serde(deserialize_with = "bounded::map")]
     pub counters: BTreeMap<String, u64>,
     /// Run time of the programs, where a window of measuring it has closed since the last sample.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -366,7 +388,7 @@ pub struct SnapshotMeta {
     pub size: Option<u64>,
     /// Only the beginning is here.
     pub truncated: bool,
-    /// Why it could not be read (`ENOENT`, …); the bytes are empty then.
+    /// Why it could not be read (`ENOENT`, …), or was not kept; the bytes are empty then.
     pub error: Option<String>,
 }
 
@@ -400,6 +422,7 @@ pub struct End {
     /// Of these, dropped because their block could not be written. Filled in by the writer.
     pub dropped: u64,
     /// The kernel side's last counters.
+    #[serde(deserialize_with = "bounded::map")]
     pub counters: BTreeMap<String, u64>,
     /// What the trace cost.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,11 +25,15 @@
 //! know is skipped.
 
 pub mod block;
+mod bounded;
 pub mod columns;
+mod dir;
 pub mod encode;
+mod error;
 mod flight;
 mod head;
 mod input;
+mod not_kept;
 mod prelude;
 mod reader;
 pub mod redact;
@@ -42,19 +46,21 @@ mod versions;
 mod when;
 mod writer;
 
-pub use flight::{Early, FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued, ring_of};
+pub use error::{CreateError, ReadError, WriteError};
+pub use flight::{Early, FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
 pub use head::{
     AcceptErrorSample, AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample,
     NetnsSample, Origin, ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
 pub use input::Input;
+pub use not_kept::{NO_ROOM, TOO_MUCH, TOO_OFTEN};
 pub use reader::Reader;
-pub use scan::{Damage, DamageKind, Found, ReadError, Scanner};
+pub use scan::{Damage, DamageKind, Found, Scanner};
 pub use segments::{Limits, Segmented, numbered};
-pub use sink::{BlockSink, CreateError, FileSink, SingleFile, Sink};
+pub use sink::{BlockSink, FileSink, SingleFile, Sink};
 pub use versions::FORMAT_VERSION;
 pub use when::{Condition, ConditionError};
-pub use writer::{WriteError, Writer, WriterOptions};
+pub use writer::{Writer, WriterOptions};
 
 #[cfg(test)]
 mod tests;

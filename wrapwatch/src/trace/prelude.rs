@@ -6,12 +6,10 @@
 
 use super::block::{Block, BlockType, PackError, Packer, Span, Unpacker};
 use super::head::{Head, SnapshotMeta, SnapshotRole};
+use super::not_kept::NO_ROOM;
 
 /// Most bytes of all of it, however large the files are: it is held in memory.
 const BYTES_MAX: u64 = 16 << 20;
-
-/// Why a snapshot has no bytes: with them it would have taken more of the file than what is repeated may.
-pub const NO_ROOM: &str = "no room for it in the recording";
 
 /// A file of a target: whose, what it is, and for those that rules name, where.
 type FileKey = (Option<u32>, SnapshotRole, Option<String>);

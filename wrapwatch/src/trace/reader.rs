@@ -5,10 +5,12 @@ use std::{borrow::Cow, io::Read};
 use serde::de::DeserializeOwned;
 
 use super::block::{BlockType, Header, Unpacker};
+use super::bounded::{FILE_MAX, JSON_MAX};
 use super::columns::{gather, stated_len};
-use super::head::Snapshot;
+use super::error::ReadError;
+use super::head::{Snapshot, SnapshotMeta};
 use super::input::Input;
-use super::scan::{Damage, DamageKind, Found, ReadError, Scanner};
+use super::scan::{Damage, DamageKind, Found, Scanner};
 use super::{time_mark, versions};
 use crate::model::Degradation;
 
@@ -115,7 +117,9 @@ fn other(kind: BlockType, raw: &[u8]) -> Option<Input<'static>> {
         BlockType::Snapshot => {
             let line = raw.iter().position(|&b| b == b'\n')?;
             let (meta, bytes) = raw.split_at_checked(line)?;
-            Input::from(Snapshot { meta: json(meta)?, bytes: bytes.get(1..)?.to_vec() })
+            let (mut meta, bytes) = (json::<SnapshotMeta>(meta)?, bytes.get(1..)?);
+            meta.truncated |= bytes.len() > FILE_MAX;
+            Input::from(Snapshot { meta, bytes: bytes.get(..FILE_MAX).unwrap_or(bytes).to_vec() })
         }
         BlockType::Clock => Input::Clock(json(raw)?),
         BlockType::Target => Input::Target(Cow::Owned(json(raw)?)),
@@ -125,6 +129,10 @@ fn other(kind: BlockType, raw: &[u8]) -> Option<Input<'static>> {
     })
 }
 
+/// What a recorder describes is never as large as a block may be.
 fn json<T: DeserializeOwned>(raw: &[u8]) -> Option<T> {
+    if raw.len() > JSON_MAX {
+        return None;
+    }
     serde_json::from_slice(raw).ok()
 }

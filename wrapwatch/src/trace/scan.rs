@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::block::{BlockType, HEADER_LEN, Header, MAGIC};
+use super::error::ReadError;
 use super::versions::FORMAT_VERSION;
 
 /// What kind of damage.
@@ -70,30 +71,6 @@ impl std::fmt::Display for Damage {
         }
         Ok(())
     }
-}
-
-/// Why a trace cannot be read at all, or no further.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The system said so.
-    #[error("cannot read the trace: {0}")]
-    Io(#[from] std::io::Error),
-    /// No block was found.
-    #[error("not a wrapwatch trace (no block in its first {0} bytes)")]
-    NotATrace(u64),
-    /// A later version wrote it.
-    #[error(
-        "written by a later wrapwatch: format {format}, records {abi}; this one reads format {FORMAT_VERSION}, \
-         records {}. Update wrapwatch",
-        wrapwatch_common::ABI_VERSION
-    )]
-    TooNew {
-        /// Its format.
-        format: u16,
-        /// Its records' layout.
-        abi: u16,
-    },
 }
 
 /// What the scanner found next.

@@ -8,13 +8,15 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::block::{Block, BlockType, Header, Packer, Span};
+use super::dir::Dir;
+use super::error::{CreateError, WriteError};
 use super::head::End;
 use super::prelude::Prelude;
-use super::sink::{BlockSink, CreateError, FileSink, SingleFile};
-use super::writer::WriteError;
+use super::sink::{BlockSink, FileSink, SingleFile};
 use crate::model::KtimeNs;
 
 /// Room for the end of a file.
@@ -26,12 +28,12 @@ const PRELUDE_SHARE: u64 = 2;
 pub(super) const CONTINUED: &str = "continued in the next file";
 
 /// How the files are named.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Names {
     /// The one being written has the name that was asked for; a finished one gets a number: `a.wwt` → `a.000001.wwt`.
     Rotated(PathBuf),
     /// All have numbers, in a directory of their own.
-    Ring(PathBuf),
+    Ring(Dir),
 }
 
 /// When a file is finished, and which finished ones stay. `None`: no limit.
@@ -123,24 +125,22 @@ impl Segmented {
         Self::new(Names::Rotated(path.to_owned()), force, number, limits)
     }
 
-    /// Numbered files in the new directory `dir`, mode 0700. An existing one is refused unless `force`: then the numbered files of an earlier
-    /// ring in it go.
+    /// Numbered files in the new directory `dir`, mode 0700. An existing one is refused unless `force`, and also then where it is not this user's alone: else the
+    /// files of an earlier ring in it go.
     pub(super) fn ring(dir: &Path, force: bool, limits: Limits) -> Result<Self, WriteError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let error = |source| CreateError::Io { path: dir.to_owned(), source };
-        match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => {}
-            Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
-                if !force {
-                    return Err(CreateError::RingLeft(dir.to_owned()).into());
+        let made = match Dir::make(dir)? {
+            Some(made) => made,
+            None if !force => return Err(CreateError::RingLeft(dir.to_owned()).into()),
+            None => {
+                let left = Dir::ours(dir)?;
+                let error = |source| CreateError::Io { path: dir.to_owned(), source };
+                for name in left.names().map_err(error)?.iter().filter(|name| is_segment(name)) {
+                    left.remove(name).map_err(error)?;
                 }
-                for path in ring_files(dir).map_err(error)? {
-                    std::fs::remove_file(path).map_err(error)?;
-                }
+                left
             }
-            Err(source) => return Err(error(source).into()),
-        }
-        Self::new(Names::Ring(dir.to_owned()), false, 1, limits)
+        };
+        Self::new(Names::Ring(made), false, 1, limits)
     }
 
     fn new(names: Names, force: bool, number: u64, limits: Limits) -> Result<Self, WriteError> {
@@ -199,6 +199,28 @@ impl Segmented {
         self.forgotten.is_none_or(|forgotten| forgotten < from)
     }
 
+    /// One of its files, to be read.
+    pub(super) fn read(&self, path: &Path) -> std::io::Result<std::fs::File> {
+        match &self.names {
+            Names::Rotated(_) => std::fs::File::open(path),
+            Names::Ring(dir) => dir.open(path.file_name().unwrap_or_default()),
+        }
+    }
+
+    /// Removes all files, and the directory of a ring.
+    pub(super) fn remove_all(self) -> std::io::Result<()> {
+        let paths: Vec<_> = self.files().into_iter().map(|(path, _)| path).collect();
+        match self.names {
+            Names::Rotated(_) => paths.iter().try_for_each(std::fs::remove_file),
+            Names::Ring(dir) => {
+                for path in paths {
+                    dir.remove(path.file_name().unwrap_or_default())?;
+                }
+                dir.remove_itself()
+            }
+        }
+    }
+
     /// The file being written, where there is one.
     pub fn sink(&self) -> Option<&FileSink> {
         self.current.as_ref().map(|current| current.file.sink())
@@ -213,16 +235,18 @@ impl Segmented {
         }
         let path = match &self.names {
             Names::Rotated(path) => path.clone(),
-            Names::Ring(dir) => {
-                let path = dir.join(format!("{:06}.wwt", self.number));
-                self.number += 1;
-                path
-            }
+            Names::Ring(dir) => dir.path().join(format!("{:06}.wwt", self.number)),
         };
         let blocks = self.prelude.blocks(self.file, counts)?;
         self.make_room(blocks.iter().map(block_bytes).sum(), now_ns)?;
         // Only the first file of a rotated recording can meet one of somebody else.
-        let sink = FileSink::create(&path, self.force && self.file == 0)?;
+        let sink = match &self.names {
+            Names::Rotated(_) => FileSink::create(&path, self.force && self.file == 0)?,
+            Names::Ring(dir) => {
+                self.number += 1;
+                FileSink::within(dir, path.file_name().unwrap_or_default())?
+            }
+        };
         let mut file = SingleFile::new(sink);
         if let Err(error) = blocks.iter().try_for_each(|block| file.put(block)) {
             // Half a beginning is in the way of the next attempt.
@@ -303,7 +327,11 @@ impl Segmented {
     }
 
     fn remove(&mut self, segment: Segment) {
-        match std::fs::remove_file(&segment.path) {
+        let removed = match &self.names {
+            Names::Rotated(_) => std::fs::remove_file(&segment.path),
+            Names::Ring(dir) => dir.remove(segment.path.file_name().unwrap_or_default()),
+        };
+        match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 log::warn!("cannot remove {}: {error}", segment.path.display());
                 self.stuck.push(segment);
@@ -407,16 +435,8 @@ pub fn numbered(path: &Path, number: u64) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The numbered traces in a ring's directory, oldest first.
-pub(super) fn ring_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if number.is_some() && path.extension().is_some_and(|extension| extension == "wwt") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// Whether it is a file of a ring: `000001.wwt`.
+pub(super) fn is_segment(name: &OsStr) -> bool {
+    let digits = name.to_str().and_then(|name| name.strip_suffix(".wwt"));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,14 +1,16 @@
 //! Where blocks go: a file, or memory.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::block::Block;
-use super::writer::WriteError;
+use super::dir::Dir;
+use super::error::{CreateError, WriteError};
 
 /// Takes bytes to the end of something that can be cut back.
 pub trait Sink {
@@ -52,93 +54,77 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Why a trace file could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// There is something of that name, and `force` was not given.
-    #[error("{} exists already; choose another name, or --force to replace it", .0.display())]
-    Exists(PathBuf),
-    /// The ring of an earlier flight recorder, and `force` was not given.
-    #[error(
-        "{} was left by a flight recorder that did not end by itself; make a trace of it (wrapwatch export {} --to wwt -o FILE.wwt) and remove it, choose another name, or --force to replace it",
-        .0.display(), .0.display()
-    )]
-    RingLeft(PathBuf),
-    /// It is a directory, device, socket or pipe: never replaced.
-    #[error("{} is not a regular file and is not replaced", .0.display())]
-    NotAFile(PathBuf),
-    /// Less than a flight recorder can do with.
-    #[error(
-        "a flight recorder cannot keep to {limit} bytes: give --max-total at least {} bytes (256K)",
-        super::FlightOptions::TOTAL_MIN_BYTES
-    )]
-    TotalSmall {
-        /// What there may be.
-        limit: u64,
-    },
-    /// What earlier flight recorders saved leaves no room for a ring.
-    #[error(
-        "{} and its numbered traces have {saved} bytes already: with a ring of {ring} that is more than --max-total allows ({limit}); remove some of them, or give it more",
-        path.display()
-    )]
-    TotalUsed {
-        /// The first trace.
-        path: PathBuf,
-        /// Bytes saved.
-        saved: u64,
-        /// Bytes of the ring.
-        ring: u64,
-        /// What there may be.
-        limit: u64,
-    },
-    /// Everything else.
-    #[error("cannot create {}: {source}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// A trace file: made new, mode 0600, synced from a thread of its own.
+/// A file that is written: made new, mode 0600, never through a link, synced from a thread of its own. Everything that wrapwatch writes goes through one.
 #[derive(Debug)]
 pub struct FileSink {
     path: PathBuf,
     file: File,
     len: u64,
     syncer: Option<Syncer>,
+    /// It has this name until it is whole.
+    whole: Option<Draft>,
+}
+
+/// A file that is not whole yet: its name is not the one it will have.
+#[derive(Debug)]
+struct Draft {
+    path: PathBuf,
+    force: bool,
 }
 
 impl FileSink {
-    /// Makes a new file. An existing one is an error, unless `force`: then it is unlinked first (a symbolic link itself, never what it
-    /// points to; other names of the old file keep its content).
+    /// Makes a new file, which has its name from the beginning on: for what is of use before it is whole. An existing one is an error, unless `force`:
+    /// then it is unlinked first (a symbolic link itself, never what it points to; other names of the old file keep its content).
     pub fn create(path: &Path, force: bool) -> Result<Self, CreateError> {
-        let error = |source| CreateError::Io { path: path.to_owned(), source };
         if force {
-            remove_regular(path)?;
-        }
-        let opened = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY)
-            .open(path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(CreateError::Exists(path.to_owned()));
+            check_replaceable(path)?;
+            match std::fs::remove_file(path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(CreateError::Io { path: path.to_owned(), source });
+                }
+                _ => {}
             }
-            Err(source) => return Err(error(source)),
-        };
-        // So that the name itself survives a power loss; a file system that cannot sync a directory loses only that.
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let Err(err) = File::open(parent).and_then(|dir| dir.sync_all()) {
-            log::debug!("cannot sync {}: {err}", parent.display());
         }
-        Ok(Self { path: path.to_owned(), file, len: 0, syncer: None })
+        let new = Self::new(path, new_file(path), None)?;
+        // So that the name itself survives a power loss; a file system that cannot sync a directory loses only that.
+        sync_directory(path);
+        Ok(new)
+    }
+
+    /// Begins a file that gets its name once it is whole ([`Sink::finish`]): for what is of no use before. An existing one is an error, unless `force`: then it is
+    /// replaced at the end, and stays as it is where it does not come to that.
+    pub fn replacing(path: &Path, force: bool) -> Result<Self, CreateError> {
+        if force {
+            check_replaceable(path)?;
+        } else if path.symlink_metadata().is_ok() {
+            return Err(CreateError::Exists(path.to_owned()));
+        }
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}.part", std::process::id()));
+        let draft = path.with_file_name(name);
+        Self::new(path, new_file(&draft), Some(Draft { path: draft, force }))
+    }
+
+    /// Makes a new file in a directory of ours.
+    pub(super) fn within(dir: &Dir, name: &OsStr) -> Result<Self, CreateError> {
+        Self::new(&dir.path().join(name), dir.create(name), None)
+    }
+
+    fn new(path: &Path, opened: io::Result<File>, whole: Option<Draft>) -> Result<Self, CreateError> {
+        let path = path.to_owned();
+        match opened {
+            Ok(file) => Ok(Self { path, file, len: 0, syncer: None, whole }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(CreateError::Exists(path)),
+            Err(source) => Err(CreateError::Io { path, source }),
+        }
+    }
+
+    /// Writes a whole file at once.
+    pub fn write(path: &Path, force: bool, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut new = Self::replacing(path, force)?;
+        let written = new.append(bytes).and_then(|()| new.finish());
+        written.map_err(|source| WriteError::from_io(path.display().to_string(), new.len, source))
     }
 
     /// The file's name, as it was given.
@@ -173,18 +159,66 @@ impl FileSink {
     }
 }
 
-fn remove_regular(path: &Path) -> Result<(), CreateError> {
-    let error = |source| CreateError::Io { path: path.to_owned(), source };
-    let kind = match path.symlink_metadata() {
-        Ok(meta) => meta.file_type(),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(error(source)),
-    };
-    if kind.is_dir() || kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device()
-    {
-        return Err(CreateError::NotAFile(path.to_owned()));
+/// Something that only looks like a file is not replaced.
+fn check_replaceable(path: &Path) -> Result<(), CreateError> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_file() || meta.is_symlink() => Ok(()),
+        Ok(_) => Err(CreateError::NotAFile(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(CreateError::Io { path: path.to_owned(), source }),
     }
-    std::fs::remove_file(path).map_err(error)
+}
+
+/// Whose draft a file is, by its name (`.a.wwt.812.part`), and of which process.
+pub(super) fn draft(name: &OsStr) -> Option<(&str, u32)> {
+    let (of, pid) = name.to_str()?.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
+    Some((of, pid.parse().ok()?))
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY)
+        .open(path)
+}
+
+fn sync_directory(path: &Path) {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(err) = File::open(parent).and_then(|dir| dir.sync_all()) {
+        log::debug!("cannot sync {}: {err}", parent.display());
+    }
+}
+
+impl Draft {
+    /// Gives it the name that it was made for.
+    fn publish(&self, path: &Path) -> io::Result<()> {
+        if self.force {
+            check_replaceable(path).map_err(io::Error::other)?;
+            return std::fs::rename(&self.path, path);
+        }
+        // Unlike rename, a link never replaces what came meanwhile.
+        match std::fs::hard_link(&self.path, path) {
+            Ok(()) => std::fs::remove_file(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // A file system without links.
+            Err(_) if path.symlink_metadata().is_err() => std::fs::rename(&self.path, path),
+            Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+}
+
+impl Drop for FileSink {
+    fn drop(&mut self) {
+        // It did not become whole.
+        if let Some(draft) = self.whole.take()
+            && let Err(error) = std::fs::remove_file(&draft.path)
+        {
+            log::warn!("cannot remove {}: {error}", draft.path.display());
+        }
+    }
 }
 
 impl Sink for FileSink {
@@ -210,7 +244,13 @@ impl Sink for FileSink {
 
     fn finish(&mut self) -> io::Result<()> {
         let earlier = self.syncer.take().map_or(Ok(()), Syncer::stop);
-        self.file.sync_data().and(earlier)
+        self.file.sync_data().and(earlier)?;
+        if let Some(draft) = self.whole.as_ref() {
+            draft.publish(&self.path)?;
+            self.whole = None;
+            sync_directory(&self.path);
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -372,6 +412,43 @@ mod tests {
         FileSink::create(&path, true).unwrap().append(b"new").unwrap();
         assert_eq!(std::fs::read(&other).unwrap(), b"precious");
         assert!(path.symlink_metadata().unwrap().is_file());
+    }
+
+    #[test]
+    fn what_is_replaced_at_the_end_stays_until_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a.html"), dir.path().join("other"));
+        std::fs::write(&other, "precious").unwrap();
+        symlink(&other, &path).unwrap();
+        assert!(matches!(
+            FileSink::write(&path, false, b"new"),
+            Err(WriteError::Create(CreateError::Exists(_)))
+        ));
+        let mut sink = FileSink::replacing(&path, true).unwrap();
+        sink.append(b"half").unwrap();
+        drop(sink);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious", "through the link, which is there still");
+        FileSink::write(&path, true, b"new").unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), std::fs::read(&other).unwrap()),
+            (b"new".into(), b"precious".into())
+        );
+        let meta = path.symlink_metadata().unwrap();
+        assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no half of a file is left");
+    }
+
+    #[test]
+    fn what_came_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.html");
+        let mut sink = FileSink::replacing(&path, false).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        assert!(sink.append(b"new").and_then(|()| sink.finish()).is_err());
+        drop(sink);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(FileSink::replacing(&dir.path().join("fifo"), true), Err(CreateError::NotAFile(_))));
     }
 
     #[test]

@@ -2,84 +2,14 @@
 
 use serde::Serialize;
 
-use super::block::{BlockType, PackError, Packer, RAW_MAX, Span};
-use super::columns::{Columns, RECORD_MIN};
+use super::block::{BlockType, Packer, RAW_MAX, Span};
+use super::columns::Columns;
+use super::error::WriteError;
 use super::head::{End, Head, Snapshot};
 use super::input::Input;
-use super::sink::{BlockSink, CreateError};
+use super::sink::BlockSink;
 use super::time_mark;
 use crate::model::KtimeNs;
-
-/// Why something could not be written. The writer can be used on: what could not be written is dropped and counted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// No space left on the file system, or in the quota.
-    #[error("no space left for {name}: it is readable up to its last whole block ({len} bytes)")]
-    Full {
-        /// Which file.
-        name: String,
-        /// Its length.
-        len: u64,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Any other error of the system.
-    #[error("cannot write {name} behind its first {len} bytes: {source}")]
-    Io {
-        /// Which file.
-        name: String,
-        /// Its length.
-        len: u64,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A limit on bytes that it would pass: it is not written.
-    #[error("{needed} bytes have no room within the limit of {limit}")]
-    NoRoom {
-        /// Bytes that it takes.
-        needed: u64,
-        /// Bytes that there may be.
-        limit: u64,
-    },
-    /// A further file of a rotated recording could not be made.
-    #[error(transparent)]
-    Create(#[from] CreateError),
-    /// A block could not be made.
-    #[error(transparent)]
-    Pack(#[from] PackError),
-    /// Something could not be turned into JSON.
-    #[error("cannot describe it as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Bytes that are not a record: shorter than a header, or than the header states.
-    #[error("{have} bytes are not a record (the shortest has {RECORD_MIN})")]
-    NotARecord {
-        /// Bytes there.
-        have: usize,
-    },
-}
-
-impl WriteError {
-    /// Whether there is no space left on the disk, also for a further file.
-    pub fn is_full(&self) -> bool {
-        use std::io::ErrorKind;
-        match self {
-            Self::Full { .. } => true,
-            Self::Create(CreateError::Io { source, .. }) => {
-                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn from_io(name: String, len: u64, source: std::io::Error) -> Self {
-        use std::io::ErrorKind;
-        match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { name, len, source },
-            _ => Self::Io { name, len, source },
-        }
-    }
-}
 
 /// How a [`Writer`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

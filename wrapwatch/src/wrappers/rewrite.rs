@@ -147,7 +147,7 @@ fn without_needless_lookups(input: &Input<'_>, kind: TableKind) -> Vec<u8> {
 /// Words of a rule's client list to be replaced, where they stand in the table's text. Words that a continuation splits are left.
 fn replacements(text: &[u8], table: &Table, entry: &Entry) -> Vec<(Range<usize>, String)> {
     let mut found = Vec::new();
-    let source = text.get(entry.source.clone()).unwrap_or_default();
+    let source = text.get(entry.source()).unwrap_or_default();
     // The daemon list is left: what stands before the first colon.
     let mut from = table.daemons(entry).len();
     for word in client_words(table.clients(entry)) {
@@ -159,7 +159,7 @@ fn replacements(text: &[u8], table: &Table, entry: &Entry) -> Vec<(Range<usize>,
         let alike = word.user.is_none() && word.kind == Kind::BareV6;
         let new = if alike { without_lookup(word.host) } else { None };
         if let (Some(at), Some(new)) = (place, new) {
-            let start = entry.source.start + at;
+            let start = entry.source().start + at;
             found.push((start..start + word.word.len(), new));
         }
     }
@@ -210,7 +210,9 @@ fn plan(input: &Input<'_>, candidates: &Candidates, tables: &Tables, client: &Cl
     };
     let table = tables.get(place.table);
     match table.entry_at(place.line) {
-        Some(entry) => Plan::Insert { table: place.table, at: entry.source.start, line: place.line, options },
+        Some(entry) => {
+            Plan::Insert { table: place.table, at: entry.source().start, line: place.line, options }
+        }
         None => Plan::LeaveAlone("the rule that looks it up was not found".to_owned()),
     }
 }

@@ -50,27 +50,39 @@ pub struct Entry {
     pub line: u32,
     /// First and last line as an editor counts them, from 1.
     pub physical: (u32, u32),
-    /// Where it stands in the table's text, in bytes.
-    pub source: Range<usize>,
-    /// Where its bytes are in the arena: the daemon list, or all of it where it is not a rule.
-    daemons: Range<usize>,
-    clients: Range<usize>,
-    options: Option<Range<usize>>,
+    /// Where it stands in the table's text.
+    source: (u32, u32),
+    /// Where its bytes are in the arena: the daemon list, or all of it where it is not a rule. A table of short lines has many entries, so places take 32 bits.
+    daemons: (u32, u32),
+    clients: (u32, u32),
+    options: Option<(u32, u32)>,
 }
 
-/// A parsed table. Memory is a small multiple of its text, and shared by clones.
+impl Entry {
+    /// Where it stands in the table's text, in bytes.
+    pub const fn source(&self) -> Range<usize> {
+        self.source.0 as usize..self.source.1 as usize
+    }
+}
+
+/// A parsed table. Memory is a small multiple of its text, or some fifty bytes a line where lines are short; clones share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Logical lines, joined and cut to what libwrap sees.
-    arena: Arc<[u8]>,
-    entries: Arc<[Entry]>,
+    parts: Arc<Parts>,
     missing: bool,
     unreadable: Option<String>,
     lines: u32,
 }
 
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parts {
+    /// Logical lines, joined and cut to what libwrap sees.
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
 impl Table {
-    /// Takes a table's text apart.
+    /// Takes a table's text apart. No caller has a text of 4 GiB: places beyond that would be cut.
     pub fn parse(text: &[u8]) -> Self {
         let (mut arena, mut entries) = (Vec::new(), Vec::new());
         let mut lines = Lines::new(text);
@@ -93,17 +105,24 @@ impl Table {
                 kind,
                 line: line.line,
                 physical: line.physical,
-                source: line.source,
-                daemons: base..first.map_or(end, |at| base + at),
-                clients: first.map_or(end, |at| base + at + 1)..second.map_or(end, |at| base + at),
-                options: second.map(|at| base + at + 1..end),
+                source: place(line.source.start, line.source.end),
+                daemons: place(base, first.map_or(end, |at| base + at)),
+                clients: place(first.map_or(end, |at| base + at + 1), second.map_or(end, |at| base + at)),
+                options: second.map(|at| place(base + at + 1, end)),
             });
             arena.extend_from_slice(&line.text);
             if kind == EntryKind::Unreadable {
                 break;
             }
         }
-        Self { arena: arena.into(), entries: entries.into(), lines: lines.line_count(), ..Self::default() }
+        arena.shrink_to_fit();
+        entries.shrink_to_fit();
+        Self { parts: Arc::new(Parts { arena, entries }), lines: lines.line_count(), ..Self::default() }
+    }
+
+    /// What it takes in memory, with all its clones.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.parts.arena.capacity() + self.parts.entries.capacity() * size_of::<Entry>()
     }
 
     /// A table that is not there: libwrap takes it for an empty one.
@@ -128,7 +147,7 @@ impl Table {
 
     /// Its logical lines without comments and blank ones, up to where libwrap stops reading.
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.parts.entries
     }
 
     /// How many lines libwrap counts when no rule matches.
@@ -138,34 +157,41 @@ impl Table {
 
     /// The entry libwrap calls by this line number.
     pub fn entry_at(&self, line: u32) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.line == line)
+        // In order of their lines; where NUL bytes hold libwrap's count back, several have one.
+        let at = self.parts.entries.partition_point(|entry| entry.line < line);
+        self.parts.entries.get(at).filter(|entry| entry.line == line)
     }
 
     /// An entry's daemon list (or the whole line of one that is no rule).
     pub fn daemons(&self, entry: &Entry) -> &[u8] {
-        self.slice(&entry.daemons)
+        self.slice(entry.daemons)
     }
 
     /// An entry's client list.
     pub fn clients(&self, entry: &Entry) -> &[u8] {
-        self.slice(&entry.clients)
+        self.slice(entry.clients)
     }
 
     /// What follows the second colon; the newline is still there, as it is for libwrap.
     pub fn options(&self, entry: &Entry) -> Option<&[u8]> {
-        entry.options.as_ref().map(|range| self.slice(range))
+        entry.options.map(|place| self.slice(place))
     }
 
     /// The entry's text as libwrap sees it, joined, without its newline.
     pub fn text(&self, entry: &Entry) -> String {
-        let end = entry.options.as_ref().map_or(entry.clients.end, |range| range.end).max(entry.daemons.end);
-        let bytes = self.slice(&(entry.daemons.start..end));
+        let end = entry.options.map_or(entry.clients.1, |place| place.1).max(entry.daemons.1);
+        let bytes = self.slice((entry.daemons.0, end));
         String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned()
     }
 
-    fn slice(&self, range: &Range<usize>) -> &[u8] {
-        self.arena.get(range.clone()).unwrap_or_default()
+    fn slice(&self, (from, to): (u32, u32)) -> &[u8] {
+        self.parts.arena.get(from as usize..to as usize).unwrap_or_default()
     }
+}
+
+fn place(from: usize, to: usize) -> (u32, u32) {
+    let short = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    (short(from), short(to))
 }
 
 /// The words of a list.

@@ -278,7 +278,7 @@ fn unnamed_rules(allow: &str, name: Option<&str>, refuse: bool) -> Connection {
         greet(&mut sim, &mut th);
     }
     let mut correlator = correlator();
-    correlator.set_table_text(TGID, ALLOW, TableText::new(allow), KtimeNs(0));
+    correlator.set_table_text(TGID, ALLOW, Some(TableText::new(allow)), KtimeNs(0));
     run_with(&mut correlator, &sim.records()).remove(0)
 }
 
@@ -297,7 +297,7 @@ fn a_rule_is_quoted_as_it_was_when_its_table_was_opened() {
         let mut correlator = correlator();
         let edited = TableText::new("\n\n\nsshd: ALL\n");
         // Known before the events are.
-        correlator.set_table_text(TGID, ALLOW, edited, KtimeNs(from));
+        correlator.set_table_text(TGID, ALLOW, Some(edited), KtimeNs(from));
         run_with(&mut correlator, &records).remove(0).verdict_rule.and_then(|rule| rule.text)
     };
     assert_eq!(quoted(opened + MS).as_deref(), Some("mysqld: 10.77."));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Client, Degradation, DegradationKind, Evidence, Finding, FindingId, Outcome, Severity};
 use crate::trace::SnapshotRole;
-use crate::wrappers::EntryKind;
+use crate::wrappers::{EntryKind, Table};
 
 use super::support::{Proof, counted, finding, is_table};
 use super::{Case, Detector, Seen};
@@ -68,7 +68,7 @@ fn no_rules(pid: u32, checked: &Proof, case: &Case<'_>) -> Option<Finding> {
     let allow = case.facts.last_file(pid, SnapshotRole::HostsAllow)?;
     let deny = case.facts.last_file(pid, SnapshotRole::HostsDeny)?;
     let empty = [allow, deny].into_iter().all(|file| {
-        let entries = file.table.as_ref().map(|table| table.entries());
+        let entries = file.table.as_ref().map(Table::entries);
         entries.is_some_and(|entries| entries.iter().all(|entry| entry.kind == EntryKind::NoSeparator))
     });
     if !empty {

@@ -27,12 +27,13 @@ pub use key::Key;
 use self::names::Names;
 use self::records::Records;
 use self::text::Text;
+use super::error::{ReadError, WriteError};
 use super::head::{End, Head, Sample, Snapshot, SnapshotMeta, Target};
 use super::input::Input;
 use super::reader::Reader;
-use super::scan::{Damage, ReadError};
+use super::scan::Damage;
 use super::sink::BlockSink;
-use super::writer::{WriteError, Writer, WriterOptions};
+use super::writer::{Writer, WriterOptions};
 use crate::model::{Degradation, Lost};
 
 /// Why a copy could not be made.

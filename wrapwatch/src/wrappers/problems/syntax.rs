@@ -54,7 +54,7 @@ fn table(scene: &Scene<'_>, kind: TableKind, out: &mut Vec<Problem>) {
 
 /// The line at which libwrap gives the table up.
 fn unreadable(scene: &Scene<'_>, rule: Rule<'_>) -> Finding {
-    let last = rule.entry.source.end == scene.texts[rule.kind as usize].len();
+    let last = rule.entry.source().end == scene.texts[rule.kind as usize].len();
     let consequence = match rule.kind {
         TableKind::Allow => "neither it nor what follows is read",
         TableKind::Deny => "libwrap then refuses everybody not matched before it",
