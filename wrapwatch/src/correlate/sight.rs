@@ -17,6 +17,8 @@ pub(super) struct Blind {
     pub lookups: bool,
     /// Opens and reads of files: tables do not show.
     pub files: bool,
+    /// Opens of tables, though other opens do.
+    pub tables: bool,
     /// Sends to clients: first packets do not show.
     pub clients: bool,
     /// Threads or processes of the server.
@@ -33,6 +35,7 @@ impl Blind {
         match kind {
             DegradationKind::NoLookupCalls => self.lookups = true,
             DegradationKind::NoFileCalls => self.files = true,
+            DegradationKind::NoTableOpens => self.tables = true,
             DegradationKind::NoClientCalls => self.clients = true,
             DegradationKind::NotFollowed => self.others = true,
             DegradationKind::NoTimes => self.times = true,
@@ -46,6 +49,7 @@ impl Blind {
         Self {
             lookups: self.lookups || other.lookups,
             files: self.files || other.files,
+            tables: self.tables || other.tables,
             clients: self.clients || other.clients,
             others: self.others || other.others,
             times: self.times || other.times,
@@ -58,6 +62,7 @@ impl Blind {
         let kinds = [
             (self.lookups, Missing::LookupsNotTraced),
             (self.files, Missing::TablesNotTraced),
+            (self.tables, Missing::TablesUnseen),
             (self.clients, Missing::ClientCallsNotTraced),
             (self.others, Missing::NotFollowed),
             (self.times || self.gaps, Missing::NoTimes),
@@ -109,6 +114,8 @@ impl Wait<'_> {
             Some(UnknownReason::NoTimes)
         } else if lost || self.has(Missing::CheckEndUnseen) {
             Some(UnknownReason::EventsLost)
+        } else if self.has(Missing::QueryUnseen) {
+            Some(UnknownReason::QueryUnseen)
         } else if self.has(Missing::CallsSkipped) {
             Some(UnknownReason::CallsSkipped)
         } else if self.has(Missing::LogCut) {

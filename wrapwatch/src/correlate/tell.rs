@@ -258,6 +258,7 @@ fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
         0 => {}
         count => missing.push(Missing::EventsLost { count }),
     }
+    missing.extend(story.resolver.asked_unseen().then_some(Missing::QueryUnseen));
     if story.resolver.overflow || story.check.overflow {
         missing.push(Missing::TooManyUses);
     }

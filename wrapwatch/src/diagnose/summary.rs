@@ -147,6 +147,8 @@ pub struct SummaryBuilder {
     queue_unseen: u64,
     /// Own lookups of which it is not known whether the wrappers asked.
     unclear_ns: u64,
+    /// Some of these were not in the accept thread.
+    unclear_elsewhere: bool,
     still_queued: u64,
 }
 
@@ -179,6 +181,7 @@ impl SummaryBuilder {
             ends_unseen: 0,
             queue_unseen: 0,
             unclear_ns: 0,
+            unclear_elsewhere: false,
             still_queued: 0,
         }
     }
@@ -229,8 +232,11 @@ impl SummaryBuilder {
         let unended = matches!(connection.outcome, Outcome::Unfinished | Outcome::HandedOver);
         self.ends_unseen += u64::from(unended && !unix && connection.missing.iter().any(goes_on));
         self.queue_unseen += u64::from(!unix && connection.queued_ns.is_none());
+        let lacks = |why| connection.missing.contains(&why);
         let in_accept_thread = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
-        if in_accept_thread && connection.missing.contains(&Missing::TablesNotTraced) {
+        // Of a server that checks in threads or processes of their own, only opens tell a check from what it looks up itself.
+        if lacks(Missing::TablesNotTraced) || (in_accept_thread && lacks(Missing::TablesUnseen)) {
+            self.unclear_elsewhere |= !in_accept_thread && !connection.lookups.is_empty();
             let own = connection.resolve_ns.saturating_add(connection.queued_resolve_ns);
             self.unclear_ns = self.unclear_ns.saturating_add(own);
         }
@@ -365,6 +371,7 @@ impl SummaryBuilder {
             queue_unseen: self.queue_unseen,
             busy_longest_ns: busy.unwrap_or(0),
             unclear_ns: self.unclear_ns,
+            unclear_elsewhere: self.unclear_elsewhere,
         };
         let verdict::Verdict { kind, text } = verdict::verdict(&facts);
         let unknown_share = facts.unknown_share();

@@ -28,8 +28,10 @@ pub(super) struct Facts<'a> {
     pub queue_unseen: u64,
     /// The longest that an accept thread was busy without a pause.
     pub busy_longest_ns: u64,
-    /// Lookups in accept threads of which it is not known whether the wrappers asked.
+    /// Lookups of which it is not known whether the wrappers asked.
     pub unclear_ns: u64,
+    /// Some of these were not in the accept thread.
+    pub unclear_elsewhere: bool,
 }
 
 /// The verdict.
@@ -112,7 +114,7 @@ impl Facts<'_> {
         self.unknown.iter().any(|part| part.reason == UnknownReason::NoTimes)
     }
 
-    /// Lookups in the accept thread explain most, and whose they are was not seen.
+    /// Lookups explain most, and whose they are was not seen.
     fn is_unclear(&self) -> bool {
         self.share(self.unclear_ns).0 >= MOST
     }
@@ -211,8 +213,9 @@ fn server_lookups(facts: &Facts<'_>) -> String {
 /// What was seen, what was not, and what to do about it.
 fn cannot_tell(facts: &Facts<'_>) -> String {
     if facts.is_unclear() {
+        let place = if facts.unclear_elsewhere { "" } else { " in the accept thread" };
         return format!(
-            "Lookups in the accept thread explain {} of the wait until the first byte, {}. Whether the wrappers or the server itself asked cannot be told: \
+            "Lookups{place} explain {} of the wait until the first byte, {}. Whether the wrappers or the server itself asked cannot be told: \
              opens of files are not in the trace. To tell: {}.",
             facts.share(facts.unclear_ns),
             dns(facts, facts.unclear_ns, |server| server.own_ns),
@@ -258,7 +261,7 @@ const fn to_tell(reason: UnknownReason) -> &'static str {
             "trace again for a shorter time, with CPU to spare for wrapwatch"
         }
         UnknownReason::CallsSkipped => "trace again as root, so that the kernel's other hooks can be used",
-        UnknownReason::NotTraced | UnknownReason::NoTimes | UnknownReason::LogCut => {
+        UnknownReason::NotTraced | UnknownReason::NoTimes | UnknownReason::LogCut | UnknownReason::QueryUnseen => {
             "trace with `wrapwatch record`, or with `strace -f -ttt -T -yy -s 600 -p PID -o LOG`"
         }
         UnknownReason::NotFollowed => {

@@ -144,6 +144,8 @@ pub enum DegradationKind {
     NoLookupCalls,
     /// Opens and reads of files are not in the trace: whether tables are read cannot be seen.
     NoFileCalls,
+    /// Opens of files are in the trace, and none of a table: lines of it may have been left out.
+    NoTableOpens,
     /// What is sent to clients is not in the trace: when they were greeted cannot be seen.
     NoClientCalls,
     /// The trace has no times.

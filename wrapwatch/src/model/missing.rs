@@ -67,6 +67,8 @@ pub enum Missing {
     LookupsNotTraced,
     /// Calls that would have shown its tables are not in the trace.
     TablesNotTraced,
+    /// Opens of files are in the trace, and none of a table: lines of it may have been left out.
+    TablesUnseen,
     /// What is sent to clients is not in the trace.
     ClientCallsNotTraced,
     /// Threads or processes of the server are not in the trace.
@@ -75,6 +77,8 @@ pub enum Missing {
     NoTimes,
     /// The log was cut within it.
     LogCut,
+    /// A nameserver was connected to, and what it was asked was not seen.
+    QueryUnseen,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -123,12 +127,16 @@ impl Missing {
             Self::TablesNotTraced => {
                 "opens of files are not in the trace: whether it was checked could not be seen"
             }
+            Self::TablesUnseen => {
+                "no open of hosts.allow or hosts.deny is in the trace: whether it was checked is not known"
+            }
             Self::ClientCallsNotTraced => {
                 "what is sent to clients is not in the trace: when it was greeted could not be seen"
             }
             Self::NotFollowed => "threads or processes of the server are not in the trace",
             Self::NoTimes => "the trace has no times",
             Self::LogCut => "the log was cut within it",
+            Self::QueryUnseen => "a nameserver was connected to, and what it was asked was not seen",
             Self::Other => "for a reason that this version does not know",
         }
     }
@@ -211,6 +219,8 @@ pub enum UnknownReason {
     WorkerUnseen,
     /// More happened than is remembered.
     Forgotten,
+    /// What a nameserver was asked was not seen.
+    QueryUnseen,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -233,6 +243,7 @@ impl UnknownReason {
             Self::QueueUnseen => "who held the accept thread was not seen",
             Self::WorkerUnseen => "which thread worked for the client was not seen",
             Self::Forgotten => "more happened than is remembered",
+            Self::QueryUnseen => "what a nameserver was asked was not seen",
             Self::Other => "for a reason that this version does not know",
         }
     }

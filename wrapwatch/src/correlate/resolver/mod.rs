@@ -44,6 +44,12 @@ pub(super) struct Sock {
     bytes_in: u64,
 }
 
+impl Sock {
+    fn is_unasked(&self) -> bool {
+        self.service == Service::Dns && self.lookup.is_none()
+    }
+}
+
 /// Everything asked for one connection.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
@@ -52,6 +58,8 @@ pub(super) struct Resolver {
     pub queries: Vec<Asked>,
     /// More sockets or queries than are remembered.
     pub overflow: bool,
+    /// A nameserver was connected to, and nothing of what it was asked was seen.
+    unasked: bool,
     /// Answers to nothing that was asked: wrong ids, duplicates, or queries whose record was lost.
     unmatched: Vec<Unmatched>,
 }
@@ -120,6 +128,7 @@ impl Resolver {
 
     /// The number is free for another socket: what was asked on the old one is answered no more.
     fn forget_fd(&mut self, fd: i32) {
+        self.unasked |= self.socks.iter().any(|sock| sock.fd == fd && sock.is_unasked());
         self.socks.retain(|sock| sock.fd != fd);
         self.queries.iter_mut().filter(|asked| asked.fd == fd).for_each(|asked| asked.fd = CLOSED);
     }
@@ -222,6 +231,11 @@ impl Resolver {
         Some(self.queries.len() - 1)
     }
 
+    /// Whether a nameserver was connected to, and nothing of what it was asked was seen: nobody connects for nothing, so what was waited for is not known.
+    pub(super) fn asked_unseen(&self) -> bool {
+        self.unasked || self.socks.iter().any(Sock::is_unasked)
+    }
+
     /// When the last of the queries was sent that wait for this server at `at`.
     pub(super) fn latest_to(&self, server: ServerId, at: KtimeNs) -> Option<KtimeNs> {
         self.queries.iter().filter(|asked| asked.waits_for(server, at)).map(Asked::began).max()
@@ -267,12 +281,12 @@ impl Resolver {
 
     /// A socket is closed; call [`Self::went_on`] first. False where the descriptor is none of ours.
     pub(super) fn close(&mut self, fd: i32, at: KtimeNs) -> bool {
-        let Some(index) = self.socks.iter().position(|sock| sock.fd == fd) else { return false };
-        let sock = self.socks.swap_remove(index);
+        let Some(sock) = self.sock(fd) else { return false };
+        let (service, lookup) = (sock.service, sock.lookup);
         self.forget_fd(fd);
-        if let Some(lookup) = sock.lookup {
+        if let Some(lookup) = lookup {
             self.lookups[lookup].touch(at);
-            if sock.service != Service::Dns {
+            if service != Service::Dns {
                 self.lookups[lookup].open = false;
             }
         }

@@ -72,7 +72,7 @@ fn not_traced(survey: &Survey) -> Vec<Degradation> {
     } else if survey.tables == 0 {
         // Lines may have been left out of it: only the program itself says that it has no libwrap.
         all.push(degradation(
-            DegradationKind::NoFileCalls,
+            DegradationKind::NoTableOpens,
             "this log has no open of hosts.allow or hosts.deny: whether the server checks its clients is not known; ask: wrapwatch doctor",
         ));
     }

@@ -11,8 +11,8 @@
 //! times or cut texts.
 //!
 //! Times: the records' monotonic clock is the log's wall clock, so the head's clock pair is two equal numbers. A call's
-//! return is its beginning plus what `-T` says; without `-T`, the beginning of the thread's next line, which adds the
-//! thread's own computing in between. In a log with `-T` only, one call follows on the other; in one without any times all are the same.
+//! return is its beginning plus what `-T` says; without `-T`, the beginning of the thread's next line (of the log's, where all threads are in one), which adds
+//! the thread's own computing in between. In a log with `-T` only, one call follows on the other; in one without any times all are the same.
 
 mod address;
 mod blind;
@@ -166,6 +166,8 @@ pub struct Importer {
     one_log: bool,
     /// Latest return.
     latest: u64,
+    /// Thread of the last line, where this was a call of which it is not said when it returned.
+    untimed: Option<u32>,
     world: World,
     stats: Stats,
 }
@@ -182,6 +184,7 @@ impl Importer {
             now: 0,
             one_log: false,
             latest: 0,
+            untimed: None,
             world: World::new(pid, Rc::clone(&survey)),
             survey,
             stats: Stats::default(),
@@ -204,8 +207,15 @@ impl Importer {
         // Times are rounded (with -t, to seconds): a thread's call does not begin before its last one ended, and in a log of
         // several threads, none before the end that an earlier line tells of.
         let at = at.max(thread.last).max(if self.one_log { self.latest } else { 0 });
-        if let Some(Open::Untimed(call)) = thread.open.take_if(|open| matches!(open, Open::Untimed(_))) {
-            self.queue(at, What::Exit(call));
+        // Where another thread's line came between, strace would have said that the call is unfinished.
+        let other = self.untimed.take().filter(|other| *other != tid && self.one_log);
+        for tid in std::iter::once(tid).chain(other) {
+            let open = self.threads.get_mut(&tid).map(|thread| &mut thread.open);
+            if let Some(Open::Untimed(call)) =
+                open.and_then(|open| open.take_if(|open| matches!(open, Open::Untimed(_))))
+            {
+                self.queue(at, What::Exit(call));
+            }
         }
         match *body {
             Body::Whole { name, args, finish } => self.whole(tid, at, name, args, finish),
@@ -286,6 +296,7 @@ impl Importer {
         } else {
             self.stats.untimed_returns += 1;
             self.thread(tid).open = Some(Open::Untimed(call));
+            self.untimed = Some(tid);
         }
     }
 

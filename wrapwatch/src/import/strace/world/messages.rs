@@ -8,6 +8,7 @@ use super::{Sink, World, begin};
 use crate::decode::Event;
 use crate::import::strace::address::{Named, Shown};
 use crate::import::strace::{Call, Name, address, text};
+use crate::trace::encode::addr;
 
 impl World {
     pub(super) fn send_enter(&mut self, call: &Call, process: Process, at: u64, out: Sink<'_>) {
@@ -23,7 +24,14 @@ impl World {
             // sendmmsg of old straces is printed at its return only.
             return;
         };
-        if class.is_none() {
+        let to = if call.name == Name::Send {
+            address::sockaddr(arg(4))
+        } else {
+            text::field(arg(1), "msg_name").and_then(address::sockaddr)
+        };
+        let asks = matches!(class, None | Some(Class::Socket))
+            && self.is_nameserver(call, (process, fd), to.as_ref(), &first.bytes, at, out);
+        if class.is_none() && !asks {
             self.unknown_socket(call, fd, &messages, at, out);
             return;
         }
@@ -32,23 +40,32 @@ impl World {
             self.first_packet(call, process, fd, &messages, at, out);
             return;
         }
-        let to = if call.name == Name::Send {
-            address::sockaddr(arg(4))
-        } else {
-            text::field(arg(1), "msg_name").and_then(address::sockaddr)
-        };
-        if class == Some(Class::Socket) {
-            // Of an address that cannot be read, or whose connect is not in the log, the message tells.
-            let port = to.as_ref().and_then(|to| to.port);
-            let asks = port.is_none() && begin::is_dns(&first.bytes);
-            let named = to.clone().unwrap_or_default();
-            if asks {
-                self.classify(call, (process, fd), &Named { port: Some(53), ..named }, 0, at, out);
-            } else if to.is_some() {
-                self.classify(call, (process, fd), &named, 0, at, out);
-            }
+        if let (Some(Class::Socket), Some(to), false) = (class, &to, asks) {
+            self.classify(call, (process, fd), to, 0, at, out);
         }
         self.send(call, process, fd, &messages, &to.unwrap_or_default(), at, out);
+    }
+
+    /// Watches a descriptor whose connect is not in the log, or has an address that cannot be read, where it is a nameserver's: by who is named, by what
+    /// `-yy` says, or by the message.
+    fn is_nameserver(
+        &mut self,
+        call: &Call,
+        (process, fd): (Process, i32),
+        named: Option<&Named>,
+        message: &[u8],
+        at: u64,
+        out: Sink<'_>,
+    ) -> bool {
+        let shown = address::ends(text::fd_note(&call.args)).and_then(|(_, peer)| peer);
+        let port = named.and_then(|named| named.port).or_else(|| shown.map(|shown| shown.port()));
+        let is = port.map_or_else(|| begin::is_dns(message), |port| port == 53);
+        let watched = is && (self.fds.get(process, fd).is_some() || self.current(call.tid).is_some());
+        if watched {
+            let addr = named.and_then(|named| named.addr).or_else(|| shown.map(addr));
+            self.classify(call, (process, fd), &Named { addr, port: Some(53), path: Vec::new() }, 0, at, out);
+        }
+        watched
     }
 
     /// Something is sent on a descriptor that nothing is known of: where the log begins within a check, it may be the client's.
@@ -192,7 +209,14 @@ impl World {
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         let Some(fd) = text::fd(arg(0)) else { return };
         match self.fds.get_mut(process, fd) {
-            None => return,
+            None => {
+                let from = address::sockaddr(arg(4));
+                let (bytes, _) = text::string(arg(1), abi::PAYLOAD_MAX).unwrap_or_default();
+                if ret > 0 && self.is_nameserver(call, (process, fd), from.as_ref(), &bytes, at, out) {
+                    self.message(call, process, fd, &args, ret, at, out);
+                }
+                return;
+            }
             Some(watch) if watch.class == Class::Accepted => return,
             Some(watch) if watch.class == Class::Dns => {
                 if ret >= 0 {
