@@ -36,6 +36,7 @@ mod story;
 mod take;
 mod tell;
 mod texts;
+mod workers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -62,6 +63,9 @@ use story::{Birth, Story};
 pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
+
+/// Longer than most lookups last that were not seen to begin.
+const UNSEEN_LOOKUP_NS: u64 = 60_000_000_000;
 
 /// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
 const TWIST_NS: u64 = 500_000_000;
@@ -405,9 +409,10 @@ impl Correlator {
         }
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
+        let workers = self.workers(&story);
         let mut connection = Box::new(tell::tell(
             &mut story,
-            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now },
+            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers },
         ));
         if let Some(target) = self.shared.targets.get_mut(&story.tgid) {
             infer::infer(&mut connection, &story, target);
@@ -416,6 +421,21 @@ impl Correlator {
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);
         self.ready.push_back(connection);
+    }
+
+    /// What it waited behind until a thread took it over. What was looked up for it is remembered for those behind it.
+    fn workers(&mut self, story: &Story) -> workers::Queued {
+        let check_end = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
+        let late = story.handover.is_some_and(|at| at.since(check_end) > workers::AT_ONCE_NS);
+        let open = late.then(|| self.open.values().map(|open| &**open)).into_iter().flatten();
+        let workers = &mut self.shared.targets.entry(story.tgid).or_default().workers;
+        let mut queued = workers.behind(story, check_end, open);
+        if self.accepts_lost_at.is_some_and(|lost| lost.plus(UNSEEN_LOOKUP_NS) >= check_end) {
+            // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
+            queued.all_doubtful(story, check_end);
+        }
+        workers.add(story, self.now, self.shared.limits.history);
+        queued
     }
 
     /// Decides when an ended connection is told.

@@ -14,6 +14,7 @@ use super::map::HashMap;
 use super::servers::Servers;
 use super::sight::Blind;
 use super::texts::Texts;
+use super::workers::Workers;
 
 /// A traced process, its tables' texts and when it was stopped.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Target {
     /// What the trace does not show of it.
     pub blind: Blind,
     pub inferred: Inferred,
+    /// What its threads looked up lately.
+    pub workers: Workers,
 }
 
 /// Most stops remembered of a target.

@@ -9,6 +9,7 @@ use crate::model::{
 
 use super::parts::Span;
 use super::story::Story;
+use super::workers::Queued;
 
 /// Kinds of calls that the trace does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub(super) struct Wait<'a> {
     pub until: KtimeNs,
     /// Of the time after the check, what the server's own lookups took.
     pub own_ns: u64,
+    /// What it waited behind until a thread took it over.
+    pub workers: Queued,
     pub missing: &'a [Missing],
     pub blind: Blind,
 }
@@ -105,10 +108,10 @@ impl Wait<'_> {
         self.missing.contains(&why)
     }
 
-    /// Why anything that nothing is known of may have been a lookup.
+    /// Why anything that nothing is known of may have been a lookup, or a table's reading.
     fn doubt(&self) -> Option<UnknownReason> {
         let lost = self.missing.iter().any(|why| matches!(why, Missing::EventsLost { .. }));
-        if self.blind.lookups {
+        if self.blind.lookups || self.blind.files {
             Some(UnknownReason::NotTraced)
         } else if self.blind.gaps {
             Some(UnknownReason::NoTimes)
@@ -170,7 +173,7 @@ impl Wait<'_> {
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
     fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
-        let rest = whole.saturating_sub(self.own_ns);
+        let rest = whole.saturating_sub(self.own_ns).saturating_sub(self.workers.behind_ns);
         let why = if self.blind.times {
             return [Some((UnknownReason::NoTimes, whole)), None];
         } else if self.has(Missing::HandedOver) {
@@ -182,7 +185,7 @@ impl Wait<'_> {
         } else if self.worker_unseen() || self.works_for_others() {
             UnknownReason::WorkerUnseen
         } else {
-            return [None; 2];
+            return [Some((UnknownReason::WorkersBusy, self.workers.doubtful_ns.min(rest))), None];
         };
         [Some((why, rest)), None]
     }

@@ -50,6 +50,8 @@ pub(super) struct Story {
     pub resolver: Resolver,
     /// A thread other than the accept thread took over.
     pub handover: Option<KtimeNs>,
+    /// That thread.
+    pub worker: Option<u32>,
     pub first_packet: Option<(KtimeNs, abi::FirstPacket)>,
     /// Thread that shut it down, when.
     pub shutdown: Option<(u32, KtimeNs)>,
@@ -90,6 +92,7 @@ impl Story {
             check: Check::default(),
             resolver: Resolver::default(),
             handover: None,
+            worker: None,
             first_packet: None,
             shutdown: None,
             closed: None,

@@ -28,8 +28,8 @@ impl Story {
         let at = KtimeNs(hdr.ts_ns);
         self.find_checker(event, shared);
         if hdr.tid != self.checker {
-            if hdr.tid != self.tid {
-                self.handover = Some(self.handover.map_or(at, |known| known.min(at)));
+            if hdr.tid != self.tid && self.handover.is_none_or(|known| at < known) {
+                (self.handover, self.worker) = (Some(at), Some(hdr.tid));
             }
         } else if !matches!(event, Event::FirstPacket(_) | Event::Exit(_) | Event::Exec(_)) {
             let closing = matches!(event, Event::Close(r) if r.class == abi::Class::Accepted as u8);
@@ -84,7 +84,7 @@ impl Story {
         };
         if checks {
             self.checker = tid;
-            self.handover = None;
+            (self.handover, self.worker) = (None, None);
             self.last_step = self.accepted;
         }
     }

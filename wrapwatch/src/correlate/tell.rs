@@ -15,6 +15,7 @@ use super::queue::Tally;
 use super::servers::Servers;
 use super::sight::{Blind, Wait};
 use super::story::Story;
+use super::workers::Queued;
 use super::{Config, LINGER_NS};
 
 /// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
@@ -32,11 +33,13 @@ pub(super) struct Around<'a> {
     pub blind: Blind,
     /// Now, where it is told because the trace or its process ends; else 0.
     pub now: KtimeNs,
+    /// What it waited behind until a thread took it over.
+    pub workers: Queued,
 }
 
 /// Tells a story whose check is closed. The texts of its lookups are the connection's then.
 pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
-    let Around { config, servers, blind, now } = *around;
+    let Around { config, servers, blind, now, workers } = *around;
     let clock = &config.clock;
     let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
     let until = until(story, over, blind, now);
@@ -49,7 +52,8 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let wrapper_ns = check_end.since(story.accepted);
     let missing = missing(story, outcome, blind);
     let unknown =
-        Wait { story, check: painted, check_end, until, own_ns: own, missing: &missing, blind }.unknown();
+        Wait { story, check: painted, check_end, until, own_ns: own, workers, missing: &missing, blind }
+            .unknown();
     let whole = story.seqs.missing() == 0;
     let forced = story.check.forced.as_ref().filter(|_| whole);
     let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
@@ -70,6 +74,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
+        handover_resolve_ns: workers.behind_ns,
         resolve_ns: own,
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),

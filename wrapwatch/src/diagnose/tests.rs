@@ -79,6 +79,81 @@ fn the_dead_server_is_told_from_the_one_that_answers() {
     assert_eq!(by, [("10.77.53.1:53", 4, 2), ("10.77.53.2:53", 0, 4)]);
 }
 
+/// A client that a pool's thread takes over when it is free, and looks up itself.
+fn pooled(sim: &mut Sim, worker: &mut Thread, n: u64, wait_ns: u64) {
+    worker.conn = n;
+    worker.t += 50_000;
+    let fd = 100 + i32::try_from(n).unwrap();
+    sim.peer(worker, fd, 0);
+    resolve(sim, worker, n, false, wait_ns);
+    sim.first_packet(worker, fd, GREETING);
+}
+
+/// Ten clients at once, accepted at once, served by so many threads.
+fn in_a_pool(threads: u32, wait_ns: u64) -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    let mut workers: Vec<Thread> = (1..=threads).map(|n| Thread { tid: TGID + n, ..th }).collect();
+    for n in 1..=10 {
+        let peer = format!("10.77.0.{n}:{}", 36_000 + n).parse().unwrap();
+        sim.established(th.t, n, peer);
+        sim.accept(&mut th, n, 100 + i32::try_from(n).unwrap(), Some(peer));
+        let worker = workers.iter_mut().min_by_key(|worker| worker.t).unwrap();
+        worker.t = worker.t.max(th.t);
+        pooled(&mut sim, worker, n, wait_ns);
+    }
+    sim.records()
+}
+
+#[test]
+fn who_waits_for_a_thread_of_a_pool_waits_for_what_that_looks_up() {
+    let summary = summed(&in_a_pool(2, 200 * MS));
+    assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups, "{}", summary.verdict);
+    let waiting = summary.waiting;
+    assert!(waiting.resolve_ns > waiting.total_ns / 100 * 99, "{waiting:#?}");
+    // Each is looked up itself for 400 ms; the others' 400 ms are waited for by those behind them.
+    assert_eq!(waiting.resolve_ns / (400 * MS), 30);
+}
+
+#[test]
+fn a_late_hand_over_while_others_are_looked_up_is_unknown() {
+    let mut sim = Sim::default();
+    let mut th = thread();
+    let start = th.t;
+    for n in 1..=6 {
+        let peer = format!("10.77.0.{n}:{}", 36_000 + n).parse().unwrap();
+        sim.established(th.t, n, peer);
+        sim.accept(&mut th, n, 100 + i32::try_from(n).unwrap(), Some(peer));
+    }
+    // Two are looked up at once; the others are taken over, at the same time, by threads that were not seen before.
+    for n in 1..=2 {
+        let mut worker = Thread { tid: TGID + 1, t: start + 100_000, ..th };
+        worker.tid += u32::try_from(n).unwrap();
+        pooled(&mut sim, &mut worker, n, 400 * MS);
+    }
+    for n in 3..=6 {
+        let mut worker = Thread { tid: TGID + 10 + u32::try_from(n).unwrap(), conn: n, t: start + 800 * MS };
+        let fd = 100 + i32::try_from(n).unwrap();
+        sim.peer(&mut worker, fd, 0);
+        sim.first_packet(&mut worker, fd, GREETING);
+    }
+    let records = sim.records();
+    let summary = summed(&records);
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+    assert_eq!(summary.unknown[0].reason, UnknownReason::WorkersBusy);
+    assert!(summary.unknown_share.unwrap() > 0.6, "{summary:#?}");
+    // Where nobody is looked up meanwhile, it is not.
+    let silent: Vec<Rec> = records.iter().filter(|rec| rec.conn > 2).cloned().collect();
+    let summary = summed(&silent);
+    assert_eq!((summary.verdict_kind, summary.unknown.len()), (VerdictKind::Elsewhere, 0));
+    // But where accepts were lost, it may have been.
+    let summary = summed_with(&silent, |correlator| {
+        correlator
+            .note_lost_until(&[(wrapwatch_common::counters::Counter::LostAccept, 2)], KtimeNs(start - SEC));
+    });
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+}
+
 #[test]
 fn a_stopped_server_is_not_the_wrappers_fault() {
     let mut sim = Sim::default();

@@ -261,7 +261,10 @@ const fn to_tell(reason: UnknownReason) -> &'static str {
             "trace again for a shorter time, with CPU to spare for wrapwatch"
         }
         UnknownReason::CallsSkipped => "trace again as root, so that the kernel's other hooks can be used",
-        UnknownReason::NotTraced | UnknownReason::NoTimes | UnknownReason::LogCut | UnknownReason::QueryUnseen => {
+        UnknownReason::NotTraced
+        | UnknownReason::NoTimes
+        | UnknownReason::LogCut
+        | UnknownReason::QueryUnseen => {
             "trace with `wrapwatch record`, or with `strace -f -ttt -T -yy -s 600 -p PID -o LOG`"
         }
         UnknownReason::NotFollowed => {
@@ -269,6 +272,9 @@ const fn to_tell(reason: UnknownReason) -> &'static str {
         }
         UnknownReason::HandedOver | UnknownReason::ServerReplaced => {
             "trace the process that serves them (-p PID; `ps --ppid PID` lists the children)"
+        }
+        UnknownReason::WorkersBusy => {
+            "see whether the server has a pool of threads (thread_handling) that was busy with lookups"
         }
         UnknownReason::UnwatchedCall | UnknownReason::WorkerUnseen | UnknownReason::Other => {
             "look at where the server's threads wait (`strace -f -p PID`, or /proc/PID/task/*/stack)"

@@ -173,6 +173,9 @@ pub struct Connection {
     pub parts: Parts,
     /// Check's end → the connection thread took over.
     pub handover_ns: Option<u64>,
+    /// Of `handover_ns`: the thread that took over was in the server's own lookups for other clients, as in a pool of threads.
+    #[serde(default)]
+    pub handover_resolve_ns: u64,
     /// The server's own lookups, outside the wrapper check.
     pub resolve_ns: u64,
     /// Of `queued_ns`: the accept thread was in the server's own lookups for earlier clients.

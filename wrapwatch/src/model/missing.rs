@@ -221,6 +221,8 @@ pub enum UnknownReason {
     Forgotten,
     /// What a nameserver was asked was not seen.
     QueryUnseen,
+    /// No thread took it over while others looked their clients up: it may have waited for one of them.
+    WorkersBusy,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -244,6 +246,9 @@ impl UnknownReason {
             Self::WorkerUnseen => "which thread worked for the client was not seen",
             Self::Forgotten => "more happened than is remembered",
             Self::QueryUnseen => "what a nameserver was asked was not seen",
+            Self::WorkersBusy => {
+                "no thread took it over while the server looked other clients up: it may have waited for that"
+            }
             Self::Other => "for a reason that this version does not know",
         }
     }

@@ -309,7 +309,11 @@ fn sane(told: &Connection) -> Result<(), TestCaseError> {
     let unknown: u64 = told.unknown.iter().map(|part| part.ns).sum();
     prop_assert_eq!(unknown, told.unknown_ns);
     let own: u64 = told.blame.iter().map(|blame| blame.own_ns + blame.queued_ns).sum();
-    prop_assert!(own + told.resolve_ns + told.queued_resolve_ns <= told.waited_ns, "{:#?}", told);
+    prop_assert!(
+        own + told.resolve_ns + told.queued_resolve_ns + told.handover_resolve_ns <= told.waited_ns,
+        "{:#?}",
+        told
+    );
     prop_assert!(told.total_ns.is_none_or(|total| total <= told.waited_ns));
     prop_assert_eq!(told.complete, told.missing.is_empty());
     for query in told.lookups.iter().flat_map(|lookup| &lookup.queries) {
@@ -493,6 +497,7 @@ fn check_loss(records: &[Rec], lost: usize) -> Result<(), TestCaseError> {
             unknown: want.unknown.clone(),
             unknown_ns: want.unknown_ns,
             queued_resolve_ns: want.queued_resolve_ns,
+            handover_resolve_ns: want.handover_resolve_ns,
             queued_behind: want.queued_behind.clone(),
             queued_behind_count: want.queued_behind_count,
             ..got.clone()
