@@ -30,6 +30,8 @@ pub struct Description {
     pub info: ProcessInfo,
     /// libwrap in it.
     pub libwrap: Option<Libwrap>,
+    /// Where it maps no libwrap: one of its children that does. An error where that could not be seen.
+    pub wrapped_child: Result<Option<u32>, HostError>,
     /// Where the tables' paths are to be read; None where that is not possible.
     pub table_paths: Option<TablePaths>,
 }
@@ -91,5 +93,9 @@ fn here(pid: u32) -> Result<Description, HostError> {
         let opened = TablePaths::open(pid, libwrap);
         opened.inspect_err(|error| log::info!("taking the tables to be the usual ones: {error}")).ok()
     });
-    Ok(Description { info, libwrap, table_paths })
+    let wrapped_child = match &libwrap {
+        Some(_) => Ok(None),
+        None => libwrap::child_with(pid),
+    };
+    Ok(Description { info, libwrap, wrapped_child, table_paths })
 }

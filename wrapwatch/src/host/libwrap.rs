@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    HostError,
+    HostError, children,
     elf::{self, Symbol},
     files::{self, Found},
     maps::{self, Mapping},
@@ -109,6 +109,11 @@ pub(super) fn find_here(pid: u32) -> Result<Option<Libwrap>, HostError> {
         tables: TABLES.map(address),
         unread,
     }))
+}
+
+/// A child of a process that maps it, see [`children::one_that_maps`].
+pub(super) fn child_with(pid: u32) -> Result<Option<u32>, HostError> {
+    children::one_that_maps(pid, is_libwrap)
 }
 
 /// The file at a path of the target, if it is the one that is mapped.

@@ -67,6 +67,8 @@ pub struct Process {
     pidfd: OwnedFd,
     /// libwrap in it.
     pub libwrap: Option<Libwrap>,
+    /// As in [`Description`].
+    wrapped_child: Result<Option<u32>, HostError>,
     /// Its listeners as they were when last looked at.
     pub listeners: Vec<Listener>,
     /// Its network namespace.
@@ -127,7 +129,7 @@ impl Process {
     }
 
     fn of(pidfd: OwnedFd, described: Description, listeners: Vec<Listener>) -> Result<Self, HostError> {
-        let Description { info, libwrap, table_paths } = described;
+        let Description { info, libwrap, wrapped_child, table_paths } = described;
         let pid = info.pid;
         if listeners.is_empty() {
             return Err(HostError::NotFound(format!(
@@ -144,6 +146,7 @@ impl Process {
             info,
             pidfd,
             libwrap,
+            wrapped_child,
             listeners,
             namespace,
             tables,
@@ -203,10 +206,20 @@ impl Process {
             ));
         }
         match &self.libwrap {
-            None => lost.push(about(
-                DegradationKind::NotWrapped,
-                "this server does not use libwrap (it is not mapped): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",
-            )),
+            None => lost.push(match &self.wrapped_child {
+                Ok(None) => about(
+                    DegradationKind::NotWrapped,
+                    "this server does not use libwrap (neither it nor a child of its maps it): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",
+                ),
+                Ok(Some(child)) => about(
+                    DegradationKind::NotFollowed,
+                    &format!("this server does not use libwrap, but its child does (pid {child}): what that checks is not seen; trace it as well (-p {child})"),
+                ),
+                Err(why) => about(
+                    DegradationKind::NoProcessAccess,
+                    &format!("this server does not use libwrap; whether its children do is not known: {why}"),
+                ),
+            }),
             Some(Libwrap { unread: Some(why), .. }) => lost.push(about(
                 DegradationKind::NoRuleContext,
                 &format!("the rule that asked cannot be observed, for the server's libwrap could not be read: {why}"),

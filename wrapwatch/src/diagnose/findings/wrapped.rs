@@ -54,7 +54,7 @@ impl Wrapped {
         let message =
             "This server does not check clients with TCP wrappers: if they wait, look elsewhere.".to_owned();
         let facts = vec![
-            "libwrap is not mapped".to_owned(),
+            "neither it nor a child of its maps libwrap".to_owned(),
             format!("{} without a check", counted(self.unchecked, "connection", "connections")),
         ];
         let change = "Nothing in hosts.allow and hosts.deny matters to it. See the summary for what the clients did wait for.";
