@@ -1,6 +1,6 @@
 //! Both threads: who accepts and how, who takes over, who waits behind the same thread.
 
-use wrapwatch::model::{Client, Connection, Line, Outcome};
+use wrapwatch::model::{Client, Connection, Line, Outcome, VerdictKind};
 use wrapwatch_tests::{
     clients::{self, ClientsSpec, Mode, Source},
     lab::{Files, ServerConfig},
@@ -54,6 +54,46 @@ fn a_thread_pool_takes_over() {
         assert_whole(&connection);
     }
     stage.end();
+}
+
+#[test]
+fn who_waits_for_a_thread_of_a_pool_is_not_sent_elsewhere() {
+    let options = ["--thread-handling=pool-of-threads", "--thread-pool-size=2"].map(str::to_owned);
+    let server = ServerConfig {
+        skip_name_resolve: false,
+        grant_tables: true,
+        options: options.into(),
+        ..ServerConfig::default()
+    };
+    let mut stage = Stage::with(server);
+    let mut files = resolv(&["10.1.1.53"], "");
+    files.allow = Some("ALL: 10.\n".into());
+    files.deny = Some("ALL: ALL\n".into());
+    stage.files(files);
+    stage.rules([Rule::delay(400)]);
+    let told = stage.clients(ClientsSpec::at_once(10));
+    for (client, connection) in &told {
+        assert!(connection.complete, "{connection:#?}");
+        // What is neither its own lookup, nor another's before it, nor unknown, is next to nothing.
+        let explained = connection.resolve_ns + connection.handover_resolve_ns + connection.unknown_ns;
+        let rest = connection.waited_ns.saturating_sub(explained);
+        assert!(
+            rest < 100 * MS && connection.resolve_ns >= 400 * MS,
+            "{} {connection:#?}",
+            client.waited_ns()
+        );
+    }
+    assert!(
+        told.iter().any(|(_, connection)| connection.handover_ns.unwrap() > 200 * MS),
+        "none had to wait"
+    );
+    let summary = stage.end();
+    let summary = summary.summary().unwrap();
+    assert!(
+        matches!(summary.verdict_kind, VerdictKind::ServerLookups | VerdictKind::CannotTell),
+        "{summary:#?}"
+    );
+    assert!(summary.waiting.handover_ns * 20 < summary.waiting.total_ns, "{summary:#?}");
 }
 
 #[test]
