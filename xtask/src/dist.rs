@@ -26,8 +26,13 @@ const PAPERS: [(&str, &str, &str); 3] = [
 /// Where Debian looks for what has changed, before it is compressed.
 const CHANGELOG: &str = "usr/share/doc/wrapwatch/changelog";
 /// Files of the repository that go into the package.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 10] = [
     ("packaging/wrapwatch-recorder.service", "usr/lib/systemd/system/wrapwatch-recorder.service"),
+    ("packaging/wrapwatch-publish.service", "usr/lib/systemd/system/wrapwatch-publish.service"),
+    ("packaging/wrapwatch-publish.socket", "usr/lib/systemd/system/wrapwatch-publish.socket"),
+    ("packaging/prometheus/wrapwatch.rules.yml", "usr/share/doc/wrapwatch/examples/wrapwatch.rules.yml"),
+    ("packaging/grafana/wrapwatch.json", "usr/share/doc/wrapwatch/examples/wrapwatch.json"),
+    ("docs/metrics.md", "usr/share/doc/wrapwatch/metrics.md"),
     ("README.md", "usr/share/doc/wrapwatch/README.md"),
     ("CHANGELOG.md", CHANGELOG),
     ("LICENSE-MIT", "usr/share/doc/wrapwatch/copyright"),

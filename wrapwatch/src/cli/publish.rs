@@ -1,9 +1,13 @@
 //! `wrapwatch publish`: what a growing trace shows, for those who watch by machine.
 
 use std::{
+    cell::RefCell,
     io::Write as _,
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
@@ -13,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{common::duration, output, wrong_use};
 use crate::{
     model::error_line,
-    publish::{Polled, Publisher, write_textfile},
+    publish::{Form, Listening, Polled, PublishError, Publisher, write_textfile},
 };
 
 /// How often it is looked whether a file has grown.
@@ -33,7 +37,13 @@ pub struct Args {
     /// Write Prometheus' text here, for the node exporter's textfile collector: made beside it, then renamed [default: stdout, once]
     #[arg(long, value_name = "FILE.prom", group = "target")]
     textfile: Option<PathBuf>,
-    /// How often
+    /// Answer http://ADDRESS:PORT/metrics, for Prometheus; systemd: on the socket that it passes on
+    #[arg(long, value_name = "ADDRESS:PORT", group = "target", requires = "follow")]
+    listen: Option<ListenAt>,
+    /// Also on an address that others can reach: whoever can, sees the metrics
+    #[arg(long, requires = "listen")]
+    listen_anywhere: bool,
+    /// How often the text file is written
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
     /// Remember here how far it is: after a restart nothing is counted twice, and what was missed is said
@@ -44,10 +54,42 @@ pub struct Args {
     quiet: bool,
 }
 
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListenAt {
+    /// There.
+    Address(SocketAddr),
+    /// On the socket that systemd passes on.
+    Systemd,
+}
+
+impl FromStr for ListenAt {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if text == "systemd" {
+            return Ok(Self::Systemd);
+        }
+        let address = text.parse().ok();
+        address.map(Self::Address).with_context(|| {
+            format!("{text:?} is no address and port; write 127.0.0.1:9817, [::1]:9817 or systemd")
+        })
+    }
+}
+
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.textfile.as_deref().is_some_and(|path| path.extension().is_none_or(|is| is != "prom")) {
         return Err(wrong_use("the textfile collector reads files that end in .prom only"));
+    }
+    if let Some(ListenAt::Address(address)) = args.listen
+        && !address.ip().is_loopback()
+        && !args.listen_anywhere
+    {
+        return Err(wrong_use(format!(
+            "{address} can be reached from elsewhere; --listen-anywhere if that is meant, 127.0.0.1:{} if not",
+            address.port()
+        )));
     }
     let publisher = Publisher::new(&args.path, args.follow, args.position.clone())?;
     if !args.follow {
@@ -57,7 +99,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    runtime.block_on(Following::new(args, publisher).run())
+    let following = Following::new(args, publisher);
+    runtime.block_on(tokio::task::LocalSet::new().run_until(following.run()))
+}
+
+/// Opens the socket.
+fn listen(at: ListenAt) -> anyhow::Result<Listening> {
+    match at {
+        ListenAt::Address(address) => {
+            Listening::at(address).with_context(|| format!("cannot listen at {address}"))
+        }
+        ListenAt::Systemd => Listening::passed_on()
+            .context("cannot use the socket that systemd passed on")?
+            .context("systemd passed no socket on: wrapwatch-publish.socket starts this"),
+    }
 }
 
 /// All there is, once.
@@ -89,7 +144,9 @@ fn tell(args: &Args, publisher: &mut Publisher) {
 /// A trace that is followed until a signal comes.
 struct Following<'a> {
     args: &'a Args,
-    publisher: Publisher,
+    publisher: Rc<RefCell<Publisher>>,
+    /// Set where a scrape failed for good: the position cannot be kept.
+    failed: Rc<RefCell<Option<PublishError>>>,
     /// When the text file is due.
     due: Instant,
     /// Why it could not be written last.
@@ -98,7 +155,8 @@ struct Following<'a> {
 
 impl<'a> Following<'a> {
     fn new(args: &'a Args, publisher: Publisher) -> Self {
-        Self { args, publisher, due: Instant::now(), failing: None }
+        let publisher = Rc::new(RefCell::new(publisher));
+        Self { args, publisher, failed: Rc::default(), due: Instant::now(), failing: None }
     }
 
     async fn run(mut self) -> anyhow::Result<ExitCode> {
@@ -107,20 +165,30 @@ impl<'a> Following<'a> {
             .into_iter()
             .collect::<Result<Vec<_>, _>>()
             .context("cannot wait for signals")?;
+        if let Some(at) = self.args.listen {
+            let (publisher, failed) = (self.publisher.clone(), self.failed.clone());
+            let text = move |form| scraped(form, &publisher, &failed);
+            let listening = listen(at)?;
+            if let Some(address) = listening.address().filter(|_| !self.args.quiet) {
+                output::note(&format!("answering http://{address}/metrics"));
+            }
+            tokio::task::spawn_local(listening.serve(text));
+        }
         loop {
-            let polled = self.publisher.poll(AT_ONCE)?;
-            tell(self.args, &mut self.publisher);
-            if self.publisher.is_ready() && Instant::now() >= self.due {
+            let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
+            tell(self.args, &mut self.publisher.borrow_mut());
+            if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
             let asked_to_end = tokio::time::timeout(pause, any(&mut signals)).await.is_ok();
+            if let Some(error) = self.failed.take() {
+                return Err(error.into());
+            }
             if asked_to_end {
                 // What was read since is shown too.
-                if self.publisher.is_ready() {
-                    self.write()?;
-                }
+                self.write()?;
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -129,12 +197,16 @@ impl<'a> Following<'a> {
     /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: that is said once.
     fn write(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.textfile else { return Ok(()) };
-        match write_textfile(path, self.publisher.metrics()) {
+        let publisher = self.publisher.borrow();
+        if !publisher.is_ready() {
+            return Ok(());
+        }
+        match write_textfile(path, publisher.metrics()) {
             Ok(()) => {
                 if self.failing.take().is_some() && !self.args.quiet {
                     output::note(&format!("{}: written again", path.display()));
                 }
-                Ok(self.publisher.published()?)
+                Ok(publisher.published()?)
             }
             Err(error) => {
                 let why = format!("cannot write {}: {}", path.display(), error_line(&error));
@@ -146,6 +218,24 @@ impl<'a> Following<'a> {
             }
         }
     }
+}
+
+/// What a scrape is answered; none while what was published before is read again.
+fn scraped(
+    form: Form,
+    publisher: &RefCell<Publisher>,
+    failed: &RefCell<Option<PublishError>>,
+) -> Option<String> {
+    let publisher = publisher.borrow();
+    let metrics = publisher.is_ready().then(|| publisher.metrics())?;
+    let text = match form {
+        Form::Prometheus => metrics.prometheus_text(),
+        Form::OpenMetrics => metrics.openmetrics_text(),
+    };
+    if let Err(error) = publisher.published() {
+        failed.replace(Some(error));
+    }
+    Some(text)
 }
 
 /// Waits for any of them.

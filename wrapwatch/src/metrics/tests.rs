@@ -273,3 +273,50 @@ fn every_series_is_described_in_the_docs_and_no_other() {
     let all = Series::all().into_iter().map(|(name, kind)| (name, kind.to_owned()));
     assert_eq!(rows.collect::<BTreeMap<_, _>>(), all.collect());
 }
+
+const RULES: &str = include_str!("../../../packaging/prometheus/wrapwatch.rules.yml");
+const DASHBOARD: &str = include_str!("../../../packaging/grafana/wrapwatch.json");
+
+/// Words that begin so, each once.
+fn words<'a>(text: &'a str, begin: &str) -> Vec<&'a str> {
+    let of_a_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut words: Vec<&str> = text.split(|c| !of_a_word(c)).filter(|word| word.starts_with(begin)).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+#[test]
+fn every_series_that_rules_and_dashboard_name_exists() {
+    let all: BTreeMap<String, &str> = Series::all().into_iter().collect();
+    for text in [RULES, DASHBOARD] {
+        let named = words(text, "wrapwatch_");
+        assert!(named.len() > 8, "{named:?}");
+        for name in named {
+            let histogram = name.strip_suffix("_bucket").and_then(|name| all.get(name));
+            let exists = histogram.map_or_else(|| all.contains_key(name), |kind| *kind == "histogram");
+            assert!(exists, "there is no series {name}");
+        }
+        for recorded in words(text, "wrapwatch:") {
+            assert!(RULES.contains(&format!("- record: {recorded}\n")), "nothing records {recorded}");
+        }
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel:#}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_section_in_the_docs() {
+    let docs = include_str!("../../../docs/metrics.md");
+    let alerts = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let links = RULES.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: docs/metrics.md#"));
+    let sections = docs.lines().filter_map(|line| line.strip_prefix("### "));
+    let alerts: Vec<&str> = alerts.collect();
+    assert_eq!(alerts, sections.collect::<Vec<_>>());
+    assert_eq!(
+        alerts.iter().map(|alert| alert.to_lowercase()).collect::<Vec<_>>(),
+        links.collect::<Vec<_>>()
+    );
+}

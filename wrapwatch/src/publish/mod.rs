@@ -8,6 +8,7 @@
 //! run had published. Counters begin at 0 then, as Prometheus expects of a process that was started anew.
 
 mod beside;
+mod http;
 mod place;
 mod position;
 mod story;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+pub use http::{Form, Listening};
 use place::{Opened, Place};
 use position::Position;
 use story::Story;
