@@ -1,7 +1,6 @@
 //! `wrapwatch lint`: what the tables cost and where they mislead, before the outage.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use clap::ValueEnum;
 
 use super::common::{Color, FailOn};
 use super::output::{note, print, text_for_stdout};
+use super::traces;
 use super::wrong_use;
 use crate::linter::{self, Files, HostReport, IGNORE_FILE, IgnoreFile, Paths, Subject};
 use crate::model::Severity;
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&explanation.text())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let recorded = args.trace.as_deref().map(read_trace).transpose()?;
+    let recorded = args.trace.as_deref().map(|path| read_trace(path, args.daemon.as_deref())).transpose()?;
     // The name of the host that lint runs on says nothing of the domain of a trace's.
     let own_name = match recorded {
         Some(_) => String::new(),
@@ -234,9 +234,12 @@ fn ignore_file(args: &Args) -> anyhow::Result<IgnoreFile> {
     Ok(file.unwrap_or_default())
 }
 
-/// Tables that were named and are not there: for libwrap they are as good as empty.
+/// What is not known of the files, and tables that were named and are not there: for libwrap they are as good as empty.
 fn say_missing(files: &Files) {
     let usual = ["/etc/hosts.allow", "/etc/hosts.deny"];
+    for remark in &files.remarks {
+        note(&escape(remark));
+    }
     for path in files.missing_tables().filter(|path| !usual.contains(path)) {
         note(&format!("there is no {}: it counts as empty", escape(path)));
     }
@@ -314,12 +317,15 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn read_trace(path: &Path) -> anyhow::Result<LintInput> {
+fn read_trace(path: &Path, named: Option<&str>) -> anyhow::Result<LintInput> {
     let name = || escape(&path.to_string_lossy());
-    let file = File::open(path).with_context(|| format!("cannot open {}", name()))?;
-    let seen = LintInput::read(file, MAX_CLIENTS).with_context(|| format!("cannot read {}", name()))?;
+    let seen = LintInput::read(traces::open(path)?, MAX_CLIENTS)
+        .with_context(|| format!("cannot read {}", name()))?;
     if seen.left_out {
         note(&format!("{} has more than {MAX_CLIENTS} clients: the first ones are looked at", name()));
+    }
+    if seen.daemon.is_none() && named.is_none() {
+        note(&format!("{} does not say the daemon's name: {DAEMON} is taken (--daemon NAME)", name()));
     }
     if seen.several_servers {
         note(&format!("{} has several servers: the first one's files are looked at", name()));

@@ -1,6 +1,11 @@
 //! Opening a trace for a subcommand, and saying what is missing from it.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 
@@ -17,13 +22,21 @@ const SLOW_NS: u64 = 100_000_000;
 
 /// Opens a trace.
 pub fn open(path: &Path) -> anyhow::Result<File> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    // A FIFO opens at once, and is then refused: what nobody writes to would be waited for without a word.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot open {}", path.display()))?;
     if meta.is_dir() {
         bail!(
             "{path} is a directory; the ring of a flight recorder becomes a trace with: wrapwatch export {path} --to wwt -o FILE.wwt",
             path = path.display()
         );
+    }
+    if !meta.is_file() {
+        bail!("{} is not a regular file: a trace is read from one", path.display());
     }
     Ok(file)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     Nanos, Severity,
-    doctor::Doctor,
+    doctor::{Doctor, DoctorProblem, Target, View, Wrapped},
     ping::{Ping, PingOutcome},
 };
 
@@ -136,19 +136,25 @@ pub fn doctor(report: &Doctor) -> Check {
     }
     let of = |severity| report.problems.iter().filter(|problem| problem.severity == severity).count() as u64;
     let (critical, warning, info) = (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
-    let state = match (critical, warning) {
-        (1.., _) => State::Critical,
-        (0, 1..) => State::Warning,
-        (0, 0) => State::Ok,
+    let unseen = unseen(report);
+    let state = match (critical, warning, unseen.is_some()) {
+        (1.., ..) => State::Critical,
+        (0, 1.., _) => State::Warning,
+        (0, 0, true) => State::Unknown,
+        (0, 0, false) => State::Ok,
     };
     let worst = report
         .problems
         .iter()
         .filter(|problem| problem.severity > Severity::Info)
-        .max_by_key(|problem| problem.severity);
-    let text = match worst {
-        Some(worst) => format!("{}: {}", counted(critical, warning), worst.message),
-        None => format!("{} without anything that hurts", plural(report.targets.len())),
+        .reduce(|first, other| if other.severity > first.severity { other } else { first });
+    let text = match (worst, unseen) {
+        (Some(worst), unseen) => {
+            let more = unseen.map_or(String::new(), |unseen| format!(" ({unseen})"));
+            format!("{}: {}{}{more}", counted(critical, warning), place(report, worst), worst.message)
+        }
+        (None, Some(unseen)) => unseen,
+        (None, None) => format!("{} without anything that hurts", plural(report.targets.len())),
     };
     let count = |label: String, value: u64, range| Number {
         label,
@@ -183,6 +189,37 @@ pub fn doctor(report: &Doctor) -> Check {
     let mut seen = std::collections::HashSet::new();
     numbers.retain(|number| seen.insert(number.label.clone()));
     Check { state, text, numbers }
+}
+
+/// What could not be looked at of the first server of which that is so: that nothing was found there says nothing.
+fn unseen(report: &Doctor) -> Option<String> {
+    let parts_of = |target: &Target| {
+        let parts = [
+            ("libwrap", target.libwrap.state == Wrapped::Unknown),
+            ("its own files and nameservers", target.view == View::Here),
+            ("its accept queues", target.listeners.is_none()),
+        ];
+        let parts: Vec<&str> =
+            parts.into_iter().filter(|(_, unseen)| *unseen).map(|(part, _)| part).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    };
+    let (parts, target) = report.targets.iter().find_map(|target| Some((parts_of(target)?, target)))?;
+    Some(format!("not looked at in {} (pid {}): {parts}; run it as root", target.daemon, target.pid))
+}
+
+/// Where a problem is: which server, where there are several, and which line.
+fn place(report: &Doctor, problem: &DoctorProblem) -> String {
+    let target = report.targets.iter().find(|target| target.pid == problem.pid);
+    let mut out = match target.filter(|_| report.targets.len() > 1) {
+        Some(target) => format!("{} (pid {}): ", target.daemon, target.pid),
+        None => String::new(),
+    };
+    match (&problem.file, problem.line) {
+        (Some(file), Some(line)) => out += &format!("{file}:{line}: "),
+        (Some(file), None) => out += &format!("{file}: "),
+        (None, _) => {}
+    }
+    out
 }
 
 /// `1 critical, 2 warnings`; what there is none of is left out.
@@ -295,6 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_was_not_looked_at_is_not_well() {
+        let blind = |change: fn(&mut Target)| {
+            let mut report = examined(&[Severity::Info]);
+            change(&mut report.targets[0]);
+            doctor(&report)
+        };
+        for change in [
+            (|target| target.libwrap.state = Wrapped::Unknown) as fn(&mut Target),
+            |target| target.view = View::Here,
+            |target| target.listeners = None,
+        ] {
+            let found = blind(change);
+            assert_eq!(found.state, State::Unknown, "{}", found.text);
+            assert!(found.text.starts_with("not looked at in mysqld (pid 812): "), "{}", found.text);
+        }
+        let mut report = examined(&[Severity::Critical]);
+        report.targets[0].view = View::Here;
+        assert_eq!(doctor(&report).state, State::Critical, "what was found was found");
+    }
+
+    #[test]
     fn a_doctor_is_as_bad_as_the_worst_that_it_found() {
         use Severity::{Critical, Info, Warning};
         for (severities, state, text) in [
@@ -308,6 +366,14 @@ mod tests {
             let found = doctor(&examined(severities));
             assert_eq!((found.state, found.text.as_str()), (state, text));
         }
+        let mut first = examined(&[Warning, Critical, Critical]);
+        first.problems[1].file = Some("/etc/hosts.deny".to_owned());
+        first.problems[1].line = Some(3);
+        first.problems[2].message = "the last".to_owned();
+        assert_eq!(doctor(&first).text, "2 critical, 1 warning: /etc/hosts.deny:3: Critical");
+        first.targets.push(Target { pid: 2, ..first.targets[0].clone() });
+        first.problems[1].pid = 2;
+        assert!(doctor(&first).text.contains(": mysqld (pid 2): /etc/hosts.deny:3: "));
         let nobody = Doctor { targets: Vec::new(), ..examined(&[]) };
         assert_eq!(doctor(&nobody).state, State::Unknown);
     }

@@ -20,7 +20,8 @@ pub(super) fn file_state(
             state.size = Some(copy.mark.size);
             state.entries = Some(count(&copy.bytes));
             if copy.mark.size > files::MAX_BYTES {
-                state.error = Some("larger than 1 MiB, only its beginning was looked at".to_owned());
+                state.entries = None;
+                state.error = Some("larger than 1 MiB, what it has is not known".to_owned());
             }
         }
         Ok(_) => state.exists = Some(false),

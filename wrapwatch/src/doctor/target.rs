@@ -7,7 +7,7 @@ use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 use super::files::file_state;
 use super::resolver;
 use crate::{
-    diagnose::doctor::{Texts, paths},
+    diagnose::doctor::{TableDoubt, Texts, paths},
     host::{
         HostError, clock, confinement,
         descriptors::Descriptors,
@@ -220,6 +220,36 @@ fn numbers(pid: u32, view: View) -> Network {
     }
 }
 
+/// Why what is read of a file is not all of it.
+const TOO_LARGE: &str = "larger than 1 MiB";
+
+/// No more of a file is read than so much.
+fn is_whole(copy: &files::Copy) -> bool {
+    copy.mark.size <= files::MAX_BYTES
+}
+
+/// What keeps a table from being known. Where the server's user may not open it, that is known.
+fn doubt(viewer: u32, path: &str, read: &Result<files::Copy, HostError>) -> Option<TableDoubt> {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    match read {
+        Ok(copy) if copy.exists && !is_whole(copy) => Some(TableDoubt::NotLookedAt(TOO_LARGE.to_owned())),
+        Err(error @ (HostError::Slow { .. } | HostError::Stuck(_))) => {
+            Some(TableDoubt::NotLookedAt(error.why()))
+        }
+        Err(error @ HostError::Unusable { .. }) => {
+            let meta = files::metadata(viewer, path).ok().flatten();
+            let is_null = |meta: &std::fs::Metadata| meta.rdev() == nix::sys::stat::makedev(1, 3);
+            match meta.map(|meta| (meta.file_type(), is_null(&meta))) {
+                Some((kind, _)) if kind.is_fifo() => Some(TableDoubt::Fifo),
+                // libwrap opens either, and has nothing to read.
+                Some((kind, is_null)) if kind.is_dir() || kind.is_char_device() && is_null => None,
+                _ => Some(TableDoubt::NotLookedAt(error.why())),
+            }
+        }
+        _ => None,
+    }
+}
+
 /// Both tables, and everything with them taken apart.
 fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
     let read = paths::TABLES.map(|path| {
@@ -237,18 +267,25 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
         }
         Ok(copy)
     });
+    let mut doubts = [None, None];
+    for ((doubt, read), path) in doubts.iter_mut().zip(&read).zip(paths::TABLES) {
+        *doubt = self::doubt(viewer, path, read);
+    }
     let texts = read.each_ref().map(|read| match read {
-        Ok(copy) if copy.exists => Ok(Some(copy.bytes.clone())),
-        // What is no file is opened, and has nothing to read (or blocks, which no rule can help).
-        Ok(_) | Err(HostError::Unusable { .. }) => Ok(None),
-        Err(error) => Err(error.to_string()),
+        Ok(copy) if copy.exists && is_whole(copy) => Ok(Some(copy.bytes.clone())),
+        Ok(_) | Err(HostError::Unusable { .. } | HostError::Slow { .. } | HostError::Stuck(_)) => Ok(None),
+        Err(error) => Err(error.why()),
     });
     let [conf, nsswitch, hosts] = resolver;
     let mut texts = Texts::of(texts, conf, nsswitch, hosts);
+    texts.doubts = doubts;
     texts.named = read_named(&texts.tables, |path| match files::read(viewer, path) {
-        Ok(copy) if copy.exists => FileText::Text(copy.bytes),
+        Ok(copy) if copy.exists && is_whole(&copy) => FileText::Text(copy.bytes),
+        Ok(copy) if copy.exists => FileText::NotKnown(TOO_LARGE.to_owned()),
         Ok(_) => FileText::Missing,
-        Err(error) => FileText::Unreadable(error.to_string()),
+        // With the server's rights it is libwrap's error as well.
+        Err(error @ HostError::Io { .. }) if viewer == pid => FileText::Unreadable(error.why()),
+        Err(error) => FileText::NotKnown(error.why()),
     });
     let tables = [&texts.tables.allow, &texts.tables.deny];
     let states = read.iter().zip(tables).zip(paths::TABLES);
@@ -256,4 +293,27 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
         .map(|((read, table), path)| file_state(path, read, |_| table.entries().len() as u64))
         .collect();
     (states, texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_whole_regular_file_is_in_doubt_and_a_fifo_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(at("good"), "ALL: ALL\n").unwrap();
+        std::fs::write(at("large"), "ALL: 10.\n".repeat(200_000)).unwrap();
+        nix::unistd::mkfifo(at("fifo").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let own = std::process::id();
+        let of = |path: &str| doubt(own, path, &files::read(own, path));
+        assert_eq!(of(&at("good")), None);
+        assert_eq!(of(&at("none")), None);
+        assert_eq!(of(&at("large")), Some(TableDoubt::NotLookedAt(TOO_LARGE.to_owned())));
+        assert_eq!(of(&at("fifo")), Some(TableDoubt::Fifo));
+        assert_eq!(of(&at("")), None, "a directory has nothing to read");
+        assert_eq!(of("/dev/null"), None);
+        assert!(matches!(of("/dev/zero"), Some(TableDoubt::NotLookedAt(_))));
+    }
 }

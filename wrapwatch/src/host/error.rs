@@ -59,6 +59,18 @@ impl HostError {
         Self::Io { what: what.into(), source }
     }
 
+    /// The reason alone, where what it is about was said already.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Io { source, .. } => {
+                let text = source.to_string();
+                text.split_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
+            }
+            Self::Unusable { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The kernel refused for want of privilege, or has no such thing (a module that is not to be had): another way may still lead there.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {

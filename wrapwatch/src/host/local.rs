@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::HostError;
@@ -34,6 +34,10 @@ pub fn read(path: &Path) -> Result<Found, HostError> {
     };
     let unusable = |why: &str| HostError::Unusable { what: what(), why: why.to_owned() };
     let meta = file.metadata().map_err(|error| HostError::io(what(), error))?;
+    // Whoever opens it reads an empty file.
+    if meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3) {
+        return Ok(Found::Text(Vec::new()));
+    }
     if !meta.is_file() {
         return Err(unusable("not a regular file"));
     }
@@ -75,6 +79,7 @@ mod tests {
         assert!(read(directory.path()).unwrap_err().to_string().contains("not a regular file"));
         nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(read(&at("fifo")).unwrap_err().to_string().contains("not a regular file"));
+        assert_eq!(read(Path::new("/dev/null")).unwrap(), Found::Text(Vec::new()));
         assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("not a regular file"));
         std::fs::write(at("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
         assert!(read(&at("large")).unwrap_err().to_string().contains("larger than 1 MiB"));

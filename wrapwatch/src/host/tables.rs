@@ -25,9 +25,8 @@ pub fn read_named(tables: &Tables, mut read: impl FnMut(&str) -> FileText) -> BT
                 match room.checked_sub(bytes.len()) {
                     Some(left) => room = left,
                     None => {
-                        text = FileText::Unreadable(
-                            "not looked at: the files that rules name take more than 16 MiB".to_owned(),
-                        );
+                        text =
+                            FileText::NotKnown("the files that rules name take more than 16 MiB".to_owned());
                     }
                 }
             }
@@ -64,6 +63,6 @@ mod tests {
         });
         assert_eq!(named.len(), MAX_FILES);
         let named = read_named(&tables("ALL: /a /b\n"), |_| FileText::Text(vec![b'x'; 10 << 20]));
-        assert!(matches!(&named["/a"], FileText::Text(_)) && matches!(&named["/b"], FileText::Unreadable(_)));
+        assert!(matches!(&named["/a"], FileText::Text(_)) && matches!(&named["/b"], FileText::NotKnown(_)));
     }
 }

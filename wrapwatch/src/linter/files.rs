@@ -61,6 +61,8 @@ pub struct Files {
     named: BTreeMap<String, FileText>,
     /// Files that are not there: nothing is said of them.
     absent: Vec<String>,
+    /// What is not known of them, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 impl Files {
@@ -103,9 +105,15 @@ impl Files {
             };
             *(if kind == TableKind::Allow { &mut tables.allow } else { &mut tables.deny }) = table;
         }
-        let mut absent = Vec::new();
+        let (mut absent, mut unknown) = (Vec::new(), Vec::new());
         let mut other = |path: &Path, default: &str, role| -> Result<(String, Vec<u8>), HostError> {
             let shown = path.to_string_lossy().into_owned();
+            if let Some(FileCopy::NotKept(why)) =
+                recorded.file(role, default).filter(|_| path == Path::new(default))
+            {
+                unknown.push((role, shown.clone(), why));
+                return Ok((shown, Vec::new()));
+            }
             let text = match copy_or_file(recorded, path, default, role)? {
                 Found::Text(text) => text,
                 Found::Missing | Found::Unusable(_) => {
@@ -120,11 +128,27 @@ impl Files {
         let (nsswitch_path, nsswitch) =
             other(&paths.nsswitch, "/etc/nsswitch.conf", SnapshotRole::NsswitchConf)?;
         let named = read_named(&tables, named);
+        let mut conf = ResolvConf::parse(&resolv);
+        let mut remarks = Vec::new();
+        for (role, path, why) in unknown {
+            remarks.push(match role {
+                SnapshotRole::ResolvConf => {
+                    format!("{path} is not known, and how long a lookup takes neither: {why}")
+                }
+                SnapshotRole::Hosts => {
+                    format!("{path} is not known, clients that it names need no DNS: {why}")
+                }
+                _ => format!("{path} is not known, glibc's usual order is taken: {why}"),
+            });
+            if role == SnapshotRole::ResolvConf {
+                conf.unknown = Some(why);
+            }
+        }
         Ok(Self {
             tables,
             texts,
             paths: shown,
-            conf: ResolvConf::parse(&resolv),
+            conf,
             resolv_path,
             hosts_file: HostsFile::parse(&hosts),
             hosts,
@@ -133,6 +157,7 @@ impl Files {
             nsswitch_path,
             named,
             absent,
+            remarks,
         })
     }
 
@@ -185,16 +210,18 @@ fn recorded_file(path: &str, recorded: &LintInput) -> FileText {
         Some(FileCopy::Text(text)) => FileText::Text(text),
         Some(FileCopy::Missing) => FileText::Missing,
         Some(FileCopy::Unreadable(why)) => FileText::Unreadable(why),
-        Some(FileCopy::NotKept(_)) | None => FileText::Elsewhere,
+        Some(FileCopy::NotKept(why)) => FileText::NotKnown(why),
+        None => FileText::Elsewhere,
     }
 }
 
-fn named_file(path: &str) -> FileText {
+/// A file that a rule names. What keeps only this process from it says nothing of libwrap.
+pub(super) fn named_file(path: &str) -> FileText {
     match local::read(Path::new(path)) {
         Ok(Found::Text(text)) => FileText::Text(text),
         Ok(Found::Missing) => FileText::Missing,
         Ok(Found::Unusable(why)) => FileText::Unreadable(why),
-        Err(error) => FileText::Unreadable(error.to_string()),
+        Err(error) => FileText::NotKnown(error.why()),
     }
 }
 
@@ -220,6 +247,76 @@ fn copy_or_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_a_trace_has_by_half_bound_nothing_and_blame_nobody() {
+        let text = |text: &str| FileCopy::Text(text.as_bytes().to_vec());
+        let usual = |name: &str| PathBuf::from(format!("/etc/{name}"));
+        let paths = Paths {
+            tables: [usual("hosts.allow"), usual("hosts.deny")],
+            resolv: usual("resolv.conf"),
+            hosts: usual("hosts"),
+            nsswitch: usual("nsswitch.conf"),
+        };
+        let trace = LintInput {
+            files: vec![
+                (SnapshotRole::HostsAllow, text("mysqld: .example.com\n")),
+                (SnapshotRole::HostsDeny, text("ALL: ALL\n")),
+                (SnapshotRole::Hosts, text("")),
+                (SnapshotRole::NsswitchConf, text("hosts: files dns\n")),
+                (SnapshotRole::ResolvConf, FileCopy::NotKept("cut".to_owned())),
+            ],
+            ..LintInput::default()
+        };
+        let files = Files::read(&paths, Some(&trace)).unwrap();
+        assert!(files.remarks[0].contains("/etc/resolv.conf is not known"), "{:?}", files.remarks);
+        let client = Client { address: [10, 0, 0, 1].into(), name: None };
+        let subject = Subject {
+            daemon: "mysqld",
+            server: Endpoint::new([0, 0, 0, 0].into(), 3306),
+            own_domain: None,
+            clients: &[client],
+        };
+        let (report, _) = files.lint(&subject, &IgnoreList::default());
+        assert_eq!((report.clients[0].worst_case_ns, report.clients[0].first_silent_ns), (None, None));
+        assert!(report.clients[0].waits[0].of.contains("not known"), "{:?}", report.clients[0].waits);
+        assert!(report.problems.iter().all(|problem| problem.file != "/etc/resolv.conf"));
+        // Of a table nothing may be said without it.
+        let mut trace = trace;
+        trace.files[0].1 = FileCopy::NotKept("cut".to_owned());
+        assert!(Files::read(&paths, Some(&trace)).unwrap_err().to_string().contains("cut"));
+    }
+
+    #[test]
+    fn what_only_lint_cannot_read_may_hold_anybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("large"), "10.0.0.1\n".repeat(200_000)).unwrap();
+        let large = at("large").to_string_lossy().into_owned();
+        std::fs::write(at("allow"), format!("mysqld: {large}\n")).unwrap();
+        std::fs::write(at("deny"), "ALL: ALL\n").unwrap();
+        let paths = Paths {
+            tables: [at("allow"), at("deny")],
+            resolv: at("none"),
+            hosts: at("none"),
+            nsswitch: at("none"),
+        };
+        let files = Files::read(&paths, None).unwrap();
+        assert_eq!(files.named[&large], FileText::NotKnown("larger than 1 MiB".to_owned()));
+        let client = Client { address: [10, 0, 0, 1].into(), name: None };
+        let subject = Subject {
+            daemon: "mysqld",
+            server: Endpoint::new([0, 0, 0, 0].into(), 3306),
+            own_domain: None,
+            clients: &[client],
+        };
+        let (report, _) = files.lint(&subject, &IgnoreList::default());
+        let reason = report.clients[0].reason.clone().unwrap_or_default();
+        assert!(reason.contains(&large) && reason.contains("not known"), "{reason}");
+        let messages: Vec<&str> = report.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(messages.iter().all(|message| !message.contains("matches no client")), "{messages:?}");
+        assert!(messages.iter().any(|message| message.contains("(larger than 1 MiB)")), "{messages:?}");
+    }
 
     #[test]
     fn what_a_traces_rules_name_is_the_servers_and_never_this_machines() {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{Files, Paths, Subject};
 use super::ignored::{IGNORE_FILE, IgnoreFile};
-use crate::host::local::{self, Found};
 use crate::model::Severity;
 use crate::replay::LintInput;
 use crate::wrappers::FileText;
@@ -92,10 +91,9 @@ fn look(etc: &Path, folder: &Path, subject: &Subject<'_>, report: &mut HostRepor
         let known = below.filter(|path| !path.components().any(|part| part == Component::ParentDir));
         let known = known.filter(|path| path.symlink_metadata().is_ok());
         let Some(known) = known else { return FileText::Elsewhere };
-        match inside(&known, folder).and_then(|path| local::read(&path).map_err(|error| error.to_string())) {
-            Ok(Found::Text(text)) => FileText::Text(text),
-            Ok(Found::Missing) => FileText::Missing,
-            Ok(Found::Unusable(why)) | Err(why) => FileText::Unreadable(why),
+        match inside(&known, folder) {
+            Ok(path) => super::files::named_file(&path.to_string_lossy()),
+            Err(why) => FileText::NotKnown(why),
         }
     };
     let files = Files::read_with(&paths, &LintInput::default(), named).map_err(|error| error.to_string())?;

@@ -428,6 +428,10 @@ pub enum ServerProblem {
     WrappedWithoutRules,
     /// libwrap checks every connection in the accept thread.
     Wrapped,
+    /// What a table has is not known.
+    TableNotKnown,
+    /// A table that whoever opens it waits at.
+    TableBlocks,
     /// libwrap is linked in statically.
     StaticLibwrap,
     /// The program on disk is linked otherwise than the one that runs.

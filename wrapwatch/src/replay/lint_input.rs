@@ -1,6 +1,6 @@
 //! What a trace has for `lint`: the clients that came, with the names that DNS gave them, the daemon's name, and the target's files as they were last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct LintInput {
     pub named: BTreeMap<String, FileCopy>,
     /// Why the server could not open a path in its last check, by path; what was not there is not among them.
     pub not_opened: BTreeMap<String, String>,
+    /// Paths that the server did open in its last check.
+    pub opened: BTreeSet<String>,
     /// Paths of hosts.allow and hosts.deny as the server opens them, where the trace says so.
     pub tables: [Option<String>; 2],
     /// There is more than one server in the trace: this is the first one's.
@@ -47,6 +49,13 @@ pub enum FileCopy {
 
 /// How a server's opening of each path went last, by its process: the error, none where it was opened.
 type Opened = HashMap<(u32, Arc<str>), Option<String>>;
+
+/// Why a copy is none: the rest of it may say anything.
+const CUT: &str = "the trace has no more than its beginning";
+/// As [`CUT`], where there is not even that.
+const UNREAD: &str = "the server opened it, and the trace does not have what it read";
+/// As [`CUT`], where the trace has other files of the server's host.
+const NO_COPY: &str = "the trace has no copy of it";
 
 /// Servers' paths that are kept apart; the tables come first in every check.
 const PATHS_MAX: usize = 256;
@@ -95,11 +104,14 @@ impl LintInput {
         let target = context.targets.first();
         let pid = target.map(|target| target.pid);
         self.several_servers = context.targets.len() > 1;
-        let not_opened = opened.into_iter().filter_map(|((of, path), error)| {
-            let error = error.filter(|error| pid.is_none_or(|pid| pid == of) && error != "ENOENT")?;
-            Some((path.to_string(), error))
-        });
-        self.not_opened = not_opened.collect();
+        for ((of, path), error) in opened {
+            match error {
+                _ if pid.is_some_and(|pid| pid != of) => {}
+                None => drop(self.opened.insert(path.to_string())),
+                Some(error) if error == "ENOENT" => {}
+                Some(error) => drop(self.not_opened.insert(path.to_string(), error)),
+            }
+        }
         self.daemon = target.and_then(|target| target.daemon.clone()).filter(|daemon| !daemon.is_empty());
         if let Some(target) = target {
             self.tables = [target.allow_table.clone(), target.deny_table.clone()];
@@ -111,6 +123,7 @@ impl LintInput {
             let not_kept = file.meta.why_not_kept().map(str::to_owned);
             let copy = match file.meta.error {
                 _ if let Some(why) = not_kept => FileCopy::NotKept(why),
+                None if file.meta.truncated => FileCopy::NotKept(CUT.to_owned()),
                 None => FileCopy::Text(file.bytes.to_vec()),
                 Some(error) if error == "ENOENT" => FileCopy::Missing,
                 Some(error) => FileCopy::Unreadable(error),
@@ -134,13 +147,21 @@ impl LintInput {
     }
 
     /// The copy of the file of this role, which the server has at `path`. A table that it could not open in its last check counted as empty there,
-    /// whatever a copy of it has.
+    /// whatever a copy of it has; what it opened is not another file of this machine.
     pub fn file(&self, role: SnapshotRole, path: &str) -> Option<FileCopy> {
         let table = matches!(role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny);
         if let Some(error) = self.not_opened.get(path).filter(|_| table) {
             return Some(FileCopy::Unreadable(format!("{error} in the server's last check")));
         }
-        self.files.iter().find(|(of, _)| *of == role).map(|(_, copy)| copy.clone())
+        if let Some((_, copy)) = self.files.iter().find(|(of, _)| *of == role) {
+            return Some(copy.clone());
+        }
+        match role {
+            _ if self.opened.contains(path) => Some(FileCopy::NotKept(UNREAD.to_owned())),
+            // What the server's resolver is set to is not what this machine's is.
+            SnapshotRole::ResolvConf if !self.files.is_empty() => Some(FileCopy::NotKept(NO_COPY.to_owned())),
+            _ => None,
+        }
     }
 }
 
@@ -164,12 +185,41 @@ mod tests {
         };
         let unreadable = FileCopy::Unreadable("EACCES in the server's last check".to_owned());
         assert_eq!(taken(opened(Some("EACCES"), None)), Some(unreadable));
-        assert_eq!(taken(opened(None, Some("EACCES"))), None);
+        let unread = FileCopy::NotKept(UNREAD.to_owned());
+        assert_eq!(taken(opened(None, Some("EACCES"))), Some(unread), "the first one opened it");
         assert_eq!(
             taken(opened(Some("ENOENT"), Some("EACCES"))),
             None,
             "what is not there is as good as empty"
         );
+    }
+
+    #[test]
+    fn what_a_trace_has_by_half_or_not_at_all_is_not_known() {
+        use crate::context::FileVersion;
+        use crate::trace::SnapshotMeta;
+        let version = |role, path: &str, truncated| FileVersion {
+            meta: SnapshotMeta { role, path: path.to_owned(), truncated, ..SnapshotMeta::default() },
+            bytes: Arc::from(*b"options timeout:1\n"),
+            table: None,
+        };
+        let files = vec![
+            version(SnapshotRole::ResolvConf, "/etc/resolv.conf", true),
+            version(SnapshotRole::Hosts, "/etc/hosts", false),
+        ];
+        let mut seen = LintInput::default();
+        let opened = HashMap::from([((0, "/etc/hosts.allow".into()), None)]);
+        seen.files_of(Context { files, ..Context::default() }, opened);
+        let why = |seen: &LintInput, role, path: &str| match seen.file(role, path) {
+            Some(FileCopy::NotKept(why)) => why,
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(why(&seen, SnapshotRole::ResolvConf, "/etc/resolv.conf"), CUT);
+        assert_eq!(why(&seen, SnapshotRole::HostsAllow, "/etc/hosts.allow"), UNREAD);
+        assert!(matches!(seen.file(SnapshotRole::Hosts, "/etc/hosts"), Some(FileCopy::Text(_))));
+        assert_eq!(seen.file(SnapshotRole::HostsDeny, "/etc/hosts.deny"), None, "it was not opened");
+        seen.files.retain(|(role, _)| *role != SnapshotRole::ResolvConf);
+        assert_eq!(why(&seen, SnapshotRole::ResolvConf, "/etc/resolv.conf"), NO_COPY);
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn collect(input: &Input<'_>) -> Vec<(String, String)> {
     // Which file is read within which does not matter: too many names are tried rather than too few.
     let texts = input.files.values().filter(|_| files).filter_map(|file| match file {
         FileText::Text(text) => Some(text),
-        FileText::Missing | FileText::Unreadable(_) | FileText::Elsewhere => None,
+        FileText::Missing | FileText::Unreadable(_) | FileText::Elsewhere | FileText::NotKnown(_) => None,
     });
     for word in texts.flat_map(|text| text.split(u8::is_ascii_whitespace)) {
         if out.len() > AT_MOST {

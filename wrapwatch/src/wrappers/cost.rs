@@ -44,7 +44,10 @@ pub fn question(conf: &ResolvConf, states: &[Nameserver]) -> Waiting {
                 match states.get(index).copied().unwrap_or(Nameserver::Silent) {
                     Nameserver::Answers => return Waiting { ns: Some(ns), answered: true },
                     // A TCP connection to nowhere waits as long as the kernel likes.
-                    Nameserver::Silent if conf.use_vc => return Waiting { ns: None, answered: false },
+                    // What is not known bounds nothing either.
+                    Nameserver::Silent if conf.use_vc || conf.unknown.is_some() => {
+                        return Waiting { ns: None, answered: false };
+                    }
                     Nameserver::Silent => ns = ns.saturating_add(waits.get(index).copied().unwrap_or(0)),
                     Nameserver::Refuses => {}
                 }
@@ -242,6 +245,9 @@ impl Resolver<'_> {
     }
 
     fn dns_bound(&self, wanted: Wanted<'_>) -> (Option<u64>, String) {
+        if let Some(why) = &self.conf.unknown {
+            return (None, format!("DNS: the resolver's settings are not known ({why})"));
+        }
         if self.conf.attempts <= 0 {
             return (Some(0), "attempts:0 or less: no nameserver is asked".to_owned());
         }

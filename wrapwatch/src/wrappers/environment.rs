@@ -20,6 +20,8 @@ pub enum FileText {
     Unreadable(String),
     /// On another host, and not known here.
     Elsewhere,
+    /// There, and not looked at, which says nothing of libwrap; why.
+    NotKnown(String),
     /// Its bytes.
     Text(Vec<u8>),
 }

@@ -475,7 +475,7 @@ impl<'a> Check<'a> {
             return false;
         }
         match self.env.file(&path) {
-            FileText::Missing | FileText::Elsewhere => false,
+            FileText::Missing | FileText::Elsewhere | FileText::NotKnown(_) => false,
             FileText::Unreadable(why) => {
                 self.warn(format!("open {path}: {why}"));
                 false

@@ -217,11 +217,13 @@ pub(super) struct LintWorld<'a> {
     world: World,
     /// Whether commands succeed.
     commands: bool,
+    /// The first file that was asked for and is not known.
+    not_known: Option<String>,
 }
 
 impl<'a> LintWorld<'a> {
     pub(super) const fn new(input: &'a Input<'a>, world: World) -> Self {
-        Self { input, world, commands: true }
+        Self { input, world, commands: true, not_known: None }
     }
 
     fn asks_files(&self) -> bool {
@@ -271,7 +273,11 @@ impl Environment for LintWorld<'_> {
     }
 
     fn file(&mut self, path: &str) -> FileText {
-        self.input.files.get(path).cloned().unwrap_or(FileText::Missing)
+        let text = self.input.files.get(path).cloned().unwrap_or(FileText::Missing);
+        if matches!(text, FileText::Elsewhere | FileText::NotKnown(_)) {
+            self.not_known.get_or_insert_with(|| path.to_owned());
+        }
+        text
     }
 }
 
@@ -317,7 +323,8 @@ fn report(
     let found =
         known.as_ref().is_some_and(|(_, source)| *source == NameSource::Hosts) || resolver.can_find_names();
     let world = if found { World::Named(name.to_owned()) } else { World::Unknown };
-    let usual = check(input, input.tables, client, world.clone());
+    let mut usual_world = LintWorld::new(input, world.clone());
+    let usual = check_in(input, input.tables, client, &mut usual_world);
     let asks_names = usual.lookups.iter().any(|lookup| lookup.kind == LookupKind::Reverse);
     let mut otherwise = Vec::new();
     if asks_names {
@@ -353,7 +360,9 @@ fn report(
         name_from: known.as_ref().map(|(_, source)| *source),
         verdict: usual.verdict,
         verdict_rule: rule_ref(input, usual.rule),
-        reason: reason(&usual.reason).or_else(|| without_names(input, client, found)),
+        reason: (usual_world.not_known.as_deref().map(by_unknown_file))
+            .or_else(|| reason(&usual.reason))
+            .or_else(|| without_names(input, client, found)),
         lookups: usual.lookups.iter().map(|lookup| lookup.kind).collect(),
         lookup_rule: rule_ref(input, usual.lookup_rule()),
         first_silent_ns: first_silent_ns.filter(|_| servers > 1 && worst_case_ns.is_some()),
@@ -384,7 +393,11 @@ pub(super) fn usual_world(
 ) -> Option<World> {
     let known = known_name(input, client);
     let usual = World::Named(known.as_ref().map_or(UNLISTED, |(name, _)| name).to_owned());
-    let now = check(input, tables, client, usual.clone());
+    let mut world = LintWorld::new(input, usual.clone());
+    let now = check_in(input, tables, client, &mut world);
+    if world.not_known.is_some() {
+        return None;
+    }
     // What they would say is not known here, in whichever world they are asked.
     let guessed = |checked: &Evaluation| {
         let asked = |lookup: &Lookup| matches!(lookup.kind, LookupKind::Ident | LookupKind::Netgroup);
@@ -426,6 +439,11 @@ pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRe
         text: table.entry_at(place.line).map(|entry| table.text(entry).into()),
         how: How::Inferred,
     })
+}
+
+/// What a file that is not known leaves open.
+fn by_unknown_file(path: &str) -> String {
+    format!("what {path} has is not known here: verdict and lookups are those without it, and may be others")
 }
 
 /// Why no name is looked up or found, where that is so.

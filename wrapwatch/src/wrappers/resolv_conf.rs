@@ -71,6 +71,8 @@ pub struct ResolvConf {
     pub ignored_lines: Vec<IgnoredLine>,
     /// Options that glibc does not know, with the number of their line from 1.
     pub unknown_options: Vec<(u32, String)>,
+    /// Why nothing of it is known: every other field is then as good as any.
+    pub unknown: Option<String>,
     /// A `sortlist` line that glibc reads for ever, with its number from 1: the first lookup never ends.
     pub endless_line: Option<u32>,
 }
@@ -91,6 +93,7 @@ impl Default for ResolvConf {
             no_aaaa: false,
             ignored_lines: Vec::new(),
             unknown_options: Vec::new(),
+            unknown: None,
             endless_line: None,
         }
     }

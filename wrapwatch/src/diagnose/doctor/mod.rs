@@ -47,6 +47,17 @@ pub struct Texts {
     pub hosts: HostsFile,
     /// Files that rules name.
     pub named: BTreeMap<String, FileText>,
+    /// What keeps each table from being known.
+    pub doubts: [Option<TableDoubt>; 2],
+}
+
+/// Why the rules of a table are not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableDoubt {
+    /// It could not be read, or not whole, which says nothing of libwrap.
+    NotLookedAt(String),
+    /// A FIFO.
+    Fifo,
 }
 
 impl Texts {
@@ -69,6 +80,7 @@ impl Texts {
             services: crate::wrappers::nsswitch::hosts(nsswitch),
             hosts: HostsFile::parse(hosts),
             named: BTreeMap::new(),
+            doubts: [None, None],
         }
     }
 
@@ -138,9 +150,12 @@ impl DoctorProblem {
 /// What will hurt in one server, worst first.
 pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     let wrapped = matches!(target.libwrap.state, Wrapped::Mapped | Wrapped::Static);
-    // What is not wrapped reads no tables.
-    let of_rules = if target.libwrap.state == Wrapped::No { Vec::new() } else { texts.problems(target) };
-    let empty = texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
+    let doubtful = texts.doubts.iter().any(Option::is_some);
+    // What is not wrapped reads no tables. Of two tables of which one is not known nothing can be said: each decides what the other one's rules come to.
+    let of_rules =
+        if target.libwrap.state == Wrapped::No || doubtful { Vec::new() } else { texts.problems(target) };
+    let empty =
+        !doubtful && texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
     let case = Case {
         target,
         texts,

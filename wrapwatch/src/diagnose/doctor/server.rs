@@ -1,6 +1,6 @@
 //! The server itself: whether it accepts, its queues, whether it is wrapped and what for.
 
-use super::Case;
+use super::{Case, TableDoubt, paths};
 use crate::{
     model::Severity,
     model::doctor::{DoctorProblem, ListenerState, Relation, ServerProblem as Kind, Wrapped},
@@ -22,7 +22,33 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     overflows(case, out);
     time_wait(case, out);
     connections(case, out);
+    tables(case, out);
     wrapped(case, out);
+}
+
+/// Tables that nobody can look into from here, and those that libwrap does not get past either.
+fn tables(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    if case.target.libwrap.state == Wrapped::No {
+        return;
+    }
+    for (path, doubt) in paths::TABLES.into_iter().zip(&case.texts.doubts) {
+        let problem = match doubt {
+            None => continue,
+            Some(TableDoubt::NotLookedAt(why)) => {
+                let message = format!("{path} was not looked at ({why}): nothing is known of the rules.");
+                case.problem(Kind::TableNotKnown, Severity::Warning, message)
+                    .change("See what it is; wrapwatch looks at regular files of 1 MiB at most.")
+            }
+            Some(TableDoubt::Fifo) => {
+                let message = format!(
+                    "{path} is a FIFO: libwrap opens it for each client and waits until somebody writes to it."
+                );
+                case.problem(Kind::TableBlocks, Severity::Critical, message)
+                    .change("Put a regular file in its place.")
+            }
+        };
+        out.push(problem.file(path));
+    }
 }
 
 fn queue(case: &Case<'_>, listener: &ListenerState, out: &mut Vec<DoctorProblem>) {

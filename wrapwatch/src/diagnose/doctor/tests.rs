@@ -208,3 +208,21 @@ fn what_apparmor_forbids_is_not_known_and_that_is_told() {
         "it opens no tables"
     );
 }
+
+#[test]
+fn of_a_table_that_is_not_known_no_rule_is_blamed_and_a_fifo_holds_everybody_up() {
+    let with = |doubt: TableDoubt| Texts { doubts: [Some(doubt), None], ..texts("ALL: .example.com", "") };
+    let target = target();
+    let rules = |texts: &Texts| {
+        let all = problems(&target, texts);
+        all.into_iter().filter(|problem| matches!(problem.kind, DoctorProblemKind::Rules(_))).count()
+    };
+    assert!(rules(&texts("ALL: .example.com", "")) > 0, "the last line has no newline");
+    let large = with(TableDoubt::NotLookedAt("larger than 1 MiB".to_owned()));
+    assert_eq!(rules(&large), 0);
+    let told = found(&target, &large, ServerProblem::TableNotKnown);
+    assert!(told[0].message.contains("hosts.allow") && told[0].message.contains("1 MiB"), "{told:?}");
+    assert_eq!(found(&target, &large, ServerProblem::WrappedWithoutRules), []);
+    let fifo = found(&target, &with(TableDoubt::Fifo), ServerProblem::TableBlocks);
+    assert_eq!(fifo[0].severity, Severity::Critical);
+}

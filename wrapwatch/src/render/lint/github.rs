@@ -9,7 +9,7 @@ use crate::wrappers::problems::groups::{self, Group};
 /// All problems, equal ones together as in the text: a runner shows ten of a kind and drops the rest.
 pub fn report(report: &Report) -> String {
     let mut out = String::new();
-    for Group { first: problem, lines, count } in groups::groups(&report.problems) {
+    for Group { first: problem, others, untold, lines, count } in groups::groups(&report.problems) {
         let level = match problem.severity {
             _ if problem.other_daemons => "notice",
             Severity::Critical => "error",
@@ -21,8 +21,23 @@ pub fn report(report: &Report) -> String {
         let _ = problem.line.map_or(Ok(()), |line| write!(place, ",line={line}"));
         let _ = problem.column.map_or(Ok(()), |column| write!(place, ",col={column}"));
         let change = problem.change.as_deref().map_or(String::new(), |change| format!("\n{change}"));
-        let all = if count > 1 { format!("\nThe same in {}.", groups::lines(&lines)) } else { String::new() };
-        let message = data(&format!("{}{change}{all}", problem.message));
+        let mut more = String::new();
+        for other in others {
+            let line = other.line.map_or(String::new(), |line| format!("Line {line}: "));
+            let change = other.change.as_deref().unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = write!(more, "\n{line}{} {change}", other.message);
+        }
+        let _ = match untold {
+            0 => Ok(()),
+            1.. => write!(more, "\nAnd {untold} that say something else (--format json)."),
+        };
+        let all = if count > 1 {
+            format!("\n{count} of this kind in {}.", groups::lines(&lines))
+        } else {
+            String::new()
+        };
+        let message = data(&format!("{}{change}{more}{all}", problem.message));
         let _ = writeln!(out, "::{level} {place},title={}::{message}", property(problem.kind.name()));
     }
     out

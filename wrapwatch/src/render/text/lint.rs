@@ -193,17 +193,25 @@ impl Text {
         let at = match (problem.line, problem.column) {
             (Some(line), Some(column)) if group.count == 1 => format!("{file}:{line}:{column}"),
             (Some(line), _) if group.count == 1 => format!("{file}:{line}"),
+            (Some(line), _) if group.lines.len() == 1 => format!("{file}:{line} ({} times)", group.count),
             (Some(_), _) => format!("{file} {}", groups::lines(&group.lines)),
             (None, _) => file,
         };
         let mut out =
             format!("{} {at} {}\n", self.paint(style, severity), self.paint(DIM, problem.kind.name()));
-        let first = if group.count > 1 { problem.line.map(|line| format!("Line {line}: ")) } else { None };
-        let message = format!("{}{}", first.unwrap_or_default(), self.outside(&problem.message, usize::MAX));
-        out += &self.lint_paragraph(&message, Style::new());
-        if let Some(change) = &problem.change {
-            let change = format!("{} {}", self.arrow(), self.outside(change, usize::MAX));
-            out += &self.lint_paragraph(&change, Style::new());
+        for told in std::iter::once(problem).chain(group.others.iter().copied()) {
+            let line = told.line.filter(|_| group.lines.len() > 1);
+            let line = line.map_or(String::new(), |line| format!("Line {line}: "));
+            let message = format!("{line}{}", self.outside(&told.message, usize::MAX));
+            out += &self.lint_paragraph(&message, Style::new());
+            if let Some(change) = &told.change {
+                let change = format!("{} {}", self.arrow(), self.outside(change, usize::MAX));
+                out += &self.lint_paragraph(&change, Style::new());
+            }
+        }
+        if group.untold > 0 {
+            let more = format!("And {} that say something else; --json has them all.", group.untold);
+            out += &self.lint_paragraph(&more, DIM);
         }
         out
     }

@@ -70,8 +70,9 @@ impl<'a> NamedFiles<'a> {
                         }
                     }
                 }
-                FileText::Missing => {}
-                FileText::Unreadable(_) | FileText::Elsewhere => drop(unknown.insert(path)),
+                // libwrap goes on as if they were empty.
+                FileText::Missing | FileText::Unreadable(_) => {}
+                FileText::Elsewhere | FileText::NotKnown(_) => drop(unknown.insert(path)),
             }
             own.insert(path, firsts);
         }

@@ -78,6 +78,9 @@ fn pointless(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         || scene.entries().any(|rule| rule.entry.kind == super::EntryKind::Unreadable);
     let mut rules = scene.rules_for_daemon().peekable();
     if rules.peek().is_none() {
+        if broken {
+            return;
+        }
         let message = format!("No rule is about {}: everybody is admitted.", scene.daemon);
         let finding = Finding::new(Kind::NoRuleForDaemon, Severity::Info, message);
         out.push(scene.in_file(

@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, NamedFiles};
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, groups};
-use crate::wrappers::classify::hopeless;
+use crate::wrappers::classify::{Kind as ClientKind, hopeless};
 use crate::wrappers::daemons;
 
 /// The first rule that wants a name pays for all; whoever could be decided by address should be decided before it.
@@ -13,8 +13,14 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
     let asked = files.asked_words(first);
     let blocking = daemons::blocking(scene.daemon);
     if let Some(asked) = asked.iter().find(|asked| asked.word.kind.may_look_up()) {
+        // A file that is not known stands for itself among the words.
+        let (needs, waits) = if asked.word.kind == ClientKind::File {
+            ("is not known here and may need", "may wait")
+        } else {
+            ("needs", "waits")
+        };
         let message = format!(
-            "{} needs the client's name: every {} client that comes so far waits for two DNS lookups. They hold {}{}.",
+            "{} {needs} the client's name: every {} client that comes so far {waits} for two DNS lookups. They hold {}{}.",
             asked.text(),
             scene.daemon,
             blocking.held(),

@@ -125,6 +125,11 @@ fn named_in<'a>(
             Finding::new(Kind::FilePattern, Severity::Info, message)
                 .change("Keep the file beside the tables.")
         }
+        Some(FileText::NotKnown(why)) => {
+            let message = format!("{whose} was not looked at ({why}): whom it matches is not known here.");
+            Finding::new(Kind::FilePattern, Severity::Warning, message)
+                .change("Give lint a file that it can read: a regular one, 1 MiB at most.")
+        }
         Some(FileText::Unreadable(why)) => {
             nowhere(&format!("{whose} matches no client: the file cannot be read: {why}."))
         }

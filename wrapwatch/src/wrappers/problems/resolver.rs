@@ -22,6 +22,9 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
 
 fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     let conf = scene.resolver.conf;
+    if conf.unknown.is_some() {
+        return;
+    }
     let blocking = daemons::blocking(scene.daemon);
     let others = blocking.others();
     let mut push = |line, finding| out.push(scene.in_file(scene.resolv_path, line, finding));

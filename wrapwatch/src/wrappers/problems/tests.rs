@@ -199,3 +199,12 @@ fn worst_comes_first() {
     assert!(found.is_sorted_by(|a, b| a.severity >= b.severity));
     assert_eq!(found[0].severity, Severity::Critical);
 }
+
+#[test]
+fn nobody_is_said_to_be_admitted_where_a_broken_table_refuses_everybody() {
+    let found = problems(&Texts { allow: "sshd: 10.1.\n", deny: "sshd: ALL\nALL: ALL", ..GOOD });
+    assert!(found.iter().any(|problem| problem.kind == ProblemKind::MissingFinalNewline), "{found:?}");
+    assert!(found.iter().all(|problem| problem.kind != ProblemKind::NoRuleForDaemon), "{found:?}");
+    let whole = problems(&Texts { allow: "sshd: 10.1.\n", deny: "sshd: ALL\n", ..GOOD });
+    assert!(whole.iter().any(|problem| problem.kind == ProblemKind::NoRuleForDaemon), "{whole:?}");
+}
