@@ -5,6 +5,10 @@
 mod bombs;
 mod files;
 mod library;
+mod moving;
 mod outputs;
+mod overload;
 mod privileges;
+mod security;
 mod support;
+mod unit;

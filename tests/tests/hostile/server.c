@@ -1,6 +1,9 @@
 /* A server that means harm: an ordinary user's, who may do nothing more (uid 12345, no_new_privs), and who has prepared what wrapwatch will read.
  *
- * server PORT ALLOW DENY: listens on PORT of the loopback with these tables, and says "ready". Accepts, checks, greets.
+ * server PORT ALLOW DENY [ALLOW…]: listens on PORT of the loopback with these tables, and says "ready". Accepts, checks, greets. With further tables it has another one ten times a
+ * second, of those in turn.
+ * server PORT loop: says "ready", and then replaces itself by itself without end.
+ * In the environment STAYS_ROOT: is root's.
  * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease]: maps LIBRARY, and holds a lease on it. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -10,8 +13,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum { USER = 12345 };
@@ -25,7 +30,7 @@ static int begin(int argc, char **argv)
 
 	if (argc < 3)
 		return 2;
-	if (!geteuid() && (setgroups(0, NULL) || setresgid(USER, USER, USER) || setresuid(USER, USER, USER)))
+	if (!geteuid() && !getenv("STAYS_ROOT") && (setgroups(0, NULL) || setresgid(USER, USER, USER) || setresuid(USER, USER, USER)))
 		return 3;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -64,17 +69,46 @@ int main(int argc, char **argv)
 
 int allow_severity = LOG_INFO, deny_severity = LOG_WARNING;
 
+static char **tables;
+
+static void move(int ignored)
+{
+	static int at;
+
+	(void) ignored;
+	hosts_allow_table = tables[at];
+	at = tables[at + 1] ? at + 1 : 0;
+}
+
 static const char greeting[] = "\x14\0\0\0\x0a" "8.0.36\0" "\x07\0\0\0" "saltsalt";
 
 int main(int argc, char **argv)
 {
 	int failed = begin(argc, argv);
 
-	if (failed || argc < 4)
-		return failed ? failed : 2;
+	if (failed)
+		return failed;
+	if (argc == 3) {
+		if (!strcmp(argv[2], "loop"))
+			puts("ready");
+		fflush(stdout);
+		usleep(2000);
+		argv[2] = "again";
+		execv("/proc/self/exe", argv);
+		return 8;
+	}
+	if (argc < 4)
+		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	hosts_allow_table = argv[2];
 	hosts_deny_table = argv[3];
+	if (argc > 4) {
+		struct itimerval period = { { 0, 100000 }, { 0, 100000 } };
+
+		tables = argv + 4;
+		signal(SIGALRM, move);
+		setitimer(ITIMER_REAL, &period, NULL);
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;) {

@@ -81,6 +81,13 @@ impl Den {
         Self::start(Command::new(self.path(name)), args)
     }
 
+    /// As [`Self::serve_as`]; the server stays root's.
+    pub fn serve_as_root(&self, name: &str, args: &[&str]) -> Server {
+        let mut command = Command::new(self.path(name));
+        command.env("STAYS_ROOT", "");
+        Self::start(command, args)
+    }
+
     /// Starts the server without libwrap.
     pub fn serve_bare(&self, args: &[&str]) -> Server {
         Self::start(Command::new(self.path("bare")), args)

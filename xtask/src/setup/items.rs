@@ -126,6 +126,7 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
+        package(&["systemd"], Lab, "systemd-analyze", Look::Program("systemd-analyze")),
         package(&["valgrind"], Count, "valgrind", Look::Program("valgrind")),
         package(&["sysbench"], Bench, "sysbench", Look::Program("sysbench")),
         package(&["bpftrace"], Bench, "bpftrace", Look::Program("bpftrace")),
