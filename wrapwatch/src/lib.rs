@@ -25,6 +25,8 @@ pub mod record;
 pub mod render;
 pub mod replay;
 pub mod trace;
+#[cfg(feature = "tui")]
+pub mod tui;
 pub mod wrappers;
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::{Common, common::measure, output::Output};
+#[cfg(feature = "tui")]
+use crate::tui::Screen;
 use crate::{
     live::{Ended, Session, Settings},
     probe,
@@ -15,14 +17,32 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     common: Common,
+    /// One screen that shows at a glance who waits for what; h lists its keys
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with = "json")]
+    tui: bool,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
+    #[cfg(feature = "tui")]
+    if args.tui {
+        return on_screen(common);
+    }
     common.init_log();
     probe::check()?;
-    let settings = Settings {
+    let settings = settings(common);
+    let mut output = Output::new(common);
+    let end = event_loop()?.block_on(Session::run(&settings, &mut output))?;
+    if end.why == Ended::TargetsGone {
+        output.say("every target has exited");
+    }
+    Ok(super::output::status(end.why))
+}
+
+fn settings(common: &Common) -> Settings {
+    Settings {
         wanted: common.target.wanted(),
         wait: common.target.wait,
         duration: common.duration,
@@ -31,15 +51,31 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         measure: measure(common.max_overhead),
         probe: common.probe.options(common.verbose),
         keep: Vec::new(),
-    };
-    let mut output = Output::new(common);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    let end = runtime.block_on(Session::run(&settings, &mut output))?;
-    if end.why == Ended::TargetsGone {
-        output.say("every target has exited");
     }
+}
+
+fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}
+
+/// `--tui`: what is wrong stands on the screen, so that nothing else is written over it.
+#[cfg(feature = "tui")]
+fn on_screen(common: &Common) -> anyhow::Result<ExitCode> {
+    let mut screen = Screen::live(super::output::look(common.color)?);
+    super::common::init_log(true, 0);
+    probe::check()?;
+    let settings = settings(common);
+    let end = match event_loop()?.block_on(Session::run(&settings, &mut screen)) {
+        Ok(end) => end,
+        Err(error) => {
+            screen.close().context("cannot give the terminal back")?;
+            return Err(error.into());
+        }
+    };
+    let ended = match end.why {
+        Ended::Asked | Ended::OutputClosed => screen.close(),
+        why => screen.stay(&why.reason()),
+    };
+    ended.context("cannot show the screen")?;
     Ok(super::output::status(end.why))
 }

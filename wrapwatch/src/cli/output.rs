@@ -137,6 +137,15 @@ fn watching(target: &Target) -> String {
     message
 }
 
+/// How the live view looks on this terminal; wrong use where there is none.
+#[cfg(feature = "tui")]
+pub fn look(color: Color) -> anyhow::Result<crate::tui::Look> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(super::wrong_use("--tui needs a terminal"));
+    }
+    Ok(crate::tui::Look { color: color.on(), unicode: unicode() })
+}
+
 /// Text as stdout takes it.
 pub fn text_for_stdout(color: Color) -> Text {
     Text { width: width(), color: color.on(), unicode: unicode(), ..Text::PLAIN }

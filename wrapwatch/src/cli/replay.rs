@@ -29,6 +29,10 @@ pub struct Args {
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
+    /// The screen of `live --tui`, with time to go back and forth; h lists its keys
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with_all = ["json", "speed"])]
+    tui: bool,
     /// Say less on stderr: only errors
     #[arg(short, long)]
     quiet: bool,
@@ -78,6 +82,10 @@ impl Pace {
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "tui")]
+    if args.tui {
+        return on_screen(args);
+    }
     let (mut replay, slow_ns) = traces::replay(&args.file, args.slow)?;
     let mut output = Output::with(args.json, args.quiet, args.color, slow_ns);
     let mut pace = Pace { speed: args.speed, begun: None };
@@ -101,6 +109,54 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         traces::tell_missing(&args.file, replay.context());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--tui`: the whole file at once; time is the reader's.
+#[cfg(feature = "tui")]
+fn on_screen(args: &Args) -> anyhow::Result<ExitCode> {
+    use crate::{engine::Engine, trace::Reader, tui::Screen};
+    let mut screen = Screen::trace(super::output::look(args.color)?);
+    let options = traces::options(&args.file, args.slow)?;
+    let mut reader = Reader::new(traces::open(&args.file)?);
+    let mut engine = Engine::new(options);
+    let told = loop {
+        let input = match reader.next_input() {
+            Ok(Some(input)) => input,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error.into()),
+        };
+        let shown = screen.input(&input);
+        engine.feed(&input);
+        if let Err(error) = shown.and_then(|()| lines(&mut engine, &mut screen)) {
+            break Err(anyhow::Error::from(error));
+        }
+    };
+    let quit = |error: &anyhow::Error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match told {
+        Ok(()) => {
+            engine.finish();
+            // Whoever has quit meanwhile is not waited for.
+            let _ = lines(&mut engine, &mut screen);
+            screen.stay("the end of the trace").context("cannot show the screen")?;
+        }
+        Err(error) => {
+            screen.close().context("cannot give the terminal back")?;
+            if !quit(&error) {
+                return Err(error.context(format!("cannot read {}", args.file.display())));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "tui")]
+fn lines(engine: &mut crate::engine::Engine, screen: &mut crate::tui::Screen) -> io::Result<()> {
+    while let Some(line) = engine.next_line() {
+        screen.line(&line)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

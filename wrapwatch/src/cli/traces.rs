@@ -43,11 +43,17 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
 
 /// A trace to be told again, and from when on a connection in it is slow: as asked for, or as it was recorded.
 pub fn replay(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Replay<File>, u64)> {
+    let options = options(path, slow)?;
+    let slow_ns = options.slow_ns;
+    Ok((Replay::new(open(path)?, options), slow_ns))
+}
+
+/// How a trace is told: from when on a connection in it is slow, as asked for or as it was recorded.
+pub fn options(path: &Path, slow: Option<Duration>) -> anyhow::Result<Options> {
     let recorded = head(path)?.and_then(|head| head.options.get("slow_ns")?.parse().ok());
     let asked = slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
     let slow_ns = asked.or(recorded).unwrap_or(SLOW_NS);
-    let options = Options { slow_ns, stalls: true, filter: Filter::default() };
-    Ok((Replay::new(open(path)?, options), slow_ns))
+    Ok(Options { slow_ns, stalls: true, filter: Filter::default() })
 }
 
 /// The head, where the file begins with it.

@@ -80,14 +80,15 @@ impl Text {
         format!("bar: {}\n", PHASE_LOOKS.iter().map(part).collect::<Vec<_>>().join("  "))
     }
 
-    fn headline(&self, connection: &Connection) -> String {
+    /// The connection's line alone.
+    pub fn headline(&self, connection: &Connection) -> String {
         let number = format!("{:CONN$}", format!("#{}", connection.conn));
         let phases = phases(connection);
         let (outcome, style) = outcome(connection);
         let total = connection.total_ns.map_or_else(|| "-".to_owned(), |ns| Nanos(ns).to_string());
         // What a narrow terminal has no room for goes from the right.
         let shows_bar = self.width() >= USUAL - PHASES;
-        let bar = if shows_bar { self.bar(&phases) } else { String::new() };
+        let bar = if shows_bar { self.bar(&phases, BAR) } else { String::new() };
         let fixed = TIME + fit::width(&number) + OUTCOME + TOTAL + if shows_bar { BAR + 5 } else { 4 };
         let room = self.width().saturating_sub(fixed);
         let peer_columns = (PEER + self.width().saturating_sub(USUAL) / 2).min(PEER_MOST).min(room);
@@ -130,18 +131,24 @@ impl Text {
         text
     }
 
+    /// The connection's wait in so many cells, in proportion.
+    pub fn timeline(&self, connection: &Connection, cells: usize) -> String {
+        self.bar(&phases(connection), cells)
+    }
+
     /// Phases in proportion.
-    fn bar(&self, phases: &[Phase; PHASES_OF_BAR]) -> String {
+    fn bar(&self, phases: &[Phase; PHASES_OF_BAR], columns: usize) -> String {
         let total: u128 = phases.iter().map(|phase| u128::from(phase.ns)).sum();
         if total == 0 {
-            return " ".repeat(BAR);
+            return " ".repeat(columns);
         }
         let mut bar = String::new();
         let mut sum = 0_u128;
         let mut drawn = 0;
         for phase in phases {
             sum += u128::from(phase.ns);
-            let end = usize::try_from((sum * BAR as u128 + total / 2) / total).unwrap_or(BAR).min(BAR);
+            let end = (sum * columns as u128 + total / 2) / total;
+            let end = usize::try_from(end).unwrap_or(columns).min(columns);
             let glyph = if self.unicode { phase.glyph } else { phase.ascii };
             let cells: String = std::iter::repeat_n(glyph, end - drawn).collect();
             bar.push_str(&self.paint(phase.style, &cells));
@@ -149,6 +156,11 @@ impl Text {
         }
         bar
     }
+}
+
+/// The outcome as it is shown.
+pub fn outcome_word(connection: &Connection) -> String {
+    outcome(connection).0
 }
 
 fn outcome(connection: &Connection) -> (String, Style) {

@@ -26,6 +26,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::model::{Client, Line, WallTime};
 
+pub use connection::outcome_word;
 pub use cost::cost;
 pub use escape::escape;
 pub(in crate::render) use escape::is_plain;

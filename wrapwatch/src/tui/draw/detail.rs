@@ -1,0 +1,103 @@
+//! One connection: its line, its wait to scale, who was before it, rules, files, queries.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::Line as Row,
+    widgets::{Paragraph, Widget as _},
+};
+
+use crate::diagnose::took_ns;
+use crate::model::{Connection, Nanos, RuleRef, ThreadRole};
+use crate::render::text::escape;
+use crate::tui::state::State;
+use crate::tui::terminal::Look;
+
+use super::text::{rows_of, styled};
+
+/// Columns of what stands before a bar.
+const LABEL: usize = 26;
+
+pub(super) fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
+    let Some(connection) = state.current() else {
+        Paragraph::new("no connection").render(area, buffer);
+        return;
+    };
+    Paragraph::new(rows(connection, look, usize::from(area.width))).render(area, buffer);
+}
+
+fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>> {
+    let text = look.text(columns);
+    let all = crate::render::text::Text { slow_ns: 0, ..text };
+    let mut rows: Vec<Row<'static>> = all.connection(connection).lines().map(styled).collect();
+    rows.push(Row::default());
+    let scale = columns.saturating_sub(LABEL + 1).max(10);
+    rows.push(bar(look, "the wait to scale", &text.timeline(connection, scale)));
+    rows.extend(queries(connection, look, scale));
+    rows.push(Row::default());
+    let mut say = |label: &str, said: &str| {
+        rows.extend(rows_of(&format!("{label}: {said}"), columns, 2).into_iter().map(Row::raw));
+    };
+    if let Some(rule) = &connection.rule {
+        say("asked by", &rule_text(rule));
+    }
+    if let Some(rule) = &connection.verdict_rule {
+        say("decided by", &rule_text(rule));
+    }
+    if connection.queued_behind_count > 0 {
+        let behind: Vec<String> = connection.queued_behind.iter().map(|conn| format!("#{conn}")).collect();
+        say(
+            "queued behind",
+            &format!("{} ({} in all; b goes there)", behind.join(" "), connection.queued_behind_count),
+        );
+    }
+    for file in &connection.files {
+        let error = file.error.as_ref().map_or(String::new(), |error| format!(", {}", escape(error)));
+        say("file", &format!("{} {} in {} reads{error}", escape(&file.path), Nanos(file.dur_ns), file.reads));
+    }
+    let times = [
+        ("queued", connection.queued_ns),
+        ("check", Some(connection.wrapper_ns)),
+        ("hand-over", connection.handover_ns),
+        ("first byte after accept", connection.greeting_ns),
+    ];
+    for (name, ns) in times {
+        say(name, &ns.map_or("not known".to_owned(), |ns| Nanos(ns).to_string()));
+    }
+    rows
+}
+
+fn bar(look: Look, label: &str, bar: &str) -> Row<'static> {
+    let edge = if look.unicode { "│" } else { "|" };
+    let label: String = label.chars().take(LABEL - 1).collect();
+    styled(&format!("{label:LABEL$}{edge}{bar}"))
+}
+
+/// Each query where in the wait it was.
+fn queries(connection: &Connection, look: Look, scale: usize) -> Vec<Row<'static>> {
+    let total = took_ns(connection).max(1);
+    let queued = connection.queued_ns.unwrap_or(0);
+    let cell = |ns: u64| {
+        let at = u128::from(ns.min(total)) * scale as u128 / u128::from(total);
+        usize::try_from(at).unwrap_or(0)
+    };
+    let glyph = if look.unicode { "━" } else { "=" };
+    let mut rows = Vec::new();
+    for lookup in &connection.lookups {
+        let own = if lookup.thread == ThreadRole::Connection { "own " } else { "" };
+        for query in &lookup.queries {
+            let from = queued.saturating_add(query.at_ns);
+            let until = from.saturating_add(query.rtt_ns.unwrap_or(0));
+            let cells = cell(until).saturating_sub(cell(from)).max(1);
+            let what = escape(query.qtype.as_deref().unwrap_or("lookup"));
+            let label = format!("{own}{what} {}", escape(&query.server));
+            rows.push(bar(look, &label, &format!("{}{}", " ".repeat(cell(from)), glyph.repeat(cells))));
+        }
+    }
+    rows
+}
+
+fn rule_text(rule: &RuleRef) -> String {
+    let text = rule.text.as_deref().map_or(String::new(), |text| format!("  {}", escape(text)));
+    format!("{}:{}{text}", escape(&rule.file), rule.line)
+}

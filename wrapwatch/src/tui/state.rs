@@ -1,0 +1,392 @@
+//! All that the screen shows: lines and keys in, effects out. No I/O, no clock.
+
+use std::cmp::Reverse;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::diagnose::took_ns;
+use crate::model::{Client, Connection, Line};
+use crate::render::text::{Text, outcome_word};
+
+use super::filter::Filter;
+use super::keys::{Action, Key, Way, action};
+use super::log::{Log, MOST, Told};
+use super::view::View;
+
+/// What stands in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Panel {
+    Connections,
+    Detail,
+    Nameservers,
+    Rules,
+    Threads,
+    Notes,
+}
+
+/// By what connections are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    Time,
+    Wait,
+    Queue,
+    Check,
+    Client,
+    Outcome,
+    Nameserver,
+}
+
+impl Sort {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Time, Self::Wait, Self::Queue, Self::Check, Self::Client, Self::Outcome, Self::Nameserver];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Time => "newest first",
+            Self::Wait => "longest wait first",
+            Self::Queue => "longest queued first",
+            Self::Check => "longest check first",
+            Self::Client => "by client",
+            Self::Outcome => "by outcome",
+            Self::Nameserver => "by nameserver",
+        }
+    }
+}
+
+/// Where the lines come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Live,
+    Trace,
+}
+
+/// What a key asks of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    None,
+    Quit { keep: bool },
+    Suspend,
+    Copy(String),
+}
+
+/// The state.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) source: Source,
+    log: Log,
+    pub(super) view: View,
+    /// The last moment that is known.
+    now: Timestamp,
+    /// The screen shows this moment; none: the newest.
+    held: Option<Timestamp>,
+    /// Numbers of the connections that fit, in the order of the log.
+    fitting: Vec<u64>,
+    /// Up to here the log was looked through.
+    looked: u64,
+    /// `fitting` as it is sorted, the first row first.
+    rows: Vec<u64>,
+    sorted_at: Option<(Timestamp, u64)>,
+    pub(super) selected: Option<u64>,
+    pub(super) sort: Sort,
+    filter: Filter,
+    pub(super) filter_text: String,
+    pub(super) typing: bool,
+    pub(super) panel: Panel,
+    /// The help is on the screen, from this row on.
+    pub(super) help: Option<usize>,
+    /// Rows of a page, as last drawn.
+    pub(super) page: usize,
+    /// Servers that are traced.
+    pub(super) servers: Vec<String>,
+    /// Why nothing more comes.
+    pub(super) ended: Option<String>,
+}
+
+impl State {
+    pub(super) fn new(source: Source) -> Self {
+        Self::with(source, MOST)
+    }
+
+    /// With room for so many entries.
+    pub(super) fn with(source: Source, most: usize) -> Self {
+        Self {
+            source,
+            log: Log::new(most),
+            view: View::default(),
+            now: Timestamp::UNIX_EPOCH,
+            held: None,
+            fitting: Vec::new(),
+            looked: 0,
+            rows: Vec::new(),
+            sorted_at: None,
+            selected: None,
+            sort: Sort::Time,
+            filter: Filter::default(),
+            filter_text: String::new(),
+            typing: false,
+            panel: Panel::Connections,
+            help: None,
+            page: 1,
+            servers: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// Something was told.
+    pub(super) fn told(&mut self, told: Told) {
+        if self.log.is_full() && self.held.is_none() {
+            // What goes is in the sums.
+            self.view.go_to(&self.log, self.log.end());
+        }
+        self.log.push(told, self.now);
+        self.passed(self.log.newest().unwrap_or(self.now));
+    }
+
+    /// It is at least so late.
+    pub(super) fn passed(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// The moment that the screen shows.
+    pub(super) fn at(&self) -> Timestamp {
+        self.held.unwrap_or(self.now)
+    }
+
+    pub(super) const fn held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// From the beginning to the newest, and where in it the screen is, from 0 to 1.
+    pub(super) fn place(&self) -> Option<(Timestamp, Timestamp, f64)> {
+        let from = self.log.oldest()?;
+        let (all, passed) = (self.now.duration_since(from), self.at().duration_since(from));
+        let share = if all.is_zero() { 1.0 } else { passed.as_secs_f64() / all.as_secs_f64() };
+        Some((from, self.now, share.clamp(0.0, 1.0)))
+    }
+
+    /// Brings rows and sums to the moment that is shown; before each drawing.
+    pub(super) fn refresh(&mut self) {
+        let end = self.held.map_or(self.log.end(), |at| self.log.by(at));
+        self.view.go_to(&self.log, end);
+        if end < self.looked {
+            self.look_again();
+        }
+        let first = self.log.first();
+        let gone = self.fitting.partition_point(|&number| number < first);
+        self.fitting.drain(..gone);
+        if gone > 0 {
+            self.rows.retain(|&number| number >= first);
+        }
+        let before = self.fitting.len();
+        for number in self.looked.max(first)..end {
+            if self.connection(number).is_some_and(|connection| self.filter.fits(connection)) {
+                self.fitting.push(number);
+            }
+        }
+        self.looked = end;
+        let changed = gone > 0 || self.fitting.len() > before;
+        self.order(changed, end);
+        if self.selected.is_some_and(|number| number < first || number >= end) {
+            self.selected = None;
+        }
+    }
+
+    /// By time at once; otherwise what goes on is sorted once a second.
+    fn order(&mut self, changed: bool, end: u64) {
+        let at = self.at();
+        let fresh = self.sorted_at.is_some_and(|(sorted, upto)| {
+            upto == end && !changed
+                || self.sort != Sort::Time && self.held.is_none() && sorted.as_second() == at.as_second()
+        });
+        if fresh {
+            return;
+        }
+        let mut rows: Vec<u64> = self.fitting.iter().rev().copied().collect();
+        let of = |number: u64| self.connection(number);
+        match self.sort {
+            Sort::Time => {}
+            Sort::Wait => rows.sort_by_cached_key(|&n| Reverse(of(n).map(took_ns))),
+            Sort::Queue => rows.sort_by_cached_key(|&n| Reverse(of(n).and_then(|c| c.queued_ns))),
+            Sort::Check => rows.sort_by_cached_key(|&n| Reverse(of(n).map(|c| c.wrapper_ns))),
+            Sort::Client => rows.sort_by_cached_key(|&n| of(n).and_then(|c| c.peer.and_then(Client::addr))),
+            Sort::Outcome => rows.sort_by_cached_key(|&n| of(n).map(outcome_word)),
+            Sort::Nameserver => rows.sort_by_cached_key(|&n| of(n).map(nameserver)),
+        }
+        self.rows = rows;
+        self.sorted_at = Some((at, end));
+    }
+
+    fn look_again(&mut self) {
+        self.fitting.clear();
+        self.looked = 0;
+        self.sorted_at = None;
+    }
+
+    /// The rows, first one first.
+    pub(super) fn rows(&self) -> &[u64] {
+        &self.rows
+    }
+
+    fn line(&self, number: u64) -> Option<&Line> {
+        match &self.log.get(number)?.told {
+            Told::Line(line) => Some(line),
+            Told::Queue(..) => None,
+        }
+    }
+
+    pub(super) fn connection(&self, number: u64) -> Option<&Connection> {
+        match self.line(number)? {
+            Line::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The selected connection, or the first row's.
+    pub(super) fn current(&self) -> Option<&Connection> {
+        self.connection(self.selected.or_else(|| self.rows.first().copied())?)
+    }
+
+    /// Takes a key.
+    pub(super) fn key(&mut self, key: Key) -> Effect {
+        if self.typing && !matches!(key, Key::CtrlC | Key::CtrlZ) {
+            self.type_filter(key);
+            return Effect::None;
+        }
+        let Some(action) = action(key) else { return Effect::None };
+        match action {
+            Action::Quit => return Effect::Quit { keep: false },
+            Action::QuitAndKeep => return Effect::Quit { keep: true },
+            Action::Suspend => return Effect::Suspend,
+            Action::Copy => {
+                let text = self
+                    .current()
+                    .map(|connection| Text { slow_ns: 0, ..Text::PLAIN }.connection(connection));
+                return text.map_or(Effect::None, Effect::Copy);
+            }
+            Action::Help => self.help = if self.help.is_some() { None } else { Some(0) },
+            Action::Back if self.help.is_some() => self.help = None,
+            Action::Back if self.panel != Panel::Connections => self.panel = Panel::Connections,
+            Action::Back => self.set_filter(String::new()),
+            Action::Filter => self.typing = true,
+            Action::Sort => self.sort_otherwise(),
+            Action::Detail => self.show(Panel::Detail),
+            Action::Nameservers => self.show(Panel::Nameservers),
+            Action::Rules => self.show(Panel::Rules),
+            Action::Threads => self.show(Panel::Threads),
+            Action::Notes => self.show(Panel::Notes),
+            Action::Pause => self.held = if self.held.is_some() { None } else { Some(self.now) },
+            Action::Live => (self.held, self.selected) = (None, None),
+            Action::Oldest => self.held = self.log.oldest().or(self.held),
+            Action::Stall(way) => self.hold_at_stall(way),
+            Action::Seconds(way, seconds) => self.by_seconds(way, seconds),
+            Action::Move(way) => self.step(way, 1),
+            Action::Page(way) => self.step(way, self.page.max(1)),
+            Action::Behind => self.behind(),
+        }
+        Effect::None
+    }
+
+    /// Once more takes it away again.
+    fn show(&mut self, panel: Panel) {
+        self.help = None;
+        self.panel = if self.panel == panel { Panel::Connections } else { panel };
+    }
+
+    fn type_filter(&mut self, key: Key) {
+        match key {
+            Key::Enter => self.typing = false,
+            Key::Esc => {
+                self.typing = false;
+                self.set_filter(String::new());
+            }
+            Key::Backspace => {
+                let mut text = self.filter_text.clone();
+                text.pop();
+                self.set_filter(text);
+            }
+            Key::Char(c) => self.set_filter(format!("{}{c}", self.filter_text)),
+            _ => {}
+        }
+    }
+
+    fn set_filter(&mut self, text: String) {
+        self.filter = Filter::parse(&text);
+        self.filter_text = text;
+        self.look_again();
+    }
+
+    fn sort_otherwise(&mut self) {
+        let at = Sort::ALL.iter().position(|&sort| sort == self.sort).unwrap_or(0);
+        self.sort = Sort::ALL[(at + 1) % Sort::ALL.len()];
+        self.sorted_at = None;
+    }
+
+    fn step(&mut self, way: Way, by: usize) {
+        if let Some(from) = &mut self.help {
+            *from = if way == Way::Before { from.saturating_sub(by) } else { from.saturating_add(by) };
+            return;
+        }
+        let Some(last) = self.rows.len().checked_sub(1) else { return };
+        let at = self.selected.and_then(|number| self.rows.iter().position(|&row| row == number));
+        let to = match (at, way) {
+            (None, _) => 0,
+            (Some(at), Way::Before) => at.saturating_sub(by),
+            (Some(at), Way::After) => at.saturating_add(by).min(last),
+        };
+        self.selected = self.rows.get(to).copied();
+    }
+
+    /// The stall's first line, so that one step is one stall.
+    fn hold_at_stall(&mut self, way: Way) {
+        let shown = self.log.by(self.at());
+        let begins = |number: &u64| self.begins_stall(*number);
+        let found = match way {
+            // The last entry that is shown is where one stands.
+            Way::Before => (self.log.first()..shown.saturating_sub(1)).rev().find(begins),
+            Way::After => (shown..self.log.end()).find(begins),
+        };
+        if let Some(entry) = found.and_then(|number| self.log.get(number)) {
+            self.held = Some(entry.at);
+        }
+    }
+
+    fn begins_stall(&self, number: u64) -> bool {
+        let stall_of = |number| match self.line(number) {
+            Some(Line::Stall(stall)) => Some((stall.pid, stall.tid, stall.conn, stall.at.0)),
+            _ => None,
+        };
+        let Some((pid, tid, conn, at)) = stall_of(number) else { return false };
+        let recent = |&number: &u64| {
+            self.log
+                .get(number)
+                .is_some_and(|entry| at.duration_since(entry.at) <= SignedDuration::from_secs(2))
+        };
+        let mut before = (self.log.first()..number).rev().take_while(recent).filter_map(stall_of);
+        !before.any(|(pid_before, tid_before, conn_before, _)| {
+            (pid_before, tid_before, conn_before) == (pid, tid, conn)
+        })
+    }
+
+    fn by_seconds(&mut self, way: Way, seconds: i64) {
+        let Some(oldest) = self.log.oldest() else { return };
+        let by = SignedDuration::from_secs(if way == Way::Before { -seconds } else { seconds });
+        let to = self.at().checked_add(by).unwrap_or(self.now);
+        self.held = Some(to.clamp(oldest, self.now.max(oldest)));
+    }
+
+    fn behind(&mut self) {
+        let Some(current) = self.current() else { return };
+        let Some(&behind) = current.queued_behind.first() else { return };
+        let pid = current.pid;
+        let found = self.rows.iter().copied().find(|&number| {
+            self.connection(number).is_some_and(|other| other.conn == behind && other.pid == pid)
+        });
+        self.selected = found.or(self.selected);
+    }
+}
+
+/// The nameserver that it waited longest for.
+fn nameserver(connection: &Connection) -> Option<std::sync::Arc<str>> {
+    let blame = connection.blame.iter().filter(|blame| blame.server.is_some());
+    blame.max_by_key(|blame| blame.own_ns.saturating_add(blame.queued_ns))?.server.clone()
+}

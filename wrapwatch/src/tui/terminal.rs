@@ -1,0 +1,247 @@
+//! The terminal: keys in, the screen out, and everything as it was when it ends, also after a panic.
+
+use std::io::{self, Stdout, Write as _, stdout};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossterm::{
+    clipboard::CopyToClipboard,
+    cursor,
+    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    execute, terminal as term,
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use ratatui::{Terminal as Drawing, backend::CrosstermBackend, buffer::Buffer};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+
+use crate::render::text::Text;
+
+use super::draw::draw;
+use super::keys::Key;
+use super::screen::Shared;
+use super::state::Effect;
+
+/// Least time between two screens.
+const FRAME: Duration = Duration::from_millis(100);
+/// How long an end may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Colours.
+    pub color: bool,
+    /// Bars and lines in Unicode.
+    pub unicode: bool,
+}
+
+impl Look {
+    /// For text in so many columns. What is slow enough to be explained is for the detail.
+    pub(super) const fn text(self, width: usize) -> Text {
+        Text { width, color: self.color, unicode: self.unicode, slow_ns: u64::MAX }
+    }
+}
+
+/// The terminal while the view is on it.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    thread: JoinHandle<io::Result<()>>,
+    shared: Arc<Mutex<Shared>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Terminal {
+    /// Takes the terminal for what is shared.
+    pub(super) fn start(shared: Arc<Mutex<Shared>>, look: Look) -> io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register(signal, ended.clone())?;
+        }
+        let taken = Taken::take()?;
+        restore_on_panic();
+        let (its_shared, its_ended) = (shared.clone(), ended.clone());
+        let thread = thread::Builder::new().name("tui".to_owned()).spawn(move || {
+            let outcome = run(&its_shared, look, taken, &its_ended);
+            lock(&its_shared).quit = true;
+            outcome
+        })?;
+        Ok(Self { thread, shared, ended })
+    }
+
+    /// Waits until somebody quits. A terminal that is gone may hold its reader for ever, and this process with it: it is not waited for.
+    pub(super) fn wait(self) -> io::Result<()> {
+        let mut patience = PATIENCE;
+        while !self.thread.is_finished() {
+            if self.ended.load(Ordering::Relaxed) || lock(&self.shared).quit {
+                let Some(left) = patience.checked_sub(FRAME) else {
+                    give_back();
+                    return Ok(());
+                };
+                patience = left;
+            }
+            thread::sleep(FRAME);
+        }
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the live view has failed")))
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The terminal in its other screen; given back when this ends.
+struct Taken;
+
+impl Taken {
+    fn take() -> io::Result<Self> {
+        term::enable_raw_mode()?;
+        let taken = Self;
+        execute!(stdout(), term::EnterAlternateScreen, cursor::Hide)?;
+        Ok(taken)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn give_back() {
+    // There is nothing left to do where the terminal is gone.
+    let _ = execute!(stdout(), cursor::Show, term::LeaveAlternateScreen);
+    let _ = term::disable_raw_mode();
+}
+
+fn restore_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        give_back();
+        before(info);
+    }));
+}
+
+fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool) -> io::Result<()> {
+    let mut drawing = Drawing::new(CrosstermBackend::new(stdout()))?;
+    let mut drawn = Instant::now();
+    show(shared, look, &mut drawing)?;
+    loop {
+        if ended.load(Ordering::Relaxed) || lock(shared).quit {
+            return Ok(());
+        }
+        if is_gone(FRAME.saturating_sub(drawn.elapsed()))? {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        while event::poll(Duration::ZERO)? {
+            match event::read()? {
+                Event::Key(key) => keys.extend(known(key)),
+                Event::Resize(..) => drawing.autoresize()?,
+                _ => {}
+            }
+        }
+        for key in keys {
+            let effect = lock(shared).state.key(key);
+            match effect {
+                Effect::None => {}
+                Effect::Quit { keep } => {
+                    let last = drawing.current_buffer_mut().clone();
+                    let last =
+                        if keep { Some(show(shared, look, &mut drawing)?.unwrap_or(last)) } else { None };
+                    drop(taken);
+                    return last.map_or(Ok(()), |buffer| print(&buffer));
+                }
+                Effect::Suspend => {
+                    drop(taken);
+                    // SAFETY: no memory is involved; the process stops, and goes on here when it is continued.
+                    unsafe { libc::raise(libc::SIGTSTP) };
+                    taken = Taken::take()?;
+                    drawing.clear()?;
+                }
+                // Into the clipboard of whoever sits at the terminal.
+                Effect::Copy(text) => execute!(stdout(), CopyToClipboard::to_clipboard_from(text))?,
+            }
+        }
+        if drawn.elapsed() >= FRAME {
+            drawn = Instant::now();
+            show(shared, look, &mut drawing)?;
+        }
+    }
+}
+
+/// Waits for a key, so long at most; whether there is no terminal any more, which whatever reads keys would wait for without end.
+fn is_gone(at_most: Duration) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let at_most = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut fds, at_most) {
+        Ok(_) | Err(Errno::EINTR) => {
+            let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+            Ok(fds[0].revents().is_some_and(|events| events.intersects(gone)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Draws; gives what was drawn.
+fn show(
+    shared: &Mutex<Shared>,
+    look: Look,
+    drawing: &mut Drawing<CrosstermBackend<Stdout>>,
+) -> io::Result<Option<Buffer>> {
+    let mut drawn = None;
+    drawing.draw(|frame| {
+        let area = frame.area();
+        draw(&mut lock(shared).state, look, area, frame.buffer_mut());
+        drawn = Some(frame.buffer_mut().clone());
+    })?;
+    Ok(drawn)
+}
+
+/// The last screen as text.
+fn print(buffer: &Buffer) -> io::Result<()> {
+    let mut out = stdout().lock();
+    for row in buffer.area.rows() {
+        let text: String = row
+            .columns()
+            .filter_map(|cell| buffer.cell(cell.as_position()))
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    out.flush()
+}
+
+fn known(key: KeyEvent) -> Option<Key> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Char('c') if control => Key::CtrlC,
+        KeyCode::Char('z') if control => Key::CtrlZ,
+        KeyCode::Char(_) if control => return None,
+        KeyCode::Char(c) => Key::Char(c),
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::Left => Key::Left,
+        KeyCode::Right => Key::Right,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::Home,
+        KeyCode::End => Key::End,
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Esc => Key::Esc,
+        KeyCode::Backspace => Key::Backspace,
+        _ => return None,
+    })
+}

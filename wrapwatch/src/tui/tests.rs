@@ -1,0 +1,308 @@
+//! The live view without a terminal: snapshots at several sizes, and keys in any order.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::Look;
+use super::draw::draw;
+use super::keys::{KEYS, Key};
+use super::log::Told;
+use super::state::{Effect, Panel, Sort, Source, State};
+use crate::diagnose::took_ns;
+use crate::engine::{Engine, Options};
+use crate::import::strace::{Dates, Importer, Log, import, survey};
+use crate::model::{Connection, Line};
+
+const E2: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/e2-20conc-delay300.ttt.log");
+const C_TIMEOUT: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/c-timeout.ttt.log");
+
+const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
+const PLAIN: Look = Look { color: false, unicode: true };
+
+/// Those of E2.
+static LINES: LazyLock<Vec<Line>> = LazyLock::new(|| lines(E2));
+
+/// The lines of a log.
+fn lines(log: &str) -> Vec<Line> {
+    let logs = || vec![Log { tid: None, source: log.as_bytes() }];
+    let mut importer = Importer::new(None, survey(logs()).unwrap());
+    let mut engine = Engine::new(Options { slow_ns: 100_000_000, ..Options::default() });
+    let mut lines = Vec::new();
+    import(&mut importer, logs(), Dates::default(), &mut |input| {
+        engine.feed(&input);
+        lines.extend(std::iter::from_fn(|| engine.next_line()));
+    })
+    .unwrap();
+    engine.finish();
+    lines.extend(std::iter::from_fn(|| engine.next_line()));
+    lines
+}
+
+/// The whole log told.
+fn told(log: &str) -> State {
+    let mut state = State::new(Source::Trace);
+    state.servers.push("mysqld (812)".to_owned());
+    lines(log).into_iter().for_each(|line| state.told(tell(&line)));
+    state
+}
+
+fn tell(line: &Line) -> Told {
+    Told::Line(Box::new(line.clone()))
+}
+
+fn buffer(state: &mut State, look: Look, (width, height): (u16, u16)) -> Buffer {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    draw(state, look, area, &mut buffer);
+    buffer
+}
+
+fn shown(state: &mut State, size: (u16, u16)) -> String {
+    let buffer = buffer(state, PLAIN, size);
+    let row = |row: Rect| {
+        let cells = row.columns().map(|cell| buffer[cell.as_position()].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    buffer.area.rows().map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn press(state: &mut State, keys: impl IntoIterator<Item = Key>) {
+    for key in keys {
+        state.refresh();
+        state.key(key);
+    }
+    state.refresh();
+}
+
+#[test]
+fn every_panel_at_every_size() {
+    let panels = [
+        ("connections", None),
+        ("detail", Some(Key::Enter)),
+        ("nameservers", Some(Key::Char('n'))),
+        ("rules", Some(Key::Char('r'))),
+        ("threads", Some(Key::Char('t'))),
+        ("notes", Some(Key::Char('m'))),
+        ("help", Some(Key::Char('h'))),
+    ];
+    for (name, key) in panels {
+        for size in SIZES {
+            let mut state = told(E2);
+            press(&mut state, key);
+            insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), shown(&mut state, size));
+        }
+    }
+}
+
+#[test]
+fn a_stall_is_seen_when_time_goes_back_to_it() {
+    let mut state = told(C_TIMEOUT);
+    assert!(shown(&mut state, (80, 24)).contains("no accept thread is blocked"));
+    press(&mut state, [Key::Left]);
+    let back = shown(&mut state, (80, 24));
+    assert!(back.contains("STALL accept thread blocked") && back.contains("HELD"), "{back}");
+    insta::assert_snapshot!("held-at-a-stall", back);
+    let then = state.at();
+    press(&mut state, [Key::Char('.'), Key::Char(',')]);
+    assert_eq!(state.at(), then, "a second on and a second back");
+    press(&mut state, [Key::End]);
+    assert!(!state.held());
+}
+
+#[test]
+fn a_screen_that_is_too_small_says_so() {
+    let mut state = told(E2);
+    for size in [(59, 16), (60, 15), (1, 1), (0, 0)] {
+        let text = shown(&mut state, size);
+        assert!(!text.contains("conn/s"), "{text}");
+    }
+    assert!(shown(&mut state, (40, 10)).contains("needs 60 columns"));
+}
+
+#[test]
+fn the_selection_stays_with_its_connection() {
+    let all = lines(E2);
+    let mut state = State::new(Source::Live);
+    let (now, later) = all.split_at(all.len() / 2);
+    now.iter().for_each(|line| state.told(tell(line)));
+    press(&mut state, [Key::Down, Key::Down, Key::Down]);
+    let selected = state.current().unwrap().conn;
+    later.iter().for_each(|line| state.told(tell(line)));
+    press(&mut state, [Key::Char('s')]);
+    assert_eq!(state.current().unwrap().conn, selected);
+    assert_eq!(state.sort, Sort::Wait);
+}
+
+#[test]
+fn behind_goes_to_who_held_the_thread() {
+    let mut state = told(E2);
+    state.refresh();
+    let waiting =
+        state.rows().iter().copied().find(|&n| !state.connection(n).unwrap().queued_behind.is_empty());
+    // strace shows no queue, so that in this capture nobody is known to have waited behind anybody.
+    assert!(waiting.is_none());
+    let mut all: Vec<Line> = lines(E2);
+    let first = all.iter().find_map(connection).unwrap().conn;
+    if let Some(Line::Connection(last)) = all.iter_mut().rfind(|line| connection(line).is_some()) {
+        last.queued_behind = vec![first];
+        last.queued_behind_count = 1;
+    }
+    let mut state = State::new(Source::Trace);
+    all.into_iter().for_each(|line| state.told(tell(&line)));
+    press(&mut state, [Key::Down, Key::Char('b')]);
+    assert_eq!(state.current().unwrap().conn, first);
+}
+
+fn connection(line: &Line) -> Option<&Connection> {
+    match line {
+        Line::Connection(connection) => Some(connection),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_typed_filters_and_esc_takes_it_away() {
+    let mut state = told(E2);
+    state.refresh();
+    let all = state.rows().len();
+    let peer = state.current().unwrap().peer.unwrap().to_string();
+    let typed =
+        |text: &str| [Key::Char('/')].into_iter().chain(text.chars().map(Key::Char)).collect::<Vec<_>>();
+    for (text, fitting) in [
+        (format!("peer:{peer}"), 1),
+        ("outcome:greeted".to_owned(), all),
+        ("outcome:refused".to_owned(), 0),
+        ("/in-addr.*arpa/".to_owned(), all),
+        ("/(/".to_owned(), 0),
+        (format!("greeted {peer}"), 1),
+        ("pid:0".to_owned(), 0),
+    ] {
+        press(&mut state, typed(&text));
+        assert_eq!(state.rows().len(), fitting, "{text}");
+        assert!(shown(&mut state, (80, 24)).contains(&text[..text.len().min(20)]), "it is shown");
+        press(&mut state, [Key::Enter, Key::Esc]);
+        assert_eq!(state.rows().len(), all);
+    }
+}
+
+#[test]
+fn hostile_names_do_not_steer_the_terminal() {
+    let mut all = lines(E2);
+    for line in &mut all {
+        if let Line::Connection(connection) = line {
+            for lookup in &mut connection.lookups {
+                lookup.name = Some("\x1b[2J\u{202e}\r\nx".to_owned());
+                lookup.queries.iter_mut().for_each(|query| {
+                    query.qname = Some("\x1b]0;owned\x07".to_owned());
+                    query.server = "\x1b[31m9.9.9.9".into();
+                });
+            }
+        }
+    }
+    let mut state = State::new(Source::Trace);
+    state.servers.push("\x1b[2Jmysqld".to_owned());
+    all.into_iter().for_each(|line| state.told(tell(&line)));
+    for key in [None, Some(Key::Enter), Some(Key::Char('n')), Some(Key::Char('r'))] {
+        press(&mut state, key);
+        for look in [PLAIN, Look { color: true, unicode: false }] {
+            let buffer = buffer(&mut state, look, (200, 60));
+            let bad = buffer
+                .content
+                .iter()
+                .find(|cell| cell.symbol().chars().any(|c| c.is_control() || c == '\u{202e}'));
+            assert!(bad.is_none(), "{bad:?}");
+        }
+    }
+}
+
+#[test]
+fn without_colour_there_is_none() {
+    let mut state = told(C_TIMEOUT);
+    press(&mut state, [Key::Left]);
+    let plain = buffer(&mut state, PLAIN, (120, 40));
+    assert!(plain.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
+    let coloured = buffer(&mut state, Look { color: true, unicode: true }, (120, 40));
+    assert!(coloured.content.iter().any(|cell| cell.fg == ratatui::style::Color::Red));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_gone_is_not_selected() {
+    let mut state = State::with(Source::Live, 10);
+    let all = lines(E2);
+    all.iter().for_each(|line| state.told(tell(line)));
+    press(&mut state, [Key::Down]);
+    for line in &all {
+        state.told(tell(line));
+    }
+    state.refresh();
+    assert!(state.rows().len() <= 10 && state.selected.is_none());
+    assert_eq!(state.view.summary().connections, 40, "the sums go on");
+
+    let mut state = State::with(Source::Trace, 10);
+    all.into_iter().for_each(|line| state.told(tell(&line)));
+    press(&mut state, [Key::Home]);
+    let text = shown(&mut state, (80, 24));
+    assert!(text.contains("older lines no longer kept") && text.contains("(1 connections)"), "{text}");
+}
+
+#[test]
+fn each_key_stands_in_the_table_once() {
+    for (i, binding) in KEYS.iter().enumerate() {
+        assert!(KEYS.iter().skip(i + 1).all(|other| other.key != binding.key), "{}", binding.label);
+    }
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    let of_table = (0..KEYS.len()).prop_map(|i| KEYS[i].key);
+    prop_oneof![4 => of_table, 1 => "[ -~]".prop_map(|text| Key::Char(text.chars().next().unwrap())), 1 => Just(Key::Backspace)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is pressed while lines come: no panic, the rows are those that a plain reference has, the selected one is among what was told.
+    #[test]
+    fn any_keys_in_any_order(
+        steps in proptest::collection::vec((any_key(), 0_usize..3), 1..60),
+        size in 0_usize..4,
+    ) {
+        let mut state = State::with(Source::Live, 30);
+        let mut coming = LINES.iter().cloned().cycle();
+        for (key, count) in steps {
+            coming.by_ref().take(count).for_each(|line| state.told(tell(&line)));
+            state.refresh();
+            let effect = state.key(key);
+            let quits = matches!(effect, Effect::Quit { .. });
+            prop_assert!(!quits || matches!(key, Key::Char('q' | 'Q') | Key::CtrlC));
+            buffer(&mut state, PLAIN, SIZES[size]);
+            check(&state)?;
+        }
+    }
+}
+
+fn check(state: &State) -> Result<(), TestCaseError> {
+    let rows = state.rows();
+    prop_assert!(rows.iter().all(|&row| state.connection(row).is_some()));
+    if state.sort == Sort::Wait && state.held() {
+        let waits: Vec<u64> = rows.iter().map(|&row| took_ns(state.connection(row).unwrap())).collect();
+        prop_assert!(waits.is_sorted_by(|a, b| a >= b), "{waits:?}");
+    }
+    if state.sort == Sort::Time {
+        prop_assert!(rows.is_sorted_by(|a, b| a > b), "{rows:?}");
+    }
+    if state.filter_text.is_empty()
+        && state.panel == Panel::Connections
+        && !state.held()
+        && state.sort == Sort::Time
+    {
+        let all = (0..1_000_u64).filter(|&n| state.connection(n).is_some()).count();
+        prop_assert_eq!(rows.len(), all);
+    }
+    if let Some(selected) = state.selected {
+        prop_assert!(state.connection(selected).is_some());
+    }
+    Ok(())
+}
