@@ -17,6 +17,7 @@ pub mod inside;
 pub mod lab;
 pub mod nameserver;
 pub mod seccomp;
+pub mod tmux;
 mod tshark;
 pub mod wait;
 pub mod watch;

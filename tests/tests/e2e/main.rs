@@ -15,6 +15,7 @@ mod namespaces;
 mod outcome;
 mod privacy;
 mod queue;
+mod screen;
 mod support;
 #[cfg(target_arch = "x86_64")]
 mod word_size;

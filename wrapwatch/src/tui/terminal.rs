@@ -32,6 +32,8 @@ use super::state::Effect;
 
 /// Least time between two screens.
 const FRAME: Duration = Duration::from_millis(100);
+/// How long the rest of a key's sequence may take; 0 would not even read what is there.
+const KEY: Duration = Duration::from_millis(1);
 /// How long an end may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -138,15 +140,17 @@ fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool)
         if ended.load(Ordering::Relaxed) || lock(shared).quit {
             return Ok(());
         }
-        if is_gone(FRAME.saturating_sub(drawn.elapsed()))? {
-            return Ok(());
-        }
         let mut keys = Vec::new();
-        while event::poll(Duration::ZERO)? {
-            match event::read()? {
-                Event::Key(key) => keys.extend(known(key)),
-                Event::Resize(..) => drawing.autoresize()?,
-                _ => {}
+        match wait(FRAME.saturating_sub(drawn.elapsed()))? {
+            Stdin::Gone => return Ok(()),
+            Stdin::Nothing => {}
+            // A change of the size is seen by each drawing.
+            Stdin::Ready => {
+                while event::poll(KEY)? {
+                    if let Event::Key(key) = event::read()? {
+                        keys.extend(known(key));
+                    }
+                }
             }
         }
         for key in keys {
@@ -178,15 +182,26 @@ fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool)
     }
 }
 
-/// Waits for a key, so long at most; whether there is no terminal any more, which whatever reads keys would wait for without end.
-fn is_gone(at_most: Duration) -> io::Result<bool> {
+/// What there is to read.
+enum Stdin {
+    Nothing,
+    Ready,
+    /// There is no terminal any more; whatever reads keys would wait for them without end.
+    Gone,
+}
+
+/// Waits for something to read, so long at most.
+fn wait(at_most: Duration) -> io::Result<Stdin> {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let at_most = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut fds, at_most) {
-        Ok(_) | Err(Errno::EINTR) => {
+    // What is left of a millisecond counts as one, or it would be asked again at once.
+    let at_most = PollTimeout::try_from(at_most.saturating_add(Duration::from_micros(999)));
+    match poll(&mut fds, at_most.unwrap_or(PollTimeout::ZERO)) {
+        Ok(0) | Err(Errno::EINTR) => Ok(Stdin::Nothing),
+        Ok(_) => {
             let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-            Ok(fds[0].revents().is_some_and(|events| events.intersects(gone)))
+            let is_gone = fds[0].revents().is_some_and(|events| events.intersects(gone));
+            Ok(if is_gone { Stdin::Gone } else { Stdin::Ready })
         }
         Err(error) => Err(error.into()),
     }

@@ -124,6 +124,7 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["tcpd"], Lab, "tcpdmatch", Look::Program("tcpdmatch")),
         package(&["iproute2"], Lab, "ip", Look::Program("ip")),
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),
+        package(&["tmux"], Lab, "tmux", Look::Program("tmux")),
         package(&["tshark"], Lab, "tshark", Look::Program("tshark")),
         package(&["strace"], Lab, "strace", Look::Program("strace")),
         package(&["systemd"], Lab, "systemd-analyze", Look::Program("systemd-analyze")),

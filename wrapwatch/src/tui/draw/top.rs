@@ -24,7 +24,7 @@ const fn scrubs(state: &State) -> bool {
 /// Its rows, in so many columns.
 pub(super) fn rows(state: &mut State, look: Look, columns: usize) -> Vec<Row<'static>> {
     let mut rows = vec![title(state, columns)];
-    rows.extend(verdict(state, columns));
+    rows.extend(verdict(state, look, columns));
     rows.extend(stall(state, look, columns));
     rows.push(Row::raw(seconds(state, look, columns)));
     rows.push(Row::raw(nameservers(state, columns)));
@@ -67,18 +67,23 @@ fn title(state: &State, columns: usize) -> Row<'static> {
     Row::from(vec![Span::styled(left, bold), Span::raw(" ".repeat(gap)), Span::styled(right, bold)])
 }
 
-fn verdict(state: &mut State, columns: usize) -> Vec<Row<'static>> {
+fn verdict(state: &mut State, look: Look, columns: usize) -> Vec<Row<'static>> {
     let summary = state.view.summary();
     let color = match summary.verdict_kind {
         VerdictKind::Wrappers | VerdictKind::ServerLookups | VerdictKind::Queue => Color::Red,
         VerdictKind::Elsewhere | VerdictKind::NobodyWaited => Color::Green,
         VerdictKind::Refusals | VerdictKind::CannotTell => Color::Yellow,
     };
-    let said = format!("{}  ({} connections)", escape(&summary.verdict), summary.connections);
-    let mut rows: Vec<_> = rows_of(&said, columns, 0)
-        .into_iter()
-        .map(|row| Row::styled(row, Style::new().fg(color).add_modifier(Modifier::BOLD)))
-        .collect();
+    let said = format!("{} connections. {}", summary.connections, escape(&summary.verdict));
+    let mut said = rows_of(&said, columns.saturating_sub(1), 0);
+    if said.len() > VERDICT_ROWS {
+        said.truncate(VERDICT_ROWS);
+        said.iter_mut()
+            .skip(VERDICT_ROWS - 1)
+            .for_each(|last| last.push_str(if look.unicode { "…" } else { "~" }));
+    }
+    let bold = Style::new().fg(color).add_modifier(Modifier::BOLD);
+    let mut rows: Vec<_> = said.into_iter().map(|row| Row::styled(row, bold)).collect();
     rows.resize(VERDICT_ROWS, Row::default());
     rows
 }

@@ -1,0 +1,129 @@
+//! The live view in a real terminal.
+
+use std::path::Path;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use wrapwatch_tests::{
+    clients::{ClientsSpec, Outcome},
+    lab::Lab,
+    nameserver::Rule,
+    tmux::Tmux,
+    wait_for,
+    watch::{Watch, binary},
+};
+
+use crate::support::{NS1, lab_with, peer, two_servers};
+
+/// wrapwatch in a terminal, and afterwards its status and whether the terminal takes lines again.
+fn terminal(args: &str) -> Tmux {
+    let run =
+        format!("LC_ALL=C.UTF-8 {} {args}; echo \"status $?\"; stty -a; cat", binary().unwrap().display());
+    Tmux::start(&run, 100, 30).unwrap()
+}
+
+fn wait_shown(tmux: &Tmux, what: &str) -> String {
+    let mut screen = String::new();
+    let result = wait_for(what, || {
+        screen = tmux.screen()?;
+        Ok(screen.contains(what))
+    });
+    result.unwrap_or_else(|error| panic!("{error}; on the screen:\n{screen}"));
+    screen
+}
+
+/// The terminal is as it was: in lines, with an echo, and what was there before is there again.
+fn wait_restored(tmux: &Tmux) {
+    wait_shown(tmux, "status 0");
+    let screen = wait_shown(tmux, "icanon");
+    assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+    assert!(!screen.contains("conn/s"), "the view is gone:\n{screen}");
+}
+
+/// Two servers, of which the first is silent: each lookup waits a second.
+fn slow_lab() -> Lab {
+    let lab = lab_with(two_servers());
+    lab.rules([Rule::silent().at(NS1)]).unwrap();
+    lab
+}
+
+#[test]
+fn a_stall_is_on_the_screen_while_it_lasts() {
+    let lab = lab_with(two_servers());
+    lab.rules([Rule::silent()]).unwrap();
+    let tmux = terminal(&format!("live --tui -p {}", lab.server_pid().unwrap()));
+    wait_shown(&tmux, "LIVE");
+    let client = lab.begin_clients(ClientsSpec { timeout_ms: 20_000, ..ClientsSpec::default() }).unwrap();
+    wait_shown(&tmux, "STALL accept thread blocked");
+    tmux.press(&["Space"]).unwrap();
+    wait_shown(&tmux, "HELD");
+    let client = client.wait().unwrap().remove(0);
+    let held = tmux.screen().unwrap();
+    assert!(held.contains("STALL accept thread blocked"), "held as it was:\n{held}");
+    tmux.press(&["End"]).unwrap();
+    let peer = peer(&client);
+    wait_shown(&tmux, &peer);
+    tmux.press(&["Enter"]).unwrap();
+    let detail = wait_shown(&tmux, "the wait to scale");
+    assert!(detail.contains("timeout"), "{detail}");
+    tmux.press(&["Escape"]).unwrap();
+    wait_shown(&tmux, "bar:");
+    tmux.press(&["/", "outcome:nobody", "Enter"]).unwrap();
+    wait_shown(&tmux, "no connection fits");
+    tmux.press(&["Escape"]).unwrap();
+    wait_shown(&tmux, "bar:");
+    tmux.resize(60, 16).unwrap();
+    // Keys by priority: on a narrow screen these have no room.
+    wait_for("the narrow screen", || Ok(!tmux.screen()?.contains("n nameservers"))).unwrap();
+    tmux.press(&["q"]).unwrap();
+    wait_restored(&tmux);
+}
+
+fn recorded(lab: &Lab, trace: &Path) -> String {
+    let watch = Watch::record(lab.server_pid().unwrap(), trace, ["--force"]).unwrap();
+    let clients = lab.clients(ClientsSpec::one_by_one(2)).unwrap();
+    assert!(clients.iter().all(|client| client.outcome == Outcome::Greeting));
+    watch.stop().unwrap();
+    peer(&clients[1])
+}
+
+#[test]
+fn a_recorded_trace_has_the_same_screen_and_any_end_gives_the_terminal_back() {
+    let lab = slow_lab();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("a.wwt");
+    let peer = recorded(&lab, &trace);
+    let args = format!("replay --tui {}", trace.display());
+
+    let tmux = terminal(&args);
+    wait_shown(&tmux, &peer);
+    tmux.press(&["Left"]).unwrap();
+    wait_shown(&tmux, "STALL accept thread blocked");
+    tmux.press(&["C-c"]).unwrap();
+    wait_restored(&tmux);
+
+    let tmux = terminal(&args);
+    wait_shown(&tmux, &peer);
+    let replay = Pid::from_raw(i32::try_from(tmux.child().unwrap().unwrap()).unwrap());
+    kill(replay, Signal::SIGTERM).unwrap();
+    wait_restored(&tmux);
+
+    let tmux = terminal(&args);
+    wait_shown(&tmux, &peer);
+    let replay = tmux.child().unwrap().unwrap();
+    tmux.hang_up();
+    wait_for("the end of a view without a terminal", || Ok(!Path::new(&format!("/proc/{replay}")).exists()))
+        .unwrap();
+}
+
+#[test]
+fn without_a_terminal_there_is_no_live_view() {
+    let output = std::process::Command::new(binary().unwrap())
+        .args(["live", "--tui", "-p", &std::process::id().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--tui needs a terminal"));
+}
