@@ -285,6 +285,11 @@ impl Correlator {
                     self.errors_lost_at = Some(now);
                     continue;
                 }
+                Counter::LostFirstPacket => {
+                    // A connection's last record leaves no gap.
+                    self.open.values_mut().for_each(|story| story.end_lost |= !story.is_told());
+                    continue;
+                }
                 _ => continue,
             };
             for story in self.open.values_mut() {
@@ -326,7 +331,11 @@ impl Correlator {
                 && !story.leader_gone
             {
                 let checking = story.in_check() == Some(true);
-                story.miss(if checking { Missing::StillInCheck } else { Missing::StillOpen });
+                story.miss(match (checking, story.end_lost) {
+                    (true, _) => Missing::StillInCheck,
+                    (false, true) => Missing::EndUnseen,
+                    (false, false) => Missing::StillOpen,
+                });
             }
             self.conclude(conn, true);
         }
@@ -409,7 +418,7 @@ impl Correlator {
         }
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
-        let workers = self.workers(&story);
+        let workers = self.workers(&story, now);
         let mut connection = Box::new(tell::tell(
             &mut story,
             &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers },
@@ -423,16 +432,18 @@ impl Correlator {
         self.ready.push_back(connection);
     }
 
-    /// What it waited behind until a thread took it over. What was looked up for it is remembered for those behind it.
-    fn workers(&mut self, story: &Story) -> workers::Queued {
+    /// What it waited behind until a thread took it over, or until `now`. What was looked up for it is remembered for those behind it.
+    fn workers(&mut self, story: &Story, now: KtimeNs) -> workers::Queued {
         let check_end = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
-        let late = story.handover.is_some_and(|at| at.since(check_end) > workers::AT_ONCE_NS);
+        // What ended without another thread did not wait for one.
+        let to = story.handover.unwrap_or(if story.ended().is_some() { check_end } else { now });
+        let late = to.since(check_end) > workers::AT_ONCE_NS;
         let open = late.then(|| self.open.values().map(|open| &**open)).into_iter().flatten();
         let workers = &mut self.shared.targets.entry(story.tgid).or_default().workers;
-        let mut queued = workers.behind(story, check_end, open);
+        let mut queued = workers.behind(story, (check_end, to), open);
+        // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
         if self.accepts_lost_at.is_some_and(|lost| lost.plus(UNSEEN_LOOKUP_NS) >= check_end) {
-            // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
-            queued.all_doubtful(story, check_end);
+            queued = queued.all_doubtful(to.since(check_end));
         }
         workers.add(story, self.now, self.shared.limits.history);
         queued

@@ -68,6 +68,8 @@ pub(super) struct Story {
     pub twisted: bool,
     /// Its process' leader has ended, and it had not: unless this is an `execve`, it has ended with it.
     pub leader_gone: bool,
+    /// First packets were lost, of which this one's may be one.
+    pub end_lost: bool,
     /// What was not seen, and why.
     pub missing: Vec<Missing>,
     /// Key in the list of what is due.
@@ -103,6 +105,7 @@ impl Story {
             over: None,
             twisted: false,
             leader_gone: false,
+            end_lost: false,
             missing: Vec::new(),
             due: None,
         }

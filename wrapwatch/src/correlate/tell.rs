@@ -138,7 +138,7 @@ fn until(story: &Story, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> Ktime
     }
     let seen = check_end.max(story.handover.unwrap_or_default()).max(story.lookups_end().unwrap_or_default());
     // Where first packets do not show, it may have been greeted long ago.
-    if blind.clients { seen } else { seen.max(now) }
+    if blind.clients || story.end_lost { seen } else { seen.max(now) }
 }
 
 fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {

@@ -36,10 +36,9 @@ pub(super) struct Queued {
 }
 
 impl Queued {
-    /// What is not known to be a lookup may be one.
-    pub(super) fn all_doubtful(&mut self, story: &Story, check_end: KtimeNs) {
-        let whole = story.handover.map_or(0, |at| at.since(check_end));
-        self.doubtful_ns = whole.saturating_sub(self.behind_ns);
+    /// What is not known to be a lookup may be one; `whole_ns`: all the time.
+    pub(super) const fn all_doubtful(self, whole_ns: u64) -> Self {
+        Self { doubtful_ns: whole_ns.saturating_sub(self.behind_ns), ..self }
     }
 }
 
@@ -59,14 +58,13 @@ impl Workers {
         }
     }
 
-    /// What a connection waited behind from its check's end on, `open` being the others that are still open.
+    /// What a connection waited behind from its check's end until a thread took it over at `to`, or had not by then. `open`: the others that are still open.
     pub(super) fn behind<'a>(
         &self,
         story: &Story,
-        check_end: KtimeNs,
+        (check_end, to): (KtimeNs, KtimeNs),
         open: impl Iterator<Item = &'a Story>,
     ) -> Queued {
-        let Some((to, worker)) = story.handover.zip(story.worker) else { return Queued::default() };
         let mut all: Vec<Work> = open
             .filter(|other| other.tgid == story.tgid && other.conn != story.conn)
             .flat_map(|other| works(other, to))
@@ -84,7 +82,7 @@ impl Workers {
             }
             sum
         };
-        let behind_ns = within(&|work| work.tid == worker);
+        let behind_ns = within(&|work| Some(work.tid) == story.worker);
         let forgotten = self.forgot.min(to).since(check_end);
         let doubtful_ns = within(&|_| true).max(forgotten).saturating_sub(behind_ns);
         Queued { behind_ns, doubtful_ns }
@@ -102,5 +100,11 @@ fn works(story: &Story, until: KtimeNs) -> impl Iterator<Item = Work> + '_ {
         from: asked.began(),
         to: asked.end.at().unwrap_or(until),
     });
-    lookups.chain(waits)
+    // What is missing of a connection may have been a lookup.
+    let unseen = (story.seqs.missing() > 0).then(|| Work {
+        tid: 0,
+        from: story.accepted,
+        to: story.ended().unwrap_or(until),
+    });
+    lookups.chain(waits).chain(unseen)
 }

@@ -35,6 +35,8 @@ pub struct Counts {
     pub lost: u64,
     /// Accept records lost.
     pub lost_accepts: u64,
+    /// Connections that there was no room to follow.
+    pub untracked: u64,
     /// Connections that began before the trace (`correlate::Stats::seeded`).
     pub began_before: u64,
     /// Clients in accept queues by the last sample; null where queues were not sampled.
@@ -143,6 +145,8 @@ pub struct SummaryBuilder {
     waiting: Waiting,
     unknown: BTreeMap<UnknownReason, u64>,
     ends_unseen: u64,
+    /// The longest that any client waited, as far as it was seen.
+    longest_ns: u64,
     /// Connections of TCP whose time in the queue is not known.
     queue_unseen: u64,
     /// Own lookups of which it is not known whether the wrappers asked.
@@ -179,6 +183,7 @@ impl SummaryBuilder {
             waiting: Waiting::default(),
             unknown: BTreeMap::new(),
             ends_unseen: 0,
+            longest_ns: 0,
             queue_unseen: 0,
             unclear_ns: 0,
             unclear_elsewhere: false,
@@ -204,6 +209,7 @@ impl SummaryBuilder {
         self.nameservers(connection);
         self.accept_thread(connection);
         self.waiting += waiting(connection);
+        self.longest_ns = self.longest_ns.max(connection.waited_ns);
         self.unseen(connection);
     }
 
@@ -230,7 +236,15 @@ impl SummaryBuilder {
         };
         let unix = connection.peer == Some(Client::Unix);
         let unended = matches!(connection.outcome, Outcome::Unfinished | Outcome::HandedOver);
-        self.ends_unseen += u64::from(unended && !unix && connection.missing.iter().any(goes_on));
+        let begun = |why: &Missing| matches!(why, Missing::StillOpen | Missing::StillInCheck);
+        // Of one that the trace's end cut off at once, no more was seen than of one that went elsewhere.
+        let cut_off = connection.waited_ns < super::verdict::SHORT_NS && connection.missing.iter().any(begun);
+        if unended && !unix && (cut_off || connection.missing.iter().any(goes_on)) {
+            self.ends_unseen += 1;
+            if cut_off {
+                self.unknown.entry(UnknownReason::TraceEnded).or_default();
+            }
+        }
         self.queue_unseen += u64::from(!unix && connection.queued_ns.is_none());
         let lacks = |why| connection.missing.contains(&why);
         let in_accept_thread = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
@@ -370,6 +384,8 @@ impl SummaryBuilder {
             ends_unseen: self.ends_unseen,
             queue_unseen: self.queue_unseen,
             busy_longest_ns: busy.unwrap_or(0),
+            longest_ns: self.longest_ns,
+            never_seen: counts.lost_accepts.saturating_add(counts.untracked),
             unclear_ns: self.unclear_ns,
             unclear_elsewhere: self.unclear_elsewhere,
         };

@@ -3,7 +3,7 @@
 use wrapwatch_common::records::{Class, Kind, OP_READ, OP_WRITE};
 
 use super::{Counts, SummaryBuilder, waiting};
-use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, refuse, resolve};
+use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, in_a_pool, pooled, refuse, resolve};
 use crate::correlate::tests::sim::{GREETING, MS, Rec, SEC, Sim, TGID, TOO_MANY, Thread};
 use crate::correlate::tests::{self as lab};
 use crate::model::{
@@ -77,32 +77,6 @@ fn the_dead_server_is_told_from_the_one_that_answers() {
     let by: Vec<_> =
         summary.nameservers.iter().map(|s| (s.server.as_str(), s.timeouts, s.answered)).collect();
     assert_eq!(by, [("10.77.53.1:53", 4, 2), ("10.77.53.2:53", 0, 4)]);
-}
-
-/// A client that a pool's thread takes over when it is free, and looks up itself.
-fn pooled(sim: &mut Sim, worker: &mut Thread, n: u64, wait_ns: u64) {
-    worker.conn = n;
-    worker.t += 50_000;
-    let fd = 100 + i32::try_from(n).unwrap();
-    sim.peer(worker, fd, 0);
-    resolve(sim, worker, n, false, wait_ns);
-    sim.first_packet(worker, fd, GREETING);
-}
-
-/// Ten clients at once, accepted at once, served by so many threads.
-fn in_a_pool(threads: u32, wait_ns: u64) -> Vec<Rec> {
-    let mut sim = Sim::default();
-    let mut th = thread();
-    let mut workers: Vec<Thread> = (1..=threads).map(|n| Thread { tid: TGID + n, ..th }).collect();
-    for n in 1..=10 {
-        let peer = format!("10.77.0.{n}:{}", 36_000 + n).parse().unwrap();
-        sim.established(th.t, n, peer);
-        sim.accept(&mut th, n, 100 + i32::try_from(n).unwrap(), Some(peer));
-        let worker = workers.iter_mut().min_by_key(|worker| worker.t).unwrap();
-        worker.t = worker.t.max(th.t);
-        pooled(&mut sim, worker, n, wait_ns);
-    }
-    sim.records()
 }
 
 #[test]

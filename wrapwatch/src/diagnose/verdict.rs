@@ -24,6 +24,10 @@ pub(super) struct Facts<'a> {
     pub unknown: &'a [UnknownTotal],
     /// Connections whose wait went on where it was not seen.
     pub ends_unseen: u64,
+    /// The longest that any client waited, as far as it was seen.
+    pub longest_ns: u64,
+    /// Connections of which nothing was seen: their accept was lost, or there was no room to follow them.
+    pub never_seen: u64,
     /// Connections whose time in the queue is not known.
     pub queue_unseen: u64,
     /// The longest that an accept thread was busy without a pause.
@@ -48,7 +52,7 @@ const LITTLE: f64 = 0.1;
 /// More than this not seen, and nothing is acquitted.
 const UNKNOWN_MAX: f64 = 0.05;
 /// Nobody notices a wait below this.
-const SHORT_NS: u64 = 20_000_000;
+pub(super) const SHORT_NS: u64 = 20_000_000;
 /// A part as large as this is all of it.
 const ALL: f64 = 0.97;
 
@@ -63,12 +67,13 @@ impl Facts<'_> {
     }
 
     fn ends_share(&self) -> f64 {
-        Share::of(self.ends_unseen, self.connections).0
+        let all = self.connections.saturating_add(self.never_seen);
+        Share::of(self.ends_unseen.saturating_add(self.never_seen), all).0
     }
 
     /// Of the waiting, what is unknown; of connections whose wait went on unseen, no time is known, so their number counts.
     pub(super) fn unknown_share(&self) -> Option<f64> {
-        let known = self.waiting.total_ns > 0 || self.ends_unseen > 0;
+        let known = self.waiting.total_ns > 0 || self.ends_unseen > 0 || self.never_seen > 0;
         known.then(|| self.share(self.waiting.unknown_ns).0.max(self.ends_share()))
     }
 
@@ -91,7 +96,9 @@ impl Facts<'_> {
         if self.nobody_waited() && !self.times_unknown() {
             return VerdictKind::NobodyWaited;
         }
-        if self.is_unclear() {
+        // Of those that were seen nobody waited long: what explains that little says nothing of those that were not.
+        let short_as_seen = self.longest_ns < SHORT_NS && self.ends_share() > UNKNOWN_MAX;
+        if self.is_unclear() || short_as_seen {
             return VerdictKind::CannotTell;
         }
         if wrappers + own >= MOST {
@@ -224,10 +231,17 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     }
     let reason = facts.unknown.first().map_or(UnknownReason::Other, |part| part.reason);
     let by_time = facts.share(facts.waiting.unknown_ns);
-    let (unseen, reason) = if facts.ends_share() > by_time.0 {
-        let handed = facts.unknown.iter().any(|part| part.reason == UnknownReason::HandedOver);
-        let reason =
-            if handed || reason == UnknownReason::Other { UnknownReason::HandedOver } else { reason };
+    let (unseen, reason) = if facts.never_seen > facts.ends_unseen && facts.ends_share() > by_time.0 {
+        let all = facts.connections.saturating_add(facts.never_seen);
+        (format!("of {} of {all} connections nothing was seen", facts.never_seen), UnknownReason::EventsLost)
+    } else if facts.ends_share() > by_time.0 {
+        let is_there = |reason: &UnknownReason| facts.unknown.iter().any(|part| part.reason == *reason);
+        let ended = [UnknownReason::HandedOver, UnknownReason::TraceEnded].into_iter().find(is_there);
+        let reason = match reason {
+            UnknownReason::Other => UnknownReason::HandedOver,
+            reason => reason,
+        };
+        let reason = ended.unwrap_or(reason);
         (
             format!(
                 "{} of {} connections went on where they were not seen",
@@ -257,6 +271,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
 const fn to_tell(reason: UnknownReason) -> &'static str {
     match reason {
         UnknownReason::BeganBefore => "let the trace run until new clients connect",
+        UnknownReason::TraceEnded => "let the trace run until the clients are served",
         UnknownReason::EventsLost | UnknownReason::QueueUnseen | UnknownReason::Forgotten => {
             "trace again for a shorter time, with CPU to spare for wrapwatch"
         }

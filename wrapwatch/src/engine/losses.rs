@@ -19,6 +19,7 @@ pub(super) const ANY: [(Counter, u64); 4] = [
 pub(super) struct Losses {
     events: u64,
     accepts: u64,
+    untracked: u64,
 }
 
 impl Losses {
@@ -27,8 +28,13 @@ impl Losses {
         let by: Vec<(Counter, u64)> =
             lost.by.iter().filter_map(|(name, n)| Some((counter(name)?, *n))).collect();
         self.events = self.events.saturating_add(lost.events);
-        let accepts = by.iter().filter(|(counter, _)| *counter == Counter::LostAccept).map(|(_, n)| n);
-        self.accepts = self.accepts.saturating_add(accepts.sum());
+        for (counter, n) in &by {
+            match counter {
+                Counter::LostAccept => self.accepts = self.accepts.saturating_add(*n),
+                Counter::FullConns => self.untracked = self.untracked.saturating_add(*n),
+                _ => {}
+            }
+        }
         by
     }
 
@@ -39,6 +45,11 @@ impl Losses {
 
     pub(super) fn accepts(&self, counters: &BTreeMap<String, u64>) -> u64 {
         counters.get("lost_accept").copied().unwrap_or(0).max(self.accepts)
+    }
+
+    /// Connections of which nothing was seen: there was no room to follow them.
+    pub(super) fn untracked(&self, counters: &BTreeMap<String, u64>) -> u64 {
+        counters.get("full_conns").copied().unwrap_or(0).max(self.untracked)
     }
 }
 

@@ -193,6 +193,7 @@ impl Engine {
             accepts: self.context.counters.get("accepts").copied().unwrap_or(stats.accepts),
             lost: self.losses.events(&self.context.counters),
             lost_accepts: self.losses.accepts(&self.context.counters),
+            untracked: self.losses.untracked(&self.context.counters),
             began_before: stats.seeded,
             queued: self.context.queue.fullest_at_end(),
         });

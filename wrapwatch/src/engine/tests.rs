@@ -1,5 +1,7 @@
 //! What a live trace tells, its recording tells again, line by line: with losses, full maps, calls left out, and a libwrap that names no rules.
 
+mod acquittal;
+
 use std::collections::BTreeMap;
 
 use wrapwatch_common::records::{self as abi, Kind};

@@ -221,6 +221,8 @@ pub enum UnknownReason {
     Forgotten,
     /// What a nameserver was asked was not seen.
     QueryUnseen,
+    /// The trace ended before more than a moment of it was seen.
+    TraceEnded,
     /// No thread took it over while others looked their clients up: it may have waited for one of them.
     WorkersBusy,
     /// Of a later version.
@@ -246,6 +248,7 @@ impl UnknownReason {
             Self::WorkerUnseen => "which thread worked for the client was not seen",
             Self::Forgotten => "more happened than is remembered",
             Self::QueryUnseen => "what a nameserver was asked was not seen",
+            Self::TraceEnded => "the trace ended meanwhile",
             Self::WorkersBusy => {
                 "no thread took it over while the server looked other clients up: it may have waited for that"
             }

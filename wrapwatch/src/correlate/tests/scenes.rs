@@ -110,3 +110,29 @@ pub(crate) fn turned_away() -> Vec<Rec> {
     admit(&mut sim, &mut th, GREETING);
     sim.records()
 }
+
+/// A client that a pool's thread takes over when it is free, and looks up itself.
+pub(crate) fn pooled(sim: &mut Sim, worker: &mut Thread, n: u64, wait_ns: u64) {
+    worker.conn = n;
+    worker.t += 50_000;
+    let fd = 100 + i32::try_from(n).unwrap();
+    sim.peer(worker, fd, 0);
+    resolve(sim, worker, n, false, wait_ns);
+    sim.first_packet(worker, fd, GREETING);
+}
+
+/// Ten clients at once, accepted at once, served by so many threads.
+pub(crate) fn in_a_pool(threads: u32, wait_ns: u64) -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let mut workers: Vec<Thread> = (1..=threads).map(|n| Thread { tid: TGID + n, ..th }).collect();
+    for n in 1..=10 {
+        let peer = client(n).0;
+        sim.established(th.t, n, peer);
+        sim.accept(&mut th, n, 100 + i32::try_from(n).unwrap(), Some(peer));
+        let worker = workers.iter_mut().min_by_key(|worker| worker.t).unwrap();
+        worker.t = worker.t.max(th.t);
+        pooled(&mut sim, worker, n, wait_ns);
+    }
+    sim.records()
+}
