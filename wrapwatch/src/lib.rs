@@ -11,6 +11,7 @@ pub mod decode;
 pub mod diagnose;
 pub mod doctor;
 pub mod engine;
+pub mod export;
 pub mod host;
 pub mod import;
 pub mod linter;

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 
 use super::{common::duration, traces};
 use crate::{
+    export::{Perfetto, tell},
     observe::{JsonLines, Observer as _},
     trace::{
         FileSink, Save, SingleFile, Sink as _,
@@ -51,6 +52,8 @@ pub struct Args {
 enum Format {
     /// What `replay --json` prints: one JSON object a line
     Jsonl,
+    /// Timelines for ui.perfetto.dev: accept threads, clients, who waits behind whom
+    Perfetto,
     /// A trace, of a flight recorder's ring
     Wwt,
 }
@@ -60,6 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match (args.redact, args.to) {
         (true, _) => redacted(args),
         (false, Some(Format::Wwt)) => ring(args),
+        (false, Some(Format::Perfetto)) => perfetto(args),
         (false, _) => jsonl(args),
     }
 }
@@ -105,6 +109,20 @@ fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if !closed && !args.quiet {
         traces::tell_missing(&args.file, replay.context());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn perfetto(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(output) = &args.output else { bail!("--to perfetto needs a file to write: -o FILE.pftrace") };
+    let (options, file) = (traces::options(&args.file, args.slow)?, traces::open(&args.file)?);
+    let mut out = BufWriter::new(NewFile::create(output, args.force)?);
+    let context = tell(file, options, Perfetto::new(&mut out))
+        .with_context(|| format!("cannot export {}", args.file.display()))?;
+    let written = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(NewFile::finish);
+    written.with_context(|| format!("cannot write {}", output.display()))?;
+    if !args.quiet {
+        traces::tell_missing(&args.file, &context);
     }
     Ok(ExitCode::SUCCESS)
 }
