@@ -254,7 +254,7 @@ fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<Ex
     let as_json = args.json || args.format == Format::Json;
     let (mut worst, mut count, mut failed) = (None, 0_u64, 0_u64);
     let mut out = io::BufWriter::new(io::stdout().lock());
-    linter::each_host(folder, subject, |host: &HostReport| {
+    let without = linter::each_host(folder, subject, |host: &HostReport| {
         count += 1;
         failed += u64::from(host.error.is_some());
         worst = worst.max(host.worst.as_ref().map(|problem| problem.severity));
@@ -275,11 +275,22 @@ fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<Ex
             escape(&folder.to_string_lossy())
         );
     }
+    if let Some(first) = without.first() {
+        note(&format!(
+            "{} without hosts.allow and hosts.deny left out, the first is {}",
+            plural(without.len()),
+            escape(first)
+        ));
+    }
     if failed > 0 {
         note(&format!("{failed} of {count} hosts could not be looked at"));
         return Ok(ExitCode::from(1));
     }
     Ok(status(args, worst))
+}
+
+fn plural(folders: usize) -> String {
+    if folders == 1 { "1 folder".to_owned() } else { format!("{folders} folders") }
 }
 
 /// The diff to stdout; what belongs to no table to stderr.

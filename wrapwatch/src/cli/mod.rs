@@ -84,12 +84,21 @@ pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         let plugin = std::env::args_os().any(|argument| argument == "--check");
         if plugin && error.use_stderr() {
-            // Nobody is left to tell where stderr is closed.
+            // Nobody is left to tell where stderr is closed, or stdout.
             let _ = error.print();
+            let _ = output::print(&refused(std::env::args().nth(1).as_deref(), &error.to_string()));
             std::process::exit(3);
         }
         error.exit()
     })
+}
+
+/// What a monitoring plugin says on stdout of arguments that cannot be read.
+fn refused(command: Option<&str>, error: &str) -> String {
+    let name = if command == Some("ping") { "PING" } else { "DOCTOR" };
+    let why = error.lines().next().unwrap_or_default();
+    let why = format!("wrong use: {}", why.strip_prefix("error: ").unwrap_or(why));
+    crate::render::check::line(name, &crate::diagnose::check::Check::unknown(why))
 }
 
 /// What was asked for cannot be meant: status 2, as for arguments that cannot be read.
@@ -134,5 +143,19 @@ pub fn run(cli: Cli) -> ExitCode {
             output::note(&crate::model::error_line(error.as_ref()));
             ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_says_on_stdout_that_it_was_called_wrongly() {
+        let error = Cli::try_parse_from(["wrapwatch", "ping", "--check"]).unwrap_err();
+        let line = refused(Some("ping"), &error.to_string());
+        assert!(line.starts_with("PING UNKNOWN - wrong use: the following required"), "{line}");
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(refused(Some("doctor"), "error: x").starts_with("DOCTOR UNKNOWN - wrong use: x"));
     }
 }

@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: Option<u32>,
     /// A number (5): as --concurrency. With --check a time (5s): as --critical
-    #[arg(short = 'c', value_name = "N|TIME", conflicts_with_all = ["concurrency", "critical"], value_parser = short)]
+    #[arg(short = 'c', value_name = "N|TIME", conflicts_with = "critical", value_parser = short)]
     c: Option<Short>,
     /// Whose greeting is waited for: mysql, ssh, smtp, ftp, imap, pop3, ldap [default: by the port, else mysql]
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
@@ -107,14 +107,29 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let greeted = ping.attempts.iter().any(|attempt| attempt.outcome == PingOutcome::Greeted);
         return Ok(ExitCode::from(u8::from(!greeted)));
     }
-    let critical = match args.c {
-        Some(Short::Critical(time)) => Some(time),
-        _ => args.critical,
-    };
-    let found = all(args).map(|(ping, _)| check::ping(&ping, args.warning, critical));
+    let found = limits(args).and_then(|()| all(args));
+    let found = found.map(|(ping, _)| check::ping(&ping, args.warning, critical(args)));
     let found = found.unwrap_or_else(|error| Check::unknown(error_line(error.as_ref())));
     print(&render::check::line("PING", &found))?;
     Ok(ExitCode::from(found.state.status()))
+}
+
+/// The critical time.
+fn critical(args: &Args) -> Option<Duration> {
+    match args.c {
+        Some(Short::Critical(time)) => Some(time),
+        _ => args.critical,
+    }
+}
+
+/// Whether the limits can be meant.
+fn limits(args: &Args) -> anyhow::Result<()> {
+    match (args.warning, critical(args)) {
+        (Some(warning), Some(critical)) if warning > critical => Err(wrong_use(format!(
+            "--warning {warning:?} is longer than --critical {critical:?}: it would never be said"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What `-c` is, by its value: `-n 5 -c 1` as in ab(1), `--check -w 1s -c 5s` as in monitoring plugins.
@@ -148,6 +163,9 @@ fn at_once(args: &Args) -> anyhow::Result<usize> {
             return Err(wrong_use(
                 "-c with a time is the critical one of --check; for connections at once write a number: -c 5",
             ));
+        }
+        Some(Short::AtOnce(_)) if args.concurrency.is_some() => {
+            return Err(wrong_use("-c with a number is --concurrency: give one of them"));
         }
         Some(Short::AtOnce(count)) => count,
         _ => args.concurrency.unwrap_or(1),
@@ -192,21 +210,35 @@ async fn measure(
         count: usize::try_from(args.count)?,
         at_once,
         interval: args.interval,
-        timeout: args.timeout,
+        // A plugin has ten seconds or so, and after the critical time there is nothing left to find out.
+        timeout: critical(args).map_or(args.timeout, |critical| critical.min(args.timeout)),
         force: args.force,
         protocol: args.protocol.unwrap_or_else(|| Protocol::of_port(port)),
     };
     let mut unprinted = None;
+    let (enough, decided) = (nanos(critical(args)), tokio::sync::Notify::new());
     let news = |news: News<'_>| match news {
         News::Attempt(attempt, _) if !args.json && !args.quiet && !args.check => {
             unprinted = unprinted.take().or(print(&text.ping_attempt(attempt)).err());
         }
-        News::Attempt(..) => {}
+        News::Attempt(attempt, _) => {
+            if enough.is_some_and(|critical| attempt.total_ns >= critical) {
+                decided.notify_one();
+            }
+        }
         News::Limited { allowed, limit, version } => {
             eprintln!("wrapwatch: {}", text.ping_limited(settings.count, allowed, limit, version));
         }
     };
-    let Done { attempts, version, stopped } = ping::run(&settings, news, signals.any()).await;
+    let Done { attempts, version, stopped } = {
+        let end = async {
+            tokio::select! {
+                () = signals.any() => {}
+                () = decided.notified() => {}
+            }
+        };
+        ping::run(&settings, news, end).await
+    };
     if let Some(error) = unprinted {
         return Err(error);
     }
@@ -226,6 +258,10 @@ async fn measure(
         problems: judge::problems(&attempts, resolve_ns),
         attempts,
     })
+}
+
+fn nanos(time: Option<Duration>) -> Option<u64> {
+    time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Host and port of `host:port`, `[v6]:port`, `host`, `v6`.
@@ -260,6 +296,37 @@ async fn find(host: &str, port: u16) -> anyhow::Result<(SocketAddr, Option<u64>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(line: &str) -> Result<Args, clap::Error> {
+        <Alone as clap::Parser>::try_parse_from(line.split(' ')).map(|alone| alone.args)
+    }
+
+    #[test]
+    fn a_critical_time_and_connections_at_once_go_together_and_limits_have_an_order() {
+        let both = parsed("ping db1 --check -c 5s --concurrency 2").unwrap();
+        assert_eq!((at_once(&both).unwrap(), critical(&both)), (2, Some(Duration::from_secs(5))));
+        assert!(at_once(&parsed("ping db1 -c 5 --concurrency 2").unwrap()).is_err());
+        assert!(parsed("ping db1 --check -c 5s --critical 4s").is_err());
+        let limits = |line: &str| limits(&parsed(line).unwrap()).is_ok();
+        assert!(limits("ping db1 --check -w 1s -c 5s") && limits("ping db1 --check -w 5s"));
+        assert!(!limits("ping db1 --check -w 5s -c 1s"));
+    }
+
+    #[test]
+    fn a_plugin_ends_once_it_is_critical() {
+        // Accepts by its queue, and greets nobody.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let line = format!("ping {} --check -n 50 -w 10ms -c 100ms", silent.local_addr().unwrap());
+        let (ping, _) = all(&parsed(&line).unwrap()).unwrap();
+        assert_eq!(ping.attempts.len(), 1, "{ping:?}");
+        assert_eq!(check::ping(&ping, None, None).state, check::State::Critical);
+    }
 
     #[test]
     fn targets_are_read_as_people_write_them() {

@@ -35,13 +35,14 @@ pub enum Progress {
     Other,
 }
 
-/// How far the bytes are a greeting, or a refusal, in this protocol: up to its first newline, for LDAP to the message's end.
+/// How far the bytes are a greeting, or a refusal, in this protocol: up to its first newline, a reply of several lines and LDAP's message to their end.
 pub fn progress(bytes: &[u8], protocol: Protocol) -> Progress {
     if protocol == Protocol::Ldap {
         return ldap_progress(bytes);
     }
     if bytes.contains(&b'\n') {
-        return Progress::Whole;
+        let goes_on = matches!(protocol, Protocol::Smtp | Protocol::Ftp) && !reply_ended(bytes);
+        return if goes_on { Progress::Half } else { Progress::Whole };
     }
     let begins = |start: &str| {
         let len = start.len().min(bytes.len());
@@ -59,6 +60,17 @@ pub fn progress(bytes: &[u8], protocol: Protocol) -> Progress {
         Protocol::Mysql | Protocol::Ldap => false,
     };
     if half { Progress::Half } else { Progress::Other }
+}
+
+/// Whether a reply of several lines (`220-`) has its last one, `220 ` (RFC 5321, 4.2.1; RFC 959, 4.2). Any other has ended.
+fn reply_ended(bytes: &[u8]) -> bool {
+    let [a, b, c, b'-', ..] = bytes else { return true };
+    let code = [*a, *b, *c];
+    if !code.iter().all(u8::is_ascii_digit) {
+        return true;
+    }
+    let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    whole.filter_map(|line| line.strip_prefix(&code)).any(|rest| rest.first() != Some(&b'-'))
 }
 
 /// By the length of the outer SEQUENCE (X.690, 8.1.3).
@@ -185,6 +197,11 @@ mod tests {
             (b"220 mail", Protocol::Smtp, Half),
             (b"2200", Protocol::Smtp, Other),
             (b"421-too ", Protocol::Ftp, Half),
+            (b"220-first\r\n220-se", Protocol::Smtp, Half),
+            (b"220-first\r\n220 las", Protocol::Ftp, Half),
+            (b"220-first\r\n  text\r\n220 last\r\n", Protocol::Ftp, Whole),
+            (b"220-first\r\n220\r\n", Protocol::Smtp, Whole),
+            (b"220 one\r\n", Protocol::Smtp, Whole),
             (b"* O", Protocol::Imap, Half),
             (b"* NO", Protocol::Imap, Other),
             (b"-ER", Protocol::Pop3, Half),

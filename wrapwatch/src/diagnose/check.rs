@@ -88,7 +88,9 @@ pub fn ping(ping: &Ping, warning: Option<Duration>, critical: Option<Duration>) 
     let greeted =
         ping.attempts.iter().filter(|attempt| attempt.outcome == PingOutcome::Greeted).count() as u64;
     let slowest = ping.total.filter(|_| greeted > 0).map(|times| times.max_ns);
-    let over = |limit: Option<u64>| limit.zip(slowest).is_some_and(|(limit, slowest)| slowest >= limit);
+    // Whoever was not greeted had to wait all the same.
+    let longest = ping.attempts.iter().map(|attempt| attempt.total_ns).max();
+    let over = |limit: Option<u64>| limit.zip(longest).is_some_and(|(limit, longest)| longest >= limit);
     let state = match () {
         () if made == 0 => State::Unknown,
         () if greeted == 0 || over(limits[1]) => State::Critical,
@@ -264,9 +266,14 @@ mod tests {
         }
     }
 
+    /// Not greeted within five seconds.
+    const LONG: Option<u64> = Some(u64::MAX);
+
     /// Of pings that waited so long for their greeting, or got none.
     fn of(waits: &[Option<u64>]) -> Ping {
-        let attempts: Vec<PingAttempt> = waits.iter().map(|wait| attempt(*wait)).collect();
+        let given_up = || PingAttempt { total_ns: 5_000 * MS, outcome: PingOutcome::Silent, ..attempt(None) };
+        let one = |wait: Option<u64>| if wait == LONG { given_up() } else { attempt(wait) };
+        let attempts: Vec<PingAttempt> = waits.iter().copied().map(one).collect();
         Ping {
             target: "db1:3306".to_owned(),
             address: "10.0.0.1:3306".to_owned(),
@@ -298,6 +305,8 @@ mod tests {
             (&[Some(4_999 * MS), Some(MS)], State::Critical),
             (&[Some(4_999 * MS), None], State::Critical),
             (&[None, None], State::Critical),
+            // Given up after the critical time.
+            (&[Some(MS), LONG], State::Critical),
         ] {
             let found = ping(&of(waits), second, five);
             assert_eq!(found.state, expected, "{waits:?}");

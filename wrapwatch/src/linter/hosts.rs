@@ -37,7 +37,7 @@ pub struct HostReport {
     pub error: Option<String>,
 }
 
-/// Looks at each host of the folder, by name; calls `each` with what was found.
+/// Looks at each host of the folder, by name; calls `each` with what was found. The folders that have no tables are given back.
 ///
 /// # Errors
 /// Where the folder cannot be read. A host whose files cannot be read has that as its error.
@@ -45,7 +45,7 @@ pub fn each_host(
     folder: &Path,
     subject: &Subject<'_>,
     mut each: impl FnMut(&HostReport) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -55,14 +55,16 @@ pub fn each_host(
     }
     names.sort();
     let folder = &folder.canonicalize()?;
+    let mut without = Vec::new();
     for name in names {
         let home = folder.join(&name);
         let Some(etc) = [home.clone(), home.join("etc")].into_iter().find(|etc| has_tables(etc)) else {
+            without.push(name.to_string_lossy().into_owned());
             continue;
         };
         each(&one(&name.to_string_lossy(), &etc, folder, subject))?;
     }
-    Ok(())
+    Ok(without)
 }
 
 /// Whether a folder has a table. A link that leads nowhere is one: it is told as what it is.
@@ -170,6 +172,9 @@ mod tests {
         let all = reports(folder.path());
         let names: Vec<&str> = all.iter().map(|report| report.host.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
+        let server = Endpoint::new("0.0.0.0".parse().unwrap(), 3306);
+        let subject = Subject { daemon: "mysqld", server, own_domain: None, clients: &[] };
+        assert_eq!(each_host(folder.path(), &subject, |_| Ok(())).unwrap(), ["empty"]);
         assert_eq!((all[0].worst.as_ref(), all[0].error.as_ref()), (None, None), "{all:#?}");
         assert!(all[1].warning > 0 && all[1].worst.is_some());
     }

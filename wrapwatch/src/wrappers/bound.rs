@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
-use super::evaluate::{Lookup, LookupKind, Place, Subject, Tables};
+use super::evaluate::{Lookup, LookupKind, Place, Subject};
 use super::inet;
 use super::lint::{Input, UNLISTED};
 use super::options::{Keyword, lossy, steps};
+use super::problems::may_concern;
 use super::table::TableKind;
 use crate::model::Nanos;
 
@@ -41,7 +42,7 @@ pub(super) fn waits(
         };
         let address = address.to_canonical();
         let (ns, of) = match lookup.kind {
-            LookupKind::Ident => ident(input.tables, lookup.place),
+            LookupKind::Ident => ident(input, lookup.place),
             LookupKind::Netgroup => (
                 None,
                 format!(
@@ -66,8 +67,9 @@ pub(super) fn sum(waits: &[Wait]) -> Option<u64> {
 }
 
 /// The client's ident service, as long as the option that asks for it says. libwrap keeps that number for the rest of the process, so that a
-/// `user@host` pattern may wait as long as the largest of both tables.
-fn ident(tables: &Tables, place: Option<Place>) -> (Option<u64>, String) {
+/// `user@host` pattern may wait as long as the largest of those that this daemon can get to.
+fn ident(input: &Input<'_>, place: Option<Place>) -> (Option<u64>, String) {
+    let tables = input.tables;
     let own = place.and_then(|place| {
         let table = tables.get(place.table);
         rfc931(table.options(table.entry_at(place.line)?)?)
@@ -76,6 +78,9 @@ fn ident(tables: &Tables, place: Option<Place>) -> (Option<u64>, String) {
         [TableKind::Allow, TableKind::Deny]
             .into_iter()
             .flat_map(|kind| tables.get(kind).entries().iter().map(move |entry| (kind, entry)))
+            .filter(|(kind, entry)| {
+                may_concern(tables.get(*kind).daemons(entry), input.daemon, input.server.port)
+            })
             .filter_map(|(kind, entry)| rfc931(tables.get(kind).options(entry)?))
             .max()
     });
@@ -99,4 +104,21 @@ fn rfc931(options: &[u8]) -> Option<u64> {
     let seconds = step.value.as_deref().and_then(|value| inet::scan_signed(lossy(value).as_bytes()));
     let ns = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|&seconds| seconds > 0);
     Some(ns.map_or(IDENT_TIMEOUT_NS, |seconds| seconds.saturating_mul(super::cost::SECOND_NS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wrappers::test_host::Host;
+
+    #[test]
+    fn other_daemons_ident_timeouts_are_not_this_ones() {
+        let bound = |allow: &str| {
+            let host = Host::new(allow.as_bytes(), b"ALL: ALL\n").asked_about(&[("10.9.0.21", None)]);
+            sum(&host.lint().clients[0].waits)
+        };
+        assert_eq!(bound("sshd: ALL: rfc931 60\nmysqld: me@10.9.0.21\n"), Some(IDENT_TIMEOUT_NS));
+        let own = bound("mysqld: 10.7.7.7: rfc931 60\nmysqld: me@10.9.0.21\n");
+        assert_eq!(own, Some(60 * crate::wrappers::cost::SECOND_NS));
+    }
 }

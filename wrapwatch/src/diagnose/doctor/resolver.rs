@@ -7,6 +7,7 @@ use crate::{
         doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
     },
     wrappers::cost::{Nameserver, Resolver, SECOND_NS, Wanted, question},
+    wrappers::daemons,
 };
 
 /// From here on a nameserver is slow: a cache in the same building answers in a millisecond, any in a few dozen.
@@ -85,7 +86,10 @@ fn wait(case: &Case<'_>) -> String {
         .collect();
     match question(&case.texts.conf, &states).ns {
         Some(0) => String::new(),
-        Some(ns) => format!(" and takes {} that nobody is accepted in", Nanos(ns)),
+        Some(ns) => {
+            let others = daemons::blocking(&case.target.daemon).others();
+            format!(" and takes {}{others}", Nanos(ns))
+        }
         None => " and takes as long as the kernel tries to connect".to_owned(),
     }
 }

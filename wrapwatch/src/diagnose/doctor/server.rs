@@ -4,6 +4,7 @@ use super::{Case, TableDoubt, paths};
 use crate::{
     model::Severity,
     model::doctor::{DoctorProblem, ListenerState, Relation, ServerProblem as Kind, Wrapped},
+    wrappers::daemons::{self, Blocking},
 };
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
@@ -53,21 +54,22 @@ fn tables(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
 
 fn queue(case: &Case<'_>, listener: &ListenerState, out: &mut Vec<DoctorProblem>) {
     let ListenerState { local, queued, limit, .. } = listener;
-    let behind = if case.wrapped && case.looks_up {
-        "Find out what the accept thread waits for: wrapwatch live. Rules by address alone need no DNS."
-    } else {
-        "Find out what the accept thread waits for: wrapwatch live."
+    let who = match daemons::blocking(&case.target.daemon) {
+        Blocking::AcceptThread | Blocking::Unknown => "the accept thread",
+        Blocking::EventLoop | Blocking::PerConnection | Blocking::Pool => "the server",
     };
+    let rules = if case.wrapped && case.looks_up { " Rules by address alone need no DNS." } else { "" };
+    let behind = &format!("Find out what {who} waits for: wrapwatch live.{rules}");
     // The kernel drops what comes when there are more than the limit (sk_acceptq_is_full).
     if *limit > 0 && queued >= limit {
         let message = format!(
             "{queued} of {limit} connections wait in the accept queue of {local}: it is full. Further clients get no answer and try again \
              after 1 s, 3 s, 7 s."
         );
-        out.push(case.problem(Kind::QueueFull, Severity::Critical, message).change(behind));
+        out.push(case.problem(Kind::QueueFull, Severity::Critical, message).change(behind.as_str()));
     } else if *limit > 0 && u64::from(*queued) * 2 > u64::from(*limit) {
         let message = format!("{queued} of {limit} connections wait in the accept queue of {local}.");
-        out.push(case.problem(Kind::QueueFilling, Severity::Warning, message).change(behind));
+        out.push(case.problem(Kind::QueueFilling, Severity::Warning, message).change(behind.as_str()));
     }
     let asked = case.target.counters.as_ref().and_then(|counters| counters.back_log);
     let Some(somaxconn) = case.target.network.somaxconn else { return };
@@ -231,7 +233,18 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         let message = "libwrap reads both tables for every connection, and no rule is about this server: cost without use.";
         out.push(case.problem(Kind::WrappedWithoutRules, Severity::Info, message).change(drop_it));
     } else if case.wrapped {
-        let message = "Every TCP connection is checked by libwrap in the accept thread, one after another.";
+        let blocking = daemons::blocking(&case.target.daemon);
+        let message = match blocking {
+            Blocking::AcceptThread => {
+                "Every TCP connection is checked by libwrap in the accept thread, one after another."
+                    .to_owned()
+            }
+            Blocking::Unknown => "Every TCP connection is checked by libwrap.".to_owned(),
+            _ => {
+                let (held, others) = (blocking.held(), blocking.others());
+                format!("Every TCP connection is checked by libwrap. A check holds {held}{others}.")
+            }
+        };
         let change = "Address-only rules cost next to nothing; or run a build without libwrap.";
         out.push(case.problem(Kind::Wrapped, Severity::Info, message).change(change));
     }

@@ -226,3 +226,16 @@ fn of_a_table_that_is_not_known_no_rule_is_blamed_and_a_fifo_holds_everybody_up(
     let fifo = found(&target, &with(TableDoubt::Fifo), ServerProblem::TableBlocks);
     assert_eq!(fifo[0].severity, Severity::Critical);
 }
+
+#[test]
+fn whom_a_check_holds_up_is_the_daemons_own() {
+    let said = |daemon: &str| {
+        let target = Target { daemon: daemon.to_owned(), ..target() };
+        let texts = texts("ALL: 10.\n", "");
+        found(&target, &texts, ServerProblem::Wrapped).remove(0).message
+    };
+    assert!(said("mysqld").contains("in the accept thread, one after another"));
+    assert!(said("sshd").contains("this client's process") && !said("sshd").contains("accept thread"));
+    assert!(said("mosquitto").contains("established clients included"));
+    assert_eq!(said("mine"), "Every TCP connection is checked by libwrap.");
+}

@@ -399,11 +399,13 @@ impl Text {
             return;
         }
         let count = |severity| doctor.problems.iter().filter(|problem| problem.severity == severity).count();
+        let plural =
+            |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let counts = format!(
-            "Problems: {} critical, {} to be warned of, {} to know",
+            "Problems: {} critical, {}, {}",
             count(Severity::Critical),
-            count(Severity::Warning),
-            count(Severity::Info)
+            plural(count(Severity::Warning), "warning"),
+            plural(count(Severity::Info), "note")
         );
         self.section(text, &counts);
         let several = doctor.targets.len() > 1;

@@ -34,7 +34,10 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
         let message = format!("{} matches no client: {}.", lossy(word.word), hopeless.why);
         let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
         push(match hopeless.instead {
-            Some(instead) => finding.change(format!("Write {instead}.")),
+            // A beginning of an address ends in a dot itself.
+            Some(instead) => {
+                finding.change(format!("Write {}.", instead.strip_suffix('.').unwrap_or(&instead)))
+            }
             None => finding.change(WHAT_THERE_IS),
         });
     } else if let Some(name) = trailing_dot(word.host) {

@@ -208,3 +208,11 @@ fn nobody_is_said_to_be_admitted_where_a_broken_table_refuses_everybody() {
     let whole = problems(&Texts { allow: "sshd: 10.1.\n", deny: "sshd: ALL\n", ..GOOD });
     assert!(whole.iter().any(|problem| problem.kind == ProblemKind::NoRuleForDaemon), "{whole:?}");
 }
+
+#[test]
+fn a_sentence_that_ends_in_a_pattern_has_one_dot() {
+    let found = problems(&Texts { allow: "mysqld: 10.1.2.*.\nmysqld: 10.1.2\n", ..GOOD });
+    let changes: Vec<&str> = found.iter().filter_map(|problem| problem.change.as_deref()).collect();
+    assert!(changes.contains(&"Write 10.1.2."), "{changes:?}");
+    assert!(changes.iter().all(|change| !change.ends_with("..")), "{changes:?}");
+}
