@@ -39,8 +39,8 @@ fn a_program_that_replaces_itself_without_end_costs_nobody_else() {
 #[test]
 fn a_server_that_starts_again_beside_another_is_followed() {
     let den = Den::new();
-    // Under a name of its own: --comm must find no other test's server.
-    let name = format!("db{}", std::process::id());
+    // Under a name of its own: --comm must find no other server, of this run's other tests neither.
+    let name = format!("again{}", std::process::id());
     std::fs::copy(den.path("server"), den.path(&name)).unwrap();
     let start = || den.serve_as_root(&name, &[&den.text("hosts.allow"), &den.text("none")]);
     let (stays, goes) = (start(), start());
