@@ -101,6 +101,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Scanner<R> {
     source: R,
+    /// What is read goes here first: made once, where room in `buf` would be zeroed for each read.
+    chunk: Box<[u8]>,
     buf: Vec<u8>,
     /// What comes next in `buf`.
     pos: usize,
@@ -122,9 +124,10 @@ enum Step {
 
 impl<R: Read> Scanner<R> {
     /// Reads from where `source` stands.
-    pub const fn new(source: R) -> Self {
+    pub fn new(source: R) -> Self {
         Self {
             source,
+            chunk: vec![0; CHUNK].into_boxed_slice(),
             buf: Vec::new(),
             pos: 0,
             base: 0,
@@ -255,16 +258,16 @@ impl<R: Read> Scanner<R> {
 
     /// Appends what the source has, up to a chunk: the buffer grows with what comes, not with what a header claims.
     fn read(&mut self) -> Result<usize, ReadError> {
-        let len = self.buf.len();
-        self.buf.resize(len + CHUNK, 0);
-        let got = loop {
-            match self.source.read(&mut self.buf[len..]) {
+        loop {
+            match self.source.read(&mut self.chunk) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                got => break got,
+                got => {
+                    let got = got?;
+                    self.buf.extend_from_slice(self.chunk.get(..got).unwrap_or_default());
+                    return Ok(got);
+                }
             }
-        };
-        self.buf.truncate(len + *got.as_ref().unwrap_or(&0));
-        Ok(got?)
+        }
     }
 
     /// The last header, made to fit the one that follows damage, so that the gap is told once.
