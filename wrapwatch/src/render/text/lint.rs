@@ -129,7 +129,8 @@ impl Text {
         let mut out = self.lint_paragraph(&out, Style::new());
         let held = blocking.held();
         let worst = match (client.worst_case_ns, client.first_silent_ns) {
-            (Some(0), _) => "answered from files: no waiting".to_owned(),
+            // From files, by the machine itself, or nobody is asked at all (attempts:0).
+            (Some(0), _) => "no waiting: no nameserver is asked".to_owned(),
             (Some(all), Some(first)) => {
                 format!(
                     "holds {held} up to {}; {} with the first nameserver silent",
