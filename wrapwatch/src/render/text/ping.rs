@@ -44,7 +44,7 @@ impl Text {
             PingOutcome::NoAnswer => format!("no answer within {total}"),
             PingOutcome::Unreachable => format!("unreachable after {total}"),
             PingOutcome::HalfGreeting => format!(
-                "half a greeting: first byte after {}, not whole after {total}",
+                "half a greeting after {}, not whole after {total}",
                 Nanos(attempt.first_byte_ns.unwrap_or_default())
             ),
             PingOutcome::NotMysql => "another greeting than was waited for".to_owned(),
