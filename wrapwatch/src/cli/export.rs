@@ -72,7 +72,7 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(output) = &args.output else { bail!("--redact needs a file to write: -o FILE.wwt") };
     let key = Key::random().context("no random numbers for the pseudonyms")?;
     // Looked at first: a missing trace must not leave an empty copy.
-    File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
+    traces::open(&args.file)?;
     let sink = FileSink::replacing(output, args.force)?;
     let (_, done) = redact(|| File::open(&args.file), SingleFile::new(sink), key)
         .with_context(|| format!("cannot copy {}", args.file.display()))?;
@@ -117,8 +117,9 @@ fn perfetto(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(output) = &args.output else { bail!("--to perfetto needs a file to write: -o FILE.pftrace") };
     let (options, file) = (traces::options(&args.file, args.slow)?, traces::open(&args.file)?);
     let mut out = BufWriter::new(NewFile::create(output, args.force)?);
-    let context = tell(file, options, Perfetto::new(&mut out))
-        .with_context(|| format!("cannot export {}", args.file.display()))?;
+    let mut perfetto = Perfetto::new(&mut out);
+    let told = tell(file, options, &mut perfetto).and_then(|context| Ok((perfetto.finish()?, context)));
+    let ((), context) = told.with_context(|| format!("cannot export {}", args.file.display()))?;
     let written = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(NewFile::finish);
     written.with_context(|| format!("cannot write {}", output.display()))?;
     if !args.quiet {

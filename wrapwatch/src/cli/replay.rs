@@ -114,49 +114,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// `--tui`: the whole file at once; time is the reader's.
 #[cfg(feature = "tui")]
 fn on_screen(args: &Args) -> anyhow::Result<ExitCode> {
-    use crate::{engine::Engine, trace::Reader, tui::Screen};
-    let mut screen = Screen::trace(super::output::look(args.color)?);
+    use crate::export::{ExportError, tell};
+    let mut screen = crate::tui::Screen::trace(super::output::look(args.color)?);
     let options = traces::options(&args.file, args.slow)?;
-    let mut reader = Reader::new(traces::open(&args.file)?);
-    let mut engine = Engine::new(options);
-    let told = loop {
-        let input = match reader.next_input() {
-            Ok(Some(input)) => input,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error.into()),
-        };
-        let shown = screen.input(&input);
-        engine.feed(&input);
-        if let Err(error) = shown.and_then(|()| lines(&mut engine, &mut screen)) {
-            break Err(anyhow::Error::from(error));
-        }
-    };
-    let quit = |error: &anyhow::Error| {
-        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    };
-    match told {
-        Ok(()) => {
-            engine.finish();
-            // Whoever has quit meanwhile is not waited for.
-            let _ = lines(&mut engine, &mut screen);
+    match tell(traces::open(&args.file)?, options, &mut screen) {
+        Ok(context) => {
             screen.stay("the end of the trace").context("cannot show the screen")?;
+            if !args.quiet {
+                traces::tell_missing(&args.file, &context);
+            }
         }
         Err(error) => {
             screen.close().context("cannot give the terminal back")?;
-            if !quit(&error) {
-                return Err(error.context(format!("cannot read {}", args.file.display())));
+            let has_quit =
+                matches!(&error, ExportError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe);
+            if !has_quit {
+                return Err(error).with_context(|| format!("cannot show {}", args.file.display()));
             }
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(feature = "tui")]
-fn lines(engine: &mut crate::engine::Engine, screen: &mut crate::tui::Screen) -> io::Result<()> {
-    while let Some(line) = engine.next_line() {
-        screen.line(&line)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

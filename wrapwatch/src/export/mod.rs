@@ -23,33 +23,26 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// An observer that has something to write when everything is told.
-pub trait Exporter: Observer {
-    /// The rest.
-    fn finish(self) -> io::Result<()>;
-}
-
-/// Tells a trace, inputs and lines, and gives what it says besides.
+/// Tells a trace to an observer, inputs and lines, and gives what it says besides.
 pub fn tell(
     source: impl Read,
     options: Options,
-    mut exporter: impl Exporter,
+    observer: &mut impl Observer,
 ) -> Result<Context, ExportError> {
     let (mut reader, mut engine) = (Reader::new(source), Engine::new(options));
     while let Some(input) = reader.next_input()? {
-        exporter.input(&input)?;
+        observer.input(&input)?;
         engine.feed(&input);
-        lines(&mut engine, &mut exporter)?;
+        lines(&mut engine, observer)?;
     }
     engine.finish();
-    lines(&mut engine, &mut exporter)?;
-    exporter.finish()?;
+    lines(&mut engine, observer)?;
     Ok(engine.into_context())
 }
 
-fn lines(engine: &mut Engine, exporter: &mut impl Observer) -> io::Result<()> {
+fn lines(engine: &mut Engine, observer: &mut impl Observer) -> io::Result<()> {
     while let Some(line) = engine.next_line() {
-        exporter.line(&line)?;
+        observer.line(&line)?;
     }
     Ok(())
 }

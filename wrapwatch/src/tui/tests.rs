@@ -100,7 +100,7 @@ fn every_panel_at_every_size() {
 #[test]
 fn a_stall_is_seen_when_time_goes_back_to_it() {
     let mut state = told(C_TIMEOUT);
-    assert!(shown(&mut state, (80, 24)).contains("no accept thread is blocked"));
+    assert!(shown(&mut state, (80, 24)).contains("no stall is seen"));
     press(&mut state, [Key::Left]);
     let back = shown(&mut state, (80, 24));
     assert!(back.contains("STALL accept thread blocked") && back.contains("HELD"), "{back}");

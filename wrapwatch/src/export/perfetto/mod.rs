@@ -14,7 +14,6 @@ use std::io::{self, Write};
 use flows::{Flows, Held};
 use out::{Event, Out, Track};
 
-use super::Exporter;
 use crate::model::{Connection, KtimeNs, Line, Lookup, Nanos, ThreadRole};
 use crate::observe::Observer;
 use crate::trace::{Input, Sample, Target};
@@ -225,6 +224,13 @@ impl<W: Write> Perfetto<W> {
         }
         Ok(())
     }
+
+    /// The rest, when everything is told.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.flows.finish(&mut self.out)?;
+        self.shares()?;
+        self.out.flush()
+    }
 }
 
 const fn second_at(second: u64) -> KtimeNs {
@@ -272,13 +278,5 @@ impl<W: Write> Observer for Perfetto<W> {
             Line::Connection(connection) => self.connection(connection),
             _ => Ok(()),
         }
-    }
-}
-
-impl<W: Write> Exporter for Perfetto<W> {
-    fn finish(mut self) -> io::Result<()> {
-        self.flows.finish(&mut self.out)?;
-        self.shares()?;
-        self.out.flush()
     }
 }

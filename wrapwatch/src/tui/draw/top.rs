@@ -94,7 +94,7 @@ fn stall(state: &State, look: Look, columns: usize) -> Vec<Row<'static>> {
         return look.text(columns).stall(stall).lines().map(styled).collect();
     }
     let ended = state.ended.as_deref().map_or(String::new(), |why| format!("; ended: {}", escape(why)));
-    vec![Row::raw(format!("no accept thread is blocked{ended}").chars().take(columns).collect::<String>())]
+    vec![Row::raw(format!("no stall is seen{ended}").chars().take(columns).collect::<String>())]
 }
 
 /// The last seconds, the newest at the right: connections, how busy the accept threads were, the queue.
@@ -134,7 +134,7 @@ fn nameservers(state: &mut State, columns: usize) -> String {
     };
     let servers = &state.view.summary().nameservers;
     if servers.is_empty() {
-        return "no query to a nameserver".to_owned();
+        return "no query is seen".to_owned();
     }
     let all = servers.iter().map(one).collect::<Vec<_>>().join(" | ");
     all.chars().take(columns).collect()
