@@ -215,6 +215,10 @@ fn hostile_names_do_not_steer_the_terminal() {
                 .find(|cell| cell.symbol().chars().any(|c| c.is_control() || c == '\u{202e}'));
             assert!(bad.is_none(), "{bad:?}");
         }
+        // The library leaves out what steers, so that alone would not be noticed: it is written out.
+        let text = shown(&mut state, (200, 60));
+        assert!(text.contains("\\x1b[2Jmysqld"), "{text}");
+        assert!(key != Some(Key::Enter) || text.contains("\\x1b]0;owned"), "{text}");
     }
 }
 
