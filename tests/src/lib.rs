@@ -6,11 +6,13 @@
 //! - [`inotify`]: whether a file is opened.
 //! - [`gates`]: what its kernel side counts.
 //! - [`mod@bench`]: what wrapwatch costs, beside other tools.
+//! - [`daemons`]: other servers, real ones, and whether wrapwatch tells the truth of them.
 //! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
 
 pub mod bench;
 pub mod clients;
 pub mod clock;
+pub mod daemons;
 pub mod gates;
 pub mod inotify;
 pub mod inside;

@@ -23,5 +23,5 @@ pub(crate) fn run(options: &cli::Bench) -> Result<()> {
     for row in &options.only {
         args.extend(["--only".to_owned(), row.clone()]);
     }
-    demo::become_root_program("wrapwatch-bench", &args)
+    demo::become_root_program("release", "wrapwatch-bench", &args)
 }

@@ -13,6 +13,7 @@ Examples:
   cargo xtask test stall       only the tests whose names contain \"stall\"
   cargo xtask bench --quick    what does tracing cost a server?
   cargo xtask mutants tail     does a test notice when the code is broken on purpose?
+  cargo xtask daemons sshd     is what wrapwatch tells of a real sshd true?
   cargo xtask fuzz --time 10m  look for inputs that break a reader
   cargo xtask vm --kernel 6.1  does all of it work on this kernel of Debian's?
 
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Counts(Counts),
     /// Look for inputs that break what reads traces, logs, tables and messages
     Fuzz(Fuzz),
+    /// Run real daemons and see whether wrapwatch tells the truth of them
+    Daemons(Daemons),
     /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
     Dist,
     /// Compile both sides for 64-bit ARM, and compare what it reports there and here
@@ -74,6 +77,17 @@ pub(crate) struct Demo {
     /// Print wrapwatch's JSON lines and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `daemons`.
+#[derive(Debug, Args)]
+pub(crate) struct Daemons {
+    /// Print a JSON object a daemon: `daemon`, `ok`, `honest`, `wanted`, `told`, `why`
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these: files of tests/daemons, without their ending
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
 /// Options of `bench`.

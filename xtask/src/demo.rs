@@ -19,22 +19,22 @@ pub(crate) fn run(options: &cli::Demo) -> Result<()> {
     eprintln!("building …");
     build(&["--release", "--quiet"])?;
     let json = options.json.then(|| "--json".to_owned());
-    become_root_program("wrapwatch-demo", json.as_slice())
+    become_root_program("release", "wrapwatch-demo", json.as_slice())
 }
 
-/// Has a program of the tests' package, built for release, take this process's place, as root and told where everything is.
-pub(crate) fn become_root_program(name: &str, args: &[String]) -> Result<()> {
+/// Has a program of the tests' package, built with this profile, take this process's place, as root and told where everything is.
+pub(crate) fn become_root_program(profile: &str, name: &str, args: &[String]) -> Result<()> {
     let prefix = root_prefix()
         .with_context(|| format!("{name} needs root (it makes network namespaces), and there is no sudo"))?;
-    let release = workspace::target_dir()?.join("release");
+    let built = workspace::target_dir()?.join(profile);
     let mut command = Command::new(prefix.first().unwrap_or(&"env"));
     if !prefix.is_empty() {
         command.arg("env");
     }
-    for (name, path) in workspace::artefacts(&release) {
+    for (name, path) in workspace::artefacts(&built) {
         command.arg(format!("{name}={}", path.display()));
     }
-    command.arg(release.join(name)).args(args);
+    command.arg(built.join(name)).args(args);
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", display(&command)))
 }

@@ -12,6 +12,7 @@ mod audit;
 mod bench;
 mod cli;
 mod counts;
+mod daemons;
 mod demo;
 mod dist;
 mod fuzz;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         cli::Command::Setup(options) => setup::run(&options),
         cli::Command::Bench(options) => bench::run(&options),
         cli::Command::Counts(options) => counts::run(&options),
+        cli::Command::Daemons(options) => daemons::run(&options),
         cli::Command::Demo(options) => demo::run(&options),
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),

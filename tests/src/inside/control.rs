@@ -22,7 +22,7 @@ use super::ident::IdentServer;
 use super::namespaces::Namespaces;
 use super::server::{self, Server};
 use super::syslog::Syslog;
-use super::{burn, capture, exec, files, network, resolved};
+use super::{burn, capture, daemon, exec, files, network, resolved};
 use crate::clients::{self, Addresses};
 use crate::lab::{Capture, Command, LabConfig, LabInfo, Link, Reply, Request, Signal, Welcome, parts};
 use crate::nameserver::Nameservers;
@@ -185,6 +185,7 @@ impl Lab {
                 self.ident = server.map(IdentServer::start).transpose()?;
             }
             Command::Resolved { after_ms } => resolved::start(Duration::from_millis(after_ms))?,
+            Command::Daemon { argv } => return value(daemon::start(&self.namespaces, &argv)?),
             Command::SyslogFreeze { frozen } => self.syslog.freeze(frozen)?,
             Command::Signal { sig } => self.server.signal(match sig {
                 Signal::Stop => Sig::SIGSTOP,

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
 
 use super::files;
 use crate::lab::Namespace;
@@ -115,8 +116,22 @@ impl Namespaces {
         command
     }
 
+    /// Starts the command; gives its process, and its process id as seen from outside.
+    pub(super) fn spawn(&self, mut command: Command) -> Result<(Child, u32)> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        self.report_pid(&mut command, writer);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child =
+            command.spawn().with_context(|| format!("cannot run {program}; run: cargo xtask setup"))?;
+        // The writing end goes with the command, so that reading ends.
+        drop(command);
+        let mut pid = String::new();
+        File::from(reader).read_to_string(&mut pid)?;
+        Ok((child, pid.parse().with_context(|| format!("{program} did not report its process id"))?))
+    }
+
     /// Lets the command's process, before it is the program, write its own process id as seen from outside into `to`.
-    pub(super) fn report_pid(&self, command: &mut Command, to: OwnedFd) {
+    fn report_pid(&self, command: &mut Command, to: OwnedFd) {
         let outer_proc = self.outer_proc.as_raw_fd();
         let report = move || {
             let mut pid = [0_u8; 16];

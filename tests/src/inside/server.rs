@@ -1,7 +1,6 @@
 //! The server: Debian's mariadbd, with the library that gives it wrapper checks.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 
 use super::exec;
 use super::namespaces::{HOME, Namespaces};
@@ -157,15 +156,7 @@ impl Server {
         if let Some(daemon) = &self.config.daemon {
             command.env("WRAP_DAEMON", daemon);
         }
-        let (reader, writer) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        namespaces.report_pid(&mut command, writer);
-        let child =
-            command.spawn().with_context(|| format!("cannot run {program}; run: cargo xtask setup"))?;
-        // The writing end goes with the command, so that reading ends.
-        drop(command);
-        let mut pid = String::new();
-        File::from(reader).read_to_string(&mut pid)?;
-        let outer_pid = pid.parse().context("the server did not report its process id")?;
+        let (child, outer_pid) = namespaces.spawn(command)?;
         let running =
             Running { pid: Pid::from_raw(child.id().cast_signed()), outer_pid, end: End::of(child)? };
         let began = wait_ready(&ready, &running.end);

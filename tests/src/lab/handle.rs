@@ -194,6 +194,17 @@ impl Lab {
         self.server_pid()
     }
 
+    /// Starts another server, which runs as long as the lab; gives its process id.
+    pub fn start_daemon<S: Into<String>>(&self, argv: impl IntoIterator<Item = S>) -> Result<u32> {
+        self.obey(Command::Daemon { argv: argv.into_iter().map(Into::into).collect() })
+    }
+
+    /// What such servers have printed.
+    pub fn daemon_log(&self) -> Result<String> {
+        let log = format!("/proc/{}/root/run/lab/daemon.log", self.info().init_pid);
+        Ok(String::from_utf8_lossy(&std::fs::read(log)?).into_owned())
+    }
+
     /// The server's error log.
     pub fn server_log(&self) -> Result<String> {
         self.obey(Command::ServerLog)

@@ -116,6 +116,11 @@ pub enum Command {
         #[serde(default = "ten_seconds")]
         timeout_ms: u64,
     },
+    /// Starts another server, which runs as long as the lab; its process id, a number. What it prints is in `daemon.log` beside the lab's other files.
+    Daemon {
+        /// Program and arguments; in the foreground.
+        argv: Vec<String>,
+    },
     /// From now on something listens on port 113 of all clients (RFC 1413), or as before nothing does.
     Ident {
         /// How it answers.

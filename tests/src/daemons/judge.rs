@@ -1,0 +1,375 @@
+//! Whether what is told of a daemon is right. Pure: clocks, the nameservers' log and JSON in, a judgement out.
+//!
+//! *Right* is: each client is told once, with its outcome, its time to the first byte (or to the end where none came) as its own clock had it, its own
+//! lookups and no other's, charged to whoever asked; nothing is left open; the verdict is of the right kind; lookups have the share of the wait that
+//! the nameservers' log gives them; the check has the name that libwrap got; no finding and no sentence says what is not so.
+//!
+//! *Honest* is what is not right but says so itself: the connection is not complete and says why, the verdict is `cannot_tell`, or wrapwatch did not attach.
+//! A statement that is false is never honest.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::client::Clock;
+use super::spec::{Asks, Behind, Wanted, WantedOfClient};
+use super::told::Told;
+
+/// What a time that is told may be off the client's own by, besides what the machine's scheduler adds.
+const TOLERANCE_NS: u64 = 2_000_000;
+
+/// Findings that are false of a daemon unless its `wanted.findings` has them.
+const NEVER: [&str; 9] = [
+    "forward-mismatch",
+    "not-wrapped",
+    "blocking-spawn",
+    "clients-gave-up",
+    "twist",
+    "verdict-flipped",
+    "refused-unknown",
+    "queue-overflow",
+    "ptr-missing",
+];
+
+/// What no text may say of a server that is not mysqld.
+const NEVER_SAID: [&str; 7] = [
+    "mysqld",
+    "connection thread",
+    "back_log",
+    "skip_name_resolve",
+    "my.cnf",
+    "Got an error",
+    "does not take them",
+];
+
+/// A client, as it saw things itself, and as the nameservers saw it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address, which no other client has.
+    pub address: IpAddr,
+    /// Its clock.
+    pub clock: Clock,
+    /// How late the scheduler let threads run meanwhile.
+    pub noise_ns: u64,
+    /// What the nameservers were asked about it.
+    pub asked: Vec<Asked>,
+    /// What has to be told.
+    pub wanted: WantedOfClient,
+}
+
+/// A query, by the nameserver's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Name, lower case, without the last dot.
+    pub name: String,
+    /// It came.
+    pub from_ns: u64,
+    /// It was answered.
+    pub to_ns: u64,
+}
+
+/// Whether it is right, and what is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// All is right.
+    pub ok: bool,
+    /// It is not, but says so.
+    pub honest: bool,
+    /// What is not right; what is not honest first.
+    pub why: Vec<String>,
+}
+
+/// What is not right.
+struct Complaint {
+    what: String,
+    /// Whether it is said that this is not known.
+    admitted: bool,
+}
+
+impl Client {
+    fn tolerance_ns(&self) -> u64 {
+        TOLERANCE_NS + self.noise_ns
+    }
+
+    /// When its wait ended: the first byte, or the end where none came.
+    fn end_ns(&self) -> Option<u64> {
+        self.clock.first_ns.or(self.clock.ended_ns)
+    }
+
+    /// What was asked while it waited, or after.
+    fn asked_while_waiting(&self, waiting: bool) -> impl Iterator<Item = &Asked> {
+        let end = self.end_ns().unwrap_or(u64::MAX);
+        self.asked.iter().filter(move |asked| (asked.from_ns < end) == waiting)
+    }
+}
+
+/// Judges.
+pub fn judge(wanted: &Wanted, clients: &[Client], told: &Told) -> Judgement {
+    let mut complaints = Vec::new();
+    if let Some(refused) = &told.refused {
+        complaints.push(Complaint { what: format!("it did not attach: {refused}"), admitted: true });
+    } else {
+        overall(wanted, clients, told, &mut complaints);
+        for client in clients {
+            one(wanted, client, told, &mut complaints);
+        }
+    }
+    // A client that did not get what it came for is the harness' fault or the daemon's: then nothing is proved.
+    let failures = clients.iter().filter_map(|client| client.clock.failed.as_ref().map(|why| (client, why)));
+    complaints.extend(failures.map(|(client, why)| Complaint {
+        what: format!("the client {} itself failed: {why}", client.address),
+        admitted: false,
+    }));
+    complaints.sort_by_key(|complaint| complaint.admitted);
+    let ok = complaints.is_empty();
+    let honest = !ok && complaints.iter().all(|complaint| complaint.admitted);
+    Judgement { ok, honest, why: complaints.into_iter().map(|complaint| complaint.what).collect() }
+}
+
+fn overall(wanted: &Wanted, clients: &[Client], told: &Told, complaints: &mut Vec<Complaint>) {
+    let kind = told.verdict_kind();
+    let cannot_tell = kind == "cannot_tell";
+    if !wanted.verdict.iter().any(|right| right == kind) {
+        let what = format!("the verdict is {kind:?}: {}", told.summary("verdict"));
+        complaints.push(Complaint { what, admitted: cannot_tell });
+    }
+    for finding in told.findings() {
+        let id = finding.get("id").and_then(Value::as_str).unwrap_or_default();
+        if NEVER.contains(&id) && !wanted.findings.iter().any(|allowed| allowed == id) {
+            let what = format!("the finding {id}: {}", finding.get("message").unwrap_or(&Value::Null));
+            complaints.push(Complaint { what, admitted: false });
+        }
+    }
+    for text in texts(told) {
+        for word in NEVER_SAID.iter().filter(|word| text.contains(*word)) {
+            complaints.push(Complaint { what: format!("{word:?} is said: {text}"), admitted: false });
+        }
+    }
+    share(wanted, clients, told, cannot_tell, complaints);
+}
+
+/// What a person reads.
+fn texts(told: &Told) -> Vec<String> {
+    let of = |value: &Value| value.as_str().map(str::to_owned);
+    let parts = |finding: &Value| -> Vec<String> {
+        ["message", "evidence", "change"].iter().filter_map(|name| finding.get(name).and_then(of)).collect()
+    };
+    told.findings().iter().flat_map(parts).chain(of(told.summary("verdict"))).collect()
+}
+
+/// The share of lookups in the clients' wait, against the nameservers' log.
+fn share(
+    wanted: &Wanted,
+    clients: &[Client],
+    told: &Told,
+    cannot_tell: bool,
+    complaints: &mut Vec<Complaint>,
+) {
+    let all: Vec<&Asked> = clients.iter().flat_map(|client| &client.asked).collect();
+    let (mut waited, mut looked_up, mut tolerance) = (0, 0, 0);
+    for client in clients {
+        let Some(end) = client.end_ns() else { continue };
+        let from = client.clock.connected_ns;
+        waited += end.saturating_sub(from);
+        looked_up += match wanted.behind {
+            Behind::Nobody => covered(client.asked.iter(), from, end),
+            Behind::Others => covered(all.iter().copied(), from, end),
+        };
+        tolerance += client.tolerance_ns() * (1 + client.asked.len() as u64);
+    }
+    let of_waited = |ns: u64| Duration::from_nanos(ns).div_duration_f64(Duration::from_nanos(waited.max(1)));
+    let (share, tolerance) = (of_waited(looked_up), 0.01 + of_waited(tolerance));
+    match told.summary("lookup_share").as_f64() {
+        Some(said) if (said - share).abs() <= tolerance => {}
+        said => complaints.push(Complaint {
+            what: format!("the share of lookups is {said:?}; by the nameservers' log {share:.3}"),
+            admitted: cannot_tell && said.is_none_or(|said| said <= share + tolerance),
+        }),
+    }
+}
+
+/// How much of a span at least one of these covers.
+fn covered<'a>(asked: impl Iterator<Item = &'a Asked>, from: u64, to: u64) -> u64 {
+    let mut spans: Vec<_> = asked.map(|asked| (asked.from_ns.max(from), asked.to_ns.min(to))).collect();
+    spans.sort_unstable();
+    let (mut sum, mut reached) = (0, from);
+    for (start, end) in spans {
+        sum += end.saturating_sub(start.max(reached));
+        reached = reached.max(end);
+    }
+    sum
+}
+
+fn one(wanted: &Wanted, client: &Client, told: &Told, complaints: &mut Vec<Complaint>) {
+    let is_its = |connection: &&Value| {
+        let peer = connection.get("peer").and_then(Value::as_str);
+        peer.and_then(|peer| peer.parse::<SocketAddr>().ok()).is_some_and(|peer| peer.ip() == client.address)
+    };
+    let its: Vec<&Value> = told.connections.iter().filter(is_its).collect();
+    let [connection] = its.as_slice() else {
+        let what = format!("{} is told of {} times", client.address, its.len());
+        complaints.push(Complaint { what, admitted: its.is_empty() && told.verdict_kind() == "cannot_tell" });
+        return;
+    };
+    let mut about = About { client, connection, complaints };
+    about.outcome();
+    about.total();
+    about.lookups();
+    about.check(wanted);
+    if wanted.behind == Behind::Nobody {
+        about.behind_nobody();
+    }
+}
+
+/// One client and its connection.
+struct About<'a> {
+    client: &'a Client,
+    connection: &'a Value,
+    complaints: &'a mut Vec<Complaint>,
+}
+
+impl About<'_> {
+    /// `gap`: what is wrong is only that something was not seen, so that a connection which says so is honest.
+    fn complain(&mut self, what: &str, gap: bool) {
+        let why = self.connection.get("missing").and_then(Value::as_array);
+        let says_so = self.connection.get("complete") == Some(&Value::Bool(false))
+            && why.is_some_and(|why| !why.is_empty());
+        self.complaints
+            .push(Complaint { what: format!("{}: {what}", self.client.address), admitted: gap && says_so });
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.connection.get(name).and_then(Value::as_u64)
+    }
+
+    fn outcome(&mut self) {
+        let outcome = self.connection.get("outcome").and_then(Value::as_str).unwrap_or_default();
+        if outcome != self.client.wanted.outcome {
+            let what = format!("{outcome}, should be {}", self.client.wanted.outcome);
+            let gap = ["unfinished", "handed_over"].contains(&outcome);
+            self.complain(&what, gap);
+        }
+        if self.connection.get("complete") != Some(&Value::Bool(true)) {
+            let missing = self.connection.get("missing").unwrap_or(&Value::Null).to_string();
+            self.complain(&format!("not complete: {missing}"), true);
+        }
+    }
+
+    /// The time to the first byte, or the end, by the client's clock.
+    fn total(&mut self) {
+        let clock = &self.client.clock;
+        let Some(end) = self.client.end_ns() else { return };
+        let tolerance = self.client.tolerance_ns();
+        let least = end.saturating_sub(clock.connected_ns).saturating_sub(tolerance);
+        let most = end.saturating_sub(clock.called_ns) + tolerance;
+        match self.number("total_ns") {
+            Some(total) if (least..=most).contains(&total) => {}
+            // Up to where it was seen, it was so long.
+            total => self.complain(
+                &format!("total_ns is {total:?}; by the client's clock {least} to {most}"),
+                total.is_none_or(|total| total <= most),
+            ),
+        }
+    }
+
+    fn lookups(&mut self) {
+        let told = queries(self.connection);
+        let asked: Vec<&Asked> = self.client.asked.iter().collect();
+        for (name, _) in &told {
+            if !asked.iter().any(|asked| asked.name == *name) {
+                self.complain(&format!("it is charged with {name}, which nobody asked for its sake"), false);
+            }
+        }
+        let due: Vec<&Asked> =
+            if self.client.wanted.login { asked } else { self.client.asked_while_waiting(true).collect() };
+        for name in missing(&due, &told) {
+            self.complain(&format!("its lookup of {name} is not told"), true);
+        }
+        self.times();
+    }
+
+    /// Who is charged with how much.
+    fn times(&mut self) {
+        let before: Vec<&Asked> = self.client.asked_while_waiting(true).collect();
+        let end = self.client.end_ns().unwrap_or(u64::MAX);
+        let asked_ns: u64 =
+            before.iter().map(|asked| asked.to_ns.min(end).saturating_sub(asked.from_ns)).sum();
+        let tolerance = self.client.tolerance_ns() * (1 + before.len() as u64);
+        let (check, own) = (self.number("dns_ns").unwrap_or(0), self.number("resolve_ns").unwrap_or(0));
+        let (right, other) = match self.client.wanted.asks {
+            Asks::Check => (check, own),
+            Asks::Own | Asks::Nobody => (own, check),
+            Asks::Both => (check + own, 0),
+        };
+        if right.abs_diff(asked_ns) > tolerance {
+            let gap = right < asked_ns;
+            self.complain(
+                &format!(
+                    "lookups took {asked_ns} ns by the nameservers' log; told are dns_ns {check}, resolve_ns {own}"
+                ),
+                gap,
+            );
+        } else if other > tolerance {
+            let asks = self.client.wanted.asks;
+            self.complain(
+                &format!("charged to the wrong one ({asks:?}): dns_ns {check}, resolve_ns {own}"),
+                false,
+            );
+        }
+    }
+
+    /// Others' checks are not blamed for any of its wait. (That it was queued for a moment behind them is true where the server was forking.)
+    fn behind_nobody(&mut self) {
+        let blame = self.connection.get("blame").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let queued = blame.iter().filter_map(|blame| blame.get("queued_ns")?.as_u64());
+        let queued: u64 = queued.sum::<u64>() + self.number("queued_resolve_ns").unwrap_or(0);
+        if queued > self.client.tolerance_ns() {
+            self.complain(&format!("told to have waited {queued} ns for others' lookups"), false);
+        }
+    }
+
+    /// The check's name as libwrap got it.
+    fn check(&mut self, wanted: &Wanted) {
+        let Some(daemon) = &wanted.daemon else { return };
+        let checks = self.connection.get("checks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let names: Vec<&str> =
+            checks.iter().filter_map(|check| check.get("daemon").and_then(Value::as_str)).collect();
+        let should =
+            !matches!(self.client.wanted.asks, Asks::Nobody) || self.client.wanted.outcome == "refused";
+        if names.iter().any(|name| name != daemon) || (names.is_empty() && should) {
+            self.complain(&format!("checked as {names:?}, should be {daemon}"), names.is_empty());
+        }
+    }
+}
+
+/// Names and round trips.
+fn queries(connection: &Value) -> Vec<(String, u64)> {
+    let list = |value: &Value, name: &str| -> Vec<Value> {
+        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let queries = list(connection, "lookups").into_iter().flat_map(|lookup| list(&lookup, "queries"));
+    queries
+        .filter_map(|query| {
+            let name = query.get("qname")?.as_str()?.to_lowercase();
+            Some((name, query.get("rtt_ns").and_then(Value::as_u64).unwrap_or(0)))
+        })
+        .collect()
+}
+
+/// Names that were asked more often than is told.
+fn missing(asked: &[&Asked], told: &[(String, u64)]) -> Vec<String> {
+    let mut left: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let mut missing = Vec::new();
+    for asked in asked {
+        match left.iter().position(|name| *name == asked.name) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => missing.push(asked.name.clone()),
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests;

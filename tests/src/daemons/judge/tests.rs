@@ -1,0 +1,197 @@
+use serde_json::json;
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+/// A client that was checked for 800 ms and greeted; its clock begins at 10 s.
+fn client() -> Client {
+    let start = 10_000 * MS;
+    let asked = |name: &str, at_ms: u64| Asked {
+        name: name.to_owned(),
+        from_ns: start + at_ms * MS,
+        to_ns: start + (at_ms + 400) * MS,
+    };
+    let clock = Clock {
+        called_ns: start,
+        connected_ns: start + MS / 10,
+        first_ns: Some(start + 810 * MS),
+        ..Clock::default()
+    };
+    Client {
+        address: IpAddr::from([10, 2, 0, 2]),
+        clock,
+        noise_ns: 0,
+        asked: vec![asked("2.0.2.10.in-addr.arpa", 2), asked("c-10-2-0-2.lab.example", 403)],
+        wanted: WantedOfClient { outcome: "greeted".into(), asks: Asks::Check, login: false },
+    }
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        verdict: vec!["wrappers".into()],
+        behind: Behind::Nobody,
+        daemon: Some("sshd".into()),
+        findings: Vec::new(),
+    }
+}
+
+/// What is true of the client.
+fn truth() -> Told {
+    let query = |name: &str| json!({ "queries": [{ "qname": name, "rtt_ns": 400 * MS }] });
+    let connection = json!({
+        "peer": "10.2.0.2:41000", "outcome": "greeted", "complete": true, "missing": [],
+        "total_ns": 810 * MS, "dns_ns": 800 * MS, "resolve_ns": 0, "blame": [{ "own_ns": 800 * MS, "queued_ns": 0 }],
+        "lookups": [query("2.0.2.10.in-addr.arpa"), query("c-10-2-0-2.lab.example")],
+        "checks": [{ "daemon": "sshd" }],
+    });
+    let summary =
+        json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988 });
+    let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow" }] });
+    Told { refused: None, connections: vec![connection], report }
+}
+
+/// What is said when these values, by their JSON pointers, are told instead.
+fn changed(changes: &[(&str, Value)]) -> Judgement {
+    let mut told = truth();
+    for (pointer, value) in changes {
+        let (root, rest) = pointer.split_once(' ').unwrap();
+        let of = if root == "report" { &mut told.report } else { &mut told.connections[0] };
+        *of.pointer_mut(rest).unwrap() = value.clone();
+    }
+    judge(&wanted(), &[client()], &told)
+}
+
+/// Neither right nor honest, for this one reason.
+fn is_wrong(judgement: &Judgement, reason: &str) {
+    assert!(!judgement.ok && !judgement.honest, "{judgement:?}");
+    assert!(judgement.why[0].contains(reason), "{judgement:?}");
+}
+
+#[test]
+fn the_truth_is_right() {
+    assert_eq!(changed(&[]), Judgement { ok: true, honest: false, why: Vec::new() });
+}
+
+#[test]
+fn a_time_is_right_within_2_ms_and_what_the_scheduler_adds() {
+    assert!(changed(&[("connection /total_ns", json!(811 * MS))]).ok);
+    is_wrong(&changed(&[("connection /total_ns", json!(813 * MS))]), "total_ns");
+    is_wrong(&changed(&[("connection /total_ns", json!(807 * MS))]), "total_ns");
+    is_wrong(&changed(&[("connection /total_ns", Value::Null)]), "total_ns");
+    let noisy = Client { noise_ns: 5 * MS, ..client() };
+    let mut told = truth();
+    told.connections[0]["total_ns"] = json!(815 * MS);
+    assert!(judge(&wanted(), &[noisy], &told).ok);
+}
+
+#[test]
+fn lookups_are_the_clients_own_and_whole() {
+    let other = json!("3.0.2.10.in-addr.arpa");
+    is_wrong(&changed(&[("connection /lookups/0/queries/0/qname", other)]), "nobody asked for its sake");
+    is_wrong(&changed(&[("connection /lookups", json!([]))]), "2.0.2.10.in-addr.arpa is not told");
+    is_wrong(&changed(&[("connection /dns_ns", json!(1200 * MS))]), "nameservers' log");
+    let mine_and_others = [("connection /dns_ns", json!(0)), ("connection /resolve_ns", json!(800 * MS))];
+    is_wrong(&changed(&mine_and_others), "nameservers' log");
+    let both = [("connection /resolve_ns", json!(800 * MS))];
+    is_wrong(&changed(&both), "charged to the wrong one");
+}
+
+#[test]
+fn what_follows_the_first_byte_is_due_where_the_login_counts() {
+    let mut late = client();
+    late.clock.first_ns = Some(late.clock.called_ns + MS);
+    let mut told = truth();
+    told.connections[0]["total_ns"] = json!(MS);
+    told.connections[0]["dns_ns"] = json!(0);
+    told.connections[0]["lookups"] = json!([]);
+    told.report["summary"]["lookup_share"] = json!(0);
+    assert!(judge(&wanted(), std::slice::from_ref(&late), &told).ok);
+    late.wanted.login = true;
+    is_wrong(&judge(&wanted(), &[late], &told), "is not told");
+}
+
+#[test]
+fn a_wrong_outcome_is_no_gap_but_an_open_one_is() {
+    let incomplete =
+        [("connection /complete", json!(false)), ("connection /missing", json!([{ "kind": "handed-over" }]))];
+    let with = |outcome: &str| [&incomplete[..], &[("connection /outcome", json!(outcome))]].concat();
+    is_wrong(&changed(&with("refused")), "refused, should be greeted");
+    let open = changed(&with("handed_over"));
+    assert!(open.honest && !open.ok, "{open:?}");
+    is_wrong(&changed(&[("connection /outcome", json!("handed_over"))]), "handed_over, should be greeted");
+    assert!(changed(&incomplete).honest, "that it is not complete is not right");
+}
+
+#[test]
+fn the_verdict_is_of_the_kind_or_cannot_tell() {
+    is_wrong(&changed(&[("report /summary/verdict_kind", json!("nobody_waited"))]), "nobody_waited");
+    let open = changed(&[("report /summary/verdict_kind", json!("cannot_tell"))]);
+    assert!(open.honest && !open.ok, "{open:?}");
+    is_wrong(&changed(&[("report /summary/lookup_share", json!(0.5))]), "share of lookups");
+    let open =
+        [("report /summary/verdict_kind", json!("cannot_tell")), ("report /summary/lookup_share", json!(0))];
+    assert!(changed(&open).honest);
+}
+
+#[test]
+fn what_is_not_so_is_never_honest() {
+    let cannot_tell = ("report /summary/verdict_kind", json!("cannot_tell"));
+    let finding = ("report /findings/0/id", json!("forward-mismatch"));
+    is_wrong(&changed(&[cannot_tell.clone(), finding]), "forward-mismatch");
+    let text = ("report /findings/0/message", json!("start mysqld without wrappers"));
+    is_wrong(&changed(&[cannot_tell, text]), "mysqld");
+    let behind = ("connection /blame/0/queued_ns", json!(400 * MS));
+    is_wrong(&changed(&[behind]), "others' lookups");
+}
+
+#[test]
+fn a_check_has_the_name_that_libwrap_got() {
+    is_wrong(&changed(&[("connection /checks/0/daemon", json!("sshd: [listener]"))]), "should be sshd");
+    is_wrong(&changed(&[("connection /checks", json!([]))]), "should be sshd");
+}
+
+#[test]
+fn every_client_is_told_once() {
+    let mut told = truth();
+    told.connections.push(told.connections[0].clone());
+    is_wrong(&judge(&wanted(), &[client()], &told), "told of 2 times");
+    told.connections.clear();
+    is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
+    told.report["summary"]["verdict_kind"] = json!("cannot_tell");
+    assert!(judge(&wanted(), &[client()], &told).honest);
+}
+
+#[test]
+fn one_thread_has_everybody_wait_for_all_lookups() {
+    // The second client came with the first, was asked about afterwards, and both were served at the end.
+    let (mut first, mut second) = (client(), client());
+    second.address = IpAddr::from([10, 2, 0, 3]);
+    for asked in &mut second.asked {
+        asked.name = asked.name.replace("2.0.2.10", "3.0.2.10").replace("10-2-0-2", "10-2-0-3");
+        asked.from_ns += 800 * MS;
+        asked.to_ns += 800 * MS;
+    }
+    for client in [&mut first, &mut second] {
+        client.clock.first_ns = Some(client.clock.called_ns + 1610 * MS);
+    }
+    let mut told = truth();
+    told.connections[0]["total_ns"] = json!(1610 * MS);
+    let text = told.connections[0].to_string().replace("10.2.0.2", "10.2.0.3");
+    let text = text.replace("2.0.2.10", "3.0.2.10").replace("10-2-0-2", "10-2-0-3");
+    told.connections.push(serde_json::from_str(&text).unwrap());
+    let others = Wanted { behind: Behind::Others, ..wanted() };
+    let judgement = judge(&others, &[first.clone(), second.clone()], &told);
+    assert!(judgement.ok, "{judgement:?}");
+    told.report["summary"]["lookup_share"] = json!(0.497);
+    is_wrong(&judge(&others, &[first, second], &told), "share of lookups");
+}
+
+#[test]
+fn that_it_does_not_attach_is_honest_and_a_client_that_fails_proves_nothing() {
+    let told = Told { refused: Some("serves UDP only".into()), ..Told::default() };
+    assert!(judge(&wanted(), &[client()], &told).honest);
+    let mut failed = client();
+    failed.clock.failed = Some("connection refused".into());
+    is_wrong(&judge(&wanted(), &[failed], &truth()), "itself failed");
+}

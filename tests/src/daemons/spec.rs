@@ -1,0 +1,188 @@
+//! A daemon as `tests/daemons/NAME.toml` has it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+/// A daemon, its clients, and what wrapwatch has to say of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Daemon {
+    /// The file's name.
+    #[serde(skip)]
+    pub name: String,
+    /// Who accepts, who checks, who waits: for a person.
+    pub about: String,
+    /// Debian's packages; what they depend on is found by apt.
+    pub packages: Vec<String>,
+    /// A shell script that makes its files, run as root in its namespaces.
+    #[serde(default)]
+    pub prepare: String,
+    /// Program and arguments, so that it stays in the foreground.
+    pub start: Vec<String>,
+    /// What its clients speak.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Its port.
+    pub port: u16,
+    /// What has to be told of all clients together.
+    pub wanted: Wanted,
+    /// Its clients.
+    pub clients: Vec<Group>,
+}
+
+/// What clients speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// TCP
+    #[default]
+    Tcp,
+    /// UDP: a request is a datagram.
+    Udp,
+}
+
+/// Behind whom clients wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Behind {
+    /// Each client waits for itself only.
+    Nobody,
+    /// One thread does all, or a pool that is full: clients wait for others' lookups too.
+    Others,
+}
+
+/// What has to be told of all clients together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// `verdict_kind` is one of these.
+    pub verdict: Vec<String>,
+    /// Behind whom they wait.
+    pub behind: Behind,
+    /// The name that libwrap gets, in each check; none: it has no part in this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<String>,
+    /// What may be told of although it is false of most daemons: see [`super::judge`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// Clients that do the same.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// How many, all at once, each from an address of its own.
+    pub count: usize,
+    /// Whether their names are in `.evil.example`, which no rule admits; else in `.lab.example`.
+    #[serde(default)]
+    pub evil: bool,
+    /// They begin when the nameservers have been asked so often; else with the first.
+    #[serde(default)]
+    pub after_queries: usize,
+    /// What they do.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// A program instead of steps; `{address}`, `{server}` and `{parts}` (where the packages are) are filled in.
+    #[serde(default)]
+    pub program: Vec<String>,
+    /// What has to be told of each.
+    pub wanted: WantedOfClient,
+}
+
+/// One step of a client.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Step {
+    /// Sends this text.
+    Send(String),
+    /// Sends these bytes, in hexadecimal; blanks do not matter.
+    Hex(String),
+    /// Reads until this text has come; the empty text: anything.
+    Read(String),
+    /// Reads until the server closes.
+    End(bool),
+}
+
+/// Who asks for a client's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asks {
+    /// The wrapper check.
+    Check,
+    /// The server itself.
+    Own,
+    /// The wrapper check, and the server itself.
+    Both,
+    /// Nobody.
+    Nobody,
+}
+
+/// What has to be told of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedOfClient {
+    /// `outcome`
+    pub outcome: String,
+    /// Who asks for its name.
+    pub asks: Asks,
+    /// Lookups after the first byte, until the login ends, have to be told too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub login: bool,
+}
+
+/// The folder with all of them.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("daemons")
+}
+
+/// All daemons, by name.
+pub fn all() -> Result<Vec<Daemon>> {
+    let mut daemons = Vec::new();
+    for entry in std::fs::read_dir(folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            daemons.push(read(&path)?);
+        }
+    }
+    daemons.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(daemons)
+}
+
+/// The daemon of this name.
+pub fn named(name: &str) -> Result<Daemon> {
+    read(&folder().join(name).with_extension("toml"))
+}
+
+fn read(path: &Path) -> Result<Daemon> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let daemon: Daemon = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Daemon { name, ..daemon })
+}
+
+/// A file beside the daemons' own, which all of them share.
+pub(super) fn shared(name: &str) -> Result<String> {
+    let path = folder().join(name);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_daemon_is_read_and_has_clients() {
+        let daemons = all().unwrap();
+        assert!(!daemons.is_empty());
+        for daemon in daemons {
+            assert!(!daemon.packages.is_empty() && !daemon.start.is_empty(), "{}", daemon.name);
+            assert!(!daemon.clients.is_empty() && !daemon.wanted.verdict.is_empty(), "{}", daemon.name);
+            for group in &daemon.clients {
+                assert_ne!(group.steps.is_empty(), group.program.is_empty(), "{}", daemon.name);
+                assert!(group.count > 0, "{}", daemon.name);
+            }
+        }
+    }
+}
