@@ -103,7 +103,8 @@ fn drive(daemon: &Daemon, world: &World, clients: &[(&Group, IpAddr)]) -> Result
             wait_for("the nameservers are asked", || Ok(world.queries()? >= group.after_queries))?;
         }
         if group.program.is_empty() {
-            let way = Way { from, to: world.server(), transport: daemon.transport };
+            let way =
+                Way { from, to: world.server(), transport: group.transport.unwrap_or(daemon.transport) };
             return Ok(client::follow(way, &group.steps));
         }
         let fill = |word: &String| {

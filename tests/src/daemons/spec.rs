@@ -19,7 +19,10 @@ pub struct Daemon {
     /// A shell script that makes its files, run as root in its namespaces.
     #[serde(default)]
     pub prepare: String,
-    /// Program and arguments, so that it stays in the foreground.
+    /// Programs that have to run first: what it hands clients on to, or registers with.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
+    /// Program and arguments, so that it stays in the foreground; `{preload}` is the lab's library that gives mariadbd wrapper checks.
     pub start: Vec<String>,
     /// What its clients speak.
     #[serde(default)]
@@ -30,6 +33,16 @@ pub struct Daemon {
     pub wanted: Wanted,
     /// Its clients.
     pub clients: Vec<Group>,
+}
+
+/// A program that has to run first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Program and arguments, so that it stays in the foreground.
+    pub start: Vec<String>,
+    /// Where it listens once it is ready: a TCP port, or a unix socket's path.
+    pub listens: String,
 }
 
 /// What clients speak.
@@ -64,6 +77,9 @@ pub struct Wanted {
     /// The name that libwrap gets, in each check; none: it has no part in this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon: Option<String>,
+    /// It is mysqld: texts may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mysqld: bool,
     /// What may be told of although it is false of most daemons: see [`super::judge`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
@@ -78,6 +94,9 @@ pub struct Group {
     /// Whether their names are in `.evil.example`, which no rule admits; else in `.lab.example`.
     #[serde(default)]
     pub evil: bool,
+    /// What they speak, if not what the daemon's others do.
+    #[serde(default)]
+    pub transport: Option<Transport>,
     /// They begin when the nameservers have been asked so often; else with the first.
     #[serde(default)]
     pub after_queries: usize,
@@ -99,6 +118,10 @@ pub enum Step {
     Send(String),
     /// Sends these bytes, in hexadecimal; blanks do not matter.
     Hex(String),
+    /// Sends so many bytes 0.
+    Zeros(usize),
+    /// Says that it will send no more.
+    Shutdown(bool),
     /// Reads until this text has come; the empty text: anything.
     Read(String),
     /// Reads until the server closes.

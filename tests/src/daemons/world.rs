@@ -55,8 +55,14 @@ impl World {
             let text = spec::shared(name)?;
             lab.files(Files { other: [(name.to_owned(), text)].into(), ..Files::default() })?;
         }
+        prepare(&lab, "ln -s /run /var/run; mkdir /var/lib /var/log /var/spool /var/www")?;
         prepare(&lab, &daemon.prepare)?;
-        let pid = lab.start_daemon(&daemon.start)?;
+        for program in &daemon.beside {
+            let pid = lab.start_daemon(&program.start)?;
+            wait_for("the daemon's companion listens", || listens(pid, &program.listens))?;
+        }
+        let preload = parts::preload_library(None)?.display().to_string();
+        let pid = lab.start_daemon(daemon.start.iter().map(|word| word.replace("{preload}", &preload)))?;
         let world = Self { lab, pid, transport: daemon.transport, port: daemon.port };
         world.wait_listening().with_context(|| format!("it does not listen; it said: {}", world.log()))?;
         let zone = evil.iter().flat_map(|address| evil_names(*address)).collect();
@@ -129,19 +135,32 @@ impl World {
         })
     }
 
-    /// States of the sockets on the daemon's port (tcp(7): `/proc/net/tcp`).
     fn sockets(&self) -> Result<Vec<u8>> {
-        let tables: [&str; 2] = match self.transport {
-            Transport::Tcp => ["tcp", "tcp6"],
-            Transport::Udp => ["udp", "udp6"],
-        };
-        let mut states = Vec::new();
-        for table in tables {
-            let text = fs::read_to_string(format!("/proc/{}/net/{table}", self.pid))?;
-            states.extend(text.lines().skip(1).filter_map(|line| state(line, self.port)));
-        }
-        Ok(states)
+        sockets(self.pid, self.transport, self.port)
     }
+}
+
+/// States of the sockets on a port of a process' network (tcp(7): `/proc/net/tcp`).
+fn sockets(pid: u32, transport: Transport, port: u16) -> Result<Vec<u8>> {
+    let tables: [&str; 2] = match transport {
+        Transport::Tcp => ["tcp", "tcp6"],
+        Transport::Udp => ["udp", "udp6"],
+    };
+    let mut states = Vec::new();
+    for table in tables {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}"))?;
+        states.extend(text.lines().skip(1).filter_map(|line| state(line, port)));
+    }
+    Ok(states)
+}
+
+/// Whether something listens there: a TCP port, or a unix socket's path (`/proc/net/unix`).
+fn listens(pid: u32, place: &str) -> Result<bool> {
+    if let Ok(port) = place.parse() {
+        return Ok(sockets(pid, Transport::Tcp, port)?.contains(&LISTEN));
+    }
+    let text = fs::read_to_string(format!("/proc/{pid}/net/unix"))?;
+    Ok(text.lines().any(|line| line.ends_with(&format!(" {place}"))))
 }
 
 /// States of `/proc/net/tcp`.

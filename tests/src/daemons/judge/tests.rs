@@ -32,6 +32,7 @@ fn wanted() -> Wanted {
         verdict: vec!["wrappers".into()],
         behind: Behind::Nobody,
         daemon: Some("sshd".into()),
+        mysqld: false,
         findings: Vec::new(),
     }
 }
