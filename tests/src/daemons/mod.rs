@@ -3,7 +3,7 @@
 //! - [`spec`]: a daemon as `tests/daemons/NAME.toml` has it: packages, configuration, clients, what has to be told.
 //! - [`world`]: the lab with the packages over its `/usr`, and the daemon in it.
 //! - [`client`], [`noise`]: clients that follow a script, with a clock of their own; what the machine's scheduler adds to it.
-//! - [`told`]: what wrapwatch says. [`judge`]: whether that is right; pure.
+//! - [`told`]: what wrapwatch says. [`mod@judge`]: whether that is right; pure.
 //! - [`mod@run`]: one daemon from beginning to end.
 //!
 //! A daemon is started in the foreground, in namespaces of its own, and wrapwatch is attached to the process that was started, as a person would who

@@ -80,7 +80,7 @@ pub struct Wanted {
     /// It is mysqld: texts may say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mysqld: bool,
-    /// What may be told of although it is false of most daemons: see [`super::judge`].
+    /// What may be told of although it is false of most daemons: see [`mod@super::judge`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
 }
