@@ -7,6 +7,7 @@
 //! - [`gates`]: what its kernel side counts.
 //! - [`mod@bench`]: what wrapwatch costs, beside other tools.
 //! - [`daemons`]: other servers, real ones, and whether wrapwatch tells the truth of them.
+//! - [`python()`], [`tshark()`]: other programs that read what wrapwatch writes.
 //! - [`nameserver`], [`clients`]: its programmable nameserver and its clients, which know nothing of namespaces.
 
 pub mod bench;
@@ -18,11 +19,13 @@ pub mod inotify;
 pub mod inside;
 pub mod lab;
 pub mod nameserver;
+mod python;
 pub mod seccomp;
 pub mod tmux;
 mod tshark;
 pub mod wait;
 pub mod watch;
 
+pub use python::python;
 pub use tshark::tshark;
 pub use wait::{next_tick, wait_for};

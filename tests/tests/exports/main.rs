@@ -1,4 +1,4 @@
-//! What a trace becomes for others, read by those others: Prometheus' own tools.
+//! What a trace becomes for others, read by those others: Prometheus' own tools, Perfetto's definitions, DuckDB.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 #![expect(clippy::float_cmp, reason = "whole numbers")]
@@ -7,3 +7,4 @@ mod perfetto;
 mod prometheus;
 mod publish;
 mod support;
+mod tables;

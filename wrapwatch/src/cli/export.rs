@@ -11,12 +11,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use super::{common::duration, traces};
+use super::{common::duration, export_tables, new_file::NewFile, traces};
 use crate::{
-    export::{Perfetto, tell},
+    context::Context,
+    engine::Options,
+    export::{ExportError, Perfetto, tables::Table, tell},
     observe::{JsonLines, Observer as _},
     trace::{
-        FileSink, Save, SingleFile, Sink as _,
+        FileSink, Save, SingleFile,
         redact::{Key, redact},
     },
 };
@@ -26,32 +28,40 @@ use crate::{
 pub struct Args {
     /// The trace, or the ring (FILE.wwt.ring) that a killed flight recorder left
     #[arg(value_name = "FILE.wwt")]
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Into which form
     #[arg(long, value_enum, value_name = "FORMAT", required_unless_present = "redact")]
     to: Option<Format>,
     /// Make a copy that can be shown to others: addresses and names become pseudonyms, everywhere in the file; -o FILE.wwt
     #[arg(long, conflicts_with = "to", requires = "output")]
     redact: bool,
-    /// Where to [default: stdout, where the form is text]
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Where to; for all tables a folder [default: stdout, where the form is text]
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// With --to csv and parquet: this table only, into one file [default: all]
+    #[arg(long, value_name = "TABLE", value_parser = export_tables::parser())]
+    pub(super) table: Option<Table>,
     /// Replace an existing file
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// From here on a check is a stall [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration)]
-    slow: Option<Duration>,
+    pub(super) slow: Option<Duration>,
     /// Say less on stderr: only errors
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// What a trace can be turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Tables as text, a file each: connection, lookup, query, stall, finding
+    Csv,
     /// What `replay --json` prints: one JSON object a line
     Jsonl,
+    /// The same tables as csv, for DuckDB, ClickHouse and others
+    #[cfg(feature = "parquet")]
+    Parquet,
     /// Timelines for ui.perfetto.dev: accept threads, clients, who waits behind whom
     Perfetto,
     /// A trace, of a flight recorder's ring
@@ -60,11 +70,28 @@ enum Format {
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.table.is_some() && !args.to.is_some_and(Format::is_tables) {
+        return Err(super::wrong_use("--table goes with tables: --to csv, --to parquet"));
+    }
     match (args.redact, args.to) {
         (true, _) => redacted(args),
         (false, Some(Format::Wwt)) => ring(args),
         (false, Some(Format::Perfetto)) => perfetto(args),
+        (false, Some(Format::Csv)) => export_tables::csv(args),
+        #[cfg(feature = "parquet")]
+        (false, Some(Format::Parquet)) => export_tables::parquet(args),
         (false, _) => jsonl(args),
+    }
+}
+
+impl Format {
+    const fn is_tables(self) -> bool {
+        match self {
+            Self::Csv => true,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => true,
+            _ => false,
+        }
     }
 }
 
@@ -115,11 +142,24 @@ fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn perfetto(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(output) = &args.output else { bail!("--to perfetto needs a file to write: -o FILE.pftrace") };
+    to_file(args, output, |file, options, out| {
+        let mut perfetto = Perfetto::new(out);
+        let context = tell(file, options, &mut perfetto)?;
+        perfetto.finish()?;
+        Ok(context)
+    })
+}
+
+/// Writes a file that has its name once it is whole.
+fn to_file(
+    args: &Args,
+    output: &Path,
+    write: impl FnOnce(File, Options, &mut BufWriter<NewFile>) -> Result<Context, ExportError>,
+) -> anyhow::Result<ExitCode> {
     let (options, file) = (traces::options(&args.file, args.slow)?, traces::open(&args.file)?);
     let mut out = BufWriter::new(NewFile::create(output, args.force)?);
-    let mut perfetto = Perfetto::new(&mut out);
-    let told = tell(file, options, &mut perfetto).and_then(|context| Ok((perfetto.finish()?, context)));
-    let ((), context) = told.with_context(|| format!("cannot export {}", args.file.display()))?;
+    let context =
+        write(file, options, &mut out).with_context(|| format!("cannot export {}", args.file.display()))?;
     let written = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(NewFile::finish);
     written.with_context(|| format!("cannot write {}", output.display()))?;
     if !args.quiet {
@@ -146,29 +186,4 @@ fn ring(args: &Args) -> anyhow::Result<ExitCode> {
         super::output::note(&format!("{}: {} bytes", saved.path.display(), saved.bytes));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A file made as traces are: new, for its owner only.
-struct NewFile(FileSink);
-
-impl NewFile {
-    fn create(path: &Path, force: bool) -> anyhow::Result<Self> {
-        Ok(Self(FileSink::replacing(path, force)?))
-    }
-
-    /// Gives it its name.
-    fn finish(mut self) -> io::Result<()> {
-        self.0.finish()
-    }
-}
-
-impl Write for NewFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

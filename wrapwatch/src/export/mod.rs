@@ -1,13 +1,16 @@
 //! What a trace becomes for other programs: observers that write another form, each in a file of its own, and [`tell`], which tells them a trace.
 
 mod perfetto;
+pub mod tables;
 
 use std::io::{self, Read};
 
 pub use perfetto::Perfetto;
 
 use crate::context::Context;
+use crate::diagnose::{Diagnosis, Report};
 use crate::engine::{Engine, Options};
+use crate::model::Line;
 use crate::observe::Observer;
 use crate::trace::{ReadError, Reader};
 
@@ -29,20 +32,52 @@ pub fn tell(
     options: Options,
     observer: &mut impl Observer,
 ) -> Result<Context, ExportError> {
+    Ok(told(source, options, observer, |_, _| ())?.into_context())
+}
+
+/// Tells a trace to an observer, and gives the report on it as well: `file_name` is what it calls the trace.
+pub fn diagnose(
+    source: impl Read,
+    options: Options,
+    observer: &mut impl Observer,
+    file_name: &str,
+) -> Result<(Report, Context), ExportError> {
+    let (mut diagnosis, mut count) = (Diagnosis::new(0), 0);
+    let engine = told(source, options, observer, |line, facts| {
+        if let Line::Connection(connection) = line {
+            diagnosis.add(connection, facts);
+            count += 1;
+        }
+    })?;
+    let report = diagnosis.finish(engine.context(), engine.summary(), file_name, count, true);
+    Ok((report, engine.into_context()))
+}
+
+fn told(
+    source: impl Read,
+    options: Options,
+    observer: &mut impl Observer,
+    mut take: impl FnMut(Line, &Context),
+) -> Result<Engine, ExportError> {
     let (mut reader, mut engine) = (Reader::new(source), Engine::new(options));
     while let Some(input) = reader.next_input()? {
         observer.input(&input)?;
         engine.feed(&input);
-        lines(&mut engine, observer)?;
+        lines(&mut engine, observer, &mut take)?;
     }
     engine.finish();
-    lines(&mut engine, observer)?;
-    Ok(engine.into_context())
+    lines(&mut engine, observer, &mut take)?;
+    Ok(engine)
 }
 
-fn lines(engine: &mut Engine, observer: &mut impl Observer) -> io::Result<()> {
+fn lines(
+    engine: &mut Engine,
+    observer: &mut impl Observer,
+    take: &mut impl FnMut(Line, &Context),
+) -> io::Result<()> {
     while let Some(line) = engine.next_line() {
         observer.line(&line)?;
+        take(line, engine.context());
     }
     Ok(())
 }

@@ -138,6 +138,13 @@ pub(crate) fn all() -> Vec<Item> {
             look: Look::With(|| unpacked(&LAB_PARTS)),
             remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus")),
         },
+        package(&["python3-pip"], Lab, "pip", Look::With(pip)),
+        Item {
+            name: "DuckDB and OpenTelemetry's definitions for Python, unpacked",
+            purpose: Lab,
+            look: Look::With(python_parts),
+            remedy: Remedy::Run(install_python_parts),
+        },
         package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
         package(
             &["fonts-dejavu-core"],
@@ -259,6 +266,25 @@ fn unpack(packages: &str) -> Command {
                   for package in *.deb; do dpkg-deb -x \"$package\" \"$1\"; done; rm -r \"$at\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(parts_directory()).arg(packages);
+    command
+}
+
+/// What reads exports in tests, from Python's package index: nothing of it is installed.
+const PYTHON_PARTS: [&str; 2] = ["duckdb==2.0.1", "opentelemetry-proto==1.45.2"];
+
+fn python_parts() -> State {
+    unpacked(&["python/duckdb", "python/opentelemetry/proto"])
+}
+
+fn pip() -> State {
+    let version = probe(Command::new("python3").args(["-m", "pip", "--version"]));
+    version.map_or_else(|| State::Missing(String::new()), State::Present)
+}
+
+fn install_python_parts() -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
+    command.arg(parts_directory().join("python")).args(PYTHON_PARTS).env("PIP_ROOT_USER_ACTION", "ignore");
     command
 }
 
