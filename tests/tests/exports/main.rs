@@ -1,8 +1,9 @@
-//! What a trace becomes for others, read by those others: Prometheus' own tools, Perfetto's definitions, DuckDB.
+//! What a trace becomes for others, read by those others: Prometheus' own tools, Perfetto's and OpenTelemetry's definitions, DuckDB.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 #![expect(clippy::float_cmp, reason = "whole numbers")]
 
+mod otlp;
 mod perfetto;
 mod prometheus;
 mod publish;

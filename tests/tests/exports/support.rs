@@ -7,7 +7,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use wrapwatch_tests::{lab::parts::unpacked, watch::binary};
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Lab, LabConfig, parts::unpacked},
+    nameserver::Rule,
+    watch::{Watch, binary},
+};
 
 /// Runs `wrapwatch` to its end.
 pub fn wrapwatch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
@@ -44,4 +49,23 @@ pub fn samples(text: &str) -> BTreeMap<String, f64> {
 /// Samples of a text file; none where it is not there yet.
 pub fn samples_in(file: &Path) -> BTreeMap<String, f64> {
     std::fs::read_to_string(file).map(|text| samples(&text)).unwrap_or_default()
+}
+
+/// Runs `wrapwatch` to its end, and gives what it printed.
+pub fn run(args: &[&str]) -> String {
+    let output = wrapwatch(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Records clients that wait for answers, for no answer, and for each other: nine of them, from the fourth on slow.
+pub fn record(file: &Path) {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let recorder = Watch::record(lab.server_pid().unwrap(), file, [""; 0]).unwrap();
+    lab.clients(ClientsSpec::one_by_one(3)).unwrap();
+    lab.rules([Rule::delay(200)]).unwrap();
+    lab.clients(ClientsSpec::at_once(5)).unwrap();
+    lab.rules([Rule::silent()]).unwrap();
+    lab.clients(ClientsSpec::one_by_one(1)).unwrap();
+    recorder.stop().unwrap();
 }

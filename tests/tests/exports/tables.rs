@@ -6,15 +6,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use wrapwatch_tests::{
-    clients::ClientsSpec,
-    lab::{Lab, LabConfig},
-    nameserver::Rule,
-    python,
-    watch::Watch,
-};
+use wrapwatch_tests::python;
 
-use crate::support::wrapwatch;
+use crate::support::{record, run, wrapwatch};
 
 const TABLES: [&str; 5] = ["connection", "lookup", "query", "stall", "finding"];
 
@@ -38,23 +32,10 @@ fn duckdb(queries: &[String]) -> Vec<Vec<Value>> {
     serde_json::from_value(python(ROWS, queries).unwrap()).unwrap()
 }
 
-fn run(args: &[&str]) -> String {
-    let output = wrapwatch(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A trace with clients that wait for answers, for no answer, and for each other; both forms of its tables.
+/// A trace, and both forms of its tables.
 fn exported(dir: &Path) -> (PathBuf, PathBuf) {
     let (file, tables) = (dir.join("a.wwt"), dir.join("tables"));
-    let lab = Lab::start(LabConfig::default()).unwrap();
-    let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
-    lab.clients(ClientsSpec::one_by_one(3)).unwrap();
-    lab.rules([Rule::delay(200)]).unwrap();
-    lab.clients(ClientsSpec::at_once(5)).unwrap();
-    lab.rules([Rule::silent()]).unwrap();
-    lab.clients(ClientsSpec::one_by_one(1)).unwrap();
-    recorder.stop().unwrap();
+    record(&file);
     let (from, to) = (file.to_str().unwrap(), tables.to_str().unwrap());
     for form in ["parquet", "csv"] {
         run(&["export", from, "--to", form, "-o", to]);

@@ -24,9 +24,9 @@ use crate::{
 use super::{export::Args, new_file::SharedFile, traces};
 
 /// How a trace is told, and the trace.
-type Trace = (Options, File);
+pub(super) type Trace = (Options, File);
 
-fn trace(args: &Args) -> anyhow::Result<Trace> {
+pub(super) fn trace(args: &Args) -> anyhow::Result<Trace> {
     Ok((traces::options(&args.file, args.slow)?, traces::open(&args.file)?))
 }
 
@@ -98,7 +98,7 @@ fn to_files(
 }
 
 /// As traces are: for its owner only.
-fn make_folder(path: &Path) -> anyhow::Result<()> {
+pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),

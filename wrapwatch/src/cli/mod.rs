@@ -6,6 +6,8 @@ mod common;
 mod diff;
 mod doctor;
 mod export;
+#[cfg(feature = "otlp")]
+mod export_otlp;
 mod export_tables;
 mod import;
 mod import_logs;

@@ -1,0 +1,240 @@
+//! A trace for OpenTelemetry: a client's wait as a trace (queue, check, lookups and queries as its spans, a link to whoever it was queued behind), stalls and findings as log
+//! records. Batches in OTLP's JSON form, which is what a file exporter writes and what OTLP/HTTP takes.
+//!
+//! Only clients that waited long or were not greeted become traces: one that was served at once says nothing, and there are thousands a second. Ids are made from host,
+//! recording and connection, so that a trace sent twice is the same one, and a link needs nobody to remember whom it names.
+
+mod ids;
+mod json;
+mod spans;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use ids::Ids;
+use json::{Attributes, LogRecord, Nanos, Resource, Scope, Span};
+
+use crate::diagnose::Report;
+use crate::model::{Connection, Finding, KtimeNs, Line, Outcome, Severity, Stall, WallTime};
+use crate::observe::Observer;
+use crate::trace::{Head, Input, Target};
+
+/// Number of the attributes' meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+/// Spans, or log records, of a batch.
+const BATCH_MAX: usize = 512;
+/// Accept threads remembered for the stall they were last in, and servers for their command.
+const KEPT_MAX: usize = 4096;
+
+/// What a batch holds; a file has batches of one signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Log records.
+    Logs,
+}
+
+/// Takes batches.
+pub trait TakeBatches {
+    /// A batch: one JSON object.
+    fn batch(&mut self, signal: Signal, json: Vec<u8>) -> io::Result<()>;
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug)]
+pub struct OtlpOptions {
+    /// Clients that waited so long become traces.
+    pub slow_ns: u64,
+    /// With the names that were asked for: they are personal, and many.
+    pub names: bool,
+}
+
+/// Makes batches of lines, see the [module](self).
+#[derive(Debug)]
+pub struct Otlp<B> {
+    out: B,
+    options: OtlpOptions,
+    resource: Resource,
+    ids: Ids,
+    commands: BTreeMap<u32, String>,
+    /// The connection that each accept thread was last told to be held by.
+    stalled: BTreeMap<(u32, u32), Option<u64>>,
+    spans: Vec<Span>,
+    logs: Vec<LogRecord>,
+}
+
+impl<B: TakeBatches> Otlp<B> {
+    /// To `out`.
+    pub fn new(out: B, options: OtlpOptions) -> Self {
+        Self {
+            out,
+            options,
+            resource: Resource::default(),
+            ids: Ids::default(),
+            commands: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+            spans: Vec::new(),
+            logs: Vec::new(),
+        }
+    }
+
+    /// Where batches go.
+    pub const fn out(&mut self) -> &mut B {
+        &mut self.out
+    }
+
+    /// What it all comes to, and the rest.
+    pub fn finish(mut self, report: &Report) -> io::Result<B> {
+        for finding in &report.findings {
+            self.finding(finding, report.trace.to)?;
+        }
+        self.flush()?;
+        Ok(self.out)
+    }
+
+    fn head(&mut self, head: &Head) -> io::Result<()> {
+        // What is told so far is another resource's.
+        self.flush()?;
+        let recording = head.clock.wall(head.clock.ktime);
+        self.ids = Ids::of(&head.hostname, recording);
+        self.resource = Resource::of(&head.hostname, recording);
+        head.targets.iter().for_each(|target| self.target(target));
+        Ok(())
+    }
+
+    fn target(&mut self, target: &Target) {
+        remember(&mut self.commands, target.pid, target.comm.clone());
+    }
+
+    fn connection(&mut self, connection: &Connection) -> io::Result<()> {
+        let failed = matches!(connection.outcome, Outcome::Refused | Outcome::ServerError)
+            || connection.client_left.is_some();
+        if !failed && connection.waited_ns < self.options.slow_ns {
+            return Ok(());
+        }
+        let command = self.commands.get(&connection.pid).map(String::as_str);
+        let told = spans::Told { connection, command, names: self.options.names, ids: &self.ids };
+        told.spans(&mut self.spans);
+        if self.spans.len() >= BATCH_MAX { self.send_spans() } else { Ok(()) }
+    }
+
+    /// One record a stall, though it is told once a second: as it is found. What became of it is in its client's trace.
+    fn stall(&mut self, stall: &Stall) -> io::Result<()> {
+        let thread = (stall.pid, stall.tid);
+        if self.stalled.get(&thread) == Some(&stall.conn) {
+            return Ok(());
+        }
+        remember(&mut self.stalled, thread, stall.conn);
+        let mut attributes = Attributes::default();
+        let cause: &'static str = stall.cause.into();
+        attributes.text("wrapwatch.stall.cause", cause);
+        attributes.number("process.pid", stall.pid.into()).number("thread.id", stall.tid.into());
+        attributes.maybe("wrapwatch.server", self.commands.get(&stall.pid).map(String::as_str));
+        attributes.number("wrapwatch.blocked_ns", stall.blocked_ns);
+        attributes.maybe("wrapwatch.stall.lookup", stall.lookup.map(<&'static str>::from));
+        attributes.server(stall.server.as_deref());
+        attributes.peer(stall.peer).rule(stall.rule.as_ref());
+        if self.options.names {
+            attributes.maybe("dns.question.name", stall.name.as_deref());
+        }
+        if let (Some(queued), Some(limit)) = (stall.queued, stall.queue_limit) {
+            attributes.number("wrapwatch.queue.length", queued.into());
+            attributes.number("wrapwatch.queue.limit", limit.into());
+        }
+        let server = stall.server.as_deref().map_or_else(String::new, |server| format!(" → {server}"));
+        let took = crate::model::Nanos(stall.blocked_ns);
+        self.log(LogRecord {
+            time: Nanos::of(stall.at),
+            event: "wrapwatch.stall",
+            severity: json::WARN,
+            body: format!("the accept thread has been in one check for {took}: {cause}{server}").into(),
+            attributes,
+            trace: stall.conn.map(|conn| (self.ids.trace(conn), self.ids.span(conn, &[]))),
+        })
+    }
+
+    fn finding(&mut self, finding: &Finding, until: Option<WallTime>) -> io::Result<()> {
+        let mut attributes = Attributes::default();
+        attributes.text("wrapwatch.finding", &finding.id.name());
+        attributes.maybe("wrapwatch.change", finding.change.as_deref());
+        attributes.number("wrapwatch.connections", finding.evidence.count);
+        attributes.server(finding.evidence.server.as_deref());
+        attributes.rule(finding.evidence.rule.as_ref());
+        attributes.text("wrapwatch.facts", &finding.evidence.facts.join("; "));
+        self.log(LogRecord {
+            time: until.map_or_else(Nanos::default, Nanos::of),
+            event: "wrapwatch.finding",
+            severity: match finding.severity {
+                Severity::Info => json::INFO,
+                Severity::Warning => json::WARN,
+                Severity::Critical => json::ERROR,
+            },
+            body: finding.message.clone().into(),
+            attributes,
+            trace: None,
+        })
+    }
+
+    fn log(&mut self, record: LogRecord) -> io::Result<()> {
+        self.logs.push(record);
+        if self.logs.len() >= BATCH_MAX { self.send_logs() } else { Ok(()) }
+    }
+
+    fn send_spans(&mut self) -> io::Result<()> {
+        if self.spans.is_empty() {
+            return Ok(());
+        }
+        let batch = json::traces(&self.resource, &Scope::default(), &self.spans)?;
+        self.spans.clear();
+        self.out.batch(Signal::Traces, batch)
+    }
+
+    fn send_logs(&mut self) -> io::Result<()> {
+        if self.logs.is_empty() {
+            return Ok(());
+        }
+        let batch = json::logs(&self.resource, &Scope::default(), &self.logs)?;
+        self.logs.clear();
+        self.out.batch(Signal::Logs, batch)
+    }
+}
+
+fn remember<K: Ord + Copy, V>(known: &mut BTreeMap<K, V>, key: K, value: V) {
+    if known.len() >= KEPT_MAX && !known.contains_key(&key) {
+        known.pop_first();
+    }
+    known.insert(key, value);
+}
+
+/// Nanoseconds since 1970; what is before is 1970.
+fn since_1970(at: WallTime) -> KtimeNs {
+    KtimeNs(u64::try_from(at.0.as_nanosecond()).unwrap_or(0))
+}
+
+impl<B: TakeBatches> Observer for Otlp<B> {
+    fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        match input {
+            Input::Head(head) => self.head(head)?,
+            Input::Target(target) => self.target(target),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        match line {
+            Line::Connection(connection) => self.connection(connection),
+            Line::Stall(stall) => self.stall(stall),
+            _ => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send_spans()?;
+        self.send_logs()
+    }
+}
