@@ -1,9 +1,11 @@
-//! What a trace becomes for others, read by those others: Prometheus' own tools, Perfetto's and OpenTelemetry's definitions, DuckDB.
+//! What a trace becomes for others, read by those others: Prometheus' own tools, Perfetto's and OpenTelemetry's definitions, DuckDB, tshark.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 #![expect(clippy::float_cmp, reason = "whole numbers")]
 
 mod otlp;
+mod otlp_http;
+mod pcapng;
 mod perfetto;
 mod prometheus;
 mod publish;

@@ -40,7 +40,7 @@ print(json.dumps(out))
 "#;
 
 /// The spans and the log records in a folder.
-fn decoded(dir: &Path) -> (Vec<Value>, Vec<Value>) {
+pub fn decoded(dir: &Path) -> (Vec<Value>, Vec<Value>) {
     let files = ["traces", "logs"].map(|signal| dir.join(format!("{signal}.jsonl")));
     let mut all = python(DECODE, files).unwrap();
     let mut of = |signal: &str| match all[signal].take() {

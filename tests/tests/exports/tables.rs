@@ -12,7 +12,7 @@ use crate::support::{record, run, wrapwatch};
 
 const TABLES: [&str; 5] = ["connection", "lookup", "query", "stall", "finding"];
 
-/// Rows of a query as objects; times as nanoseconds since 1970.
+/// Rows of each query as objects; times as nanoseconds since 1970.
 const ROWS: &str = r#"
 import duckdb, json, sys
 out = []
@@ -175,4 +175,45 @@ fn both_forms_hold_the_same() {
     assert!(said.contains("connection.parquet") && said.lines().count() == 1, "{said}");
     let left: Vec<_> = std::fs::read_dir(&tables).unwrap().collect();
     assert_eq!(left.len(), 10, "{left:?}");
+}
+
+/// The blocks of code of a kind in a page.
+fn code<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
+    let begin = format!("```{kind}\n");
+    page.split(begin.as_str()).skip(1).map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_fleets_ten_questions_have_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, tables) = exported(dir.path());
+    // Another host's, as it would be in the store.
+    let fleet = dir.path().join("fleet/day=2026-11-22");
+    std::fs::create_dir_all(&fleet).unwrap();
+    std::fs::rename(tables, fleet.join("here-a")).unwrap();
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt");
+    run(&["export", other, "--to", "parquet", "-o", fleet.join("db1-a").to_str().unwrap(), "--quiet"]);
+
+    let blocks = code(include_str!("../../../docs/fleet.md"), "sql duckdb");
+    let store = format!("'{}/", dir.path().join("fleet").display());
+    let views = blocks[0].split(';').map(str::trim).filter(|view| !view.is_empty());
+    let mut queries: Vec<String> = views.map(|view| view.replace("'fleet/", &store)).collect();
+    let views = queries.len();
+    queries.extend(blocks[1..].iter().map(|query| query.trim().trim_end_matches(';').to_owned()));
+    assert_eq!((views, blocks.len()), (5, 11));
+    queries
+        .push("select count(*) as n from query where thread = 'accept' and outcome = 'timeout'".to_owned());
+    let mut answers = duckdb(&queries).split_off(views);
+    let timeouts = answers.pop().unwrap()[0]["n"].as_u64().unwrap();
+    assert!(timeouts > 0);
+    let [nameservers, behind, rules, waits, causes, _, stalls, names, findings, _] =
+        answers.try_into().unwrap();
+    for rows in [&nameservers, &behind, &rules, &waits, &causes, &stalls, &names, &findings] {
+        assert!(!rows.is_empty());
+    }
+    let unanswered: u64 = nameservers.iter().map(|row| row["unanswered"].as_u64().unwrap()).sum();
+    assert_eq!(unanswered, timeouts);
+    assert_eq!(waits.len(), 2, "two hosts: {waits:#?}");
+    assert!(stalls.iter().any(|row| row["cause"] == "dns"), "{stalls:#?}");
+    assert!(findings[0]["severity"] == "critical", "worst first: {findings:#?}");
 }

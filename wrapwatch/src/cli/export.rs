@@ -17,7 +17,7 @@ use super::{common::duration, export_tables, new_file::NewFile, traces};
 use crate::{
     context::Context,
     engine::Options,
-    export::{ExportError, Perfetto, tables::Table, tell},
+    export::{ExportError, Pcapng, Perfetto, tables::Table, tell},
     observe::{JsonLines, Observer as _},
     trace::{
         FileSink, Save, SingleFile,
@@ -71,6 +71,8 @@ enum Format {
     /// The same tables as csv, for DuckDB, ClickHouse and others
     #[cfg(feature = "parquet")]
     Parquet,
+    /// DNS messages for Wireshark, with comments: whose, for which rule, what became of them
+    Pcapng,
     /// Timelines for ui.perfetto.dev: accept threads, clients, who waits behind whom
     Perfetto,
     /// A trace, of a flight recorder's ring
@@ -90,6 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (true, _) => redacted(args),
         (false, Some(Format::Wwt)) => ring(args),
         (false, Some(Format::Perfetto)) => perfetto(args),
+        (false, Some(Format::Pcapng)) => pcapng(args),
         (false, Some(Format::Csv)) => export_tables::csv(args),
         #[cfg(feature = "otlp")]
         (false, Some(Format::Otlp)) => export_otlp::run(args),
@@ -161,6 +164,21 @@ fn perfetto(args: &Args) -> anyhow::Result<ExitCode> {
         let mut perfetto = Perfetto::new(out);
         let context = tell(file, options, &mut perfetto)?;
         perfetto.finish()?;
+        Ok(context)
+    })
+}
+
+fn pcapng(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(output) = &args.output else { bail!("--to pcapng needs a file to write: -o FILE.pcapng") };
+    if output.extension().is_some_and(|is| is.eq_ignore_ascii_case("pcap")) {
+        return Err(super::wrong_use(
+            "a .pcap has no room for comments, and programs go by the name: -o FILE.pcapng",
+        ));
+    }
+    to_file(args, output, |file, options, out| {
+        let mut pcapng = Pcapng::new(out);
+        let context = tell(file, options, &mut pcapng)?;
+        pcapng.finish()?;
         Ok(context)
     })
 }

@@ -24,7 +24,7 @@ use crate::export::{
 struct Files(BTreeMap<Signal, SharedFile>);
 
 impl TakeBatches for Files {
-    fn batch(&mut self, signal: Signal, mut json: Vec<u8>) -> io::Result<()> {
+    fn batch(&mut self, signal: Signal, _items: u64, mut json: Vec<u8>) -> io::Result<()> {
         json.push(b'\n');
         self.0.get_mut(&signal).map_or(Ok(()), |file| file.write_all(&json))
     }

@@ -15,6 +15,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{common::duration, output, wrong_use};
+#[cfg(feature = "otlp")]
+use crate::publish::otlp::{self, Endpoint, Outbox};
 use crate::{
     model::error_line,
     publish::{Form, Listening, Polled, PublishError, Publisher, write_textfile},
@@ -22,11 +24,15 @@ use crate::{
 
 /// How often it is looked whether a file has grown.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long, when asked to end, what was not sent yet may take.
+#[cfg(feature = "otlp")]
+const SEND_REST: Duration = Duration::from_secs(5);
 /// Inputs taken between two looks at everything else.
 const AT_ONCE: usize = 4096;
 
 /// Arguments of `publish`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("target").multiple(true))]
 pub struct Args {
     /// The trace, with the files that were rotated away from it; a ring of a flight recorder (FILE.wwt.ring); a folder in which recorders keep rings
     #[arg(value_name = "TRACE|DIR")]
@@ -35,7 +41,7 @@ pub struct Args {
     #[arg(long, requires = "target")]
     follow: bool,
     /// Write Prometheus' text here, for the node exporter's textfile collector: made beside it, then renamed [default: stdout, once]
-    #[arg(long, value_name = "FILE.prom", group = "target")]
+    #[arg(long, value_name = "FILE.prom", group = "target", conflicts_with = "listen")]
     textfile: Option<PathBuf>,
     /// Answer http://ADDRESS:PORT/metrics, for Prometheus; systemd: on the socket that it passes on
     #[arg(long, value_name = "ADDRESS:PORT", group = "target", requires = "follow")]
@@ -43,6 +49,18 @@ pub struct Args {
     /// Also on an address that others can reach: whoever can, sees the metrics
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
+    /// Send slow and failed clients as traces, and stalls as logs, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
+    #[cfg(feature = "otlp")]
+    #[arg(long, group = "target", requires = "follow")]
+    otlp: bool,
+    /// With --otlp: clients that waited so long are slow [default: as recorded]
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "otlp")]
+    slow: Option<Duration>,
+    /// With --otlp: the names that were asked for as well; each client has its own
+    #[cfg(feature = "otlp")]
+    #[arg(long, requires = "otlp")]
+    names: bool,
     /// How often the text file is written
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
@@ -174,9 +192,13 @@ impl<'a> Following<'a> {
             }
             tokio::task::spawn_local(listening.serve(text));
         }
+        #[cfg(feature = "otlp")]
+        let outbox = self.send()?;
         loop {
             let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
             tell(self.args, &mut self.publisher.borrow_mut());
+            #[cfg(feature = "otlp")]
+            self.sent(outbox.as_ref())?;
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
@@ -189,8 +211,58 @@ impl<'a> Following<'a> {
             if asked_to_end {
                 // What was read since is shown too.
                 self.write()?;
+                #[cfg(feature = "otlp")]
+                self.send_rest(outbox.as_ref()).await;
                 return Ok(ExitCode::SUCCESS);
             }
+        }
+    }
+
+    /// Begins to send, where that is asked for.
+    #[cfg(feature = "otlp")]
+    fn send(&self) -> anyhow::Result<Option<Outbox>> {
+        if !self.args.otlp {
+            return Ok(None);
+        }
+        let endpoint = Endpoint::from_variables(|name| std::env::var(name).ok())?;
+        if !self.args.quiet {
+            output::note(&format!("sending to {endpoint}"));
+        }
+        let outbox = Outbox::default();
+        let slow_ns = self.args.slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
+        self.publisher.borrow_mut().send_to(&outbox, slow_ns, self.args.names);
+        let publisher = self.publisher.clone();
+        let ready = move || publisher.borrow().is_ready();
+        tokio::task::spawn_local(otlp::send(outbox.clone(), endpoint, ready, output::note));
+        Ok(Some(outbox))
+    }
+
+    /// What became of what is sent; where nothing else is published, that is how far it is.
+    #[cfg(feature = "otlp")]
+    fn sent(&self, outbox: Option<&Outbox>) -> anyhow::Result<()> {
+        let Some(outbox) = outbox else { return Ok(()) };
+        let publisher = self.publisher.borrow();
+        for (signal, tally) in outbox.tallies() {
+            publisher.metrics().sent(signal.into(), tally.sent, tally.dropped);
+        }
+        let alone = self.args.textfile.is_none() && self.args.listen.is_none();
+        if alone && outbox.is_empty() && publisher.is_ready() {
+            publisher.published()?;
+        }
+        Ok(())
+    }
+
+    /// Gives what still waits a moment, and says what is lost.
+    #[cfg(feature = "otlp")]
+    async fn send_rest(&self, outbox: Option<&Outbox>) {
+        let Some(outbox) = outbox else { return };
+        let sent = async {
+            while !outbox.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(SEND_REST, sent).await.is_err() {
+            output::note("the collector has not taken everything: what still waited is lost");
         }
     }
 

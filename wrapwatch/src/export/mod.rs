@@ -2,11 +2,13 @@
 
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod pcapng;
 mod perfetto;
 pub mod tables;
 
 use std::io::{self, Read};
 
+pub use pcapng::Pcapng;
 pub use perfetto::Perfetto;
 
 use crate::context::Context;

@@ -119,6 +119,14 @@ impl Metrics {
         self.series.files_missed.get_or_create(&[]).inc_by(files);
     }
 
+    /// Of a signal, so many spans or log records were sent and dropped by now.
+    pub fn sent(&self, signal: &'static str, sent: u64, dropped: u64) {
+        for (counter, now) in [(&self.series.otlp_sent, sent), (&self.series.otlp_dropped, dropped)] {
+            let counter = counter.get_or_create(&[("signal", signal.into())]);
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
+    }
+
     fn stall(&mut self, stall: &Stall) {
         let age = self.series.stall_age.get_or_create_owned(&[]);
         age.set(age.get().max(connection::seconds(stall.blocked_ns)));

@@ -150,5 +150,7 @@ series! {
     last: Now<0> = "last_sample_timestamp" in Seconds, "When the last sample was taken, seconds since 1970";
     recordings: Count<0> = "recordings", "Recordings that were begun to be read";
     files_missed: Count<0> = "files_missed", "Files of a recording that were gone before they could be read";
+    otlp_sent: Count<1> = "otlp_sent", "Spans and log records that the collector has taken, by signal";
+    otlp_dropped: Count<1> = "otlp_dropped", "Spans and log records that were not sent or not taken: too many waited, or the collector said no";
     version: Now<1> = "build_info", "1; the version of the wrapwatch that publishes this";
 }

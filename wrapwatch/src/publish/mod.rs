@@ -9,6 +9,8 @@
 
 mod beside;
 mod http;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod place;
 mod position;
 mod story;
@@ -144,6 +146,12 @@ impl Publisher {
         Ok(Self { place, follow, current: None, last: None, story: Story::default(), position_file, resume })
     }
 
+    /// Has what is told sent as well: stalls, and clients that waited for so long or, where that is not said, as long as the recording calls slow.
+    #[cfg(feature = "otlp")]
+    pub fn send_to(&mut self, outbox: &otlp::Outbox, slow_ns: Option<u64>, names: bool) {
+        self.story.send_to(outbox.clone(), slow_ns, names);
+    }
+
     /// What was counted so far.
     pub const fn metrics(&self) -> &Metrics {
         &self.story.metrics
@@ -185,7 +193,7 @@ impl Publisher {
                     if self.resume.as_ref().is_some_and(behind)
                         && let Some(position) = self.resume.take()
                     {
-                        self.story.metrics.zero();
+                        self.story.zero();
                         if self.story.recording.is_none() {
                             self.story.missed(position.missed(self.story.at(&input)));
                         }
@@ -244,8 +252,9 @@ impl Publisher {
         }
         if self.resume.take().is_some() {
             // All there is was published before.
-            self.story.metrics.zero();
+            self.story.zero();
         }
+        self.story.flush();
         let last = self.story.metrics.last_sample();
         let age = last.and_then(|at| SystemTime::now().duration_since(at.0.into()).ok());
         if age.is_some_and(|age| age > SILENT_AFTER) {

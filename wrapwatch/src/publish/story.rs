@@ -1,8 +1,12 @@
 //! Inputs of one recording after another → engine → metrics.
 
+#[cfg(feature = "otlp")]
+use super::otlp::Outbox;
 use crate::engine::{Engine, Options};
+#[cfg(feature = "otlp")]
+use crate::export::otlp::{Otlp, OtlpOptions};
 use crate::metrics::Metrics;
-use crate::model::ClockPair;
+use crate::model::{ClockPair, Line};
 use crate::observe::Observer as _;
 use crate::trace::{Damage, DamageKind, Head, Input};
 
@@ -18,12 +22,24 @@ pub(super) struct Recording {
     pub(super) file: u64,
 }
 
+/// What is sent of it.
+#[cfg(feature = "otlp")]
+#[derive(Debug)]
+struct Sent {
+    otlp: Otlp<Outbox>,
+    outbox: Outbox,
+    /// As asked for.
+    slow_ns: Option<u64>,
+}
+
 /// What is told, and what was counted of it.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     engine: Option<Engine>,
     pub(super) recording: Option<Recording>,
     pub(super) metrics: Metrics,
+    #[cfg(feature = "otlp")]
+    sent: Option<Sent>,
     /// What was missed, for a person.
     pub(super) notes: Vec<String>,
 }
@@ -48,11 +64,47 @@ impl Story {
     fn feed(&mut self, input: &Input<'_>) {
         // Metrics are in memory: nothing fails.
         let _ = self.metrics.input(input);
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &mut self.sent {
+            let _ = sent.otlp.input(input);
+        }
         let engine = self.engine.get_or_insert_with(|| engine(SLOW_NS));
         engine.feed(input);
-        while let Some(line) = engine.next_line() {
-            let _ = self.metrics.line(&line);
+        while let Some(line) = self.engine.as_mut().and_then(Engine::next_line) {
+            self.line(&line);
         }
+    }
+
+    fn line(&mut self, line: &Line) {
+        let _ = self.metrics.line(line);
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &mut self.sent {
+            let _ = sent.otlp.line(line);
+        }
+    }
+
+    /// From here on everything counts from nothing, and is sent.
+    pub(super) fn zero(&mut self) {
+        self.metrics.zero();
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &mut self.sent {
+            sent.otlp.forget();
+            sent.outbox.clear();
+        }
+    }
+
+    /// Nothing more comes for now.
+    pub(super) fn flush(&mut self) {
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &mut self.sent {
+            let _ = sent.otlp.flush();
+        }
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(super) fn send_to(&mut self, outbox: Outbox, slow_ns: Option<u64>, names: bool) {
+        let options = OtlpOptions { slow_ns: slow_ns.unwrap_or(SLOW_NS), names };
+        self.sent = Some(Sent { otlp: Otlp::new(outbox.clone(), options), outbox, slow_ns });
     }
 
     /// Each file begins with one. What is open at another recording's beginning is told as far as it went.
@@ -71,7 +123,12 @@ impl Story {
                     self.finish();
                 }
                 let recorded = head.options.get("slow_ns").and_then(|ns| ns.parse().ok());
-                self.engine = Some(engine(recorded.unwrap_or(SLOW_NS)));
+                let slow_ns = recorded.unwrap_or(SLOW_NS);
+                self.engine = Some(engine(slow_ns));
+                #[cfg(feature = "otlp")]
+                if let Some(sent) = self.sent.as_mut().filter(|sent| sent.slow_ns.is_none()) {
+                    sent.otlp.set_slow(slow_ns);
+                }
             }
         }
     }
@@ -89,8 +146,9 @@ impl Story {
         let Some(mut engine) = self.engine.take() else { return };
         engine.finish();
         while let Some(line) = engine.next_line() {
-            let _ = self.metrics.line(&line);
+            self.line(&line);
         }
+        self.flush();
     }
 }
 

@@ -40,8 +40,8 @@ pub enum Signal {
 
 /// Takes batches.
 pub trait TakeBatches {
-    /// A batch: one JSON object.
-    fn batch(&mut self, signal: Signal, json: Vec<u8>) -> io::Result<()>;
+    /// A batch of so many spans or log records: one JSON object.
+    fn batch(&mut self, signal: Signal, items: u64, json: Vec<u8>) -> io::Result<()>;
 }
 
 /// What is told.
@@ -82,9 +82,15 @@ impl<B: TakeBatches> Otlp<B> {
         }
     }
 
-    /// Where batches go.
-    pub const fn out(&mut self) -> &mut B {
-        &mut self.out
+    /// From here on clients that waited so long become traces.
+    pub const fn set_slow(&mut self, slow_ns: u64) {
+        self.options.slow_ns = slow_ns;
+    }
+
+    /// What is told and in no batch yet is not to be sent.
+    pub fn forget(&mut self) {
+        self.spans.clear();
+        self.logs.clear();
     }
 
     /// What it all comes to, and the rest.
@@ -189,8 +195,9 @@ impl<B: TakeBatches> Otlp<B> {
             return Ok(());
         }
         let batch = json::traces(&self.resource, &Scope::default(), &self.spans)?;
+        let items = self.spans.len() as u64;
         self.spans.clear();
-        self.out.batch(Signal::Traces, batch)
+        self.out.batch(Signal::Traces, items, batch)
     }
 
     fn send_logs(&mut self) -> io::Result<()> {
@@ -198,8 +205,9 @@ impl<B: TakeBatches> Otlp<B> {
             return Ok(());
         }
         let batch = json::logs(&self.resource, &Scope::default(), &self.logs)?;
+        let items = self.logs.len() as u64;
         self.logs.clear();
-        self.out.batch(Signal::Logs, batch)
+        self.out.batch(Signal::Logs, items, batch)
     }
 }
 

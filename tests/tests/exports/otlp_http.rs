@@ -1,0 +1,164 @@
+//! What is sent to a collector that is busy, breaks off, and takes it: each span once, as OpenTelemetry's own definitions read it.
+
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use wrapwatch::model::Line;
+use wrapwatch_tests::{
+    clients::ClientsSpec,
+    lab::{Lab, LabConfig},
+    nameserver::Rule,
+    wait::wait_for,
+    watch::{Watch, binary},
+};
+
+use crate::{otlp::decoded, support::samples_in};
+
+/// What it answers, in turn; `None` breaks off. After these it takes everything.
+const TROUBLE: [Option<&str>; 3] = [
+    Some("503 Service Unavailable\r\nRetry-After: 0"),
+    Some("429 Too Many Requests\r\nRetry-After: 0"),
+    None,
+];
+
+/// A collector: writes what it has taken into files, a batch a line.
+struct Collector {
+    address: String,
+    /// How many requests there were.
+    asked: Arc<Mutex<usize>>,
+}
+
+impl Collector {
+    fn start(dir: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(0));
+        let counter = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut asked = counter.lock().unwrap();
+                take(stream.unwrap(), TROUBLE.get(*asked), &dir);
+                *asked += 1;
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+fn take(mut stream: TcpStream, trouble: Option<&Option<&str>>, dir: &Path) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
+    let length = head.to_lowercase();
+    let length = length.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    assert!(
+        head.to_lowercase().contains("content-type: application/json") && head.contains("x-key: of the lab"),
+        "{head}"
+    );
+    let status = match trouble {
+        Some(None) => return,
+        Some(Some(status)) => status,
+        None => {
+            let signal = head.strip_prefix("POST /v1/").unwrap().split(' ').next().unwrap();
+            let file = dir.join(format!("{signal}.jsonl"));
+            let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+            body.push(b'\n');
+            file.write_all(&body).unwrap();
+            "200 OK"
+        }
+    };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{{}}")
+        .unwrap();
+}
+
+#[test]
+fn a_collector_takes_each_span_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, text, taken) = (dir.path().join("a.wwt"), dir.path().join("a.prom"), dir.path().join("taken"));
+    std::fs::create_dir(&taken).unwrap();
+    for signal in ["traces", "logs"] {
+        std::fs::write(taken.join(format!("{signal}.jsonl")), "").unwrap();
+    }
+    let collector = Collector::start(taken.clone());
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
+    let publisher = std::process::Command::new(binary().unwrap())
+        .args(["publish", "--follow", "--otlp", "--slow", "100ms", "--every", "200ms", "--textfile"])
+        .args([&text, &file])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of the lab")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    lab.clients(ClientsSpec::one_by_one(2)).unwrap();
+    lab.rules([Rule::delay(300)]).unwrap();
+    lab.clients(ClientsSpec::one_by_one(3)).unwrap();
+    let told = recorder.stop().unwrap();
+    let clients = || {
+        let (spans, _) = decoded(&taken);
+        spans.iter().filter(|span| span["name"] == "client wait").count()
+    };
+    wait_for("three slow clients' traces are taken", || Ok(clients() >= 3)).unwrap();
+    let sent = |signal: &str| {
+        samples_in(&text)
+            .get(&format!("wrapwatch_otlp_sent_total{{signal=\"{signal}\"}}"))
+            .copied()
+            .unwrap_or_default()
+    };
+    let (spans, logs) = decoded(&taken);
+    let as_taken = |signal: &str, items: &[Value]| {
+        wait_for("what was sent is counted", || Ok(sent(signal) == items.len() as f64))
+    };
+    as_taken("traces", &spans).unwrap();
+    as_taken("logs", &logs).unwrap();
+    kill(Pid::from_raw(i32::try_from(publisher.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let output = publisher.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    // Trouble is said once, and its end.
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(
+        said.contains("503 Service Unavailable; tried again") && said.contains("reached again"),
+        "{said}"
+    );
+
+    assert!(*collector.asked.lock().unwrap() > TROUBLE.len());
+    let (spans, logs) = decoded(&taken);
+    let mut ids: Vec<&str> = spans.iter().map(|span| span["spanId"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), spans.len(), "something was taken twice");
+    let waits: Vec<u64> = told
+        .connections()
+        .iter()
+        .filter(|connection| connection.waited_ns >= 100_000_000)
+        .map(|connection| connection.conn)
+        .collect();
+    let whole = spans.iter().filter_map(|span| span["attributes"].get("wrapwatch.conn")?.as_u64());
+    assert_eq!(whole.collect::<Vec<_>>(), waits);
+    // One log record a stall.
+    let stalled = told.lines.iter().filter_map(|line| match line {
+        Line::Stall(stall) => stall.conn,
+        _ => None,
+    });
+    let stalled: BTreeSet<u64> = stalled.collect();
+    assert!(!stalled.is_empty());
+    assert_eq!(logs.len(), stalled.len(), "{logs:#?}");
+    let dropped =
+        samples_in(&text).into_iter().filter(|(series, _)| series.starts_with("wrapwatch_otlp_dropped"));
+    assert!(dropped.into_iter().all(|(_, value)| value == 0.0));
+}

@@ -1,0 +1,217 @@
+//! Where a collector takes OTLP over HTTP (by `OTEL_EXPORTER_OTLP_ENDPOINT` and its like), and one request to it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+
+use crate::export::otlp::Signal;
+use crate::model::error_line;
+
+/// Where collectors take OTLP over HTTP.
+const DEFAULT: &str = "http://localhost:4318";
+const DEFAULT_PORT: u16 = 80;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer that are read.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Why there is nowhere to send to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// It is no address.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is no address as http://HOST:4318")]
+    NotAnAddress(String),
+    /// It asks for TLS.
+    #[error(
+        "OTEL_EXPORTER_OTLP_ENDPOINT: {0}: wrapwatch does not speak TLS; send to a collector on this machine, which does"
+    )]
+    Tls(String),
+    /// A header that is none.
+    #[error("OTEL_EXPORTER_OTLP_HEADERS: {0:?} is no NAME=VALUE")]
+    Header(String),
+    /// A time that is none.
+    #[error("OTEL_EXPORTER_OTLP_TIMEOUT: {0:?} is no number of milliseconds")]
+    Timeout(String),
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Posted {
+    /// It is there, but for so many spans or records.
+    Taken { rejected: u64 },
+    /// It never will be.
+    Refused(String),
+    /// Not now.
+    Later { why: String, after: Option<Duration> },
+}
+
+/// A collector.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    /// What comes before `/v1/traces`.
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    timeout: Duration,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}{}", self.host, self.port, self.path)
+    }
+}
+
+impl Endpoint {
+    /// As OpenTelemetry's environment variables say; `variable` reads one.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
+        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let text = set("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_else(|| DEFAULT.to_owned());
+        let not = || EndpointError::NotAnAddress(text.clone());
+        let uri: Uri = text.trim().parse().map_err(|_| not())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(EndpointError::Tls(text)),
+            _ => return Err(not()),
+        }
+        let host = uri.host().ok_or_else(not)?.to_owned();
+        let mut headers = Vec::new();
+        for pair in set("OTEL_EXPORTER_OTLP_HEADERS").iter().flat_map(|all| all.split(',')) {
+            let parsed = pair.split_once('=').and_then(|(name, value)| {
+                let value = HeaderValue::from_str(value.trim()).ok()?;
+                Some((name.trim().parse::<HeaderName>().ok()?, value))
+            });
+            headers.push(parsed.ok_or_else(|| EndpointError::Header(pair.to_owned()))?);
+        }
+        let timeout = match set("OTEL_EXPORTER_OTLP_TIMEOUT") {
+            Some(text) => match text.trim().parse() {
+                Ok(ms) => Duration::from_millis(ms),
+                Err(_) => return Err(EndpointError::Timeout(text)),
+            },
+            None => DEFAULT_TIMEOUT,
+        };
+        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
+        Ok(Self { host, port, path: uri.path().trim_end_matches('/').to_owned(), headers, timeout })
+    }
+
+    /// Sends a batch.
+    pub(super) async fn post(&self, signal: Signal, json: &[u8]) -> Posted {
+        match tokio::time::timeout(self.timeout, self.answered(signal, json)).await {
+            Ok(Ok(posted)) => posted,
+            Ok(Err(error)) => Posted::Later { why: error_line(&error), after: None },
+            Err(_) => Posted::Later { why: format!("no answer within {:?}", self.timeout), after: None },
+        }
+    }
+
+    async fn answered(&self, signal: Signal, json: &[u8]) -> io::Result<Posted> {
+        // Of an IPv6 address the brackets are the URL's.
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = tokio::net::TcpStream::connect((host, self.port)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let connection = tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                log::debug!("the collector's connection: {error}");
+            }
+        });
+        let response = sender.send_request(self.request(signal, json)?).await;
+        let posted = match response {
+            Ok(response) => read(response).await,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        connection.abort();
+        posted
+    }
+
+    fn request(&self, signal: Signal, json: &[u8]) -> io::Result<Request<Full<Bytes>>> {
+        let signal: &str = signal.into();
+        let mut request = Request::post(format!("{}/v1/{signal}", self.path))
+            .header(HOST, format!("{}:{}", self.host, self.port))
+            .header(USER_AGENT, concat!("wrapwatch/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::from(json.to_vec())).map_err(io::Error::other)
+    }
+}
+
+/// `ExportTraceServiceResponse` and its like.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Answer {
+    partial_success: Option<PartialSuccess>,
+}
+
+/// 64-bit numbers are texts in OTLP's JSON, and some write numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Count {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PartialSuccess {
+    #[serde(alias = "rejectedLogRecords")]
+    rejected_spans: Option<Count>,
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> io::Result<Posted> {
+    let status = response.status();
+    // OTLP's specification, "Retryable Response Codes".
+    let busy = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    if busy.contains(&status) {
+        let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        return Ok(Posted::Later { why: status.to_string(), after: after.map(Duration::from_secs) });
+    }
+    if !status.is_success() {
+        return Ok(Posted::Refused(status.to_string()));
+    }
+    // It is taken, whatever more it says.
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    let answer: Answer =
+        body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok()).unwrap_or_default();
+    let rejected = match answer.partial_success.and_then(|partial| partial.rejected_spans) {
+        Some(Count::Number(count)) => count,
+        Some(Count::Text(text)) => text.parse().unwrap_or(0),
+        None => 0,
+    };
+    Ok(Posted::Taken { rejected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(value: &str) -> Result<String, String> {
+        let value = value.to_owned();
+        let named = move |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| value.clone());
+        Endpoint::from_variables(named)
+            .map(|endpoint| endpoint.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_without_tls() {
+        assert_eq!(endpoint(""), Ok("http://localhost:4318".to_owned()));
+        assert_eq!(endpoint("http://c.example/otlp/"), Ok("http://c.example:80/otlp".to_owned()));
+        assert_eq!(endpoint("http://[::1]:4318"), Ok("http://[::1]:4318".to_owned()));
+        for wrong in ["https://c.example:4318", "localhost:4318", "ftp://x", "http://", "://"] {
+            assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
+    }
+}
