@@ -136,6 +136,25 @@ fn opentelemetry_reads_it() {
     assert_eq!(told.len(), stalls.len(), "{stalls:#?}");
     assert!(told.iter().all(|id| by_id.contains_key(id)), "{stalls:#?}");
 
+    // Nothing that the schema does not describe.
+    let schema: Value = serde_json::from_str(&run(&["schema", "otlp"])).unwrap();
+    let described: std::collections::BTreeSet<(&str, &str)> = schema["attributes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attribute| (attribute["of"].as_str().unwrap(), attribute["name"].as_str().unwrap()))
+        .collect();
+    for item in spans.iter().chain(&logs) {
+        let name = item["name"].as_str().or_else(|| item["eventName"].as_str()).unwrap();
+        let of = ["lookup", "query"].into_iter().find(|of| name.contains(of)).unwrap_or(name);
+        for key in item["attributes"].as_object().unwrap().keys() {
+            assert!(described.contains(&(of, key)), "{key} of {of}");
+        }
+        for key in item["resource"].as_object().unwrap().keys() {
+            assert!(described.contains(&("resource", key)), "{key} of the resource");
+        }
+    }
+
     // With names, for whoever wants them.
     let named = dir.path().join("named");
     run(&["export", from, "--to", "otlp", "-o", named.to_str().unwrap(), "--names"]);

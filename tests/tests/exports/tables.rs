@@ -165,6 +165,25 @@ fn both_forms_hold_the_same() {
         assert_eq!(version[0]["n"], "1");
     }
 
+    // As the schema describes them.
+    let schema: Value = serde_json::from_str(&run(&["schema", "parquet"])).unwrap();
+    for (table, described) in TABLES.iter().zip(schema["tables"].as_array().unwrap()) {
+        let (parquet, _) = files(table);
+        let answers = duckdb(&[format!(
+            "select column_name as name, column_type as type from (describe from '{parquet}')"
+        )]);
+        let columns = described["columns"].as_array().unwrap().iter().map(|column| {
+            let kind = match column["type"].as_str().unwrap() {
+                "integer" => "BIGINT",
+                "boolean" => "BOOLEAN",
+                "timestamp" => "TIMESTAMPTZ_NS",
+                _ => "VARCHAR",
+            };
+            json!({ "name": column["name"], "type": kind })
+        });
+        assert_eq!(answers[0], columns.collect::<Vec<_>>(), "{table}");
+    }
+
     // One table into a file, or onto stdout; never over what is there.
     let from = file.to_str().unwrap();
     let printed = run(&["export", from, "--to", "csv", "--table", "query"]);

@@ -1,4 +1,4 @@
-//! `wrapwatch schema`: what is printed with `--json`, described for machines (JSON Schema 2020-12).
+//! `wrapwatch schema`: what is printed with `--json`, described for machines (JSON Schema 2020-12); and what is written and sent otherwise: series, tables, attributes.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -8,9 +8,15 @@ use serde_json::{Value, json};
 
 use clap::ValueEnum;
 
+use strum::VariantArray as _;
+
+#[cfg(feature = "otlp")]
+use crate::export::otlp;
 use crate::{
     diagnose::{Diff, Report},
+    export::tables::{self, Table},
     linter::HostReport,
+    metrics,
     model::{
         Line,
         doctor::{Access, Doctor},
@@ -22,7 +28,7 @@ use crate::{
 /// Arguments of `schema`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Of what only [default: everything]
+    /// Of what only [default: everything printed with --json]
     #[arg(value_enum)]
     what: Option<What>,
 }
@@ -46,11 +52,19 @@ pub enum What {
     LintHosts,
     /// ping
     Ping,
+    /// The series that publish has for Prometheus
+    Metrics,
+    /// The tables of export --to parquet and csv
+    Parquet,
+    /// The attributes of export --to otlp and publish --otlp
+    #[cfg(feature = "otlp")]
+    Otlp,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut text = serde_json::to_string_pretty(&schema(args.what)).context("cannot print the schema")?;
+    let described = args.what.and_then(What::described).unwrap_or_else(|| schema(args.what));
+    let mut text = serde_json::to_string_pretty(&described).context("cannot print the schema")?;
     text.push('\n');
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -64,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 pub fn schema(what: Option<What>) -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let all = What::value_variants().iter().filter(|known| what.is_none_or(|what| what == **known));
-    let documents: Vec<Value> = all.map(|what| what.document(&mut generator)).collect();
+    let documents: Vec<Value> = all.filter_map(|what| what.document(&mut generator)).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "wrapwatch --json",
@@ -75,8 +89,27 @@ pub fn schema(what: Option<What>) -> Value {
 }
 
 impl What {
-    fn document(self, generator: &mut SchemaGenerator) -> Value {
+    /// What is no document printed with `--json`.
+    fn described(self) -> Option<Value> {
         match self {
+            Self::Metrics => Some(json!({ "series": metrics::all_series() })),
+            Self::Parquet => Some(json!({
+                "schema": tables::SCHEMA_VERSION,
+                "tables": Table::VARIANTS.iter().map(|table| described(*table)).collect::<Vec<_>>(),
+            })),
+            #[cfg(feature = "otlp")]
+            Self::Otlp => {
+                let attribute = |(of, name, about): &(&str, &str, &str)| json!({ "of": of, "name": name, "about": about });
+                let attributes: Vec<Value> = otlp::ATTRIBUTES.iter().map(attribute).collect();
+                Some(json!({ "schema": otlp::SCHEMA_VERSION, "attributes": attributes }))
+            }
+            _ => None,
+        }
+    }
+
+    /// One that is printed with `--json`.
+    fn document(self, generator: &mut SchemaGenerator) -> Option<Value> {
+        Some(match self {
             Self::Live => document::<Line>(generator, "A line of live, record, replay and export --to jsonl"),
             Self::Report => document::<Report>(generator, "What report prints"),
             Self::Diff => document::<Diff>(generator, "What diff prints"),
@@ -85,8 +118,21 @@ impl What {
             Self::Lint => document::<lint::Report>(generator, "What lint prints"),
             Self::LintHosts => document::<HostReport>(generator, "A line of lint --hosts-dir"),
             Self::Ping => document::<Ping>(generator, "What ping prints"),
-        }
+            Self::Metrics | Self::Parquet => return None,
+            #[cfg(feature = "otlp")]
+            Self::Otlp => return None,
+        })
     }
+}
+
+/// A table, with its columns.
+fn described(table: Table) -> Value {
+    let column = |column: &tables::Column| {
+        let kind: &str = column.kind.into();
+        json!({ "name": column.name, "type": kind, "nullable": column.nullable, "about": column.about })
+    };
+    let columns: Vec<Value> = table.columns().iter().map(column).collect();
+    json!({ "name": table.name(), "about": table.about(), "columns": columns })
 }
 
 /// One kind of document, by reference to its definition.

@@ -21,6 +21,7 @@ use prometheus_client::encoding::{prometheus_text, text};
 use names::Names;
 use samples::{Last, Servers};
 use series::Series;
+pub use series::SeriesInfo;
 
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Stall, WallTime};
 use crate::observe::Observer;
@@ -165,6 +166,11 @@ impl Metrics {
         };
         self.series.damage.get_or_create(&[("kind", kind.into())]).inc();
     }
+}
+
+/// All series there are.
+pub fn all_series() -> Vec<SeriesInfo> {
+    Series::all()
 }
 
 /// Without a sample but for the version.

@@ -25,17 +25,27 @@ pub(super) type Now<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 /// How durations are distributed.
 pub(super) type Spread<const N: usize> = Family<Labels<N>, Histogram>;
 
+/// What a series is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SeriesInfo {
+    /// As it is called in the text.
+    pub name: String,
+    /// Prometheus' word for what it is: counter, gauge, histogram.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What it says.
+    pub about: &'static str,
+}
+
 /// A family without samples.
 trait Empty {
     /// Prometheus' word for what it is.
-    #[cfg(test)]
     const TYPE: &'static str;
 
     fn empty() -> Self;
 }
 
 impl<const N: usize> Empty for Count<N> {
-    #[cfg(test)]
     const TYPE: &'static str = "counter";
 
     fn empty() -> Self {
@@ -44,7 +54,6 @@ impl<const N: usize> Empty for Count<N> {
 }
 
 impl<const N: usize> Empty for Time<N> {
-    #[cfg(test)]
     const TYPE: &'static str = "counter";
 
     fn empty() -> Self {
@@ -53,7 +62,6 @@ impl<const N: usize> Empty for Time<N> {
 }
 
 impl<const N: usize> Empty for Now<N> {
-    #[cfg(test)]
     const TYPE: &'static str = "gauge";
 
     fn empty() -> Self {
@@ -62,7 +70,6 @@ impl<const N: usize> Empty for Now<N> {
 }
 
 impl<const N: usize> Empty for Spread<N> {
-    #[cfg(test)]
     const TYPE: &'static str = "histogram";
 
     fn empty() -> Self {
@@ -88,14 +95,17 @@ macro_rules! series {
                 Self { registry, $($field),* }
             }
 
-            /// Names and types of all, as they are in the text.
-            #[cfg(test)]
-            pub(super) fn all() -> Vec<(String, &'static str)> {
+            /// All of them, as they are called in the text.
+            pub(super) fn all() -> Vec<SeriesInfo> {
                 let name = |name: &str, unit: &[Unit], kind: &str| {
                     let unit: String = unit.iter().map(|unit| format!("_{}", unit.as_str())).collect();
                     format!("{PREFIX}_{name}{unit}{}", if kind == "counter" { "_total" } else { "" })
                 };
-                vec![$((name($name, &[$(Unit::$unit)?], <$type>::TYPE), <$type>::TYPE)),*]
+                vec![$(SeriesInfo {
+                    name: name($name, &[$(Unit::$unit)?], <$type>::TYPE),
+                    kind: <$type>::TYPE,
+                    about: $help,
+                }),*]
             }
         }
     };

@@ -270,7 +270,7 @@ fn every_series_is_described_in_the_docs_and_no_other() {
         let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
         Some((name.to_owned(), rest.split(" |").next()?.to_owned()))
     });
-    let all = Series::all().into_iter().map(|(name, kind)| (name, kind.to_owned()));
+    let all = Series::all().into_iter().map(|series| (series.name, series.kind.to_owned()));
     assert_eq!(rows.collect::<BTreeMap<_, _>>(), all.collect());
 }
 
@@ -288,7 +288,8 @@ fn words<'a>(text: &'a str, begin: &str) -> Vec<&'a str> {
 
 #[test]
 fn every_series_that_rules_and_dashboard_name_exists() {
-    let all: BTreeMap<String, &str> = Series::all().into_iter().collect();
+    let all: BTreeMap<String, &str> =
+        Series::all().into_iter().map(|series| (series.name, series.kind)).collect();
     for text in [RULES, DASHBOARD] {
         let named = words(text, "wrapwatch_");
         assert!(named.len() > 8, "{named:?}");

@@ -4,6 +4,7 @@
 //! Only clients that waited long or were not greeted become traces: one that was served at once says nothing, and there are thousands a second. Ids are made from host,
 //! recording and connection, so that a trace sent twice is the same one, and a link needs nobody to remember whom it names.
 
+mod attributes;
 mod ids;
 mod json;
 mod spans;
@@ -13,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 
+pub use attributes::ATTRIBUTES;
 use ids::Ids;
 use json::{Attributes, LogRecord, Nanos, Resource, Scope, Span};
 
