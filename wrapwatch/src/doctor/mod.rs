@@ -6,6 +6,7 @@
 mod clients;
 mod files;
 mod kernel;
+mod limits;
 mod resolver;
 mod target;
 

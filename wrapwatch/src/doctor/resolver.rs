@@ -18,6 +18,11 @@ use crate::{
 const SOCKETS: [(&str, &str); 2] =
     [("nscd", "/var/run/nscd/socket"), ("systemd-resolved", "/run/systemd/resolve/io.systemd.Resolve")];
 
+/// Where systemd-resolved listens for glibc, and where it writes whom it asks itself (systemd-resolved.service(8)).
+const STUBS: [IpAddr; 2] =
+    [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
+const UPSTREAMS: &str = "/run/systemd/resolve/resolv.conf";
+
 /// What a resolver's examination gives.
 pub(super) struct Resolver {
     pub(super) state: ResolverState,
@@ -45,6 +50,8 @@ pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
             present: is_socket(viewer, Path::new(path)),
         })
         .collect();
+    let asks_resolved = settings.nameservers.iter().any(|server| STUBS.contains(server));
+    let upstreams = if asks_resolved { upstreams(viewer, queries) } else { Vec::new() };
     let state = ResolverState {
         files: states,
         services: nsswitch::hosts(&texts[1]).into_iter().map(|service| service.name).collect(),
@@ -53,8 +60,16 @@ pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
         attempts: settings.attempts,
         search: settings.search.clone().unwrap_or_default(),
         sockets,
+        upstreams,
     };
     Resolver { state, texts }
+}
+
+/// Whom systemd-resolved asks, by the file that it writes. It may ask others for single domains: `resolvectl status` tells.
+fn upstreams(viewer: u32, queries: bool) -> Vec<NameserverState> {
+    let Ok(copy) = files::read(viewer, UPSTREAMS) else { return Vec::new() };
+    let settings = ResolvConf::parse(&copy.bytes);
+    if settings.default_nameserver { Vec::new() } else { nameservers(viewer, &settings, queries) }
 }
 
 fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<NameserverState> {

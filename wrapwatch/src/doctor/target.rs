@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
 use super::files::file_state;
-use super::resolver;
+use super::{limits, resolver};
 use crate::{
     diagnose::doctor::{TableDoubt, Texts, paths},
     host::{
-        HostError, clock, confinement,
+        HostError, clock, confinement, describe,
         descriptors::Descriptors,
         elf, files, holders, kernel,
         libwrap::{self, Libwrap},
@@ -22,7 +22,10 @@ use crate::{
     },
     model::{
         WallTime,
-        doctor::{FileState, ListenerState, Network, RecentClients, Target, View, WrapState, Wrapped},
+        doctor::{
+            FileState, Holder, ListenerState, Network, RecentClients, Relation, Target, View, WrapState,
+            Wrapped,
+        },
     },
     probe,
     wrappers::{FileText, daemons},
@@ -39,12 +42,15 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
     // From another network the question would be another's.
     let clients = if queries && inside { clients(viewer, listeners.as_deref(), &texts) } else { None };
-    let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
+    let (daemon, named_by) = daemon(&info);
+    let no_listener = listeners.as_ref().is_some_and(Vec::is_empty);
+    let login_limits = limits::examine(viewer, &daemon, &info);
     let target = Target {
         pid,
         comm: info.comm.clone(),
         exe: info.exe.as_ref().map(|exe| exe.display().to_string()),
-        daemon: daemon(&info, first),
+        daemon,
+        named_by,
         started: started(info.start_ticks),
         state: process::thread_state(pid, pid).map(String::from).unwrap_or_default(),
         threads: info.threads,
@@ -60,12 +66,16 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         counters: None,
         resolver: resolver.state,
         clients,
+        accepts_for_it: if no_listener { accepts_for(pid) } else { None },
+        login_limits,
     };
     Ok((target, texts))
 }
 
-/// The name that libwrap gets. Servers that write a title over their arguments (`sshd: …`, `proftpd: (accepting connections)`) are known by their program.
-fn daemon(info: &ProcessInfo, first: Option<&str>) -> String {
+/// The name that libwrap gets, and what in a configuration says another. Servers that write a title over their arguments (`sshd: …`, `proftpd: (accepting
+/// connections)`) are known by their program.
+fn daemon(info: &ProcessInfo) -> (String, Option<String>) {
+    let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
     let by_title = base_name(first.unwrap_or(&info.comm));
     let program =
         info.exe.as_ref().and_then(|exe| exe.file_name()).map(|name| name.to_string_lossy().into_owned());
@@ -74,8 +84,43 @@ fn daemon(info: &ProcessInfo, first: Option<&str>) -> String {
         Some(program) if is_title => program.trim_end_matches(" (deleted)").to_owned(),
         _ => by_title.to_owned(),
     };
-    daemons::name_for_libwrap(&name).to_owned()
+    if name == "socat"
+        && let Some(given) = socat_name(&info.cmdline)
+    {
+        return (given, None);
+    }
+    let named_by = daemons::find(&name).and_then(|daemon| daemon.named_by).map(ToOwned::to_owned);
+    (daemons::name_for_libwrap(&name).to_owned(), named_by)
 }
+
+/// The value of socat's option tcpwrap (tcpwrappers, lt…), its own name where it has none.
+fn socat_name(cmdline: &[String]) -> Option<String> {
+    let options = cmdline.iter().skip(1).flat_map(|argument| argument.split(','));
+    options.filter_map(|option| option.strip_prefix("tcpwrap")).find_map(|rest| {
+        let rest = rest.strip_prefix("pers").unwrap_or(rest);
+        if rest.is_empty() {
+            return Some("socat".to_owned());
+        }
+        rest.strip_prefix('=').filter(|name| !name.is_empty()).map(ToOwned::to_owned)
+    })
+}
+
+/// The nearest process that started this one and has a listener; helpers and children of servers have none of their own.
+fn accepts_for(pid: u32) -> Option<Holder> {
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        at = u32::try_from(holders::parent_of(i32::try_from(at).ok()?)?).ok().filter(|&parent| parent > 0)?;
+        let listens = SockDiag::open(at).and_then(|mut diag| listeners::read(at, &mut diag));
+        if listens.is_ok_and(|listeners| !listeners.is_empty()) {
+            let comm = ProcessInfo::read(at).ok()?.comm;
+            return Some(Holder { pid: at, comm, relation: Relation::Parent });
+        }
+    }
+    None
+}
+
+/// So far a process that accepts is looked for.
+const GENERATIONS: usize = 4;
 
 /// What libwrap makes of `argv[0]`: what follows the last slash.
 fn base_name(path: &str) -> &str {
@@ -119,6 +164,11 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
     let strings = linkage.map(|linkage| linkage.strings);
     let needed_on_disk = on_disk.map(|linkage| linkage.needed);
     let state = state(&mapped, needed, strings, needed_on_disk);
+    // Whoever hands its clients to others need not map it itself.
+    let child = match state {
+        Wrapped::No => Some(describe::describe(pid).and_then(|described| described.wrapped_child)),
+        _ => None,
+    };
     let found = mapped.ok().flatten();
     WrapState {
         state,
@@ -129,6 +179,8 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
         program_replaced: replaced.map(|(replaced, _)| replaced),
         needed_on_disk,
         strings,
+        children_seen: matches!(child, Some(Ok(_))),
+        wrapped_child: child.and_then(|child| child.ok().flatten()),
     }
 }
 
@@ -217,6 +269,7 @@ fn numbers(pid: u32, view: View) -> Network {
         time_wait: network::time_wait(pid),
         listen_overflows: drops.overflows,
         listen_drops: drops.drops,
+        syncookies_sent: drops.syncookies,
     }
 }
 
@@ -298,6 +351,35 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_has_the_name_that_libwrap_gets() {
+        let of = |exe: &str, cmdline: &[&str]| {
+            let info = ProcessInfo {
+                comm: "x".to_owned(),
+                exe: Some(exe.into()),
+                cmdline: cmdline.iter().map(|part| (*part).to_owned()).collect(),
+                ..ProcessInfo::read(std::process::id()).unwrap()
+            };
+            let (name, named_by) = daemon(&info);
+            (name, named_by.is_some())
+        };
+        let plain = |name: &str| (name.to_owned(), false);
+        assert_eq!(
+            of("/usr/sbin/sshd", &["sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"]),
+            plain("sshd")
+        );
+        let title = "hk -o PidFile=none [listener] 0 of 10-100 startups";
+        assert_eq!(of("/usr/sbin/sshd", &[title]), plain("sshd"));
+        assert_eq!(of("/usr/sbin/proftpd", &["proftpd: (accepting connections)"]), plain("proftpd"));
+        assert_eq!(of("/usr/sbin/rpc.mountd", &["/usr/sbin/rpc.mountd"]), plain("mountd"));
+        assert_eq!(of("/usr/sbin/dovecot", &["/usr/sbin/dovecot", "-F"]), plain("imap"));
+        assert_eq!(of("/usr/bin/stunnel4", &["stunnel4", "/etc/s.conf"]), ("stunnel4".to_owned(), true));
+        let socat = |listen: &str| of("/usr/bin/socat", &["socat", listen, "EXEC:cat"]);
+        assert_eq!(socat("TCP-LISTEN:1,fork,tcpwrap=mysvc,reuseaddr"), plain("mysvc"));
+        assert_eq!(socat("TCP-LISTEN:1,tcpwrappers"), plain("socat"));
+        assert_eq!(socat("TCP-LISTEN:1"), ("socat".to_owned(), true));
+    }
 
     #[test]
     fn what_is_no_whole_regular_file_is_in_doubt_and_a_fifo_is_told() {

@@ -31,6 +31,8 @@ use super::{
 
 /// More than this of one file is never read.
 pub const MAX_BYTES: u64 = 1 << 20;
+/// So many names of a directory are read at most.
+const NAMES_MAX: usize = 1024;
 
 /// File systems whose files the kernel makes up (linux/magic.h): proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, bpf, configfs, pstore, efivarfs,
 /// selinuxfs, smackfs, binfmt_misc, nsfs, and what has no place at all (anon_inodefs, pipefs, sockfs).
@@ -127,6 +129,12 @@ pub fn metadata(pid: u32, path: &str) -> Result<Option<Metadata>, HostError> {
     })
 }
 
+/// The names in a directory as process `pid` would see it, if it may, in their order; so many at most.
+pub fn names(pid: u32, path: &str) -> Result<Vec<String>, HostError> {
+    let owned = path.to_owned();
+    on_worker(pid, path, move |view| view.names(&owned))
+}
+
 fn on_worker<T: Send + 'static>(
     pid: u32,
     path: &str,
@@ -217,6 +225,26 @@ impl View<'_> {
     pub fn mark(&self, path: &str) -> Result<Mark, HostError> {
         let Some(found) = self.find(path)? else { return Ok(Mark::default()) };
         Ok(Mark::of(&regular(&found, path)?))
+    }
+
+    /// As [`names`].
+    fn names(&self, path: &str) -> Result<Vec<String>, HostError> {
+        let failed = |error: io::Error| HostError::io(path, error);
+        let Some(found) = self.find(path)? else { return Err(failed(Errno::ENOENT.into())) };
+        let meta = found.metadata().map_err(failed)?;
+        if !meta.is_dir() {
+            return Err(failed(Errno::ENOTDIR.into()));
+        }
+        if self.check.is_some_and(|identity| !identity.may(4, &meta)) {
+            return Err(failed(Errno::EACCES.into()));
+        }
+        // The very directory that was looked at.
+        let again = format!("/proc/self/fd/{}", found.0.as_raw_fd());
+        let entries = std::fs::read_dir(again).map_err(failed)?.take(NAMES_MAX);
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Opens a file for reading; None where there is none.

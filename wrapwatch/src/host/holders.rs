@@ -73,7 +73,8 @@ fn hides(mountinfo: &str) -> bool {
     options.filter_map(|option| option.strip_prefix("hidepid=")).any(|how| !matches!(how, "0" | "off"))
 }
 
-fn parent_of(pid: i32) -> Option<i32> {
+/// The process that started one.
+pub fn parent_of(pid: i32) -> Option<i32> {
     Some(Process::new(pid).ok()?.stat().ok()?.ppid)
 }
 

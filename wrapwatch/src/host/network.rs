@@ -11,12 +11,18 @@ pub struct Drops {
     pub overflows: Option<u64>,
     /// `TcpExt: ListenDrops`.
     pub drops: Option<u64>,
+    /// `TcpExt: SyncookiesSent`.
+    pub syncookies: Option<u64>,
 }
 
 /// From `/proc/PID/net/netstat`.
 pub fn drops(pid: u32) -> Drops {
     let text = fs::read_to_string(format!("/proc/{pid}/net/netstat")).unwrap_or_default();
-    Drops { overflows: counter(&text, "ListenOverflows"), drops: counter(&text, "ListenDrops") }
+    Drops {
+        overflows: counter(&text, "ListenOverflows"),
+        drops: counter(&text, "ListenDrops"),
+        syncookies: counter(&text, "SyncookiesSent"),
+    }
 }
 
 /// A counter of `TcpExt`: a line with names, then one with their values.
@@ -68,6 +74,7 @@ mod tests {
         let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: ListenDrops\nIpExt: 9\n";
         assert_eq!(counter(text, "ListenOverflows"), Some(22));
         assert_eq!(counter(text, "ListenDrops"), Some(333));
+        assert_eq!(counter(text, "SyncookiesSent"), Some(1));
         assert_eq!(counter(text, "Listen"), None);
         assert_eq!(counter("TcpExt: ListenDrops\n", "ListenDrops"), None);
         assert_eq!(counter("", "ListenDrops"), None);

@@ -165,6 +165,12 @@ pub struct WrapState {
     pub strings: Option<bool>,
     /// libwrap exports `tcpd_context`: rules can be observed.
     pub tcpd_context: Option<bool>,
+    /// Where the server itself has no sign of libwrap: a process that it started and that maps it.
+    #[serde(default)]
+    pub wrapped_child: Option<u32>,
+    /// Where it has none, all processes that it started could be looked at.
+    #[serde(default)]
+    pub children_seen: bool,
 }
 
 /// A file the server reads.
@@ -269,6 +275,56 @@ pub struct Network {
     pub listen_overflows: Option<u64>,
     /// `ListenDrops`: those and others dropped by listeners.
     pub listen_drops: Option<u64>,
+    /// `SyncookiesSent`: clients that the kernel keeps nothing of until they answer.
+    #[serde(default)]
+    pub syncookies_sent: Option<u64>,
+}
+
+/// What a server's own configuration allows a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoginLimits {
+    /// The files that were read, in order.
+    pub files: Vec<String>,
+    /// Why the limits may be others than these.
+    pub doubt: Option<String>,
+    /// The limits.
+    #[serde(flatten)]
+    pub limits: Limits,
+}
+
+/// The limits of one kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "server", rename_all = "snake_case")]
+pub enum Limits {
+    /// OpenSSH.
+    Sshd {
+        /// `LoginGraceTime` in seconds; null where there is no limit. It begins after libwrap's check.
+        login_grace_s: Option<u64>,
+        /// `MaxStartups`.
+        max_startups: MaxStartups,
+        /// `UseDNS`: it looks clients up itself, while they log in.
+        use_dns: bool,
+    },
+    /// PostgreSQL.
+    Postgres {
+        /// `authentication_timeout` in seconds.
+        authentication_timeout_s: u64,
+        /// `log_hostname`: it looks up each client itself, before that time begins.
+        log_hostname: bool,
+        /// pg_hba.conf names clients by name, which are looked up within that time; null where it could not be read.
+        names_in_hba: Option<bool>,
+    },
+}
+
+/// sshd's `MaxStartups`: connections that have not logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MaxStartups {
+    /// From so many on, some of the new ones are dropped.
+    pub start: u32,
+    /// So many percent of them.
+    pub rate: u32,
+    /// From so many on, all.
+    pub full: u32,
 }
 
 /// What the server says of itself (`--mysql-defaults-file`). Each is null where the server has no such variable.
@@ -347,6 +403,10 @@ pub struct ResolverState {
     pub search: Vec<String>,
     /// Sockets of local services.
     pub sockets: Vec<ResolverSocket>,
+    /// Where systemd-resolved is among the nameservers (127.0.0.53): those that it asks, by /run/systemd/resolve/resolv.conf, and what each did with one
+    /// query from the server's network.
+    #[serde(default)]
+    pub upstreams: Vec<NameserverState>,
 }
 
 /// From where something was looked at.
@@ -401,6 +461,15 @@ pub struct Target {
     pub resolver: ResolverState,
     /// Its recent clients' names; null where nobody was asked.
     pub clients: Option<RecentClients>,
+    /// Where its configuration gives the name that libwrap gets: what there says it. `daemon` is then a guess.
+    #[serde(default)]
+    pub named_by: Option<String>,
+    /// Where it has no listener: the process that started it and has one.
+    #[serde(default)]
+    pub accepts_for_it: Option<Holder>,
+    /// What its own configuration allows a login; null for servers of which that is not read.
+    #[serde(default)]
+    pub login_limits: Option<LoginLimits>,
 }
 
 /// What will hurt, about a server itself. The names are stable.
@@ -466,6 +535,20 @@ pub enum ServerProblem {
     SkipNameResolveInVain,
     /// libwrap has refused connections.
     RefusedByWrappers,
+    /// Another program than the server may check its clients.
+    CheckedElsewhere,
+    /// Another process accepts its clients.
+    AcceptedElsewhere,
+    /// The name that libwrap gets is in the server's configuration.
+    DaemonNameConfigured,
+    /// The kernel has sent SYN cookies.
+    SynCookies,
+    /// A nameserver behind systemd-resolved is silent, refuses or takes long.
+    UpstreamFails,
+    /// Checks hold what the server has a limit of.
+    ChecksTakeSlots,
+    /// The server's own lookups can last longer than its time for a login.
+    LookupsOutlastLogin,
 }
 
 /// Which problem: one of the server, or one that `lint` finds too.

@@ -44,7 +44,7 @@ const HELPERS: [(u32, &str); 26] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 25] = [
+const FILES: [(&str, &str); 26] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -68,6 +68,10 @@ const FILES: [(&str, &str); 25] = [
     ("/proc/PID/mem, two strings of libwrap's", "where the tables are (hosts_allow_table, hosts_deny_table)"),
     ("/proc/PID/root/etc/hosts.allow, hosts.deny, or where libwrap looks", "the tables"),
     ("/proc/PID/root/etc/resolv.conf, nsswitch.conf, hosts, host.conf", "the resolver's settings"),
+    (
+        "/proc/PID/root/run/systemd/resolve/resolv.conf; of sshd and PostgreSQL their configuration",
+        "doctor only: nameservers behind 127.0.0.53, the time that a login may take",
+    ),
     ("/proc/PID/root/ files that rules name", "patterns of the form /file, banners"),
     ("/proc/PID/root/var/run/nscd, run/systemd/resolve", "whether the sockets are there; nothing is sent"),
 ];

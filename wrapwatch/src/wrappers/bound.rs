@@ -2,38 +2,38 @@
 //!
 //! A nameserver that answers at the last moment costs as much as one that keeps silent, and the lookup goes on: so the worst check waits out every
 //! question of both lookups, the forward one for the name itself and with each domain of the search list. Over UDP; an answer that was cut sends the
-//! question over TCP, where glibc has no time-out of its own.
+//! question over TCP, where glibc has no time-out of its own. A command that a rule runs and that does not go into the background has no bound.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
-use super::evaluate::{Lookup, LookupKind, Place, Subject};
+use super::evaluate::{Command, Evaluation, Lookup, LookupKind, Place, Subject, Tables};
 use super::inet;
 use super::lint::{Input, UNLISTED};
-use super::options::{Keyword, lossy, steps};
+use super::options::{Keyword, chop, lossy, steps};
 use super::problems::may_concern;
 use super::table::TableKind;
 use crate::model::Nanos;
 
-/// One lookup of a check and the longest that it can take.
+/// One lookup of a check, or a command that it waits for, and the longest that it can take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "LintWait")]
 pub struct Wait {
-    /// Which lookup.
-    pub lookup: LookupKind,
+    /// Which lookup; null for a command.
+    pub lookup: Option<LookupKind>,
     /// The longest that it takes; null where nothing that is known here bounds it.
     pub ns: Option<u64>,
     /// Of what that consists.
     pub of: String,
 }
 
-/// The waits of a check's lookups, in order.
+/// The waits of a check's lookups in order, then those for its commands.
 pub(super) fn waits(
     input: &Input<'_>,
     resolver: &Resolver<'_>,
     client: (std::net::IpAddr, &str),
-    lookups: &[Lookup],
+    checked: &Evaluation,
 ) -> Vec<Wait> {
     let one = |lookup: &Lookup| {
         let (address, name) = match lookup.subject {
@@ -56,13 +56,62 @@ pub(super) fn waits(
                 resolver.bound(Wanted::Forward { name, ipv6 }, input.hosts.forward(name, ipv6).is_some())
             }
         };
-        Wait { lookup: lookup.kind, ns, of }
+        Wait { lookup: Some(lookup.kind), ns, of }
     };
-    lookups.iter().map(one).collect()
+    let commands = checked.commands.iter().filter(|command| is_waited_for(command)).map(|command| {
+        let of = format!("{}: as long as it runs", command.option.name());
+        Wait { lookup: None, ns: None, of }
+    });
+    checked.lookups.iter().map(one).chain(commands).collect()
+}
+
+/// Whether libwrap waits for a command: its shell ends when the command does, unless it sends it into the background. A twist ends the check.
+fn is_waited_for(command: &Command) -> bool {
+    command.option != Keyword::Twist && !chop(&command.command).ends_with(b"&")
+}
+
+/// What may happen in a check of some client, by the kinds of problems that a daemon's own rules have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// A rule needs names.
+    pub names: bool,
+    /// One asks the client's ident service.
+    pub ident: bool,
+    /// One asks for a netgroup.
+    pub netgroup: bool,
+    /// One runs a command that is waited for.
+    pub command: bool,
+}
+
+/// The longest check of any client: each step that its rules may take, once.
+pub fn worst(
+    tables: &Tables,
+    (daemon, port): (&str, u16),
+    resolver: &Resolver<'_>,
+    steps: Steps,
+) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    let mut push = |lookup, (ns, of)| waits.push(Wait { lookup, ns, of });
+    if steps.names {
+        // A name with dots, as clients have.
+        let forward = Wanted::Forward { name: "client.example.com", ipv6: false };
+        push(Some(LookupKind::Reverse), resolver.bound(Wanted::Reverse, false));
+        push(Some(LookupKind::Forward), resolver.bound(forward, false));
+    }
+    if steps.ident {
+        push(Some(LookupKind::Ident), ident_told(longest_ident(tables, daemon, port)));
+    }
+    if steps.netgroup {
+        push(Some(LookupKind::Netgroup), (None, "as long as the netgroup's services take".to_owned()));
+    }
+    if steps.command {
+        push(None, (None, "a rule's command: as long as it runs".to_owned()));
+    }
+    waits
 }
 
 /// All of them together; none where one of them has no bound.
-pub(super) fn sum(waits: &[Wait]) -> Option<u64> {
+pub fn sum(waits: &[Wait]) -> Option<u64> {
     waits.iter().try_fold(0u64, |sum, wait| Some(sum.saturating_add(wait.ns?)))
 }
 
@@ -74,28 +123,25 @@ fn ident(input: &Input<'_>, place: Option<Place>) -> (Option<u64>, String) {
         let table = tables.get(place.table);
         rfc931(table.options(table.entry_at(place.line)?)?)
     });
-    let seconds = own.or_else(|| {
-        [TableKind::Allow, TableKind::Deny]
-            .into_iter()
-            .flat_map(|kind| tables.get(kind).entries().iter().map(move |entry| (kind, entry)))
-            .filter(|(kind, entry)| {
-                may_concern(tables.get(*kind).daemons(entry), input.daemon, input.server.port)
-            })
-            .filter_map(|(kind, entry)| rfc931(tables.get(kind).options(entry)?))
-            .max()
-    });
-    let ns = match (own, seconds) {
-        (Some(own), _) => own,
-        (None, Some(other)) => other.max(IDENT_TIMEOUT_NS),
-        (None, None) => IDENT_TIMEOUT_NS,
-    };
-    (
-        Some(ns),
-        format!(
-            "the client's port 113 for {}, longer where the server blocks SIGALRM (MySQL and MariaDB do)",
-            Nanos(ns)
-        ),
-    )
+    ident_told(own.unwrap_or_else(|| longest_ident(tables, input.daemon, input.server.port)))
+}
+
+/// The longest that libwrap waits for an ident service by the rules that this daemon can get to.
+fn longest_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
+    [TableKind::Allow, TableKind::Deny]
+        .into_iter()
+        .flat_map(|kind| tables.get(kind).entries().iter().map(move |entry| (kind, entry)))
+        .filter(|(kind, entry)| may_concern(tables.get(*kind).daemons(entry), daemon, port))
+        .filter_map(|(kind, entry)| rfc931(tables.get(kind).options(entry)?))
+        .fold(IDENT_TIMEOUT_NS, u64::max)
+}
+
+fn ident_told(ns: u64) -> (Option<u64>, String) {
+    let of = format!(
+        "the client's port 113 for {}, longer where the server blocks SIGALRM (MySQL and MariaDB do)",
+        Nanos(ns)
+    );
+    (Some(ns), of)
 }
 
 /// The time of a rule's `rfc931` option.
@@ -120,5 +166,18 @@ mod tests {
         assert_eq!(bound("sshd: ALL: rfc931 60\nmysqld: me@10.9.0.21\n"), Some(IDENT_TIMEOUT_NS));
         let own = bound("mysqld: 10.7.7.7: rfc931 60\nmysqld: me@10.9.0.21\n");
         assert_eq!(own, Some(60 * crate::wrappers::cost::SECOND_NS));
+    }
+
+    #[test]
+    fn a_command_that_is_waited_for_has_no_bound() {
+        let waits = |allow: &str| {
+            let host = Host::new(allow.as_bytes(), b"ALL: ALL\n").asked_about(&[("10.9.0.21", None)]);
+            let client = host.lint().clients.remove(0);
+            (client.waits.len(), client.worst_case_ns)
+        };
+        assert_eq!(waits("mysqld: 10. : spawn (sleep 60)\n"), (1, None));
+        assert_eq!(waits("mysqld: 10. : aclexec /bin/true\n"), (1, None));
+        assert_eq!(waits("mysqld: 10. : spawn (sleep 60) &\n"), (0, Some(0)));
+        assert_eq!(waits("mysqld: 10. : twist /bin/echo\n"), (0, Some(0)));
     }
 }

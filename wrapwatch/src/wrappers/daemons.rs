@@ -66,10 +66,21 @@ pub struct Daemon {
     pub call: Call,
     /// Whom a check holds up.
     pub blocking: Blocking,
+    /// Another program that checks its clients, where it is set up so.
+    pub helper: Option<Helper>,
+}
+
+/// A program that checks clients for a daemon that does not use libwrap itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// The program.
+    pub program: &'static str,
+    /// What in the daemon's configuration says that it does.
+    pub set_by: &'static str,
 }
 
 const fn daemon(program: &'static str, blocking: Blocking) -> Daemon {
-    Daemon { program, names: &[], named_by: None, call: Call::HostsAccess, blocking }
+    Daemon { program, names: &[], named_by: None, call: Call::HostsAccess, blocking, helper: None }
 }
 
 const fn named(program: &'static str, names: &'static [&'static str], blocking: Blocking) -> Daemon {
@@ -80,12 +91,16 @@ const fn configured(program: &'static str, by: &'static str, blocking: Blocking)
     Daemon { named_by: Some(by), ..daemon(program, blocking) }
 }
 
+const fn helped(daemon: Daemon, program: &'static str, set_by: &'static str) -> Daemon {
+    Daemon { helper: Some(Helper { program, set_by }), ..daemon }
+}
+
 const fn hosts_ctl(program: &'static str, blocking: Blocking) -> Daemon {
     Daemon { call: Call::HostsCtl, ..daemon(program, blocking) }
 }
 
 /// The daemons that were looked at.
-pub const DAEMONS: [Daemon; 25] = {
+pub const DAEMONS: [Daemon; 28] = {
     use Blocking::{AcceptThread, EventLoop, PerConnection, Pool};
     [
         daemon("mysqld", AcceptThread),
@@ -102,12 +117,25 @@ pub const DAEMONS: [Daemon; 25] = {
         daemon("proftpd", PerConnection),
         configured("socat", "the value of the option tcpwrap", AcceptThread),
         configured("xinetd", "the base name of the service's server, or NAMEINARGS", PerConnection),
-        configured("inetd", "the base name of the service's server", PerConnection),
+        helped(
+            configured("inetd", "the base name of the service's server", PerConnection),
+            "tcpd",
+            "/usr/sbin/tcpd before the server in inetd.conf",
+        ),
+        helped(
+            configured("inetutils-inetd", "the base name of the service's server", PerConnection),
+            "tcpd",
+            "/usr/sbin/tcpd before the server in inetd.conf",
+        ),
         configured("tcpd", "the base name of the service's server", PerConnection),
         daemon("conserver", AcceptThread),
         daemon("ser2net", AcceptThread),
         daemon("syslog-ng", EventLoop),
-        named("dovecot", &["imap", "pop3", "submission", "lmtp"], Pool),
+        helped(
+            named("dovecot", &["imap", "pop3", "submission", "lmtp"], Pool),
+            "tcpwrap",
+            "login_access_sockets = tcpwrap in dovecot's configuration",
+        ),
         Daemon { named_by: Some("the service in sslh's configuration"), ..hosts_ctl("sslh", PerConnection) },
         Daemon {
             named_by: Some("the service in sslh's configuration"),
@@ -116,6 +144,16 @@ pub const DAEMONS: [Daemon; 25] = {
         daemon("nrpe", PerConnection),
         daemon("in.tftpd", PerConnection),
         hosts_ctl("snmpd", EventLoop),
+        helped(
+            configured("systemd", "the base name of the unit's program", PerConnection),
+            "the unit's program",
+            "a socket unit, which hands it each client or the listener",
+        ),
+        helped(
+            configured("systemd-socket-activate", "the base name of the program it starts", PerConnection),
+            "the program it starts",
+            "its arguments",
+        ),
     ]
 };
 

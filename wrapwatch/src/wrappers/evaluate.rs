@@ -97,6 +97,18 @@ pub enum LookupKind {
     Netgroup,
 }
 
+impl LookupKind {
+    /// As it is said.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reverse => "reverse",
+            Self::Forward => "forward",
+            Self::Ident => "ident",
+            Self::Netgroup => "netgroup",
+        }
+    }
+}
+
 /// Which end of the connection a lookup is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {

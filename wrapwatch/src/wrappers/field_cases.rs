@@ -53,7 +53,7 @@ fn a_check_makes_two_lookups() {
     let parts: Vec<_> = report.waits.iter().map(|wait| (wait.lookup, wait.ns)).collect();
     assert_eq!(
         parts,
-        [(LookupKind::Reverse, Some(2 * SECOND_NS)), (LookupKind::Forward, Some(2 * SECOND_NS))]
+        [(Some(LookupKind::Reverse), Some(2 * SECOND_NS)), (Some(LookupKind::Forward), Some(2 * SECOND_NS))]
     );
     assert_eq!(report.waits[0].of, "DNS: 1 s × 2 rounds");
 }

@@ -111,13 +111,13 @@ pub struct ClientReport {
     pub lookups: Vec<LookupKind>,
     /// The rule that forces the first.
     pub lookup_rule: Option<RuleRef>,
-    /// How long the lookups take together at worst, whatever the nameservers do; null where something takes part that nothing bounds.
+    /// How long lookups and commands take together at worst, whatever the nameservers do; null where something takes part that nothing bounds.
     pub worst_case_ns: Option<u64>,
     /// The same when only the first of several nameservers is silent; null where there is one only, or no bound.
     pub first_silent_ns: Option<u64>,
-    /// Of what that consists: each lookup and the longest that it can take.
+    /// Of what that consists: each lookup, each command that is waited for, and the longest that it can take.
     pub waits: Vec<Wait>,
-    /// Commands run for it, which the check waits for.
+    /// Commands run for it. The check waits for each that does not go into the background (&).
     pub commands: Vec<String>,
     /// Where the verdict is another: when DNS fails, and for names it might have.
     pub otherwise: Vec<Otherwise>,
@@ -348,7 +348,7 @@ fn report(
             });
         }
     }
-    let waits = bound::waits(input, resolver, (client.address, name), &usual.lookups);
+    let waits = bound::waits(input, resolver, (client.address, name), &usual);
     let worst_case_ns = bound::sum(&waits);
     let servers = input.conf.nameservers.len();
     let mut first_silent = vec![Nameserver::Answers; servers];

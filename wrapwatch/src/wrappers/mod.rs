@@ -4,7 +4,7 @@
 //! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
-mod bound;
+pub mod bound;
 mod candidates;
 pub mod classify;
 pub mod cost;

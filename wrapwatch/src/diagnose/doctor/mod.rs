@@ -2,6 +2,7 @@
 
 mod clients;
 mod kernel;
+mod limits;
 mod resolver;
 mod server;
 
@@ -13,8 +14,10 @@ use crate::{
     model::Severity,
     model::doctor::{DoctorProblem, DoctorProblemKind, ServerProblem, Target, Wrapped},
     wrappers::{
-        FileText, HostsFile, ResolvConf, Table, Tables,
+        FileText, HostsFile, ResolvConf, Table, Tables, Wait,
+        bound::{self, Steps},
         cost::Resolver,
+        daemons,
         nsswitch::Service,
         problems::{self, Problem, ProblemKind, Scene},
     },
@@ -119,11 +122,27 @@ struct Case<'a> {
     wrapped: bool,
     /// A rule about it needs names.
     looks_up: bool,
-    /// A rule is about it.
-    has_rules: bool,
+    /// A rule is about it; where its configuration gives the name that libwrap gets, that is not known.
+    has_rules: Option<bool>,
+    /// What its longest check consists of.
+    waits: Vec<Wait>,
 }
 
 impl Case<'_> {
+    /// Its longest check; none where nothing that is known here bounds it.
+    fn worst_ns(&self) -> Option<u64> {
+        bound::sum(&self.waits)
+    }
+
+    /// Of what that consists, as the middle of a sentence.
+    fn parts(&self) -> String {
+        let one = |wait: &Wait| match wait.lookup {
+            Some(lookup) => format!("{}: {}", lookup.name(), wait.of),
+            None => wait.of.clone(),
+        };
+        self.waits.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
     fn problem(&self, kind: ServerProblem, severity: Severity, message: impl Into<String>) -> DoctorProblem {
         DoctorProblem {
             pid: self.target.pid,
@@ -152,21 +171,41 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     let wrapped = matches!(target.libwrap.state, Wrapped::Mapped | Wrapped::Static);
     let doubtful = texts.doubts.iter().any(Option::is_some);
     // What is not wrapped reads no tables. Of two tables of which one is not known nothing can be said: each decides what the other one's rules come to.
-    let of_rules =
-        if target.libwrap.state == Wrapped::No || doubtful { Vec::new() } else { texts.problems(target) };
+    let helper = daemons::find(&target.daemon).and_then(|daemon| daemon.helper);
+    let reads_none =
+        target.libwrap.state == Wrapped::No && helper.is_none() && target.libwrap.wrapped_child.is_none();
+    let mut of_rules = if reads_none || doubtful { Vec::new() } else { texts.problems(target) };
+    // Under which name it asks is not known: no rule may be said to be missing.
+    if target.named_by.is_some() {
+        of_rules.retain(|problem| problem.kind != ProblemKind::NoRuleForDaemon);
+    }
     let empty =
         !doubtful && texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
+    let has = |kind| of_rules.iter().any(|problem| problem.kind == kind);
+    let steps = Steps {
+        names: has(ProblemKind::DnsLookup),
+        ident: has(ProblemKind::Ident),
+        netgroup: has(ProblemKind::Netgroup),
+        command: has(ProblemKind::BlockingSpawn) || has(ProblemKind::Aclexec),
+    };
+    let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
+    let daemon = (target.daemon.as_str(), first_port(target));
     let case = Case {
         target,
         texts,
         wrapped,
-        looks_up: of_rules.iter().any(|problem| problem.kind == ProblemKind::DnsLookup),
-        has_rules: !empty && !of_rules.iter().any(|problem| problem.kind == ProblemKind::NoRuleForDaemon),
+        looks_up: steps.names,
+        has_rules: match &target.named_by {
+            Some(_) if !empty => None,
+            _ => Some(!empty && !has(ProblemKind::NoRuleForDaemon)),
+        },
+        waits: bound::worst(&texts.tables, daemon, &resolver, steps),
     };
     let mut out = Vec::new();
     server::find(&case, &mut out);
     resolver::find(&case, &mut out);
     clients::find(&case, &mut out);
+    limits::find(&case, &mut out);
     out.extend(of_rules.into_iter().map(|problem| DoctorProblem {
         pid: target.pid,
         kind: DoctorProblemKind::Rules(problem.kind),

@@ -6,7 +6,7 @@ use crate::{
         Nanos, QueryOutcome, Severity,
         doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
     },
-    wrappers::cost::{Nameserver, Resolver, SECOND_NS, Wanted, question},
+    wrappers::cost::{Nameserver, SECOND_NS, question},
     wrappers::daemons,
 };
 
@@ -17,6 +17,7 @@ pub(super) const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     nameservers(case, out);
+    upstreams(case, out);
     services(case, out);
     outlasts(case, out);
 }
@@ -70,6 +71,38 @@ fn nameservers(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         );
     }
 }
+
+/// Nameservers behind systemd-resolved.
+fn upstreams(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    let severity = if case.wrapped && case.looks_up { Severity::Warning } else { Severity::Info };
+    for server in &case.target.resolver.upstreams {
+        let what = match (server.outcome, server.rcode.as_deref()) {
+            (Some(QueryOutcome::Timeout), _) => {
+                "keeps silent (asked from the server's network, 1 s)".to_owned()
+            }
+            (Some(QueryOutcome::Unreachable), _) => {
+                format!("refuses: {}", server.error.as_deref().unwrap_or("unreachable"))
+            }
+            (Some(QueryOutcome::Answered), Some(rcode)) if REFUSALS.contains(&rcode) => {
+                format!("answers {rcode}")
+            }
+            (Some(QueryOutcome::Answered), _) => match server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS) {
+                Some(rtt) => format!("takes {} to answer", Nanos(rtt)),
+                None => continue,
+            },
+            _ => continue,
+        };
+        let message =
+            format!("Nameserver {}, which systemd-resolved asks for this server, {what}.", server.server);
+        let problem = case.problem(Kind::UpstreamFails, severity, message).file(UPSTREAMS);
+        out.push(problem.change(
+            "resolvectl status says on which link it is set; change it there or in /etc/systemd/resolved.conf.",
+        ));
+    }
+}
+
+/// The file that systemd-resolved writes about them.
+const UPSTREAMS: &str = "/run/systemd/resolve/resolv.conf";
 
 /// What one lookup costs with the nameservers as they are.
 fn wait(case: &Case<'_>) -> String {
@@ -131,7 +164,7 @@ fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<
 /// Paho's clients have a keep-alive of 60 s; check_nrpe's -t is 10 s.
 fn patience(daemon: &str) -> Option<(u64, &'static str)> {
     Some(match daemon {
-        "mysqld" | "mariadbd" => (10, "many MySQL clients give up after 10 s or so"),
+        "mysqld" | "mariadbd" => (10, "Many MySQL clients give up after about 10 s"),
         "mosquitto" => (60, "MQTT clients take a broker for dead after their keep-alive, mostly 60 s"),
         "nrpe" => (10, "check_nrpe gives up after 10 s"),
         _ => return None,
@@ -140,27 +173,23 @@ fn patience(daemon: &str) -> Option<(u64, &'static str)> {
 
 /// Whether the longest check is longer than anybody waits for it.
 fn outlasts(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
-    let Some((seconds, who)) = patience(&case.target.daemon).filter(|_| case.wrapped && case.looks_up) else {
+    let Some((seconds, who)) =
+        patience(&case.target.daemon).filter(|_| case.wrapped && !case.waits.is_empty())
+    else {
         return;
     };
-    let texts = case.texts;
-    let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
-    // A name with dots, as clients have.
-    let forward = Wanted::Forward { name: "client.example.com", ipv6: false };
-    let (reverse, forward) = (resolver.bound(Wanted::Reverse, false), resolver.bound(forward, false));
-    let worst = reverse.0.zip(forward.0).map(|(reverse, forward)| reverse.saturating_add(forward));
+    let worst = case.worst_ns();
     if worst.is_some_and(|worst| worst < seconds * SECOND_NS) {
         return;
     }
-    let time = worst.map_or_else(
-        || "for a time that nothing bounds".to_owned(),
-        |worst| format!("up to {}", Nanos(worst)),
-    );
-    let message =
-        format!("A check can take {time} (reverse: {}; forward: {}), and {who}.", reverse.1, forward.1);
-    let problem =
-        case.problem(Kind::CheckOutlastsClients, Severity::Warning, message).file(paths::RESOLV_CONF);
-    out.push(problem.change("options timeout:1 attempts:1, a short search list; or rules by address."));
+    let message = format!("A check can take {} ({}). {who}.", longest(worst), case.parts());
+    let problem = case.problem(Kind::CheckOutlastsClients, Severity::Warning, message).file(paths::TABLES[0]);
+    out.push(problem.change("Rules by address; else options timeout:1 attempts:1 and a short search list."));
+}
+
+/// The longest time of something, as the object of "can take".
+pub(super) fn longest(worst: Option<u64>) -> String {
+    worst.map_or_else(|| "a time that nothing bounds".to_owned(), |worst| format!("up to {}", Nanos(worst)))
 }
 
 /// What to do about a nameserver that does not answer.

@@ -19,6 +19,7 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         queue(case, listener, out);
         out.extend(shared(case, listener));
     }
+    out.extend(accepted_elsewhere(case));
     out.extend(confined(case));
     overflows(case, out);
     time_wait(case, out);
@@ -165,6 +166,14 @@ fn overflows(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
                 .change("See whether it still rises: nstat -az TcpExtListenOverflows"),
         );
     }
+    if let Some(cookies) = network.syncookies_sent.filter(|cookies| *cookies > 0) {
+        let message = format!(
+            "The kernel has sent {cookies} SYN cookies (SyncookiesSent) in this network namespace since it began. It keeps nothing of such a client: if the \
+             queue is full when the client answers, the client hangs, and no trace can list it."
+        );
+        let change = "See whether it still rises: nstat -az TcpExtSyncookiesSent";
+        out.push(case.problem(Kind::SynCookies, Severity::Info, message).change(change));
+    }
 }
 
 fn time_wait(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
@@ -229,7 +238,14 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         let message = "libwrap is not mapped, but the names of its tables stand in the program: linked in statically, by all signs. Rules cannot be observed, only inferred.";
         out.push(case.problem(Kind::StaticLibwrap, Severity::Info, message));
     }
-    if case.wrapped && !case.has_rules {
+    if let (true, Some(by)) = (case.wrapped, &case.target.named_by) {
+        let message = format!(
+            "This server gives libwrap a name of its configuration ({by}), so which rules are its own is not known here."
+        );
+        let change = "Look at each name's rules: wrapwatch lint --daemon NAME";
+        out.push(case.problem(Kind::DaemonNameConfigured, Severity::Info, message).change(change));
+    }
+    if case.wrapped && case.has_rules == Some(false) {
         let message = "libwrap reads both tables for every connection, and no rule is about this server: cost without use.";
         out.push(case.problem(Kind::WrappedWithoutRules, Severity::Info, message).change(drop_it));
     } else if case.wrapped {
@@ -249,8 +265,7 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         out.push(case.problem(Kind::Wrapped, Severity::Info, message).change(change));
     }
     if state.state == Wrapped::No {
-        let message = "No sign of libwrap in this server: if clients wait, look elsewhere.";
-        out.push(case.problem(Kind::NotWrapped, Severity::Info, message));
+        out.push(without(case));
     }
     let differs = match (state.needed, state.needed_on_disk) {
         (Some(now), Some(then)) if now != then => Some(then),
@@ -263,4 +278,43 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         );
         out.push(case.problem(Kind::WrappedAfterRestart, severity, message));
     }
+}
+
+/// A server without libwrap: whether others check its clients.
+fn without(case: &Case<'_>) -> DoctorProblem {
+    let libwrap = &case.target.libwrap;
+    if let Some(child) = libwrap.wrapped_child {
+        let message = format!(
+            "The server itself does not use libwrap, but pid {child}, which it started, does and may check its clients."
+        );
+        let change = format!("Look at that one too: wrapwatch doctor -p {child}");
+        return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
+    }
+    if let Some(helper) = daemons::find(&case.target.daemon).and_then(|daemon| daemon.helper) {
+        let message = format!(
+            "The server itself does not use libwrap. Its clients may still be checked, by {}: that is set by {}. Whether clients wait for a check cannot be told from this process.",
+            helper.program, helper.set_by
+        );
+        let change = "Look whether it is set so; wrapwatch live shows the checks of the programs that the server hands its clients to.";
+        return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
+    }
+    if !libwrap.children_seen {
+        let message = "No sign of libwrap in the server itself; the processes that it started could not all be looked at, so whether they check its clients is not known.";
+        let change = "Run as root (CAP_SYS_PTRACE).";
+        return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
+    }
+    let message =
+        "No sign of libwrap in this server or in processes that it started: if clients wait, look elsewhere.";
+    case.problem(Kind::NotWrapped, Severity::Info, message)
+}
+
+/// A process without a listener, whose clients another one accepts.
+fn accepted_elsewhere(case: &Case<'_>) -> Option<DoctorProblem> {
+    let parent = case.target.accepts_for_it.as_ref()?;
+    let message = format!(
+        "This process has no listener. {} (pid {}), which started it, has one and may accept its clients.",
+        parent.comm, parent.pid
+    );
+    let change = format!("Look at that one: wrapwatch doctor -p {}", parent.pid);
+    Some(case.problem(Kind::AcceptedElsewhere, Severity::Info, message).change(change))
 }

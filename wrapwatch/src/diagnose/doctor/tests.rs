@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::QueryOutcome;
 use crate::model::doctor::{
-    ClientName, Confinement, Holder, ListenerState, NameserverState, Network, RecentClients, Relation,
-    ResolverState, View, WrapState,
+    ClientName, Confinement, Holder, Limits, ListenerState, LoginLimits, MaxStartups, NameserverState,
+    Network, RecentClients, Relation, ResolverState, View, WrapState,
 };
 
 /// A wrapped mysqld that nothing is wrong with.
@@ -30,6 +30,8 @@ pub(in crate::diagnose) fn target() -> Target {
             needed_on_disk: None,
             strings: Some(true),
             tcpd_context: Some(true),
+            wrapped_child: None,
+            children_seen: false,
         },
         view: View::Target,
         tables: Vec::new(),
@@ -44,8 +46,12 @@ pub(in crate::diagnose) fn target() -> Target {
             attempts: 2,
             search: Vec::new(),
             sockets: Vec::new(),
+            upstreams: Vec::new(),
         },
         clients: None,
+        named_by: None,
+        accepts_for_it: None,
+        login_limits: None,
     }
 }
 
@@ -70,11 +76,18 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     let two = "nameserver 10.1.1.53\nnameserver 10.1.1.54\n";
     let slow = outlasts("mysqld", "ALL: .example.com\n", two);
     assert_eq!(slow.len(), 1);
-    assert!(slow[0].message.contains("many MySQL clients give up after 10 s or so"), "{slow:?}");
+    assert!(slow[0].message.contains("Many MySQL clients give up after about 10 s"), "{slow:?}");
     assert!(slow[0].message.contains("reverse: ") && slow[0].change.is_some(), "{slow:?}");
     let quick = "nameserver 10.1.1.53\noptions timeout:1 attempts:1\n";
     assert_eq!(outlasts("mysqld", "ALL: .example.com\n", quick), []);
     assert_eq!(outlasts("mysqld", "ALL: 10.\n", two), [], "nobody is looked up");
+    // Not only DNS: ident, netgroups, commands.
+    let ident = outlasts("mysqld", "ALL: bob@10.\n", quick);
+    assert!(ident[0].message.contains("up to 10.0 s (ident: "), "{ident:?}");
+    let command = outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60\n", quick);
+    assert!(command[0].message.contains("a time that nothing bounds (a rule's command"), "{command:?}");
+    assert_eq!(outlasts("mysqld", "ALL: @trusted\n", quick).len(), 1);
+    assert_eq!(outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60 &\n", quick), []);
     // Of these nothing is known that ends the wait: sshd's LoginGraceTime begins after the check.
     for daemon in ["sshd", "vsftpd", "imap", "postgres"] {
         assert_eq!(outlasts(daemon, "ALL: .example.com\n", two), [], "{daemon}");
@@ -83,6 +96,146 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     let long = "nameserver 10.1.1.51\nnameserver 10.1.1.52\nnameserver 10.1.1.53\nsearch a b c\n";
     assert_eq!(outlasts("mosquitto", "ALL: .example.com\n", long).len(), 1);
     assert_eq!(outlasts("mosquitto", "ALL: .example.com\n", quick), []);
+}
+
+/// A server of which no child maps libwrap.
+fn unwrapped(daemon: &str) -> Target {
+    let libwrap = WrapState { state: Wrapped::No, children_seen: true, ..target().libwrap };
+    Target { daemon: daemon.to_owned(), libwrap, ..target() }
+}
+
+#[test]
+fn look_elsewhere_only_where_nobody_else_may_check_its_clients() {
+    let rules = texts("ALL: .example.com\n", "nameserver 10.1.1.53\n");
+    let count = |target: &Target, kind| found(target, &rules, kind).len();
+    let both = |target: &Target| {
+        (count(target, ServerProblem::NotWrapped), count(target, ServerProblem::CheckedElsewhere))
+    };
+    assert_eq!(both(&unwrapped("mysqld")), (1, 0));
+    for daemon in ["imap", "dovecot", "inetd", "inetutils-inetd", "systemd", "systemd-socket-activate"] {
+        assert_eq!(both(&unwrapped(daemon)), (0, 1), "{daemon}");
+    }
+    let mut child = unwrapped("mysqld");
+    child.libwrap.wrapped_child = Some(99);
+    assert_eq!(both(&child), (0, 1));
+    let mut unseen = unwrapped("mysqld");
+    unseen.libwrap.children_seen = false;
+    assert_eq!(both(&unseen), (0, 1));
+    // Its rules are looked at all the same.
+    let all = problems(&unwrapped("imap"), &rules);
+    assert!(
+        all.iter().any(|problem| problem.kind == DoctorProblemKind::Rules(ProblemKind::DnsLookup)),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn where_the_configuration_names_the_daemon_no_rule_is_said_to_be_missing() {
+    let other = texts("sshd: 10.\n", "");
+    let other = Texts { tables: Tables { deny: Table::missing(), ..other.tables.clone() }, ..other };
+    let named = |named_by: Option<&str>| {
+        let target =
+            Target { daemon: "stunnel4".to_owned(), named_by: named_by.map(ToOwned::to_owned), ..target() };
+        let kinds = [ServerProblem::WrappedWithoutRules, ServerProblem::DaemonNameConfigured];
+        kinds.map(|kind| found(&target, &other, kind).len())
+    };
+    assert_eq!((named(None), named(Some("its configuration"))), ([1, 0], [0, 1]));
+}
+
+#[test]
+fn whoever_accepts_for_a_helper_is_named() {
+    let parent = Holder { pid: 700, comm: "stunnel4".to_owned(), relation: Relation::Parent };
+    let target = Target { accepts_for_it: Some(parent), ..target() };
+    let told = found(&target, &texts("ALL: 10.\n", ""), ServerProblem::AcceptedElsewhere);
+    assert!(
+        told[0].message.contains("stunnel4 (pid 700)") && told[0].change.as_ref().unwrap().contains("-p 700")
+    );
+}
+
+#[test]
+fn syn_cookies_are_clients_that_nobody_can_list() {
+    let mut target = target();
+    let told = |target: &Target| found(target, &texts("ALL: 10.\n", ""), ServerProblem::SynCookies);
+    target.network.syncookies_sent = Some(0);
+    assert_eq!(told(&target), []);
+    target.network.syncookies_sent = Some(7);
+    assert!(told(&target)[0].message.contains("7 SYN cookies"));
+}
+
+#[test]
+fn a_nameserver_behind_resolved_is_blamed_by_its_own_address() {
+    let told = |upstream: NameserverState| {
+        let mut target = target();
+        target.resolver.upstreams = vec![upstream];
+        found(&target, &texts("ALL: .example.com\n", "nameserver 127.0.0.53\n"), ServerProblem::UpstreamFails)
+    };
+    assert_eq!(told(answer("10.1.1.53", QueryOutcome::Answered, 1, "NXDOMAIN", false)), []);
+    let silent = told(answer("10.1.1.53", QueryOutcome::Timeout, 0, "", false));
+    assert!(silent[0].message.starts_with("Nameserver 10.1.1.53, which systemd-resolved asks"), "{silent:?}");
+    assert_eq!(silent[0].severity, Severity::Warning);
+    assert_eq!(told(answer("10.1.1.53", QueryOutcome::Answered, 400, "NOERROR", true)).len(), 1);
+    assert_eq!(told(answer("10.1.1.53", QueryOutcome::Answered, 1, "SERVFAIL", false)).len(), 1);
+}
+
+fn with_limits(daemon: &str, limits: Limits) -> Target {
+    let login_limits = Some(LoginLimits { files: Vec::new(), doubt: None, limits });
+    Target { daemon: daemon.to_owned(), login_limits, ..target() }
+}
+
+#[test]
+fn checks_are_compared_with_sshds_places_and_its_own_lookups_with_its_time() {
+    let sshd = |login_grace_s, use_dns| {
+        let max_startups = MaxStartups { start: 10, rate: 30, full: 100 };
+        with_limits("sshd", Limits::Sshd { login_grace_s, max_startups, use_dns })
+    };
+    let three = "nameserver 10.1.1.51\nnameserver 10.1.1.52\nnameserver 10.1.1.53\n";
+    let names = texts("ALL: .example.com\n", three);
+    let slots = found(&sshd(Some(120), false), &names, ServerProblem::ChecksTakeSlots);
+    let message = &slots[0].message;
+    assert!(
+        message.contains("up to 56.0 s") && message.contains("drops 30 % of new connections"),
+        "{message}"
+    );
+    assert!(message.contains("LoginGraceTime (120 s) begins after the check"), "{message}");
+    assert_eq!(slots[0].severity, Severity::Warning);
+    let quick = texts("ALL: .example.com\n", "nameserver 10.1.1.53\noptions timeout:1 attempts:1\n");
+    let slots = found(&sshd(Some(120), false), &quick, ServerProblem::ChecksTakeSlots);
+    assert_eq!(slots[0].severity, Severity::Info);
+    let addresses = texts("ALL: 10.\n", three);
+    assert_eq!(found(&sshd(Some(120), false), &addresses, ServerProblem::ChecksTakeSlots), []);
+    let outlasts =
+        |grace, use_dns| found(&sshd(grace, use_dns), &addresses, ServerProblem::LookupsOutlastLogin).len();
+    assert_eq!(
+        [
+            outlasts(Some(30), true),
+            outlasts(Some(120), true),
+            outlasts(None, true),
+            outlasts(Some(30), false)
+        ],
+        [1, 0, 0, 0]
+    );
+}
+
+#[test]
+fn postgresqls_lookups_are_compared_with_its_time() {
+    let postgres = |log_hostname, names_in_hba| {
+        let limits = Limits::Postgres { authentication_timeout_s: 15, log_hostname, names_in_hba };
+        let libwrap = unwrapped("postgres").libwrap;
+        Target { libwrap, ..with_limits("postgres", limits) }
+    };
+    let rules = texts("ALL: 10.\n", "nameserver 10.1.1.51\n");
+    let told = |target: &Target| {
+        [ServerProblem::OwnLookups, ServerProblem::LookupsOutlastLogin]
+            .map(|kind| found(target, &rules, kind).len())
+    };
+    assert_eq!(told(&postgres(false, Some(false))), [0, 0]);
+    assert_eq!(told(&postgres(true, Some(false))), [1, 0]);
+    assert_eq!(told(&postgres(false, Some(true))), [0, 1]);
+    assert_eq!(told(&postgres(false, None)), [0, 0]);
+    let mut doubtful = postgres(false, Some(true));
+    doubtful.login_limits.as_mut().unwrap().doubt = Some("/x: not there".to_owned());
+    let told = found(&doubtful, &rules, ServerProblem::LookupsOutlastLogin);
+    assert!(told[0].message.ends_with("(perhaps set otherwise: /x: not there)"), "{told:?}");
 }
 
 fn answer(server: &str, outcome: QueryOutcome, rtt_ms: u64, rcode: &str, found: bool) -> NameserverState {

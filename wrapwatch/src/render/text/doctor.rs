@@ -6,9 +6,9 @@ use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, cost::percent, fit};
 use crate::model::{
     Cost, Nanos, QueryOutcome, Severity,
     doctor::{
-        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, ListenerState, Missing,
-        NameserverState, Network, RecentClients, ResolverState, ServerCounters, Target, Use, View, WrapState,
-        Wrapped,
+        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Limits, ListenerState,
+        LoginLimits, MaxStartups, Missing, NameserverState, Network, RecentClients, ResolverState,
+        ServerCounters, Target, Use, View, WrapState, Wrapped,
     },
 };
 
@@ -164,7 +164,12 @@ impl Text {
             self.say(text, "confined", &self.outside(&said, usize::MAX));
         }
         self.wrapped(text, &target.libwrap);
-        self.say(text, "daemon name", &self.outside(&target.daemon, 60));
+        let daemon = self.outside(&target.daemon, 60);
+        let daemon = match &target.named_by {
+            Some(by) => format!("{daemon}? libwrap gets {}", self.outside(by, usize::MAX)),
+            None => daemon,
+        };
+        self.say(text, "daemon name", &daemon);
         for (i, table) in target.tables.iter().enumerate() {
             self.say(text, if i == 0 { "tables" } else { "" }, &self.file(table, "rule", "as good as empty"));
         }
@@ -172,6 +177,9 @@ impl Text {
         self.network(text, &target.network);
         if let Some(counters) = &target.counters {
             self.counters(text, counters);
+        }
+        if let Some(limits) = &target.login_limits {
+            self.login_limits(text, limits);
         }
         self.resolver(text, &target.resolver);
         if let Some(clients) = &target.clients {
@@ -304,11 +312,12 @@ impl Text {
             format!(" (port range {first}-{last}: {} ports)", u64::from(last.saturating_sub(first)) + 1)
         });
         let said = format!(
-            "somaxconn {}, TIME_WAIT {}{ports}, ListenOverflows {}, ListenDrops {}",
+            "somaxconn {}, TIME_WAIT {}{ports}, ListenOverflows {}, ListenDrops {}, SyncookiesSent {}",
             number(network.somaxconn.map(u64::from)),
             number(network.time_wait),
             number(network.listen_overflows),
-            number(network.listen_drops)
+            number(network.listen_drops),
+            number(network.syncookies_sent)
         );
         self.say(text, "network", &said);
     }
@@ -365,6 +374,38 @@ impl Text {
         for (i, server) in resolver.nameservers.iter().enumerate() {
             let (style, said) = self.nameserver(server);
             self.say_in(text, style, if i == 0 { "nameservers" } else { "" }, &said);
+        }
+        for server in &resolver.upstreams {
+            let (style, said) = self.nameserver(server);
+            self.say_in(text, style, "", &format!("behind systemd-resolved: {said}"));
+        }
+    }
+
+    /// What the server's configuration allows a login.
+    fn login_limits(&self, text: &mut String, login: &LoginLimits) {
+        let on = |is_on: bool| if is_on { "on" } else { "off" };
+        let said = match login.limits {
+            Limits::Sshd { login_grace_s, max_startups: MaxStartups { start, rate, full }, use_dns } => {
+                let grace = login_grace_s.map_or_else(|| "none".to_owned(), |grace| format!("{grace} s"));
+                let use_dns = if use_dns { "yes" } else { "no" };
+                format!("LoginGraceTime {grace}, MaxStartups {start}:{rate}:{full}, UseDNS {use_dns}")
+            }
+            Limits::Postgres { authentication_timeout_s, log_hostname, names_in_hba } => {
+                let names = match names_in_hba {
+                    Some(true) => "has names",
+                    Some(false) => "has no names",
+                    None => "not read",
+                };
+                let log = on(log_hostname);
+                format!(
+                    "authentication_timeout {authentication_timeout_s} s, log_hostname {log}, pg_hba.conf {names}"
+                )
+            }
+        };
+        self.say(text, "its logins", &said);
+        if let Some(doubt) = &login.doubt {
+            let doubt = format!("perhaps set otherwise: {}", self.outside(doubt, usize::MAX));
+            self.say_in(text, YELLOW, "", &doubt);
         }
     }
 

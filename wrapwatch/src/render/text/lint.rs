@@ -118,15 +118,19 @@ impl Text {
     }
 
     fn cost(&self, client: &ClientReport, blocking: Blocking) -> String {
-        if client.lookups.is_empty() {
-            return self.lint_paragraph("no lookups", DIM);
+        let mut out = if client.lookups.is_empty() {
+            self.lint_paragraph("no lookups", DIM)
+        } else {
+            let kinds: Vec<&str> = client.lookups.iter().map(|kind| kind.name()).collect();
+            let mut said = format!("lookups: {}", kinds.join(", "));
+            if let Some(rule) = &client.lookup_rule {
+                said += &format!(", forced by {}", self.rule(rule));
+            }
+            self.lint_paragraph(&said, Style::new())
+        };
+        if client.waits.is_empty() {
+            return out;
         }
-        let kinds: Vec<&str> = client.lookups.iter().map(|kind| lookup(*kind)).collect();
-        let mut out = format!("lookups: {}", kinds.join(", "));
-        if let Some(rule) = &client.lookup_rule {
-            out += &format!(", forced by {}", self.rule(rule));
-        }
-        let mut out = self.lint_paragraph(&out, Style::new());
         let held = blocking.held();
         let worst = match (client.worst_case_ns, client.first_silent_ns) {
             // From files, by the machine itself, or nobody is asked at all (attempts:0).
@@ -145,7 +149,11 @@ impl Text {
             .lint_paragraph(&self.own(&worst), if client.worst_case_ns == Some(0) { DIM } else { YELLOW });
         for wait in client.waits.iter().filter(|wait| wait.ns != Some(0)) {
             let time = wait.ns.map_or_else(|| "no bound".to_owned(), |ns| Nanos(ns).to_string());
-            let part = format!("{}: {time} ({})", lookup(wait.lookup), self.outside(&wait.of, 300));
+            let part = format!(
+                "{}: {time} ({})",
+                wait.lookup.map_or("command", LookupKind::name),
+                self.outside(&wait.of, 300)
+            );
             out += &self.lint_paragraph(&self.own(&part), DIM);
         }
         out
@@ -220,14 +228,5 @@ impl Text {
     fn lint_paragraph(&self, text: &str, style: Style) -> String {
         let lines = fit::wrap(text, self.width() - INDENT, 0, self.mark());
         lines.lines().map(|line| " ".repeat(INDENT) + &self.paint(style, line) + "\n").collect()
-    }
-}
-
-const fn lookup(kind: LookupKind) -> &'static str {
-    match kind {
-        LookupKind::Reverse => "reverse",
-        LookupKind::Forward => "forward",
-        LookupKind::Ident => "ident",
-        LookupKind::Netgroup => "netgroup",
     }
 }
