@@ -6,7 +6,7 @@ use super::files::{file_state, is_socket};
 use crate::{
     diagnose::doctor::paths,
     host::{
-        files,
+        HostError, files,
         nameserver::{self, Asked},
         netns,
     },
@@ -28,6 +28,8 @@ pub(super) struct Resolver {
     pub(super) state: ResolverState,
     /// resolv.conf, nsswitch.conf, hosts.
     pub(super) texts: [Vec<u8>; 3],
+    /// Why the server cannot open its resolv.conf.
+    pub(super) cannot_open: Option<String>,
 }
 
 /// As process `viewer` sees it; nameservers are asked from its network namespace.
@@ -40,6 +42,11 @@ pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
         file_state(paths::NSSWITCH_CONF, &nsswitch, |text| nsswitch::hosts(text).len() as u64),
         file_state(paths::HOSTS, &hosts, |text| HostsFile::parse(text).entries.len() as u64),
     ];
+    // As itself we have our own rights, which say nothing of the server's.
+    let cannot_open = match &conf {
+        Err(error @ HostError::Io { .. }) if viewer != std::process::id() => Some(error.why()),
+        _ => None,
+    };
     let texts = [conf, nsswitch, hosts].map(|read| read.map(|copy| copy.bytes).unwrap_or_default());
     let settings = ResolvConf::parse(&texts[0]);
     let sockets = SOCKETS
@@ -62,7 +69,7 @@ pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
         sockets,
         upstreams,
     };
-    Resolver { state, texts }
+    Resolver { state, texts, cannot_open }
 }
 
 /// Whom systemd-resolved asks, by the file that it writes. It may ask others for single domains: `resolvectl status` tells.

@@ -38,7 +38,8 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let inside = files::can_look(pid) && netns::within(pid, || Ok(())).is_ok();
     let (view, viewer) = if inside { (View::Target, pid) } else { (View::Here, std::process::id()) };
     let resolver = resolver::examine(viewer, queries);
-    let (tables, texts) = tables(pid, viewer, &resolver.texts);
+    let (tables, mut texts) = tables(pid, viewer, &resolver.texts);
+    texts.conf.cannot_open.clone_from(&resolver.cannot_open);
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
     // From another network the question would be another's.
     let clients = if queries && inside { clients(viewer, listeners.as_deref(), &texts) } else { None };

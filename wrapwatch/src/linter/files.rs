@@ -106,6 +106,7 @@ impl Files {
             *(if kind == TableKind::Allow { &mut tables.allow } else { &mut tables.deny }) = table;
         }
         let (mut absent, mut unknown) = (Vec::new(), Vec::new());
+        let mut cannot_open = None;
         let mut other = |path: &Path, default: &str, role| -> Result<(String, Vec<u8>), HostError> {
             let shown = path.to_string_lossy().into_owned();
             if let Some(FileCopy::NotKept(why)) =
@@ -116,7 +117,15 @@ impl Files {
             }
             let text = match copy_or_file(recorded, path, default, role)? {
                 Found::Text(text) => text,
-                Found::Missing | Found::Unusable(_) => {
+                Found::Missing => {
+                    absent.push(shown.clone());
+                    Vec::new()
+                }
+                Found::Unusable(why) if role == SnapshotRole::ResolvConf => {
+                    cannot_open = Some(why);
+                    Vec::new()
+                }
+                Found::Unusable(_) => {
                     absent.push(shown.clone());
                     Vec::new()
                 }
@@ -128,7 +137,7 @@ impl Files {
         let (nsswitch_path, nsswitch) =
             other(&paths.nsswitch, "/etc/nsswitch.conf", SnapshotRole::NsswitchConf)?;
         let named = read_named(&tables, named);
-        let mut conf = ResolvConf::parse(&resolv);
+        let mut conf = ResolvConf { cannot_open, ..ResolvConf::parse(&resolv) };
         let mut remarks = Vec::new();
         for (role, path, why) in unknown {
             remarks.push(match role {
@@ -187,7 +196,10 @@ impl Files {
         let applied = ignored.apply(&mut report.problems, |problem| {
             let slot = self.paths.iter().position(|path| *path == problem.file)?;
             let table = if slot == 0 { &self.tables.allow } else { &self.tables.deny };
-            table.entry_at(problem.line?).map(|entry| table.text(entry))
+            let line = problem.line?;
+            let entry =
+                if problem.has_editors_line() { table.entry_around(line) } else { table.entry_at(line) };
+            entry.map(|entry| table.text(entry))
         });
         report.ignored = u64::try_from(applied.count).unwrap_or(u64::MAX);
         (report, applied)
@@ -247,6 +259,27 @@ fn copy_or_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resolv_conf_that_cannot_be_opened_is_the_cause_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("allow"), "mysqld: .example.com\n").unwrap();
+        std::os::unix::fs::symlink(at("resolv"), at("resolv")).unwrap();
+        let paths = Paths {
+            tables: [at("allow"), at("deny")],
+            resolv: at("resolv"),
+            hosts: at("hosts"),
+            nsswitch: at("nsswitch"),
+        };
+        let files = Files::read(&paths, None).unwrap();
+        let server = Endpoint::new("0.0.0.0".parse().unwrap(), 3306);
+        let subject = Subject { daemon: "mysqld", server, own_domain: None, clients: &[] };
+        let (report, _) = files.lint(&subject, &IgnoreList::default());
+        let kind = crate::wrappers::problems::ProblemKind::NoNameserver;
+        let told = report.problems.iter().find(|problem| problem.kind == kind).unwrap();
+        assert!(told.message.contains("cannot be opened (Too many levels of symbolic links)"), "{told:?}");
+    }
 
     #[test]
     fn settings_that_a_trace_has_by_half_bound_nothing_and_blame_nobody() {

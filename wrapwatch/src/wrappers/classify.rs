@@ -163,7 +163,12 @@ fn not_a_name(text: &str) -> Option<Hopeless> {
     if !text.is_ascii() {
         let seen = visible(text);
         let instead = (seen != text && seen.is_ascii() && !seen.is_empty()).then_some(seen);
-        return Some(Hopeless { why: "names and addresses are ASCII", instead });
+        let why = if text.contains(char::REPLACEMENT_CHARACTER) {
+            "names and addresses are ASCII, and this has a byte of another encoding (Latin-1?)"
+        } else {
+            "names and addresses are ASCII"
+        };
+        return Some(Hopeless { why, instead });
     }
     if let Some(rest) = text.strip_prefix('!') {
         let instead = (!rest.is_empty()).then(|| format!("ALL EXCEPT {rest}"));

@@ -280,6 +280,19 @@ impl Resolver<'_> {
         })
     }
 
+    /// Whom a lookup can wait for, as they are named: DNS, or services of nsswitch.conf. None where all of them answer at once.
+    pub fn waits_for(&self) -> Option<String> {
+        let waits = |service: &&Service| match service.name.as_str() {
+            "files" | "myhostname" | "mymachines" => false,
+            "dns" => self.conf.attempts > 0,
+            name => other_service(name).0 != Some(0),
+        };
+        let named =
+            |service: &Service| if service.name == "dns" { "DNS".to_owned() } else { service.name.clone() };
+        let names: Vec<String> = self.services.iter().filter(waits).map(named).collect();
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
+
     /// Whether lookups can reach a nameserver by resolv.conf at all.
     pub fn asks_dns(&self) -> bool {
         self.services.iter().any(|service| service.name == "dns")

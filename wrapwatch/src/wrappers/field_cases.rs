@@ -8,6 +8,7 @@ use super::problems::explain::{self, EXPLANATIONS, Example, Explanation};
 use super::problems::{Problem, ProblemKind as Kind};
 use super::test_host::Host;
 use super::*;
+use crate::model::Severity;
 
 const USUAL: Example = Example { allow: "", deny: "", resolv: "", nsswitch: "", hosts: "", daemon: "mysqld" };
 
@@ -152,8 +153,9 @@ fn own(report: &Report) -> Vec<(Kind, Option<u32>)> {
 fn what_the_daemon_never_reaches_is_not_its_problem() {
     let report = linted(Example { allow: case!("L11.allow"), ..USUAL }, "10.9.0.21");
     let all: Vec<_> = report.problems.iter().map(|p| (p.kind, p.line, p.other_daemons)).collect();
-    let unreachable = [2, 3, 1].map(|line| (Kind::UnreachableRule, Some(line), false));
-    assert_eq!(all, unreachable);
+    // in.fingerd's rule is its own even where nobody gets to it.
+    let unreachable = [(3, false), (1, false), (2, true)];
+    assert_eq!(all, unreachable.map(|(line, others)| (Kind::UnreachableRule, Some(line), others)));
     let allow = "in.fingerd : ALL : twist /bin/echo no\nALL : 10. : allow\n";
     let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
     let twist = report.problems.iter().find(|problem| problem.kind == Kind::Twist).unwrap();
@@ -175,6 +177,8 @@ fn what_cannot_be_seen_is_told_with_its_column() {
     assert_eq!(place("\u{feff}mysqld: 10.\n"), [(Some(1), Some(1))]);
     assert_eq!(place("\u{feff}# a comment\nmysqld: 10.\n"), [(Some(1), Some(1))]);
     assert_eq!(place("# caf\u{e9}\u{a0}\nmysqld: 10. \\\n\u{200b}10.1.\n"), [(Some(3), Some(1))]);
+    // The line that has it, not the rule's last.
+    assert_eq!(place("mysqld: 10. \\\n \u{200b}10.1. \\\n 10.2.\n"), [(Some(2), Some(2))]);
     assert_eq!(place("mysqld: 10.\t10.1.\r\n"), []);
     assert_eq!(place("mysqld\u{a0}: 10.\n"), [(Some(1), Some(7))]);
     assert_eq!(place("sshd,\u{2003}mysqld: 10.\n"), [(Some(1), Some(6))]);
@@ -194,6 +198,49 @@ fn what_a_comment_swallows_is_told() {
     assert_eq!(found("# a \\\n# b\nmysqld: 10.\n"), [], "two comments");
     assert_eq!(found("# a\nmysqld: 10.\n# c \\\n\n"), []);
     assert_eq!(found("# C:\\path\\\n"), [], "nothing follows");
+}
+
+#[test]
+fn what_follows_from_a_problem_is_no_problem_of_its_own() {
+    let told = |allow: &[u8]| -> Vec<(Kind, Severity)> {
+        let host = Host {
+            files: std::collections::BTreeMap::new(),
+            ..Host::new(allow.to_vec().leak(), b"ALL: ALL\n")
+        };
+        let report = host.asked_about(&[("10.9.0.21", None)]).lint();
+        let ours = report.problems.iter().filter(|problem| problem.file.ends_with("hosts.allow"));
+        ours.map(|problem| (problem.kind, problem.severity)).collect()
+    };
+    use Severity::{Critical, Warning};
+    assert_eq!(told(b"mysqld: 10. # db\n"), [(Kind::CommentInsideLine, Warning), (Kind::DnsLookup, Warning)]);
+    // Behind a colon the comment's words are options, which refuse everybody.
+    assert_eq!(told(b"mysqld: 10. : allow # db\n")[0], (Kind::CommentInsideLine, Critical));
+    assert_eq!(told(b"mysqld: 10.\0\nmysqld: .a.b\n")[0], (Kind::NulByte, Critical));
+    let utf_16: Vec<u8> =
+        "\u{feff}mysqld: 10.\nmysqld: 11.\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(told(&utf_16), [(Kind::NulByte, Critical)]);
+    assert_eq!(told(&utf_16[2..]), [(Kind::NulByte, Critical)]);
+    let latin = told(b"mysqld: caf\xe9.example.com\n");
+    assert_eq!(latin, [(Kind::NeverMatches, Warning), (Kind::DnsLookup, Warning)]);
+}
+
+#[test]
+fn whom_a_lookup_waits_for_is_said_by_name() {
+    let rule = Example { allow: "mysqld: .example.com 10.\n", ..USUAL };
+    let told = |nsswitch: &'static str| -> Vec<String> {
+        let report = linted(Example { nsswitch, ..rule }, "10.9.0.21");
+        let about = [Kind::DnsLookup, Kind::NamesBeforeAddresses, Kind::FailsClosed];
+        let found = report.problems.iter().filter(|problem| about.contains(&problem.kind));
+        found.map(|problem| problem.message.clone()).collect()
+    };
+    assert_eq!(told("hosts: files myhostname\n"), [""; 0], "nobody is waited for");
+    let dns = told("hosts: files dns\n");
+    assert!(
+        dns.len() == 3 && dns[0].contains("two lookups by DNS") && dns[1].contains("wait for DNS"),
+        "{dns:?}"
+    );
+    let other = told("hosts: files resolve\n");
+    assert!(other[0].contains("two lookups by resolve") && !other[0].contains("DNS"), "{other:?}");
 }
 
 #[test]

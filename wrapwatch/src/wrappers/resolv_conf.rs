@@ -73,6 +73,8 @@ pub struct ResolvConf {
     pub unknown_options: Vec<(u32, String)>,
     /// Why nothing of it is known: every other field is then as good as any.
     pub unknown: Option<String>,
+    /// Why whoever looks names up cannot open it: glibc then goes on as if it were not there.
+    pub cannot_open: Option<String>,
     /// A `sortlist` line that glibc reads for ever, with its number from 1: the first lookup never ends.
     pub endless_line: Option<u32>,
 }
@@ -94,6 +96,7 @@ impl Default for ResolvConf {
             ignored_lines: Vec::new(),
             unknown_options: Vec::new(),
             unknown: None,
+            cannot_open: None,
             endless_line: None,
         }
     }

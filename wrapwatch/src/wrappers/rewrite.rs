@@ -79,7 +79,9 @@ fn attempt(input: &Input<'_>, candidates: &Candidates, left_alone: &Reasons) -> 
     let tables = parse(input, &out.tables);
     let mut insertions: Vec<Insertion> = Vec::new();
     let mut kept: Vec<&Client> = Vec::new();
-    for client in input.clients {
+    let mut seen = std::collections::HashSet::new();
+    // Whoever is named twice gets one rule and one line.
+    for client in input.clients.iter().filter(|client| seen.insert(client.address.to_canonical())) {
         out.hosts.extend(hosts_line(input, client));
         if left_alone.contains_key(&client.address.to_canonical()) {
             continue;
@@ -290,7 +292,10 @@ fn insert(daemon: &str, mut insertions: Vec<Insertion>, tables: &mut [Vec<u8>; 2
 fn hosts_line(input: &Input<'_>, client: &Client) -> Option<String> {
     let (name, source) = known_name(input, client)?;
     let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    (source == NameSource::Given && usable).then(|| format!("{} {name}", client.address.to_canonical()))
+    let address = client.address.to_canonical();
+    // It may be there and not be asked.
+    let is_there = input.hosts.reverse(address).is_some_and(|there| there.eq_ignore_ascii_case(&name));
+    (source == NameSource::Given && usable && !is_there).then(|| format!("{address} {name}"))
 }
 
 /// Whoever would fare otherwise with the new tables, or still be looked up.
@@ -359,6 +364,14 @@ mod tests {
         assert_eq!(deny, "ALL: ALL\n");
         assert_eq!(out.left_alone, []);
         assert_eq!(out.hosts, ["10.0.2.14 db1.example.com", "10.0.2.15 bad.example.org"]);
+    }
+
+    #[test]
+    fn a_client_that_is_named_twice_gets_one_rule_and_one_line() {
+        let clients = [("10.0.2.14", Some("db1.example.com")), ("::ffff:10.0.2.14", Some("db1.example.com"))];
+        let (new, _, out) = rewritten("mysqld: .example.com\n", "ALL: ALL\n", "", &clients);
+        assert_eq!(new, "mysqld: 10.0.2.14\nmysqld: .example.com\n");
+        assert_eq!(out.hosts, ["10.0.2.14 db1.example.com"]);
     }
 
     #[test]

@@ -162,6 +162,12 @@ impl Table {
         self.parts.entries.get(at).filter(|entry| entry.line == line)
     }
 
+    /// The entry that an editor's line belongs to.
+    pub fn entry_around(&self, physical: u32) -> Option<&Entry> {
+        let at = self.parts.entries.partition_point(|entry| entry.physical.1 < physical);
+        self.parts.entries.get(at).filter(|entry| entry.physical.0 <= physical)
+    }
+
     /// An entry's daemon list (or the whole line of one that is no rule).
     pub fn daemons(&self, entry: &Entry) -> &[u8] {
         self.slice(entry.daemons)

@@ -194,6 +194,11 @@ pub(super) fn longest(worst: Option<u64>) -> String {
 
 /// What to do about a nameserver that does not answer.
 fn repair(case: &Case<'_>, address: std::net::IpAddr) -> String {
+    if let Some(why) = &case.texts.conf.cannot_open {
+        return format!(
+            "The server cannot open resolv.conf ({why}), so glibc asks 127.0.0.1: make the file, and each folder above it, readable for the server's user."
+        );
+    }
     if case.texts.conf.default_nameserver {
         return "No line of resolv.conf names a nameserver that glibc can use, so it asks 127.0.0.1: write nameserver lines as resolv.conf(5) wants them (wrapwatch lint says what is wrong with those that are there).".to_owned();
     }

@@ -3,7 +3,7 @@
 use super::{Case, TableDoubt, paths};
 use crate::{
     model::Severity,
-    model::doctor::{DoctorProblem, ListenerState, Relation, ServerProblem as Kind, Wrapped},
+    model::doctor::{DoctorProblem, Limits, ListenerState, Relation, ServerProblem as Kind, Wrapped},
     wrappers::daemons::{self, Blocking},
 };
 
@@ -303,9 +303,22 @@ fn without(case: &Case<'_>) -> DoctorProblem {
         let change = "Run as root (CAP_SYS_PTRACE).";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }
-    let message =
-        "No sign of libwrap in this server or in processes that it started: if clients wait, look elsewhere.";
+    let then = match looks_up_itself(case) {
+        true => "but it looks clients up itself",
+        false => "if clients wait, look elsewhere",
+    };
+    let message = format!("No sign of libwrap in this server or in processes that it started: {then}.");
     case.problem(Kind::NotWrapped, Severity::Info, message)
+}
+
+/// Whether the server is known to ask for its clients' names without libwrap.
+fn looks_up_itself(case: &Case<'_>) -> bool {
+    let by_configuration = case.target.login_limits.as_ref().is_some_and(|login| match login.limits {
+        Limits::Sshd { use_dns, .. } => use_dns,
+        Limits::Postgres { log_hostname, names_in_hba, .. } => log_hostname || names_in_hba == Some(true),
+    });
+    let counters = case.target.counters.as_ref();
+    by_configuration || counters.is_some_and(|counters| counters.skip_name_resolve == Some(false))
 }
 
 /// A process without a listener, whose clients another one accepts.

@@ -17,10 +17,9 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             );
             let finding = Finding::new(Kind::InvisibleCharacter, Severity::Critical, message)
                 .change("Delete it and type the blank again.");
-            let line = scene.rule_line(kind, number);
             out.push(Problem {
                 column: Some(column),
-                ..scene.in_file(scene.path(kind), Some(line), finding)
+                ..scene.in_file(scene.path(kind), Some(number), finding)
             });
         }
     }

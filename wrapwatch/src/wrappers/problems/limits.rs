@@ -11,12 +11,20 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
 
 /// Rules by name whose clients get the other verdict when DNS fails.
 fn flips<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
+    // What is in /etc/hosts does not fail.
+    if scene.resolver.waits_for().is_none() {
+        return;
+    }
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
     let (mut later, mut found) = (Later::default(), Vec::new());
     // From the end, so that each rule knows what comes behind it.
     for rule in rules.iter().rev() {
         let mut told = [false; 2];
-        for asked in files.asked_words(*rule).iter().filter(|asked| asked.word.kind.is_by_name()) {
+        // A word that no client has is nobody's loss.
+        let by_name = |asked: &&Asked<'_>| {
+            asked.word.kind.is_by_name() && classify::hopeless(asked.word.host).is_none()
+        };
+        for asked in files.asked_words(*rule).iter().filter(by_name) {
             let Some((kind, message)) = flip(*rule, asked, later) else { continue };
             let slot = usize::from(kind == Kind::FailsOpen);
             if !std::mem::replace(&mut told[slot], true) {

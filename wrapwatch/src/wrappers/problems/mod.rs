@@ -34,7 +34,7 @@ use crate::model::Severity;
 pub struct Problem {
     /// File.
     pub file: String,
-    /// Line as libwrap counts: a rule's last; null where it is about the whole file.
+    /// Line as libwrap counts: a rule's last; of a problem with one character the line that has it; null where it is about the whole file.
     pub line: Option<u32>,
     /// What it is.
     pub kind: ProblemKind,
@@ -48,6 +48,13 @@ pub struct Problem {
     pub column: Option<u32>,
     /// The rule is about other daemons, or this one never gets to it.
     pub other_daemons: bool,
+}
+
+impl Problem {
+    /// Whether its line is an editor's and not that by which libwrap calls the rule: where it is about one character.
+    pub const fn has_editors_line(&self) -> bool {
+        matches!(self.kind, ProblemKind::InvisibleCharacter | ProblemKind::NulByte)
+    }
 }
 
 /// What is looked at.
@@ -172,12 +179,19 @@ impl<'a> Scene<'a> {
 
     /// What libwrap calls the line that an editor calls `physical`.
     fn rule_line(&self, kind: TableKind, physical: u32) -> u32 {
-        let entries = self.tables.get(kind).entries();
-        let index = entries.partition_point(|entry| entry.physical.1 < physical);
-        let entry = entries
-            .get(index)
-            .filter(|entry| entry.physical.0 <= physical && entry.kind != EntryKind::Unreadable);
-        entry.map_or(physical, |entry| entry.line)
+        let entry = self.tables.get(kind).entry_around(physical);
+        entry.filter(|entry| entry.kind != EntryKind::Unreadable).map_or(physical, |entry| entry.line)
+    }
+
+    /// The line by which libwrap calls the rule that a problem is in. A problem of a character has the editor's line, to go with its column.
+    fn line_of_rule(&self, problem: &Problem) -> Option<u32> {
+        let line = problem.line?;
+        if !problem.has_editors_line() {
+            return Some(line);
+        }
+        let kinds = [TableKind::Allow, TableKind::Deny];
+        let kind = kinds.into_iter().find(|kind| self.path(*kind) == problem.file);
+        Some(kind.map_or(line, |kind| self.rule_line(kind, line)))
     }
 
     /// All logical lines of both tables, in the order libwrap reads them.
@@ -246,21 +260,40 @@ fn name_and_end(word: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// What an address without brackets, a hidden character or a missing list does to the rest of its rule is not worth telling.
-fn without_consequences(problems: &mut Vec<Problem>) {
+/// What an address without brackets, a hidden character or a comment does to the rest of its rule is told with its cause alone, which is then as bad as the
+/// worst of it. Of a table in UTF-16 nothing else is told.
+fn without_consequences(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
     use ProblemKind::{
-        ClientListMissing, FailsClosed, FailsOpen, InvisibleCharacter, NeverMatches, OptionError,
-        UnbracketedIpv6, UnknownOption,
+        ClientListMissing, CommentInsideLine, FailsClosed, FailsOpen, InvisibleCharacter, NeverMatches,
+        NulByte, OptionError, UnbracketedIpv6, UnknownOption,
     };
-    let cut: std::collections::HashSet<(String, Option<u32>)> = problems
-        .iter()
-        .filter(|problem| matches!(problem.kind, UnbracketedIpv6 | InvisibleCharacter | ClientListMissing))
-        .map(|problem| (problem.file.clone(), problem.line))
-        .collect();
+    for kind in [TableKind::Allow, TableKind::Deny] {
+        if syntax::is_utf_16(scene.texts[kind as usize]) {
+            problems.retain(|problem| problem.file != scene.path(kind) || problem.kind == NulByte);
+        }
+    }
+    let is_cause = |kind| {
+        matches!(kind, UnbracketedIpv6 | InvisibleCharacter | ClientListMissing | CommentInsideLine | NulByte)
+    };
+    let place = |problem: &Problem| (problem.file.clone(), scene.line_of_rule(problem));
+    let causes: std::collections::HashSet<_> =
+        problems.iter().filter(|problem| is_cause(problem.kind)).map(place).collect();
+    let mut worst: std::collections::HashMap<_, Severity> = std::collections::HashMap::new();
     problems.retain(|problem| {
-        !(matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen)
-            && cut.contains(&(problem.file.clone(), problem.line)))
+        let follows =
+            matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen);
+        let drop = follows && causes.contains(&place(problem));
+        if drop {
+            let worst = worst.entry(place(problem)).or_insert(problem.severity);
+            *worst = (*worst).max(problem.severity);
+        }
+        !drop
     });
+    for problem in problems.iter_mut().filter(|problem| is_cause(problem.kind)) {
+        if let Some(worst) = worst.get(&place(problem)) {
+            problem.severity = problem.severity.max(*worst);
+        }
+    }
 }
 
 /// For a daemon that calls `hosts_ctl`: nothing is looked up, and rules by name never match unless the daemon itself asks for names.
@@ -318,7 +351,7 @@ pub fn find(scene: &Scene<'_>) -> Vec<Problem> {
     resolver::find(scene, &files, &mut out);
     characters::find(scene, &mut out);
     comments::find(scene, &mut out);
-    without_consequences(&mut out);
+    without_consequences(scene, &mut out);
     if daemons::call(scene.daemon) == daemons::Call::HostsCtl {
         without_lookups(scene, &mut out);
     }

@@ -7,6 +7,8 @@ use crate::wrappers::daemons;
 
 /// The first rule that wants a name pays for all; whoever could be decided by address should be decided before it.
 pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<Problem>) {
+    // Where /etc/hosts alone is asked, or nobody, there is nothing to wait for.
+    let Some(whom) = scene.resolver.waits_for() else { return };
     let rules: Vec<Rule<'_>> = scene.rules_for_daemon().collect();
     let Some(index) = rules.iter().position(|rule| files.looks_up(*rule)) else { return };
     let first = rules[index];
@@ -20,14 +22,19 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
             ("needs", "waits")
         };
         let message = format!(
-            "{} {needs} the client's name: every {} client that comes so far {waits} for two DNS lookups. They hold {}{}.",
+            "{} {needs} the client's name: every {} client that comes so far {waits} for two lookups by {whom}. They hold {}{}.",
             asked.text(),
             scene.daemon,
             blocking.held(),
             blocking.others()
         );
         let finding = Finding::new(Kind::DnsLookup, Severity::Warning, message);
-        out.push(scene.at(first, finding.change("Match by address, or put the clients into /etc/hosts.")));
+        let change = if asked.word.word.starts_with(b"#") {
+            "Put the comment on a line of its own: its words are taken for names."
+        } else {
+            "Match by address, or put the clients into /etc/hosts."
+        };
+        out.push(scene.at(first, finding.change(change)));
     }
     // Within the rule: the list is read from left to right.
     let list: Vec<_> = asked.iter().filter(|asked| asked.word.depth == 0 && asked.file.is_none()).collect();
@@ -35,7 +42,7 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
     let late = |asked: &&&Asked<'_>| !asked.word.kind.may_look_up() && asked.word.user.is_none();
     if let Some(address) = name.and_then(|name| list.get(name..)?.iter().find(late)) {
         let message =
-            format!("{} stands behind a name: its clients wait for DNS all the same.", address.text());
+            format!("{} stands behind a name: its clients wait for {whom} all the same.", address.text());
         let finding = Finding::new(Kind::NamesBeforeAddresses, Severity::Warning, message);
         out.push(scene.at(first, finding.change("Put addresses and nets first in the list.")));
     }
@@ -58,13 +65,13 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
         let above = first.entry.physical.0;
         let (message, change) = if movable.len() == 1 {
             let message = format!(
-                "Line {line} decides by address but is read after this rule by name, so its clients wait for DNS."
+                "Line {line} decides by address but is read after this rule by name, so its clients wait for {whom}."
             );
             (message, format!("Move line {line} above line {above}."))
         } else {
             let lines = groups::lines(&movable);
             let message = format!(
-                "Behind this rule by name others decide by address ({lines}), so their clients wait for DNS as well."
+                "Behind this rule by name others decide by address ({lines}), so their clients wait for {whom} as well."
             );
             (message, format!("Move them above line {above}."))
         };

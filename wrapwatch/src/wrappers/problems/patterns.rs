@@ -64,7 +64,7 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
             }
             classify::Kind::Netgroup => {
                 let message = format!(
-                    "{text}: two DNS lookups and one of the netgroup for each client that comes so far."
+                    "{text}: for each client that comes so far the name is looked up, and then the netgroup."
                 );
                 push(Finding::new(Kind::Netgroup, Severity::Info, message).change("List the addresses."));
             }

@@ -53,12 +53,17 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         push(Some(*line), finding.change("See resolv.conf(5): timeout:N, attempts:N, rotate, …"));
     }
     if conf.default_nameserver {
-        let message = "No line names a nameserver that glibc can use, so it asks 127.0.0.1.";
-        let finding = Finding::new(Kind::NoNameserver, Severity::Warning, message);
-        push(
-            None,
-            finding.change("Name a nameserver, or run a cache on this host that listens on 127.0.0.1."),
-        );
+        let (message, change) = match &conf.cannot_open {
+            Some(why) => (
+                format!("The file cannot be opened ({why}), so glibc asks 127.0.0.1 with its own time-outs."),
+                "Make it readable for the server, and each folder above it.",
+            ),
+            None => (
+                "No line names a nameserver that glibc can use, so it asks 127.0.0.1.".to_owned(),
+                "Name a nameserver, or run a cache on this host that listens on 127.0.0.1.",
+            ),
+        };
+        push(None, Finding::new(Kind::NoNameserver, Severity::Warning, message).change(change));
     }
     if let Some(line) = conf.endless_line {
         let message = "glibc reads this line for ever: it is not ready for a carriage return or a byte that is not ASCII here. Whoever looks a name up never ends.";

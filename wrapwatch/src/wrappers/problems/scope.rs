@@ -24,17 +24,15 @@ pub(super) fn apply(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
     let mut unreachable = Vec::new();
     let reach = reach(scene, &mut unreachable);
     let of = |problem: &Problem| {
-        let key = (problem.file.as_str(), problem.line?);
+        let key = (problem.file.as_str(), scene.line_of_rule(problem)?);
         reach.get(&key).copied()
     };
     problems.retain(|problem| of(problem) != Some(Reach::Nobody) || is_of_the_text(problem.kind));
-    problems.append(&mut unreachable);
     for problem in problems.iter_mut() {
-        let key = problem.line.map(|line| (problem.file.as_str(), line));
-        // A NUL byte joins lines, whosever they are; its line is an editor's.
-        problem.other_daemons |=
-            problem.kind != Kind::NulByte && key.and_then(|key| reach.get(&key)) == Some(&Reach::Others);
+        // A NUL byte joins lines, whosever they are.
+        problem.other_daemons |= problem.kind != Kind::NulByte && of(problem) == Some(Reach::Others);
     }
+    problems.append(&mut unreachable);
 }
 
 /// Problems of how a line reads: they may be why it is never reached.
@@ -60,7 +58,10 @@ fn reach<'a>(scene: &Scene<'a>, unreachable: &mut Vec<Problem>) -> HashMap<(&'a 
         if let Some((file, line)) = takers.before(scene, rule) {
             let message = format!("Never reached: {file}:{line} takes everybody it could match.");
             let finding = Finding::new(Kind::UnreachableRule, Severity::Warning, message);
-            unreachable.push(scene.at(rule, finding.change("Remove it, or move it up.")));
+            let problem = scene.at(rule, finding.change("Remove it, or move it up."));
+            let names_daemons = words(rule.daemons()).next().is_some();
+            let other_daemons = names_daemons && !scene.concerns(rule.daemons());
+            unreachable.push(Problem { other_daemons, ..problem });
             out.insert(key, Reach::Nobody);
             continue;
         }

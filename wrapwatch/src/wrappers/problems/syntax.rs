@@ -44,12 +44,24 @@ fn table(scene: &Scene<'_>, kind: TableKind, out: &mut Vec<Problem>) {
             Finding::new(Kind::TableUnreadable, severity, format!("Cannot be read ({why}): {then}."));
         out.push(scene.in_file(file, None, finding.change("Make it readable for the server, or remove it.")));
     }
+    if is_utf_16(scene.texts[kind as usize]) {
+        let message = "The file is UTF-16, as some editors of Windows write it: libwrap stops at its NUL bytes and understands no rule.";
+        let finding = Finding::new(Kind::NulByte, Severity::Critical, message)
+            .change("Write it anew as UTF-8 or ASCII: iconv -f UTF-16 -t UTF-8 FILE");
+        return out.push(scene.in_file(file, Some(1), finding));
+    }
     let nuls = scene.texts[kind as usize].split(|&byte| byte == b'\n').position(|line| line.contains(&0));
     if let Some(line) = nuls {
         let message = "A NUL byte: libwrap does not see the rest of the line and joins the next one to it.";
         let finding = Finding::new(Kind::NulByte, Severity::Warning, message).change("Remove the NUL bytes.");
         out.push(scene.in_file(file, u32::try_from(line + 1).ok(), finding));
     }
+}
+
+/// A table that begins with a byte order mark of UTF-16, or of which every other byte is NUL.
+pub(super) fn is_utf_16(text: &[u8]) -> bool {
+    let nuls = text.iter().filter(|&&byte| byte == 0).count();
+    matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || text.len() > 3 && nuls * 5 >= text.len() * 2
 }
 
 /// The line at which libwrap gives the table up.
