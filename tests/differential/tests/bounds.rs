@@ -117,3 +117,50 @@ fn a_check_takes_as_long_as_its_bound_and_no_longer() {
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// With `rotate` each query begins with another nameserver, whichever comes first: all of them wait their time, so that the bound is the same.
+#[test]
+fn rotate_costs_as_much_whoever_comes_first() {
+    let mut questions = Vec::new();
+    for (count, options) in [
+        (2, "timeout:1 attempts:1"),
+        (3, "timeout:1 attempts:1"),
+        (2, "timeout:2 attempts:2"),
+        (3, "timeout:2 attempts:1"),
+    ] {
+        // Silent to every question, and to that for the name's address alone.
+        for behaviour in [Nameserver::Silent, Nameserver::PtrOnly] {
+            let lines: String = (1..=count).map(|index| format!("nameserver 127.0.1.{index}\n")).collect();
+            questions.push(Question {
+                resolv_conf: format!("{lines}options rotate {options}\n"),
+                nsswitch: None,
+                hosts: String::new(),
+                nameservers: (1..=count).map(|index| (format!("127.0.1.{index}"), behaviour)).collect(),
+                hostname: "box".to_owned(),
+                client: "10.0.2.14".to_owned(),
+                name: "db1.example.com".to_owned(),
+            });
+        }
+    }
+    let threads: Vec<_> = questions
+        .into_iter()
+        .map(|question| std::thread::spawn(move || (measure(&question), question)))
+        .collect();
+    for thread in threads {
+        let (measured, question) = thread.join().expect("the thread ends");
+        let timing = measured.expect("glibc answers");
+        let conf = ResolvConf::parse(question.resolv_conf.as_bytes());
+        assert!(conf.rotate, "{question:?}");
+        let services = nsswitch::hosts(b"");
+        let resolver = Resolver { conf: &conf, services: &services, own_domain: None };
+        let silent = timing.forward.is_none();
+        let wanted =
+            if silent { Wanted::Reverse } else { Wanted::Forward { name: &question.name, ipv6: false } };
+        let bound = resolver.bound(wanted, false).0.expect("a bound");
+        let took = timing.forward.unwrap_or(timing.reverse).with_cpu_ns;
+        assert!(
+            took <= bound + SLACK_NS && bound * 10 <= took * 12,
+            "{question:#?}\nbound {bound}: {timing:#?}"
+        );
+    }
+}

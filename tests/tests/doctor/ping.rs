@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use wrapwatch::model::ping::{Ping, PingOutcome, PingProblemKind, PingStop};
+use wrapwatch::model::ping::{Ping, PingOutcome, PingProblemKind, PingServed, PingStop};
 use wrapwatch_tests::{
     clients::{ClientsSpec, Mode},
     lab::{Files, Lab, LabConfig, Link, ServerConfig, Signal},
+    nameserver::Rule,
     tshark, wait_for,
 };
 
@@ -72,6 +73,22 @@ fn it_agrees_with_a_packet_capture() {
     assert!(connect.iter().all(|difference| *difference >= 0), "the SYN went before connect was called");
     assert!(middle(connect.clone()) < AGREEMENT_NS, "{connect:?}");
     assert!(middle(greeting.clone()) < AGREEMENT_NS, "{greeting:?}");
+}
+
+/// One check at a time: what a client's side can tell of the wait in the queue.
+#[test]
+fn clients_that_are_checked_one_by_one_are_told_by_their_greetings() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    // Two lookups for each, and nothing of them is kept.
+    lab.rules([Rule::delay(150)]).unwrap();
+    let seen = ping(&lab, &[SERVER, "-n", "5", "-c", "5"]);
+    assert_eq!((seen.queue.served, seen.queue.together), (Some(PingServed::OneByOne), 5), "{seen:#?}");
+    let (turn, behind) = (seen.queue.turn_ns.unwrap(), seen.queue.behind_ns.unwrap());
+    // Both lookups of a check, and four checks ahead of the last.
+    assert!(turn >= 300_000_000 && behind >= 3 * turn, "{seen:#?}");
+    assert!(kinds(&seen).contains(&PingProblemKind::ServedOneByOne), "{seen:#?}");
+    let alone = ping(&lab, &[SERVER, "-n", "3", "--interval", "1s"]);
+    assert_eq!((alone.queue.served, alone.queue.together), (None, 1), "{alone:#?}");
 }
 
 #[test]

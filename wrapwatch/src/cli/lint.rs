@@ -34,9 +34,9 @@ Examples:
   wrapwatch lint --explain never-matches              what a problem means
   wrapwatch lint --json --fail-on critical
 
-No name is looked up. What is in hosts.lint-ignore beside hosts.allow is left out: a line there is PROBLEM [FILE [RULE]],
+No name is looked up. Problems listed in hosts.lint-ignore beside hosts.allow are left out: a line there is PROBLEM [FILE [RULE]],
 for example `fails-closed hosts.allow mysqld: .example.com`.
-Exit status: 0 done, 1 failed, 2 wrong use, 3 --fail-on found as much.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 if a problem reached the --fail-on severity.";
 
 /// The daemon's name where nobody says another.
 const DAEMON: &str = "mysqld";
@@ -136,7 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let explanation = explain::find(kind).ok_or_else(|| {
             wrong_use(format!("there is no problem called {}; docs/lint-rules.md lists them", escape(kind)))
         })?;
-        print(&explanation.text())?;
+        print(&text_for_stdout(args.color).lint_explanation(&explanation.text()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let recorded = args.trace.as_deref().map(|path| read_trace(path, args.daemon.as_deref())).transpose()?;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     common::{Color, duration},
-    output::{print, text_for_stdout},
+    output::{note, print, text_for_stdout},
     wrong_use,
 };
 use crate::{
@@ -32,7 +32,8 @@ use crate::{
 
 const ABOUT: &str = "\
 Makes connections and times each from its first SYN to the server's first packet. Nobody logs in (LDAP: an anonymous
-bind). A MySQL server counts each as interrupted: Aborted_connects rises, and this host comes nearer to
+bind). The wait in the server's accept queue is part of the time to the greeting: the kernel connects a client before the
+server accepts it. Several at once (-c) show whether the server takes one at a time. A MySQL server counts each as interrupted: Aborted_connects rises, and this host comes nearer to
 max_connect_errors (error 1129) until the next login from it. So five are made unless told otherwise, and never as many
 as would get a host blocked, unless forced.
 
@@ -227,7 +228,7 @@ async fn measure(
             }
         }
         News::Limited { allowed, limit, version } => {
-            eprintln!("wrapwatch: {}", text.ping_limited(settings.count, allowed, limit, version));
+            note(&text.ping_limited(settings.count, allowed, limit, version));
         }
     };
     let Done { attempts, version, stopped } = {
@@ -252,6 +253,7 @@ async fn measure(
         stopped,
         outcomes: judge::outcomes(&attempts),
         connect: judge::times(&attempts, |attempt| attempt.connect_ns),
+        queue: judge::queue(&attempts),
         greeting: judge::times(&attempts, |attempt| attempt.greeting_ns),
         total: judge::times(&attempts, judge::waited),
         histogram: judge::histogram(&attempts),

@@ -282,6 +282,7 @@ mod tests {
             version: None,
             wanted: waits.len() as u64,
             stopped: None,
+            queue: crate::model::ping::PingQueue::default(),
             outcomes: crate::diagnose::ping::outcomes(&attempts),
             connect: crate::diagnose::ping::times(&attempts, |attempt| attempt.connect_ns),
             greeting: crate::diagnose::ping::times(&attempts, |attempt| attempt.greeting_ns),

@@ -1,5 +1,7 @@
 //! What `ping`'s connections come to: percentiles, a histogram, and what is wrong by all that a client can see.
 
+mod queue;
+
 use std::collections::BTreeMap;
 
 use crate::decode::greeting::{self, Said};
@@ -20,6 +22,8 @@ const MAX_BUCKETS: usize = 16;
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 const HOST_BLOCKED: u16 = 1129;
 const HOST_NOT_ALLOWED: u16 = 1130;
+
+pub use queue::queue;
 
 /// Percentiles of some of the attempts' times; None where none has one.
 pub fn times(attempts: &[PingAttempt], of: impl Fn(&PingAttempt) -> Option<u64>) -> Option<PingTimes> {
@@ -99,6 +103,7 @@ pub fn problems(attempts: &[PingAttempt], resolve_ns: Option<u64>) -> Vec<PingPr
         .collect();
     problems.extend(syn_dropped(attempts));
     problems.extend(greeting_slow(attempts));
+    problems.extend(queue::one_by_one(attempts));
     problems.extend(resolve_ns.filter(|ns| *ns >= SLOW_NAME_NS).map(name_slow));
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     problems
@@ -154,16 +159,28 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
         ),
         PingOutcome::Unreachable => (
             Kind::Unreachable,
-            format!("{of}: not to be reached{words}."),
-            "This is the network's word: look at routes and firewalls.",
+            format!("{of}: the server cannot be reached{words}."),
+            "The network says so: look at routes and firewalls.",
         ),
         PingOutcome::HalfGreeting => (
             Kind::HalfGreeting,
-            format!(
-                "{of}: the greeting began after {} and was not whole after {waited}.",
-                Nanos(first.first_byte_ns.unwrap_or_default())
-            ),
-            "The server writes it in pieces and stopped, or something in between holds packets back: look at proxies, firewalls and the path's MTU.",
+            match &first.error {
+                Some(ended) => {
+                    format!("{of}: the greeting began, and before it was whole {ended}, after {waited}.")
+                }
+                None => format!(
+                    "{of}: the greeting began after {} and was not whole after {waited}.",
+                    Nanos(first.first_byte_ns.unwrap_or_default())
+                ),
+            },
+            match &first.error {
+                Some(_) => {
+                    "The server died or gave the client up while it wrote, or something in between cut the connection: look into its error log."
+                }
+                None => {
+                    "The server writes it in pieces and stopped, or something in between holds packets back: look at proxies, firewalls and the path's MTU."
+                }
+            },
         ),
         PingOutcome::NotMysql => return Some(other_service(n, &of, first)),
         PingOutcome::Failed => (Kind::FailedHere, format!("{of}: could not be made here{words}."), ""),
@@ -226,7 +243,7 @@ fn syn_dropped(attempts: &[PingAttempt]) -> Option<PingProblem> {
     let longest = dropped.iter().filter_map(|attempt| attempt.connect_ns).max()?;
     let n = dropped.len();
     let message = format!(
-        "{n} of {} connections came about only after their SYN was sent again (up to {most} times, {}): the accept queue was full, or packets get lost.",
+        "{n} of {} connections succeeded only after their SYN was sent again (up to {most} times, {}): the accept queue was full, or packets get lost.",
         attempts.len(),
         Nanos(longest)
     );
@@ -256,7 +273,7 @@ fn greeting_slow(attempts: &[PingAttempt]) -> Option<PingProblem> {
 
 fn name_slow(ns: u64) -> PingProblem {
     let message = format!(
-        "Finding the server's address took {}: clients here wait for that before they connect.",
+        "Finding the server's address took {}: clients on this host wait for that before they connect.",
         Nanos(ns)
     );
     problem(

@@ -129,7 +129,7 @@ fn not_asked(why: &str) -> Missing {
         pid: None,
         message: format!("the server's own variables and counters are not shown: {why}"),
         change: Some(
-            "a file with [client], socket= or host=, user=, password=, readable by whoever runs this"
+            "a file with [client], socket= or host=, user=, password=, readable for the user who runs wrapwatch"
                 .to_owned(),
         ),
     }
@@ -155,7 +155,7 @@ fn give(
     match (fitting.next(), fitting.next()) {
         (Some((target, _)), None) => target.counters = Some(counters),
         (None, _) => unasked.push(not_asked(&format!(
-            "whoever answered listens on port {}, which none of the servers here does",
+            "the server that answered listens on port {}; none of the servers here does",
             counters.port.map_or_else(|| "?".to_owned(), |port| port.to_string())
         ))),
         (Some(_), Some(_)) => unasked.push(not_asked(

@@ -117,15 +117,11 @@ impl Files {
             }
             let text = match copy_or_file(recorded, path, default, role)? {
                 Found::Text(text) => text,
-                Found::Missing => {
-                    absent.push(shown.clone());
-                    Vec::new()
-                }
                 Found::Unusable(why) if role == SnapshotRole::ResolvConf => {
                     cannot_open = Some(why);
                     Vec::new()
                 }
-                Found::Unusable(_) => {
+                Found::Missing | Found::Unusable(_) => {
                     absent.push(shown.clone());
                     Vec::new()
                 }

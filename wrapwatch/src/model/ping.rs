@@ -28,6 +28,9 @@ pub struct Ping {
     pub outcomes: Vec<PingCount>,
     /// First SYN → connected.
     pub connect: Option<PingTimes>,
+    /// What can be told from here of the wait in the server's accept queue.
+    #[serde(default)]
+    pub queue: PingQueue,
     /// Connected → first packet.
     pub greeting: Option<PingTimes>,
     /// First SYN → first packet: what a client waits.
@@ -36,6 +39,31 @@ pub struct Ping {
     pub histogram: Vec<PingBucket>,
     /// What is wrong, worst first.
     pub problems: Vec<PingProblem>,
+}
+
+/// The wait in the server's accept queue, as far as a client can tell. The server's kernel completes a connection before the server accepts it, and
+/// nothing tells the client when that happens: the wait in the queue is part of `greeting`. Only connections of ours that waited at the same time show
+/// whether they were served one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PingQueue {
+    /// How they were served, by all signs; null where that cannot be told.
+    pub served: Option<PingServed>,
+    /// The most that waited for their greeting at the same time.
+    pub together: u64,
+    /// Where they were served one by one: from one greeting to the next, on average.
+    pub turn_ns: Option<u64>,
+    /// And the longest that one of them waited while others of ours were served before it.
+    pub behind_ns: Option<u64>,
+}
+
+/// How connections that waited at the same time were served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PingServed {
+    /// One after another: the accept queue is where they waited.
+    OneByOne,
+    /// At the same time: none of ours waited for another.
+    SideBySide,
 }
 
 /// Why not all connections were made.
@@ -180,6 +208,8 @@ pub enum PingProblemKind {
     GreetingSlow,
     /// Finding the address took long.
     NameSlow,
+    /// Connections were served one by one.
+    ServedOneByOne,
 }
 
 /// One thing that is wrong.

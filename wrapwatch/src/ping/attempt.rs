@@ -119,8 +119,8 @@ async fn connect(
 enum First {
     /// A packet of a MySQL server: its payload.
     Packet(Vec<u8>),
-    /// The beginning of one.
-    Half,
+    /// The beginning of one, and what ended the connection then.
+    Half(String),
     /// Something else, as far as it came at once.
     Text(Vec<u8>),
 }
@@ -153,7 +153,16 @@ async fn first_packet(
     let mut payload = vec![0; len];
     match stream.read_exact(&mut payload).await {
         Ok(_) => Ok(First::Packet(payload)),
-        Err(_) => Ok(First::Half),
+        Err(error) => Ok(First::Half(ended(&error))),
+    }
+}
+
+/// What ended a connection in the middle of a greeting.
+fn ended(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        io::ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -168,8 +177,8 @@ async fn line(stream: &mut TcpStream, mut seen: Vec<u8>, protocol: Protocol) -> 
         }
         match stream.read(&mut buffer).await {
             Ok(read) if read > 0 => seen.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            // Whether closed or reset: it has no end.
-            _ => return Ok(First::Half),
+            Ok(_) => return Ok(First::Half(ended(&io::ErrorKind::UnexpectedEof.into()))),
+            Err(error) => return Ok(First::Half(ended(&error))),
         }
     }
     Ok(First::Text(seen))
@@ -190,8 +199,9 @@ async fn text(stream: &mut TcpStream, mut seen: Vec<u8>) -> Vec<u8> {
 fn judge(attempt: &mut PingAttempt, first: &First, protocol: Protocol) -> Option<String> {
     let payload = match first {
         First::Packet(payload) => payload,
-        First::Half => {
+        First::Half(ended) => {
             attempt.outcome = PingOutcome::HalfGreeting;
+            attempt.error = Some(ended.clone());
             return None;
         }
         First::Text(text) => return judge_text(attempt, text, protocol),

@@ -78,7 +78,9 @@ fn ends_without_a_greeting_are_told_apart() {
     };
     assert_eq!(outcome(reset), PingOutcome::Reset);
     assert_eq!(outcome(|mut client| client.write_all(b"SSH-2.0-x\r\n").unwrap()), PingOutcome::NotMysql);
-    assert_eq!(outcome(|mut client| client.write_all(&GREETING[..9]).unwrap()), PingOutcome::HalfGreeting);
+    let (half, _) = served(|mut client| client.write_all(&GREETING[..9]).unwrap());
+    assert_eq!(half.outcome, PingOutcome::HalfGreeting);
+    assert_eq!(half.error.as_deref(), Some("the server closed the connection"));
     let (attempt, _) = served(|mut client| client.write_all(b"\x07\0\0\0\xff\x10\x04many").unwrap());
     assert_eq!((attempt.outcome, attempt.error_code), (PingOutcome::ServerError, Some(1040)));
     assert_eq!(attempt.error.as_deref(), Some("many"));
@@ -112,6 +114,7 @@ fn half_a_greeting_is_none_and_the_time_that_was_waited() {
         assert_eq!((attempt.outcome, version), (PingOutcome::HalfGreeting, None), "{protocol:?}");
         assert!(attempt.total_ns >= 500_000_000 && attempt.greeting_ns.is_none(), "{attempt:?}");
         assert!(attempt.first_byte_ns.unwrap() < attempt.total_ns, "{attempt:?}");
+        assert_eq!(attempt.error, None, "nothing ended it");
     }
 }
 
@@ -151,6 +154,7 @@ fn other_protocols_are_greeted_in() {
         (PingOutcome::HalfGreeting, None),
         "closed behind half of it"
     );
+    assert_eq!(attempt.error.as_deref(), Some("the server closed the connection"));
     let (attempt, _) = said(b"421 too many connections\r\n", Protocol::Ftp);
     assert_eq!((attempt.outcome, attempt.error_code), (PingOutcome::ServerError, Some(421)));
 }

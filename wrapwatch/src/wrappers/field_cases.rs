@@ -202,6 +202,7 @@ fn what_a_comment_swallows_is_told() {
 
 #[test]
 fn what_follows_from_a_problem_is_no_problem_of_its_own() {
+    use Severity::{Critical, Warning};
     let told = |allow: &[u8]| -> Vec<(Kind, Severity)> {
         let host = Host {
             files: std::collections::BTreeMap::new(),
@@ -211,7 +212,6 @@ fn what_follows_from_a_problem_is_no_problem_of_its_own() {
         let ours = report.problems.iter().filter(|problem| problem.file.ends_with("hosts.allow"));
         ours.map(|problem| (problem.kind, problem.severity)).collect()
     };
-    use Severity::{Critical, Warning};
     assert_eq!(told(b"mysqld: 10. # db\n"), [(Kind::CommentInsideLine, Warning), (Kind::DnsLookup, Warning)]);
     // Behind a colon the comment's words are options, which refuse everybody.
     assert_eq!(told(b"mysqld: 10. : allow # db\n")[0], (Kind::CommentInsideLine, Critical));
@@ -357,6 +357,16 @@ fn every_problem_is_explained_and_each_example_has_it() {
             "{}: {found:#?}",
             kind.name()
         );
+    }
+}
+
+#[test]
+fn an_explanation_fits_a_terminal() {
+    let terminal = crate::render::text::Text { width: 80, ..crate::render::text::Text::PLAIN };
+    for explanation in &EXPLANATIONS {
+        let text = terminal.lint_explanation(&explanation.text());
+        let long = text.lines().find(|line| line.chars().count() > 80);
+        assert!(long.is_none() && !text.contains("```"), "{text}");
     }
 }
 

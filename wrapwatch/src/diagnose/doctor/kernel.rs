@@ -124,8 +124,8 @@ fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         }
         Some(hook) => {
             let message = format!(
-                "with raw tracepoints this kernel leaves out calls of a busy server, and tracepoints through perf cannot be had ({}): now and then a \
-                 connection is not told, or told wrongly",
+                "with raw tracepoints this kernel leaves out calls of a busy server, and tracepoints through perf cannot be had ({}): a connection may \
+                 be missing or wrong",
                 why(hook)
             );
             out.push(about(Kind::SkippedCalls, None, message, "CAP_SYS_ADMIN, and tracefs"));
@@ -156,7 +156,7 @@ fn lost(trial: &Trial, hook: &Hook, out: &mut Vec<Missing>) {
         }
         None if hook.required => {
             let message =
-                format!("live and record cannot trace anything: {} is not to be had ({why})", hook.name);
+                format!("live and record cannot trace anything: {} cannot be used ({why})", hook.name);
             out.push(about(Kind::NoEbpf, None, message, "a kernel with CONFIG_FTRACE_SYSCALLS"));
         }
         // An architecture without the call has nothing to see.
@@ -205,7 +205,7 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
         ));
     }
     if target.view == View::Here {
-        let message = "its namespaces cannot be entered: tables, resolver and nameservers are those seen from here, which may be others than its own";
+        let message = "its namespaces cannot be entered: tables, resolver and nameservers are shown as seen from here, and its own may differ";
         out.push(about(
             Kind::OtherView,
             pid,

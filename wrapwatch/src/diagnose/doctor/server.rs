@@ -158,7 +158,7 @@ fn overflows(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     if let Some(overflows) = network.listen_overflows.filter(|overflows| *overflows > 0) {
         let drops = network.listen_drops.unwrap_or(overflows);
         let message = format!(
-            "{overflows} times a client came upon a full accept queue (ListenOverflows; ListenDrops {drops}), in this network namespace \
+            "{overflows} times a client met a full accept queue (ListenOverflows; ListenDrops {drops}), in this network namespace \
              since it began."
         );
         out.push(
@@ -235,7 +235,7 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     let state = &case.target.libwrap;
     let drop_it = "Run a build without libwrap, and keep clients out by firewall or grants.";
     if state.state == Wrapped::Static {
-        let message = "libwrap is not mapped, but the names of its tables stand in the program: linked in statically, by all signs. Rules cannot be observed, only inferred.";
+        let message = "libwrap is not mapped, but the program contains the names of its tables: libwrap is probably linked in statically. Which rule asks cannot be observed, only inferred.";
         out.push(case.problem(Kind::StaticLibwrap, Severity::Info, message));
     }
     if let (true, Some(by)) = (case.wrapped, &case.target.named_by) {
@@ -246,7 +246,7 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         out.push(case.problem(Kind::DaemonNameConfigured, Severity::Info, message).change(change));
     }
     if case.wrapped && case.has_rules == Some(false) {
-        let message = "libwrap reads both tables for every connection, and no rule is about this server: cost without use.";
+        let message = "libwrap reads both tables for every connection, but no rule is about this server: it costs time for nothing.";
         out.push(case.problem(Kind::WrappedWithoutRules, Severity::Info, message).change(drop_it));
     } else if case.wrapped {
         let blocking = daemons::blocking(&case.target.daemon);
@@ -274,7 +274,7 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     if let Some(then) = differs {
         let (with, severity) = if then { ("with", Severity::Warning) } else { ("without", Severity::Info) };
         let message = format!(
-            "The program on disk is another than the one that runs: {with} libwrap from the next start on."
+            "The program on disk is not the one that runs: from its next start on the server runs {with} libwrap."
         );
         out.push(case.problem(Kind::WrappedAfterRestart, severity, message));
     }
@@ -303,9 +303,10 @@ fn without(case: &Case<'_>) -> DoctorProblem {
         let change = "Run as root (CAP_SYS_PTRACE).";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }
-    let then = match looks_up_itself(case) {
-        true => "but it looks clients up itself",
-        false => "if clients wait, look elsewhere",
+    let then = if looks_up_itself(case) {
+        "but it looks clients up itself"
+    } else {
+        "if clients wait, look elsewhere"
     };
     let message = format!("No sign of libwrap in this server or in processes that it started: {then}.");
     case.problem(Kind::NotWrapped, Severity::Info, message)

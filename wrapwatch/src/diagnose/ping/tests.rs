@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::WallTime;
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
 fn attempt(outcome: PingOutcome, connect: Option<u64>, greeting: Option<u64>) -> PingAttempt {
     PingAttempt {
@@ -20,7 +20,7 @@ fn attempt(outcome: PingOutcome, connect: Option<u64>, greeting: Option<u64>) ->
     }
 }
 
-fn greeted(connect: u64, greeting: u64) -> PingAttempt {
+pub(super) fn greeted(connect: u64, greeting: u64) -> PingAttempt {
     attempt(PingOutcome::Greeted, Some(connect), Some(greeting))
 }
 
@@ -87,6 +87,22 @@ fn each_outcome_has_its_own_problem() {
         let error = attempt(PingOutcome::ServerError, Some(MS), Some(MS));
         assert_eq!(kinds(&[PingAttempt { error_code: Some(code), ..error }]), [kind]);
     }
+}
+
+#[test]
+fn a_half_greeting_says_what_ended_it() {
+    let half = attempt(PingOutcome::HalfGreeting, Some(MS), None);
+    let waited = PingAttempt { first_byte_ns: Some(MS), total_ns: 3_000 * MS, ..half.clone() };
+    assert!(problems(&[waited], None)[0].message.contains("was not whole after 3.00 s"));
+    let ended =
+        PingAttempt { error: Some("the server closed the connection".to_owned()), total_ns: 5 * MS, ..half };
+    let told = problems(std::slice::from_ref(&ended), None).remove(0);
+    assert!(
+        told.message.contains("before it was whole the server closed the connection, after 5.00 ms"),
+        "{told:?}"
+    );
+    let line = crate::render::text::Text::PLAIN.ping_attempt(&ended);
+    assert!(line.ends_with("half a greeting: the server closed the connection\n"), "{line}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn read(source: &mut dyn Source, cmdline: &[String]) -> Limits {
                     found.take(keyword, value);
                 }
             }
-            ["-f", file] => path = (*file).to_owned(),
+            ["-f", file] => path = String::from(*file),
             _ => {}
         }
     }

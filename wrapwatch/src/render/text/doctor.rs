@@ -118,7 +118,7 @@ impl Text {
             number(kernel.unprivileged_bpf_disabled)
         );
         self.say(text, "allows", &settings);
-        self.say(text, "tracefs", kernel.tracefs.as_deref().unwrap_or("not to be seen"));
+        self.say(text, "tracefs", kernel.tracefs.as_deref().unwrap_or("not visible"));
         let capabilities = match (kernel.capabilities.as_slice(), kernel.capabilities_missing.as_slice()) {
             (_, []) => "all that are needed".to_owned(),
             ([], missing) => format!("none; missing: {}", missing.join(", ")),
@@ -151,9 +151,7 @@ impl Text {
             self.say(text, "program", &self.outside(exe, self.width() - LABEL - 2));
         }
         let here = match (&target.own_namespaces, target.view) {
-            (_, View::Here) => {
-                "not to be entered: what follows on files and names is as seen from here".to_owned()
-            }
+            (_, View::Here) => "cannot be entered: files and names are shown as seen from here".to_owned(),
             (Some(own), _) if own.is_empty() => "those that wrapwatch is in".to_owned(),
             (Some(own), _) => format!("its own: {}", own.join(", ")),
             (None, _) => "not known".to_owned(),
@@ -191,7 +189,7 @@ impl Text {
         let path = self.outside(libwrap.library.as_deref().unwrap_or_default(), 60);
         let mut said = match libwrap.state {
             Wrapped::Mapped => format!("yes: {path} is mapped"),
-            Wrapped::Static => "yes, by all signs: libwrap is linked in statically".to_owned(),
+            Wrapped::Static => "probably: libwrap is linked in statically".to_owned(),
             Wrapped::NextStart => "not now, but the program on disk is linked with libwrap".to_owned(),
             Wrapped::No => "no sign of libwrap".to_owned(),
             Wrapped::Unknown => match (libwrap.needed, libwrap.strings) {

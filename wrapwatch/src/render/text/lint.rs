@@ -47,6 +47,24 @@ impl Text {
         out
     }
 
+    /// What a kind of problem means, for a terminal: paragraphs wrapped, files set off.
+    pub fn lint_explanation(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut in_file = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                in_file = !in_file;
+            } else if in_file {
+                out += &format!("{}{line}\n", " ".repeat(INDENT));
+            } else if let Some(heading) = line.strip_prefix("## ") {
+                out += &format!("{}\n", self.paint(BOLD, heading));
+            } else {
+                out += &format!("{}\n", fit::wrap(line, self.width(), 0, self.mark()).trim_end());
+            }
+        }
+        out
+    }
+
     /// A host of many, in one line.
     pub fn lint_host(&self, host: &HostReport) -> String {
         let name = self.outside(&host.host, 40);

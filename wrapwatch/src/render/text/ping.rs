@@ -10,7 +10,9 @@ use anstyle::Style;
 use super::{DIM, GREEN, RED, Text, YELLOW, fit};
 use crate::model::{
     Nanos, Severity,
-    ping::{Ping, PingAttempt, PingBucket, PingCount, PingOutcome, PingStop, PingTimes},
+    ping::{
+        Ping, PingAttempt, PingBucket, PingCount, PingOutcome, PingQueue, PingServed, PingStop, PingTimes,
+    },
 };
 
 /// Columns of a histogram's longest bar.
@@ -43,10 +45,8 @@ impl Text {
             PingOutcome::Refused => format!("refused after {total}"),
             PingOutcome::NoAnswer => format!("no answer within {total}"),
             PingOutcome::Unreachable => format!("unreachable after {total}"),
-            PingOutcome::HalfGreeting => format!(
-                "half a greeting after {}, not whole after {total}",
-                Nanos(attempt.first_byte_ns.unwrap_or_default())
-            ),
+            PingOutcome::HalfGreeting if attempt.error.is_some() => "half a greeting".to_owned(),
+            PingOutcome::HalfGreeting => format!("only half a greeting within {total}"),
             PingOutcome::NotMysql => "another greeting than was waited for".to_owned(),
             PingOutcome::Failed => "failed here".to_owned(),
         });
@@ -99,7 +99,7 @@ impl Text {
         if let Some(resolve) = ping.resolve_ns {
             put!(text, "  {:<10}{:>10}\n", "resolve", self.own(&Nanos(resolve).to_string()));
         }
-        let rows = [("connect", &ping.connect), ("greeting", &ping.greeting), ("both", &ping.total)];
+        let rows = [("connect", &ping.connect), ("first byte", &ping.greeting), ("both", &ping.total)];
         let rows: Vec<(&str, &PingTimes)> =
             rows.into_iter().filter_map(|(name, times)| Some((name, times.as_ref()?))).collect();
         if rows.is_empty() {
@@ -111,8 +111,32 @@ impl Text {
             let values = [times.min_ns, times.p50_ns, times.p90_ns, times.p99_ns, times.max_ns];
             let values = values.map(|ns| format!("{:>10}", Nanos(ns))).concat();
             put!(text, "  {name:<10}{}\n", self.own(&values));
+            if name == "connect" {
+                self.ping_queue(text, ping);
+            }
         }
         text.push('\n');
+    }
+
+    /// What can be told of the wait between the two.
+    fn ping_queue(&self, text: &mut String, ping: &Ping) {
+        let PingQueue { served, together, turn_ns, behind_ns } = ping.queue;
+        let said = match (served, turn_ns.zip(behind_ns)) {
+            (Some(PingServed::OneByOne), Some((turn, behind))) => {
+                let (turn, behind) = (Nanos(turn), Nanos(behind));
+                format!(
+                    "part of first byte: {together} waited together, one by one, {turn} each; up to {behind} behind others"
+                )
+            }
+            (Some(PingServed::SideBySide), _) => {
+                format!("part of first byte: {together} waited together, none of them for another")
+            }
+            _ => "part of first byte: a client cannot see it alone".to_owned(),
+        };
+        for (i, line) in fit::wrap(&self.own(&said), self.width() - 13, 0, self.mark()).lines().enumerate() {
+            let label = if i == 0 { "queue" } else { "" };
+            put!(text, "  {label:<10} {}\n", self.paint(DIM, line));
+        }
     }
 
     /// Where all are in one bucket there is nothing to draw.
@@ -163,7 +187,7 @@ fn outcome(count: &PingCount) -> String {
         PingOutcome::Refused => "refused".to_owned(),
         PingOutcome::NoAnswer => "without an answer".to_owned(),
         PingOutcome::Unreachable => "unreachable".to_owned(),
-        PingOutcome::HalfGreeting => "greeted by half".to_owned(),
+        PingOutcome::HalfGreeting => "half greeted".to_owned(),
         PingOutcome::NotMysql => "with another greeting".to_owned(),
         PingOutcome::Failed => "failed here".to_owned(),
     };

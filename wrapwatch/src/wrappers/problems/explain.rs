@@ -121,7 +121,7 @@ pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     explain(
         K::UnbracketedIpv6,
         "An IPv6 address stands outside of square brackets.",
-        "libwrap cuts the line at its colons: the rest becomes an option that it does not know, and it refuses whoever matches.",
+        "libwrap cuts the line at its colons: the rest becomes an option that it does not know, and it refuses every client that matches.",
         allow("mysqld: 2001:db8::7\n"),
         "Write mysqld: [2001:db8::7]/128.",
     ),
@@ -149,7 +149,7 @@ pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     explain(
         K::BlockingSpawn,
         "spawn without & at its end.",
-        "The check waits until the command has ended, and so does whoever the check holds up.",
+        "The check waits until the command has ended, and so do all clients behind it.",
         allow("mysqld: 10.0.2. : spawn /usr/bin/logger %h\n"),
         "Let it run by itself: spawn (/usr/bin/logger %h) &",
     ),
@@ -333,7 +333,7 @@ pub const EXPLANATIONS: [Explanation; K::COUNT] = [
     explain(
         K::EndlessSortlist,
         "A sortlist line with a carriage return, a byte that is not ASCII, or the mask of something that is no IPv4 address.",
-        "glibc (2.36) reads it for ever: the first lookup of every process never ends.",
+        "glibc (2.36) never finishes reading it: the first lookup of every process never ends.",
         resolv("nameserver 10.1.1.53\nsortlist fe80::1/64\n"),
         "Remove the line.",
     ),

@@ -66,7 +66,7 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         push(None, Finding::new(Kind::NoNameserver, Severity::Warning, message).change(change));
     }
     if let Some(line) = conf.endless_line {
-        let message = "glibc reads this line for ever: it is not ready for a carriage return or a byte that is not ASCII here. Whoever looks a name up never ends.";
+        let message = "glibc never finishes reading this line, because of a carriage return or a byte that is not ASCII. Every process that looks a name up hangs.";
         let finding = Finding::new(Kind::EndlessSortlist, Severity::Critical, message);
         push(Some(line), finding.change("Remove the line: IPv4's sortlist is hardly ever needed."));
     }
@@ -143,7 +143,7 @@ fn services(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         let message = format!(
             "Names also come from the service {name}, whose time-outs are not those of resolv.conf ({known})."
         );
-        push(message, "Know what it costs, or leave it out: hosts: files dns");
+        push(message, "Find out how long it can take, or leave it out: hosts: files dns");
     }
 }
 

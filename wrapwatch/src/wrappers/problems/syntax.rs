@@ -47,7 +47,7 @@ fn table(scene: &Scene<'_>, kind: TableKind, out: &mut Vec<Problem>) {
     if is_utf_16(scene.texts[kind as usize]) {
         let message = "The file is UTF-16, as some editors of Windows write it: libwrap stops at its NUL bytes and understands no rule.";
         let finding = Finding::new(Kind::NulByte, Severity::Critical, message)
-            .change("Write it anew as UTF-8 or ASCII: iconv -f UTF-16 -t UTF-8 FILE");
+            .change("Save it as UTF-8 or ASCII: iconv -f UTF-16 -t UTF-8 FILE");
         return out.push(scene.in_file(file, Some(1), finding));
     }
     let nuls = scene.texts[kind as usize].split(|&byte| byte == b'\n').position(|line| line.contains(&0));
@@ -60,7 +60,7 @@ fn table(scene: &Scene<'_>, kind: TableKind, out: &mut Vec<Problem>) {
 
 /// A table that begins with a byte order mark of UTF-16, or of which every other byte is NUL.
 pub(super) fn is_utf_16(text: &[u8]) -> bool {
-    let nuls = text.iter().filter(|&&byte| byte == 0).count();
+    let nuls = text.split(|&byte| byte == 0).count() - 1;
     matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || text.len() > 3 && nuls * 5 >= text.len() * 2
 }
 
