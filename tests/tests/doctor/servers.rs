@@ -132,6 +132,29 @@ fn recent_clients_names_are_asked_for_from_the_servers_network() {
     drop(holding);
 }
 
+/// Behind 127.0.0.53 there are others: those of the file that systemd-resolved writes, asked from the server's network.
+#[test]
+fn nameservers_behind_resolved_are_asked_and_blamed_by_their_own_addresses() {
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let pid = lab.server_pid().unwrap();
+    lab.files(Files::resolv("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")).unwrap();
+    // /run is the lab's own.
+    let folder = format!("/proc/{pid}/root/run/systemd/resolve");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(format!("{folder}/resolv.conf"), "nameserver 10.1.1.53\nnameserver 10.1.1.54\n").unwrap();
+    lab.rules([Rule::silent().at([10, 1, 1, 53])]).unwrap();
+    let run = doctor(pid, &[]);
+    let upstreams = &run.target().resolver.upstreams;
+    let told: Vec<_> = upstreams.iter().map(|server| (server.server.to_string(), server.outcome)).collect();
+    let expected = [("10.1.1.53", QueryOutcome::Timeout), ("10.1.1.54", QueryOutcome::Answered)];
+    assert_eq!(told, expected.map(|(server, outcome)| (server.to_owned(), Some(outcome))));
+    let problem = run.problem("upstream-fails");
+    assert!(problem.message.contains("10.1.1.53") && problem.message.contains("silent"), "{problem:?}");
+    // Without the stub nobody looks there.
+    lab.files(Files::resolv("nameserver 10.1.1.54\n")).unwrap();
+    assert_eq!(doctor(pid, &[]).target().resolver.upstreams, []);
+}
+
 /// A child that was left a listener is found by the socket.
 #[test]
 fn a_listener_that_another_process_holds() {

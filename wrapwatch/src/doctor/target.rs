@@ -45,7 +45,8 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let clients = if queries && inside { clients(viewer, listeners.as_deref(), &texts) } else { None };
     let (daemon, named_by) = daemon(&info);
     let no_listener = listeners.as_ref().is_some_and(Vec::is_empty);
-    let login_limits = limits::examine(viewer, &daemon, &info);
+    // Another's configuration would be worse than none.
+    let login_limits = if inside { limits::examine(viewer, &daemon, &info) } else { None };
     let target = Target {
         pid,
         comm: info.comm.clone(),

@@ -306,6 +306,7 @@ fn options_in_the_place_of_clients_are_no_names() {
         let report = linted(Example { allow, ..USUAL }, "10.9.0.21");
         assert!(own(&report).contains(&(Kind::ClientListMissing, Some(1))), "{allow} {report:#?}");
         assert_eq!(report.clients[0].otherwise, [], "{allow}");
+        assert!(!own(&report).iter().any(|(kind, _)| *kind == Kind::NamesBeforeAddresses), "{allow}");
     }
     let fine = linted(Example { allow: "mysqld: spawner.example.com\n", ..USUAL }, "10.9.0.21");
     assert!(!own(&fine).iter().any(|(kind, _)| *kind == Kind::ClientListMissing));

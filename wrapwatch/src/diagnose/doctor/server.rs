@@ -250,7 +250,12 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         out.push(case.problem(Kind::WrappedWithoutRules, Severity::Info, message).change(drop_it));
     } else if case.wrapped {
         let blocking = daemons::blocking(&case.target.daemon);
+        let asks_nobody = daemons::call(&case.target.daemon) == daemons::Call::HostsCtl;
         let message = match blocking {
+            _ if asks_nobody => {
+                "Clients are checked by libwrap, which looks nothing up for this server (it calls hosts_ctl): their names are those that the server gives, if any."
+                    .to_owned()
+            }
             Blocking::AcceptThread => {
                 "Every TCP connection is checked by libwrap in the accept thread, one after another."
                     .to_owned()

@@ -390,5 +390,39 @@ fn whom_a_check_holds_up_is_the_daemons_own() {
     assert!(said("mysqld").contains("in the accept thread, one after another"));
     assert!(said("sshd").contains("this client's process") && !said("sshd").contains("accept thread"));
     assert!(said("mosquitto").contains("established clients included"));
+    // No lookup of libwrap's, whoever is held.
+    assert!(said("slapd").contains("looks nothing up") && said("snmpd").contains("hosts_ctl"));
     assert_eq!(said("mine"), "Every TCP connection is checked by libwrap.");
+}
+
+#[test]
+fn what_a_server_is_shown_with_fits_a_terminal() {
+    let limits = Limits::Postgres { authentication_timeout_s: 60, log_hostname: true, names_in_hba: None };
+    let mut target = with_limits("stunnel4", limits);
+    target.login_limits.as_mut().unwrap().doubt =
+        Some("/etc/postgresql/15/main/pg_hba.conf: not there".to_owned());
+    target.named_by = Some("the name in [brackets] of each service in stunnel.conf".to_owned());
+    target.network.syncookies_sent = Some(12);
+    target.resolver.upstreams = vec![answer("10.1.1.53", QueryOutcome::Timeout, 0, "", false)];
+    let problems = problems(&target, &texts("ALL: .example.com\n", "nameserver 127.0.0.53\n"));
+    let report = crate::model::doctor::Doctor {
+        kernel: crate::model::doctor::Kernel::default(),
+        hooks: Vec::new(),
+        degradations: Vec::new(),
+        targets: vec![target],
+        problems,
+        measured: None,
+    };
+    let text = crate::render::text::Text { width: 80, ..crate::render::text::Text::PLAIN }.doctor(&report);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for shown in [
+        "stunnel4? libwrap gets the name in [brackets]",
+        "authentication_timeout 60 s, log_hostname on, pg_hba.conf not read",
+        "perhaps set otherwise: /etc/postgresql",
+        "SyncookiesSent 12",
+        "behind systemd-resolved: 10.1.1.53: silent",
+    ] {
+        let words = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>().join(" ");
+        assert!(words(&text).contains(shown), "{shown}: {text}");
+    }
 }

@@ -264,8 +264,8 @@ fn name_and_end(word: &[u8]) -> (&[u8], bool) {
 /// worst of it. Of a table in UTF-16 nothing else is told.
 fn without_consequences(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
     use ProblemKind::{
-        ClientListMissing, CommentInsideLine, FailsClosed, FailsOpen, InvisibleCharacter, NeverMatches,
-        NulByte, OptionError, UnbracketedIpv6, UnknownOption,
+        ClientListMissing, CommentInsideLine, FailsClosed, FailsOpen, InvisibleCharacter,
+        NamesBeforeAddresses, NeverMatches, NulByte, OptionError, UnbracketedIpv6, UnknownOption,
     };
     for kind in [TableKind::Allow, TableKind::Deny] {
         if syntax::is_utf_16(scene.texts[kind as usize]) {
@@ -278,10 +278,17 @@ fn without_consequences(scene: &Scene<'_>, problems: &mut Vec<Problem>) {
     let place = |problem: &Problem| (problem.file.clone(), scene.line_of_rule(problem));
     let causes: std::collections::HashSet<_> =
         problems.iter().filter(|problem| is_cause(problem.kind)).map(place).collect();
+    let no_list: std::collections::HashSet<_> = problems
+        .iter()
+        .filter(|problem| matches!(problem.kind, ClientListMissing | CommentInsideLine))
+        .map(place)
+        .collect();
     let mut worst: std::collections::HashMap<_, Severity> = std::collections::HashMap::new();
     problems.retain(|problem| {
         let follows =
-            matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen);
+            matches!(problem.kind, NeverMatches | UnknownOption | OptionError | FailsClosed | FailsOpen)
+                // Which of its words is a name says nothing where none was meant to be.
+                || problem.kind == NamesBeforeAddresses && no_list.contains(&place(problem));
         let drop = follows && causes.contains(&place(problem));
         if drop {
             let worst = worst.entry(place(problem)).or_insert(problem.severity);

@@ -56,7 +56,7 @@ fn check(step: &Step, blocking: Blocking) -> Option<Finding> {
         }
         Keyword::Aclexec => {
             let message = format!(
-                "The verdict hangs on this command, and it holds {} until it has ended{}. After a failure, libwrap takes every later match \
+                "The verdict depends on this command, which holds {} until it has ended{}. After a failure, libwrap takes every later match \
                  of a rule with options for none, until an aclexec succeeds again.",
                 blocking.held(),
                 blocking.others()

@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, NamedFiles};
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity, groups};
-use crate::wrappers::classify::{Kind as ClientKind, hopeless};
+use crate::wrappers::classify::{Kind as ClientKind, hopeless, option_as_client};
 use crate::wrappers::daemons;
 
 /// The first rule that wants a name pays for all; whoever could be decided by address should be decided before it.
@@ -31,6 +31,8 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
         let finding = Finding::new(Kind::DnsLookup, Severity::Warning, message);
         let change = if asked.word.word.starts_with(b"#") {
             "Put the comment on a line of its own: its words are taken for names."
+        } else if option_as_client(first.clients()).is_some() {
+            "Name the clients: the option's words are taken for names."
         } else {
             "Match by address, or put the clients into /etc/hosts."
         };
