@@ -15,8 +15,8 @@ const TYPOS: &str = "1.52.0";
 
 /// The command.
 pub(crate) fn run() -> Result<()> {
-    ensure("cargo-deny", CARGO_DENY, cargo(&["deny", "--version"])?)?;
-    ensure("typos-cli", TYPOS, typos(&["--version"])?)?;
+    ensure("cargo-deny", CARGO_DENY, &mut cargo(&["deny", "--version"])?)?;
+    ensure("typos-cli", TYPOS, &mut typos(&["--version"])?)?;
     run_command(&mut cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"])?)
         .context("see deny.toml")?;
     run_command(&mut typos(&[])?).context("see typos.toml")?;
@@ -31,8 +31,8 @@ fn typos(args: &[&str]) -> Result<Command> {
 }
 
 /// Any version will do; where there is none, a fixed one is installed.
-fn ensure(package: &str, version: &str, mut probe_command: Command) -> Result<()> {
-    if probe(&mut probe_command).is_some() {
+pub(crate) fn ensure(package: &str, version: &str, probe_command: &mut Command) -> Result<()> {
+    if probe(probe_command).is_some() {
         return Ok(());
     }
     let mut command = cargo(&["install", "--locked", package, "--version", version])?;

@@ -57,7 +57,9 @@ pub(crate) enum Command {
     Arm64,
     /// Boot Debian's kernels in virtual machines and run wrapwatch there
     Vm(Vm),
-    /// Renew the generated parts of README.md
+    /// Check links, words and findings' pages of the documents, and make a book of them
+    Docs(Docs),
+    /// Renew the generated parts of README.md and CONTRIBUTING.md
     Readme(Readme),
     /// Licences, sources and duplicates of dependencies; spelling
     Audit,
@@ -171,6 +173,14 @@ fn seconds(text: &str) -> Result<u64, String> {
     };
     let time = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     time.filter(|time| *time > 0).ok_or_else(|| "write 30s, 10m, 1h".to_owned())
+}
+
+/// Options of `docs`.
+#[derive(Debug, Args)]
+pub(crate) struct Docs {
+    /// Make no book
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Options of `readme`.

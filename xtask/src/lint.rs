@@ -1,10 +1,11 @@
-//! `cargo xtask lint`: formatting, clippy for both sides, documentation; warnings are errors.
+//! `cargo xtask lint`: formatting, the documents, clippy for both sides, documentation of the code; warnings are errors.
 
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::{
+    docs,
     process::{cargo, run as run_command},
     setup::{self, Purpose},
     toolchain::{Compiler, Toolchain},
@@ -15,8 +16,9 @@ use crate::{
 pub(crate) type Step = (&'static str, fn() -> Result<()>);
 
 /// All of them, quickest first.
-pub(crate) const STEPS: [Step; 4] = [
+pub(crate) const STEPS: [Step; 5] = [
     ("format", format),
+    ("documents", docs::check),
     ("clippy", clippy),
     ("clippy, kernel side", clippy_kernel),
     ("documentation", documentation),

@@ -15,6 +15,7 @@ mod counts;
 mod daemons;
 mod demo;
 mod dist;
+mod docs;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Arm64 => arm64::run(),
         cli::Command::Dist => dist::run(),
+        cli::Command::Docs(options) => docs::run(&options),
         cli::Command::Vm(options) => vm::run(&options),
         cli::Command::Readme(options) => readme::run(&options),
         cli::Command::Audit => audit::run(),

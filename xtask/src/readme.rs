@@ -1,4 +1,5 @@
-//! `cargo xtask readme`: the parts of README.md that programs print are generated, and stale ones fail the tests.
+//! `cargo xtask readme`: the parts of README.md and CONTRIBUTING.md that programs print are generated, and stale ones fail the tests. So does a
+//! document with a command that the programs do not understand.
 //!
 //! A part stands between `<!-- begin:NAME -->` and `<!-- end:NAME -->`; what may stand there is in [`generate`].
 
@@ -7,11 +8,14 @@ use std::{fs, process::Command};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cli, demo,
+    cli, demo, docs,
     process::output,
     setup::{self, Purpose},
     workspace,
 };
+
+/// Documents with generated parts.
+const FILES: [&str; 2] = ["README.md", "CONTRIBUTING.md"];
 
 /// The command.
 pub(crate) fn run(options: &cli::Readme) -> Result<()> {
@@ -22,28 +26,34 @@ pub(crate) fn run(options: &cli::Readme) -> Result<()> {
 
 /// Fails if a part is stale. What it prints must have been built.
 pub(crate) fn check() -> Result<()> {
-    let (old, new) = old_and_new()?;
-    let stale = old.lines().zip(new.lines()).position(|(old, new)| old != new);
-    if old != new {
-        let line = stale.map_or(0, |line| line.saturating_add(1));
-        bail!("README.md is stale from line {line} on; run: cargo xtask readme");
+    for file in FILES {
+        let (old, new) = old_and_new(file)?;
+        let stale = old.lines().zip(new.lines()).position(|(old, new)| old != new);
+        if old != new {
+            let line = stale.map_or(0, |line| line.saturating_add(1));
+            bail!("{file} is stale from line {line} on; run: cargo xtask readme");
+        }
+    }
+    docs::commands::check()
+}
+
+fn renew() -> Result<()> {
+    for file in FILES {
+        let (old, new) = old_and_new(file)?;
+        if old == new {
+            eprintln!("{file} is up to date");
+            continue;
+        }
+        eprintln!("{file} is renewed");
+        fs::write(workspace::root()?.join(file), new).with_context(|| format!("cannot write {file}"))?;
     }
     Ok(())
 }
 
-fn renew() -> Result<()> {
-    let (old, new) = old_and_new()?;
-    if old == new {
-        eprintln!("README.md is up to date");
-        return Ok(());
-    }
-    eprintln!("README.md is renewed");
-    fs::write(workspace::root()?.join("README.md"), new).context("cannot write README.md")
-}
-
-fn old_and_new() -> Result<(String, String)> {
-    let old = fs::read_to_string(workspace::root()?.join("README.md")).context("cannot read README.md")?;
-    let new = replace_parts(&old, generate).context("README.md")?;
+fn old_and_new(file: &str) -> Result<(String, String)> {
+    let old =
+        fs::read_to_string(workspace::root()?.join(file)).with_context(|| format!("cannot read {file}"))?;
+    let new = replace_parts(&old, generate).with_context(|| file.to_owned())?;
     Ok((old, new))
 }
 
