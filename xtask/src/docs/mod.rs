@@ -14,6 +14,7 @@ pub(crate) mod commands;
 mod findings;
 mod links;
 mod markdown;
+mod picture;
 mod words;
 
 use markdown::Markdown;
@@ -44,6 +45,10 @@ impl Page {
 
 /// The command.
 pub(crate) fn run(options: &cli::Docs) -> Result<()> {
+    if options.picture {
+        println!("{}", picture::make()?.display());
+        return Ok(());
+    }
     let pages = checked()?;
     if options.check {
         eprintln!("{} documents, nothing to object to", pages.len());
