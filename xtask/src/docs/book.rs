@@ -141,4 +141,17 @@ mod tests {
         let wanted = "See `xtask`, [main](../xtask/src/main.rs), [a](a.md), data.\n";
         assert_eq!(within_the_book(&pages[0], &pages, root), wanted);
     }
+
+    #[test]
+    fn a_dead_link_of_the_html_is_named() {
+        let dir = std::env::temp_dir().join(format!("wrapwatch-book-{}", std::process::id()));
+        let html = dir.join("html");
+        let text = r##"<a href="docs/b.html#x"></a><a href="#y"></a><a href="https://example.org/"></a><img src="gone.png">"##;
+        put(text, &html.join("a.html")).unwrap();
+        put(r#"<a href="../a.html"></a><a href="../gone.html"></a>"#, &html.join("docs/b.html")).unwrap();
+        let mut faults = dead_links(&html).unwrap();
+        faults.sort();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(faults, ["html/a.html: no gone.png", "html/docs/b.html: no ../gone.html"]);
+    }
 }
