@@ -80,6 +80,8 @@ counters! {
     LostAcceptFailed = 15 "lost_accept_failed" Lost;
     /// A process' failing accepts could not be counted: the map was full.
     FullFailures = 16 "full_failures" Full;
+    /// A process that a target made could not be followed: the map was full.
+    FullTargets = 17 "full_targets" Full;
 }
 
 const _: () = {

@@ -13,4 +13,4 @@ pub mod syscalls;
 
 /// Version of everything in this crate. The eBPF object carries it as a global; the loader refuses another one, and
 /// trace files store it in their head.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

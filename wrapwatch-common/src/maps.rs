@@ -12,12 +12,21 @@ pub const fn thread_key(tgid: u32, tid: u32) -> u64 {
     ((tgid as u64) << 32) | tid as u64
 }
 
-/// A traced process.
+/// A traced process: one that user space has entered, or one that such a process has made.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Target {
     /// Address of libwrap's `tcpd_context` in the process, 0 where it is not known.
     pub tcpd_context: u64,
+    /// Where `tcpd_context` lies from the beginning of `hosts_access`, a difference of addresses that wraps; 0 where it is not known. A process that has
+    /// become another program has libwrap elsewhere.
+    pub context_from_check: u64,
+    /// The process that user space has entered: itself, or the one that it comes from. Records name that one.
+    pub server: u32,
+    /// Whether the processes that it makes are followed.
+    pub follows: u16,
+    /// Tells what the process is now from what it was before an `execve`, and from a process that had its number: see [`Watch::generation`].
+    pub generation: u16,
 }
 
 /// A watched descriptor.
@@ -30,8 +39,8 @@ pub struct Watch {
     pub class: u8,
     /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 unknown or not a socket.
     pub sock_type: u8,
-    /// Zero.
-    pub pad: u16,
+    /// [`Target::generation`] of the process when the descriptor came to be watched: `execve` closes descriptors without a call.
+    pub generation: u16,
     /// In a slot by descriptor: whose it is, 0 where it is not watched. Otherwise of no meaning.
     pub process: u32,
 }
@@ -40,8 +49,12 @@ pub struct Watch {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Thread {
-    /// The connection; what the thread opens is watched while [`Conn`] has it.
+    /// The connection; what the thread opens is watched while [`Conn`] has it. 0 for none.
     pub conn: u64,
+    /// Within libwrap's `hosts_access` (1) or `hosts_ctl` (2), as far as uprobes tell: a process that it makes is a command that a rule spawned.
+    pub in_check: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// An open connection: from accept to its first packet or its close.
@@ -56,8 +69,16 @@ pub struct Conn {
     pub rule_file: u64,
     /// Descriptors of the accepted socket beside the first one.
     pub duplicates: u32,
-    /// Process that accepted it.
+    /// [`Target::server`] of the process that accepted it.
     pub process: u32,
+    /// The kernel's address of the accepted socket: who holds a descriptor of it has this connection. 0 where it is not known.
+    pub sk: u64,
+    /// [`thread_key`] of the last thread that closed a descriptor of it.
+    pub closed_by: u64,
+    /// Processes and threads that were made by a thread which worked for it.
+    pub forks: u32,
+    /// 1 when its client has reset it: then no change of state tells when the last descriptor goes.
+    pub reset: u32,
 }
 
 /// Key of a process' accepts that failed with an error: process in the high half, errno in the low one.
@@ -224,14 +245,30 @@ pub struct Layout {
     pub signal_live: u32,
     /// `thread_info.status` in `struct task_struct` (x86): whether the system call that it is in is a 32-bit program's.
     pub task_status: u32,
+    /// `pid` in `struct task_struct`: the thread's number in the first PID namespace.
+    pub task_pid: u32,
+    /// `tgid` there: the process'.
+    pub task_tgid: u32,
+    /// `files` there.
+    pub task_files: u32,
+    /// `fdt` in `struct files_struct`.
+    pub files_fdt: u32,
+    /// `max_fds` in `struct fdtable`, with which it begins.
+    pub fdtable_max_fds: u32,
+    /// `fd` there.
+    pub fdtable_fd: u32,
+    /// `private_data` in `struct file`: of a socket its `struct socket`.
+    pub file_private_data: u32,
+    /// `sk` in `struct socket`.
+    pub socket_sk: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 60);
-    assert!(size_of::<Target>() == 8);
+    assert!(size_of::<Layout>() == 92);
+    assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
-    assert!(size_of::<Thread>() == 8);
-    assert!(size_of::<Conn>() == 24);
+    assert!(size_of::<Thread>() == 16);
+    assert!(size_of::<Conn>() == 48);
     assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);

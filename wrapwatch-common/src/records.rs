@@ -14,6 +14,8 @@ pub const PAYLOAD_MAX: usize = 512;
 pub const PATH_MAX: usize = 255;
 /// Most bytes of the table's path in a [`Rule`].
 pub const RULE_FILE_MAX: usize = 63;
+/// Most bytes of a daemon's name in a [`Request`].
+pub const DAEMON_MAX: usize = 63;
 /// Whether a [`Rule`]'s tail names this path: it has no more than its first [`RULE_FILE_MAX`] bytes.
 pub fn is_rule_file(tail: &[u8], path: &[u8]) -> bool {
     tail == path || (tail.len() == RULE_FILE_MAX && path.starts_with(tail))
@@ -39,8 +41,8 @@ record! {
         ts_ns: u64,
         /// Number of the accepted connection this belongs to, 0 for none.
         conn: u64,
-        /// Process, in the PID namespace of the /proc that was read; [`ELSEWHERE`](crate::maps::ELSEWHERE) where it has no number there. 0 where the
-        /// record belongs to no process ([`SockState`]).
+        /// Process that is traced, in the PID namespace of the /proc that was read; [`ELSEWHERE`](crate::maps::ELSEWHERE) where it has no number there. Of a
+        /// process that it has made, too: then `tid` is none of its own threads. 0 where the record belongs to no process ([`SockState`]).
         tgid: u32,
         /// Thread, in the same PID namespace; of an [`Exec`] 0 where the number it had before cannot be told.
         tid: u32,
@@ -111,6 +113,12 @@ macro_rules! records {
             SockError = 17: SockError {};
             /// [`AcceptFailed`]
             AcceptFailed = 18: AcceptFailed { enter_ns };
+            /// [`AcceptSocket`]
+            AcceptSocket = 19: AcceptSocket { enter_ns };
+            /// [`Fork`]
+            Fork = 20: Fork {};
+            /// [`Request`]
+            Request = 21: Request {} + [u8; daemon_len <= DAEMON_MAX];
         }
     };
 }
@@ -442,6 +450,8 @@ record! {
 
 /// [`Check::what`]: libwrap's `hosts_access`, the whole check.
 pub const WHAT_HOSTS_ACCESS: u8 = 1;
+/// [`Request::what`]: libwrap's `hosts_ctl`, which is given names and looks none up.
+pub const WHAT_HOSTS_CTL: u8 = 4;
 /// [`Check::what`]: libwrap's `rfc931`, an ident lookup.
 pub const WHAT_RFC931: u8 = 2;
 /// [`Check::what`]: libwrap's `shell_cmd`, a spawned command.
@@ -517,6 +527,60 @@ record! {
     }
 }
 
+record! {
+    /// `accept` or `accept4` returned a socket, where the kernel's own structures can be read: [`Accept`] with the socket itself, by which its handshake, its
+    /// end and whoever has a descriptor of it are known.
+    AcceptSocket {
+        /// Header. `conn` is new here.
+        hdr: Header,
+        /// When the call was entered; 0 where it began before the probes were there.
+        enter_ns: u64,
+        /// The kernel's address of the socket, as in [`SockState`].
+        sk: u64,
+        /// Local address. Of a socket that is neither IPv4 nor IPv6 no more than the family.
+        local: Addr,
+        /// The client's, whether or not the server asked for it.
+        peer: Addr,
+        /// Inode of the socket's network namespace.
+        netns: u32,
+        /// The accepted socket's descriptor.
+        fd: i32,
+        /// The listener's descriptor in the process that accepted; -1 where the call's enter was not seen.
+        listener: i32,
+        /// The process that accepted, whose descriptors these are: the one of the header, or one that it has made.
+        process: u32,
+    }
+}
+
+record! {
+    /// A thread that works for a connection made a process or a thread, which works for it as well from then on.
+    Fork {
+        /// Header: of the thread that made it.
+        hdr: Header,
+        /// The new thread's number, for a process its first thread's.
+        child: u32,
+        /// 1 for a process, 0 for a thread.
+        process: u32,
+    }
+}
+
+record! {
+    /// What libwrap is asked, at the entry of the function (uprobes), by a server whose processes are followed. Tail: the daemon's name as it is given, `daemon_len`
+    /// bytes.
+    Request {
+        /// Header. `conn` is 0 where the client is none whose accept was seen: a datagram's, a request's.
+        hdr: Header,
+        /// The client's descriptor in the process that asks; negative where it gave none.
+        fd: i32,
+        /// Length of the tail.
+        daemon_len: u16,
+        /// [`WHAT_HOSTS_ACCESS`] or [`WHAT_HOSTS_CTL`].
+        what: u8,
+        /// Zero.
+        pad: u8,
+    }
+}
+
 /// Longest record there is.
 pub const RECORD_MAX: usize = size_of::<Payload>() + PAYLOAD_MAX;
 
@@ -543,4 +607,7 @@ const _: () = {
     assert!(size_of::<Exec>() == 32);
     assert!(size_of::<SockError>() == 88);
     assert!(size_of::<AcceptFailed>() == 56);
+    assert!(size_of::<AcceptSocket>() == 112);
+    assert!(size_of::<Fork>() == 40);
+    assert!(size_of::<Request>() == 40);
 };

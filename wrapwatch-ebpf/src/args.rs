@@ -10,7 +10,7 @@
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_probe_read_kernel,
-    programs::{RawTracePointContext, TracePointContext},
+    programs::{ProbeContext, RawTracePointContext, TracePointContext},
 };
 
 /// A system call, at its enter or at its exit.
@@ -110,6 +110,13 @@ pub fn field<T: Copy>(ctx: &TracePointContext, offset: usize) -> T {
     unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<T>().read() }
 }
 
+/// Address of the instruction that a uprobe is on.
+#[inline(always)]
+pub fn instruction(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the verifier lets a uprobe's program read the registers that it is given; the offset is one of theirs.
+    unsafe { ctx.as_ptr().cast::<u8>().add(registers::INSTRUCTION).cast::<u64>().read() }
+}
+
 /// `struct pt_regs` (arch/x86/include/asm/ptrace.h) and the registers of a call (syscall(2)).
 #[cfg(bpf_target_arch = "x86_64")]
 mod registers {
@@ -117,6 +124,8 @@ mod registers {
     pub const ARGS: [usize; 6] = [112, 104, 96, 56, 72, 64];
     /// `orig_ax`
     pub const NUMBER: usize = 120;
+    /// `ip`
+    pub const INSTRUCTION: usize = 128;
     /// `cs`
     pub const CS: usize = 136;
     /// `__USER32_CS` (arch/x86/include/asm/segment.h)
@@ -132,6 +141,8 @@ mod registers {
     pub const ARGS: [usize; 6] = [272, 8, 16, 24, 32, 40];
     /// `syscallno`, an `s32` of which the upper half is something else
     pub const NUMBER: usize = 280;
+    /// `pc`
+    pub const INSTRUCTION: usize = 256;
     /// `pstate`
     pub const PSTATE: usize = 264;
     /// In it (arch/arm64/include/uapi/asm/ptrace.h)

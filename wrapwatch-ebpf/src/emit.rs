@@ -10,9 +10,9 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    kernel,
     maps::{CONNS, COUNTS, EVENTS, SCRATCH, SCRATCHES, WAKE_BYTES},
     shared, user,
+    watch::targets,
 };
 
 /// Now, on the records' clock.
@@ -33,7 +33,7 @@ pub fn count(counter: Counter) {
 /// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.
 #[inline(always)]
 pub fn header(kind: Kind, conn: u64, ts_ns: u64, len: usize) -> Header {
-    let id = kernel::current();
+    let id = targets::named();
     Header {
         ts_ns,
         conn,

@@ -34,6 +34,14 @@ pub static LAYOUT: Layout = Layout {
     task_signal: 0,
     signal_live: 0,
     task_status: 0,
+    task_pid: 0,
+    task_tgid: 0,
+    task_files: 0,
+    files_fdt: 0,
+    fdtable_max_fds: 0,
+    fdtable_fd: 0,
+    file_private_data: 0,
+    socket_sk: 0,
 };
 
 /// One of the offsets.
@@ -146,6 +154,62 @@ pub fn is_last_thread() -> bool {
         // `do_exit` counts it down before it comes to the tracepoint.
         bpf_probe_read_kernel((signal + u64::from(live)) as *const i32) == Ok(0)
     }
+}
+
+/// Whether user space numbers processes as the kernel does: a new process' number can be read before it runs.
+#[inline(always)]
+pub fn numbers_are_global() -> bool {
+    pid_namespace().is_none()
+}
+
+/// Process and thread number of a `struct task_struct`, as [`thread_key`] has them; 0 where the loader does not know where they stand.
+#[inline(always)]
+pub fn task_key(task: u64) -> u64 {
+    let (pid, tgid) = (offset!(task_pid), offset!(task_tgid));
+    if pid == 0 || tgid == 0 {
+        return 0;
+    }
+    // SAFETY: the helper checks the addresses; the offsets come from the running kernel's own BTF.
+    unsafe {
+        let tid = bpf_probe_read_kernel((task + u64::from(pid)) as *const u32).unwrap_or(0);
+        let tgid = bpf_probe_read_kernel((task + u64::from(tgid)) as *const u32).unwrap_or(0);
+        thread_key(tgid, tid)
+    }
+}
+
+/// Address of the `struct sock` behind a descriptor of the current process; 0 where there is none, or the loader does not know the way there. Of a descriptor that is no
+/// socket some number: it is to be compared with known ones.
+#[inline(always)]
+pub fn sock_of(fd: i32) -> u64 {
+    let (files, sk) = (offset!(task_files), offset!(socket_sk));
+    if files == 0 || sk == 0 || fd < 0 {
+        return 0;
+    }
+    // SAFETY: the helpers have no preconditions but valid addresses, which they check; the offsets come from the running kernel's own BTF.
+    let found = unsafe {
+        (|| {
+            let task = bpf_get_current_task();
+            let files = bpf_probe_read_kernel((task + u64::from(files)) as *const u64).ok()?;
+            let table = bpf_probe_read_kernel((files + u64::from(offset!(files_fdt))) as *const u64).ok()?;
+            let max =
+                bpf_probe_read_kernel((table + u64::from(offset!(fdtable_max_fds))) as *const u32).ok()?;
+            if fd as u32 >= max {
+                return None;
+            }
+            let all = bpf_probe_read_kernel((table + u64::from(offset!(fdtable_fd))) as *const u64).ok()?;
+            let file = bpf_probe_read_kernel((all + 8 * fd as u64) as *const u64).ok()?;
+            let socket =
+                bpf_probe_read_kernel((file + u64::from(offset!(file_private_data))) as *const u64).ok()?;
+            bpf_probe_read_kernel((socket + u64::from(sk)) as *const u64).ok()
+        })()
+    };
+    found.unwrap_or(0)
+}
+
+/// Whether [`sock_of`] knows the way.
+#[inline(always)]
+pub fn knows_sockets() -> bool {
+    offset!(task_files) != 0 && offset!(socket_sk) != 0
 }
 
 /// A `struct sock`.

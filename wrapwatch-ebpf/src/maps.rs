@@ -68,6 +68,10 @@ pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(16384, 0);
 
+/// Open connections by the kernel's address of their socket, where it is known.
+#[map]
+pub static SOCKS: HashMap<u64, u64> = HashMap::with_max_entries(16384, 0);
+
 /// Accepts that failed, by `failure_key`.
 #[map]
 pub static FAILURES: HashMap<u64, Failures> = HashMap::with_max_entries(FAILURE_SLOTS, 0);

@@ -9,7 +9,7 @@ use wrapwatch_common::syscalls::class;
 
 use crate::{
     args::{self, Call as _},
-    kernel::Sock,
+    kernel::{self, Sock},
     maps::{ENTERS, EXITS, SYSCALLS},
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
     watch::{calls, conns, fds, targets},
@@ -91,6 +91,13 @@ pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint]
 pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     life::exec(ctx.arg::<u64>(1) as u32);
+    0
+}
+
+/// The new thread, its `struct task_struct` behind the old one's. For both sets: perf's tracepoint does not tell threads from processes.
+#[raw_tracepoint]
+pub fn process_fork(ctx: RawTracePointContext) -> i32 {
+    life::fork(kernel::task_key(ctx.arg(1)));
     0
 }
 

@@ -3,16 +3,18 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_log_ebpf::debug;
 use wrapwatch_common::{
-    abi::{EAGAIN, EINTR},
+    abi::{AF_INET, AF_INET6, EAGAIN, EINTR},
     counters::Counter,
     maps::{Failures, Watch, failure_key},
-    records::{Accept, AcceptFailed, Class, Kind},
+    records::{Accept, AcceptFailed, AcceptSocket, Class, Kind},
     syscalls::call,
 };
 
+use super::state::{self, IPPROTO_TCP};
 use crate::{
-    args::Call,
+    args::{Call, Socket as _},
     emit,
+    kernel::{self, Sock},
     maps::FAILURES,
     shared::add_to,
     sockaddr,
@@ -65,16 +67,38 @@ fn returned(ctx: &impl Call, began: Began) {
 fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
     let ts = emit::now();
     emit::count(Counter::Accepts);
-    let Some(conn) = conns::open() else {
+    let sk = tcp_socket(fd);
+    let Some(conn) = conns::open(sk) else {
         debug!(ctx, "no room for another connection");
         return;
     };
     fds::watch(fd, conn, Class::Accepted, 0);
     conns::work_for(conn);
-    let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
-    let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };
-    emit::fixed(&record, Counter::LostAccept);
+    if sk == 0 {
+        let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
+        let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };
+        emit::fixed(&record, Counter::LostAccept);
+    } else {
+        let (local, peer) = state::ends(&Sock(sk));
+        let hdr = emit::header(Kind::AcceptSocket, conn, ts, size_of::<AcceptSocket>());
+        let netns = kernel::netns(sk);
+        let process = targets::process();
+        let record = AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process };
+        emit::fixed(&record, Counter::LostAccept);
+    }
     debug!(ctx, "accepted: conn {} fd {}", conn, fd);
+}
+
+/// The socket just accepted, where it is a TCP one and can be read.
+#[inline(always)]
+fn tcp_socket(fd: i32) -> u64 {
+    let sk = kernel::sock_of(fd);
+    if sk == 0 {
+        return 0;
+    }
+    let sock = Sock(sk);
+    let family = sock.family();
+    if (family == AF_INET || family == AF_INET6) && sock.protocol() == IPPROTO_TCP { sk } else { 0 }
 }
 
 /// A server that has no descriptor left tries again at once, a hundred thousand times a second: all are counted, few are told.

@@ -36,16 +36,28 @@ pub fn shutdown(ctx: &impl Call) {
 pub fn closed(fd: i32, watched: &Watch) {
     fds::unwatch(fd);
     let Some(conn) = conns::owner(watched) else { return };
-    if watched.class == Class::Accepted as u8 && conns::is_left_open(conn) {
+    if watched.class == Class::Accepted as u8 && (conns::lets_go(conn) || conns::is_left_open(conn)) {
         return;
     }
     if watched.class == Class::File as u8 {
         rule::note(conn);
     }
-    let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
-    let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class: watched.class, pad: [0; 3] };
-    emit::fixed(&record, Counter::LostFile);
+    tell(conn, fd, watched.class);
     if watched.class == Class::Accepted as u8 {
         conns::close(conn);
     }
+}
+
+/// The last descriptor of a connection's socket goes, wherever that is: the socket says so, not a call.
+#[inline(always)]
+pub fn ended(conn: u64) {
+    tell(conn, -1, Class::Accepted as u8);
+    conns::close(conn);
+}
+
+#[inline(always)]
+fn tell(conn: u64, fd: i32, class: u8) {
+    let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
+    let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class, pad: [0; 3] };
+    emit::fixed(&record, Counter::LostFile);
 }

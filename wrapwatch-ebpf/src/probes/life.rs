@@ -1,16 +1,92 @@
-//! Threads and processes that end, and programs that replace a process.
+//! Threads and processes that begin and end, and programs that replace a process.
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::thread_key,
-    records::{Exec, Exit, Header, Kind},
+    maps::{SEVERAL, Target, Thread, thread_key},
+    records::{Exec, Exit, Fork, Header, Kind},
 };
 
+use super::close;
 use crate::{
     emit, kernel,
-    maps::THREADS,
+    maps::{CONNS, TARGETS, THREADS},
+    user,
     watch::{calls, conns, targets},
 };
+
+/// Whether a thread is of a process that user space has entered, and not of one that it has made.
+#[inline(always)]
+fn is_of_server(thread: u64) -> bool {
+    targets::only() != SEVERAL
+        || targets::current().is_none_or(|target| target.server == (thread >> 32) as u32)
+}
+
+/// `sched_process_fork`, in the thread that makes the new one, before that runs. A process made within a check is a command that a rule spawned: it serves nobody.
+#[inline(always)]
+pub fn fork(child: u64) {
+    if child == 0 || !targets::is_current() || !kernel::numbers_are_global() {
+        return;
+    }
+    let Some(target) = targets::current() else { return };
+    if target.follows == 0 || is_in_check(&target) {
+        return;
+    }
+    let process = (child >> 32) as u32 != targets::process();
+    if process {
+        targets::add((child >> 32) as u32, target);
+    }
+    let Some(conn) = conns::working_for() else { return };
+    conns::set(child, Thread { conn, ..Thread::default() });
+    if let Some(state) = CONNS.get_ptr_mut(conn) {
+        // SAFETY: a live map value.
+        unsafe { (*state).forks += 1 };
+    }
+    let hdr = emit::header(Kind::Fork, conn, emit::now(), size_of::<Fork>());
+    emit::fixed(&Fork { hdr, child: child as u32, process: u32::from(process) }, Counter::LostOther);
+}
+
+/// Whether the current thread is in a check: uprobes tell, or what libwrap says of itself.
+#[inline(always)]
+fn is_in_check(target: &Target) -> bool {
+    // SAFETY: only this thread writes its entry.
+    if unsafe { THREADS.get(targets::thread()) }.is_some_and(|thread| thread.in_check != 0) {
+        return true;
+    }
+    target.tcpd_context != 0 && user::read::<u64>(target.tcpd_context).is_some_and(|file| file != 0)
+}
+
+/// A process that a target has made is another program now, with other descriptors open and libwrap elsewhere. For whom it works stays.
+#[inline(always)]
+fn child_exec(caller: u64) {
+    let Some(target) = targets::current() else { return };
+    let now = Target { tcpd_context: 0, generation: targets::generation(), ..target };
+    let _ = TARGETS.insert(targets::process(), now, 0);
+    let conn = conns::worked_for(caller);
+    let _ = THREADS.remove(caller);
+    if let Some(conn) = conn {
+        conns::work_for(conn);
+    }
+}
+
+/// A thread of a process that a target has made ends. What it has open is closed after this; the socket's own end tells of a connection's, but where its client has reset it.
+#[inline(always)]
+fn child_exit(key: u64) {
+    if let Some(conn) = conns::working_for()
+        && let Some(state) = CONNS.get_ptr(conn)
+    {
+        // SAFETY: a live map value.
+        if unsafe { (*state).reset } != 0 {
+            close::ended(conn);
+        }
+    }
+    if conns::working_for().is_none() {
+        let _ = THREADS.remove(key);
+    }
+    calls::forget();
+    if kernel::is_last_thread() {
+        targets::remove();
+    }
+}
 
 /// `sched_process_exit`, in the thread that ends.
 #[inline(always)]
@@ -19,6 +95,9 @@ pub fn exit() {
         return;
     }
     let key = targets::thread();
+    if !is_of_server(key) {
+        return child_exit(key);
+    }
     let leader = (key >> 32) as u32 == key as u32;
     let conn = conns::working_for();
     if leader || conn.is_some() {
@@ -41,6 +120,9 @@ pub fn exec(caller: u32) {
     }
     let caller = kernel::known_as(caller);
     let key = thread_key(targets::process(), caller);
+    if !is_of_server(key) {
+        return child_exec(key);
+    }
     let conn = conns::worked_for(key).unwrap_or(0);
     let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
     emit::fixed(&Exec { hdr: Header { tid: caller, ..hdr } }, Counter::LostOther);

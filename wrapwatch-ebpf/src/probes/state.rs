@@ -7,40 +7,50 @@ use wrapwatch_common::{
     records::{Addr, Kind, SockError, SockState},
 };
 
+use super::close;
 use crate::{
     args::Socket,
     emit, kernel,
-    maps::{NETNS, PORTS},
+    maps::{CONNS, NETNS, PORTS, THREADS},
+    watch::{conns, targets},
 };
 
 /// States of net/tcp_states.h.
 const TCP_ESTABLISHED: i32 = 1;
 /// The handshake is not complete.
 const TCP_SYN_RECV: i32 = 3;
+/// This side closed first.
+const TCP_FIN_WAIT1: i32 = 4;
 /// Gone; from ESTABLISHED directly, by a reset.
 const TCP_CLOSE: i32 = 7;
 /// The peer closed its side.
 const TCP_CLOSE_WAIT: i32 = 8;
+/// This side closed after its peer.
+const TCP_LAST_ACK: i32 = 9;
 /// `IPPROTO_TCP`
-const IPPROTO_TCP: u16 = 6;
+pub const IPPROTO_TCP: u16 = 6;
 
 /// `inet_sock_set_state`: the socket at `sk` goes from one state to another.
 #[inline(always)]
 pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
     let began = old == TCP_SYN_RECV && new == TCP_ESTABLISHED;
     let left = old == TCP_ESTABLISHED && (new == TCP_CLOSE_WAIT || new == TCP_CLOSE);
-    if !(began || left) {
+    let closed = new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK;
+    if !(began || left || closed || new == TCP_CLOSE) {
         return;
     }
     let local_port = socket.local_port();
     if !is_listened_on(local_port) || socket.protocol() != IPPROTO_TCP {
         return;
     }
+    if is_ended(sk, closed, new == TCP_CLOSE) || !(began || left) {
+        return;
+    }
     let netns = kernel::netns(sk);
     if !is_of_targets(netns) {
         return;
     }
-    let (local, peer) = ends(socket, local_port, socket.peer_port());
+    let (local, peer) = ends(socket);
     let record = SockState {
         hdr: emit::anonymous(Kind::SockState, emit::now(), size_of::<SockState>()),
         sk,
@@ -61,7 +71,7 @@ pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
     if port != PORT_DNS && port != PORT_IDENT {
         return;
     }
-    let (local, peer) = ends(socket, socket.local_port(), port);
+    let (local, peer) = ends(socket);
     let record = SockError {
         hdr: emit::anonymous(Kind::SockError, emit::now(), size_of::<SockError>()),
         local,
@@ -84,11 +94,36 @@ fn is_of_targets(netns: u32) -> bool {
     netns == 0 || NETNS.get_ptr(netns).is_some() || NETNS.get_ptr(0).is_some()
 }
 
+/// Whether this is the end of a connection that its acceptor has given away: then it is told. Who closes is the current thread, but for a reset by the client, after which
+/// the last descriptor's closing changes no state any more.
 #[inline(always)]
-fn ends(socket: &impl Socket, local_port: u16, peer_port: u16) -> (Addr, Addr) {
+fn is_ended(sk: u64, closed: bool, gone: bool) -> bool {
+    let Some(conn) = conns::of_socket(sk) else { return false };
+    let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
+    let thread = targets::thread();
+    // SAFETY: a live map value.
+    let (given_away, closing) = unsafe { ((*state).forks != 0, (*state).closed_by == thread) };
+    if !given_away {
+        return false;
+    }
+    // With data that nobody has read, closing resets.
+    let closed = closed || (gone && (closing || conns::working_for() == Some(conn)));
+    if closed {
+        close::ended(conn);
+        let _ = THREADS.remove(thread);
+    } else if gone {
+        // SAFETY: a live map value.
+        unsafe { (*state).reset = 1 };
+    }
+    closed
+}
+
+/// This side's address, and the other's.
+#[inline(always)]
+pub fn ends(socket: &impl Socket) -> (Addr, Addr) {
     let family = socket.family();
     (
-        Addr { ip: socket.local_ip(family), family, port: local_port, scope: 0 },
-        Addr { ip: socket.peer_ip(family), family, port: peer_port, scope: 0 },
+        Addr { ip: socket.local_ip(family), family, port: socket.local_port(), scope: 0 },
+        Addr { ip: socket.peer_ip(family), family, port: socket.peer_port(), scope: 0 },
     )
 }

@@ -11,7 +11,8 @@ use wrapwatch_common::{
 use super::targets;
 use crate::{
     emit::count,
-    maps::{CONNS, GATE, LAST_CONN, THREADS},
+    kernel,
+    maps::{CONNS, GATE, LAST_CONN, SOCKS, THREADS},
     shared::{add, add_to, load},
 };
 
@@ -40,15 +41,55 @@ pub fn working_for() -> Option<u64> {
 pub fn worked_for(thread: u64) -> Option<u64> {
     // SAFETY: as in `fds::watched`.
     let conn = unsafe { THREADS.get(thread) }?.conn;
-    if is_open(conn) { Some(conn) } else { None }
+    if conn != 0 && is_open(conn) { Some(conn) } else { None }
 }
 
 /// Makes the current thread work for a connection.
 #[inline(always)]
 pub fn work_for(conn: u64) {
-    if THREADS.insert(targets::thread(), Thread { conn }, 0).is_err() {
+    set(targets::thread(), Thread { conn, ..Thread::default() });
+}
+
+/// Says what a thread works for.
+#[inline(always)]
+pub fn set(thread: u64, value: Thread) {
+    if THREADS.insert(thread, value, 0).is_err() {
         count(Counter::FullThreads);
     }
+}
+
+/// The open connection of a socket.
+#[inline(always)]
+pub fn of_socket(sk: u64) -> Option<u64> {
+    if sk == 0 {
+        return None;
+    }
+    // SAFETY: a number, written once.
+    let conn = *unsafe { SOCKS.get(sk) }?;
+    if is_open(conn) { Some(conn) } else { None }
+}
+
+/// The current thread's connection, where this descriptor of another process, which it has inherited or was given, is of its socket.
+#[inline(always)]
+pub fn inherited(fd: i32) -> Option<u64> {
+    let conn = working_for()?;
+    // SAFETY: a live map value, whose socket does not change.
+    let sk = unsafe { (*CONNS.get_ptr(conn)?).sk };
+    if sk != 0 && kernel::sock_of(fd) == sk { Some(conn) } else { None }
+}
+
+/// A descriptor of a connection's socket goes, and it is not the last one, or the socket's own end tells of that. A thread that has made a process for it has given it away.
+#[inline(always)]
+pub fn lets_go(conn: u64) -> bool {
+    let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
+    // SAFETY: a live map value.
+    unsafe {
+        if (*state).sk == 0 || (*state).forks == 0 || (*state).reset != 0 {
+            return false;
+        }
+        (*state).closed_by = targets::thread();
+    }
+    true
 }
 
 /// The connection to which a call on a watched descriptor belongs. Sockets of syslog and the like outlive the connection that opened
@@ -69,9 +110,9 @@ pub fn owner(watch: &Watch) -> Option<u64> {
 /// There is no atomic fetch-and-add for programs on Linux 5.10, so inserting the number only where it is new is
 /// what makes it unique: of two CPUs that read the same last number, one goes on to the next. It never goes back, also where a thread is preempted here.
 #[inline(always)]
-pub fn open() -> Option<u64> {
+pub fn open(sk: u64) -> Option<u64> {
     let last = LAST_CONN.get_ptr_mut(0)?;
-    let new = Conn { process: targets::process(), ..Conn::default() };
+    let new = Conn { process: (targets::named() >> 32) as u32, sk, ..Conn::default() };
     for _ in 0..8 {
         // SAFETY: the slot is a live map value, an aligned `u64`; a racing update costs one more turn.
         let conn = unsafe {
@@ -80,6 +121,9 @@ pub fn open() -> Option<u64> {
         };
         if CONNS.insert(conn, new, u64::from(BPF_NOEXIST)).is_ok() {
             add!(GATE, conns, 1);
+            if sk != 0 && SOCKS.insert(sk, conn, 0).is_err() {
+                count(Counter::FullConns);
+            }
             return Some(conn);
         }
     }
@@ -104,6 +148,14 @@ pub fn is_left_open(conn: u64) -> bool {
 /// A connection's story is told: its threads and descriptors no longer count.
 #[inline(always)]
 pub fn close(conn: u64) {
+    let sk = match CONNS.get_ptr(conn) {
+        // SAFETY: a live map value, whose socket does not change.
+        Some(state) => unsafe { (*state).sk },
+        None => return,
+    };
+    if sk != 0 {
+        let _ = SOCKS.remove(sk);
+    }
     if CONNS.remove(conn).is_ok() {
         add!(GATE, conns, u64::MAX);
     }

@@ -7,7 +7,7 @@ use wrapwatch_common::{
     records::Class,
 };
 
-use super::targets;
+use super::{conns, targets};
 use crate::{
     emit::count,
     maps::{BUSY, FDS, WATCH},
@@ -43,8 +43,18 @@ pub fn watched(fd: i32) -> Option<Watch> {
             return None;
         }
     }
+    let target = targets::current()?;
     // SAFETY: an entry is changed only by threads that use this descriptor; a stale one gives a stale connection number, never a bad access.
-    unsafe { WATCH.get(watch_key(process, fd)) }.copied()
+    if let Some(watch) = unsafe { WATCH.get(watch_key(process, fd)) }
+        && watch.generation == target.generation
+    {
+        return Some(*watch);
+    }
+    if target.follows == 0 {
+        return None;
+    }
+    let conn = conns::inherited(fd)?;
+    Some(Watch { conn, class: Class::Accepted as u8, ..Watch::default() })
 }
 
 /// Watches a descriptor of the current process.
@@ -57,7 +67,9 @@ pub fn watch(fd: i32, conn: u64, class: Class, sock_type: u8) {
 #[inline(always)]
 pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
     let process = targets::process();
-    let value = Watch { conn, class, sock_type, pad: 0, process };
+    let generation =
+        if targets::only() == SEVERAL { targets::current().map_or(0, |t| t.generation) } else { 0 };
+    let value = Watch { conn, class, sock_type, generation, process };
     if let Some(slot) = FDS.get_ptr_mut(fd as u32) {
         // SAFETY: a live map value. Nobody else writes it meanwhile: a descriptor's number is one thread's from its opening to its closing, and
         // a slot is taken by the only target alone.

@@ -1,10 +1,14 @@
 //! Which processes are traced, and who asks.
 
-use wrapwatch_common::maps::{NOBODY, SEVERAL, Target};
+use wrapwatch_common::{
+    counters::Counter,
+    maps::{MANY, NOBODY, SEVERAL, Target, thread_key},
+};
 
 use crate::{
+    emit::{count, now},
     kernel,
-    maps::{GATE, TARGETS},
+    maps::{BUSY, GATE, TARGETS},
     shared::load,
 };
 
@@ -32,6 +36,51 @@ pub fn is_current() -> bool {
     }
 }
 
+/// The current thread as records name it: the process is that which user space has entered.
+#[inline(always)]
+pub fn named() -> u64 {
+    let thread = thread();
+    let process = (thread >> 32) as u32;
+    if only() != SEVERAL {
+        return thread;
+    }
+    // SAFETY: as in `current`.
+    match unsafe { TARGETS.get(process) } {
+        Some(target) => thread_key(target.server, thread as u32),
+        None => thread,
+    }
+}
+
+/// From now on every process is looked up: there are several targets.
+#[inline(always)]
+pub fn are_several() {
+    if only() == SEVERAL {
+        return;
+    }
+    // SAFETY: live map values. User space writes them too, when it adds a target: the same.
+    unsafe {
+        core::ptr::addr_of_mut!((*BUSY.ptr()).calls).write_volatile(MANY);
+        core::ptr::addr_of_mut!((*BUSY.ptr()).fds).write_volatile(MANY);
+        core::ptr::addr_of_mut!((*GATE.ptr()).conns).write_volatile(MANY);
+        core::ptr::addr_of_mut!((*GATE.ptr()).only_target).write_volatile(SEVERAL);
+    }
+}
+
+/// Makes a process that a target has made one, too. It goes on as what that is, until it calls `execve`.
+#[inline(always)]
+pub fn add(process: u32, target: Target) {
+    are_several();
+    if TARGETS.insert(process, Target { generation: generation(), ..target }, 0).is_err() {
+        count(Counter::FullTargets);
+    }
+}
+
+/// A mark of what a process is now: not the one of anything that had its number a moment ago.
+#[inline(always)]
+pub fn generation() -> u16 {
+    (now() >> 10) as u16
+}
+
 /// The current process ends: whoever gets its number next is no target. User space hears of the end later.
 #[inline(always)]
 pub fn remove() {
@@ -52,6 +101,6 @@ pub fn only() -> u32 {
 /// The current process, if it is a target.
 #[inline(always)]
 pub fn current() -> Option<Target> {
-    // SAFETY: values are written by user space only, whole and before they count; a torn read is of one integer.
+    // SAFETY: an entry is written whole, by user space before it counts, or by the process itself and the one that made it before it runs.
     unsafe { TARGETS.get(process()) }.copied()
 }

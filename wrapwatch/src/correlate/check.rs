@@ -90,6 +90,17 @@ pub(super) enum FdKind {
     Other(usize),
 }
 
+/// libwrap was asked.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub what: u8,
+    pub daemon: Arc<str>,
+    pub tid: u32,
+    pub at: KtimeNs,
+    /// When it answered, and what.
+    pub end: Option<(KtimeNs, i32)>,
+}
+
 /// Calls of a check with two lookups, and some more: beyond this the list grows.
 const SPANS_USUAL: usize = 32;
 
@@ -121,6 +132,8 @@ pub(super) struct Check {
     pub spawn_end: Option<KtimeNs>,
     /// A file was opened and nothing was read from it yet.
     pub opened_last: bool,
+    /// What libwrap was asked, where the kernel side tells.
+    pub asked: Vec<Asking>,
     /// More was used than is remembered.
     pub overflow: bool,
 }

@@ -1,5 +1,7 @@
 //! Taking events: who they belong to.
 
+use std::sync::Arc;
+
 use wrapwatch_common::maps::{thread_key, watch_key};
 use wrapwatch_common::records as abi;
 
@@ -8,7 +10,8 @@ use crate::decode::addr::{is_unix, socket_addr};
 use crate::model::{Client, KtimeNs, Missing};
 
 use super::check::PathKind;
-use super::handshakes::{Found, Step, Wanted, step};
+use super::handshakes::{Found, Handshake, Step, Wanted, step};
+use super::queue::Held;
 use super::story::{Birth, Story};
 use super::{Correlator, Listener, TWIST_NS};
 
@@ -21,7 +24,12 @@ impl Correlator {
         match event {
             Event::SockState(rec) => self.sock_state(rec),
             Event::SockError(rec) => self.sock_error(rec),
-            Event::Accept(rec) => self.accept(rec),
+            Event::Accept(rec) => {
+                self.accept(&rec.hdr, rec.fd, |this, story| this.identify(story, rec));
+            }
+            Event::AcceptSocket(rec) => {
+                self.accept(&rec.hdr, rec.fd, |this, story| this.identify_socket(story, rec));
+            }
             Event::Exec(rec) => {
                 self.twisted(rec);
                 self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
@@ -86,8 +94,7 @@ impl Correlator {
         netns == 0 || self.shared.targets.is_empty() || ours.any(|ours| ours == 0 || ours == netns)
     }
 
-    fn accept(&mut self, rec: &abi::Accept) {
-        let hdr = &rec.hdr;
+    fn accept(&mut self, hdr: &abi::Header, fd: i32, identify: impl FnOnce(&mut Self, &mut Story)) {
         if hdr.conn == 0 {
             self.stats.strays += 1;
             return;
@@ -96,20 +103,21 @@ impl Correlator {
         let at = KtimeNs(hdr.ts_ns);
         self.end_unseen(hdr.conn, Missing::NumberReused);
         self.make_room();
-        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, rec.fd, Birth::Accept, at));
+        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, fd, Birth::Accept, at));
         if self.skipped_until.is_some_and(|until| at <= until) {
             story.miss(Missing::CallsSkipped);
         }
         story.seqs.insert(hdr.seq);
-        self.identify(&mut story, rec);
+        identify(self, &mut story);
         self.hold(&mut story);
         if story.sk != 0 {
             self.socks.insert(story.sk, story.conn);
         }
-        let same_fd = self.fds.insert(watch_key(hdr.tgid, rec.fd), hdr.conn);
+        let same_fd = self.fds.insert(watch_key(story.process, fd), hdr.conn);
         self.open.insert(hdr.conn, story);
-        // One that has ended waits only to be told; its number is free for others.
-        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| !story.is_told())) {
+        // One that has ended waits only to be told; its number is free for others, as is that of one which another process has now.
+        let has_it = |story: &Story| !story.is_told() && story.given.is_none();
+        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| has_it(story))) {
             self.end_unseen(old, Missing::EndUnseen);
         }
     }
@@ -135,7 +143,35 @@ impl Correlator {
         }
     }
 
-    /// Finds out who the client is and when its handshake was completed.
+    /// The socket says who the client is, and its handshake is its own.
+    fn identify_socket(&mut self, story: &mut Story, rec: &abi::AcceptSocket) {
+        (story.sk, story.local, story.process) = (rec.sk, socket_addr(&rec.local), rec.process);
+        match socket_addr(&rec.peer) {
+            Some(peer) => story.client = Some(Client::Ip(peer)),
+            None => story.miss(Missing::PeerUnseen),
+        }
+        match self.handshakes.take_socket(rec.sk) {
+            Some(handshake) if story.client == Some(Client::Ip(handshake.peer)) => {
+                self.completed(story, &handshake);
+            }
+            // Of a socket that was at the same place before.
+            _ if self.config.sees_handshakes => story.miss(Missing::HandshakeUnseen),
+            _ => {}
+        }
+    }
+
+    /// When the handshake was completed, and whether the client left before it was accepted.
+    fn completed(&self, story: &mut Story, handshake: &Handshake) {
+        story.established = Some(handshake.at.min(story.accepted));
+        if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
+            story.miss(Missing::StatesLost);
+        }
+        if let Some((how, at)) = handshake.left {
+            story.note_left(how, at);
+        }
+    }
+
+    /// Finds out who the client is and when its handshake was completed, by its ends.
     fn identify(&mut self, story: &mut Story, rec: &abi::Accept) {
         let target = self.shared.targets.get(&story.tgid);
         let listener = target.and_then(|target| target.info.listeners.get(&rec.listener)).copied();
@@ -160,15 +196,9 @@ impl Correlator {
         let netns = target.map_or(0, |target| target.info.netns);
         match self.handshakes.take(&Wanted { peer, port, netns }) {
             Found::One(handshake) => {
-                story.established = Some(handshake.at.min(story.accepted));
                 story.local = Some(handshake.local);
                 story.sk = handshake.sk;
-                if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
-                    story.miss(Missing::StatesLost);
-                }
-                if let Some((how, at)) = handshake.left {
-                    story.note_left(how, at);
-                }
+                self.completed(story, &handshake);
             }
             Found::Ambiguous => {
                 story.miss(Missing::HandshakeAmbiguous);
@@ -187,8 +217,9 @@ impl Correlator {
         let lost = std::mem::take(&mut thread.lost_accept);
         if let Some(last) = thread.current.replace(story.conn) {
             // A check in another process goes on.
-            if self.open.get(&last).is_none_or(|last| last.holds_accept_thread()) {
-                self.close_check(last, false);
+            match self.open.get(&last).map(|last| (last.holds_accept_thread(), last.given)) {
+                None | Some((true, _)) => self.close_check(last, false),
+                Some((false, given)) => self.held_until(key, last, given.map(|(at, _)| at)),
             }
             let established = story.established;
             let thread = self.threads.entry(key).or_default();
@@ -221,6 +252,16 @@ impl Correlator {
             if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
                 story.miss(Missing::AcceptsLost);
             }
+        }
+    }
+
+    /// A connection whose accept thread gave it to a process or thread, at a time that is known, held that thread until then.
+    fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
+        let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
+        let (from, to) = (story.accepted, given.max(story.accepted));
+        let held = Held { conn, from, check_end: to, to, check: Arc::new([]), own: Arc::new([]) };
+        if let Some(thread) = self.threads.get_mut(&key) {
+            thread.history.push(held, self.shared.limits.history);
         }
     }
 

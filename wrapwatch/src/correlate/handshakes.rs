@@ -158,7 +158,14 @@ impl Handshakes {
         }
     }
 
-    /// Finds and takes the handshake of a connection that `accept` returned. Of several in one namespace it is the oldest: accept
+    /// Takes the handshake of this very socket.
+    pub(super) fn take_socket(&mut self, sk: u64) -> Option<Handshake> {
+        let (_, handshake) = *self.by_sk.get(&sk)?;
+        self.remove(sk);
+        Some(handshake)
+    }
+
+    /// Finds and takes the handshake of a connection that `accept` returned, by its ends. Of several in one namespace it is the oldest: accept
     /// queues are first come, first served. Where the namespace of any is not known, several are ambiguous and stay.
     pub(super) fn take(&mut self, wanted: &Wanted) -> Found {
         let Some(same) = self.by_peer.get(&wanted.peer) else { return Found::None };

@@ -379,14 +379,19 @@ impl Correlator {
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
-        let wrapped = story.is_checked();
-        let painted: Arc<[Span]> = parts::paint(&spans, story.accepted, end).into();
+        let painted: Arc<[Span]> = parts::paint(&spans, story.check_begin(), end).into();
         story.over = Some((end, painted.clone()));
-        // Without a check, the server's own lookups in its accept thread hold it all the same.
-        let held_end = if wrapped { end } else { story.lookups_end().map_or(end, |last| last.max(end)) };
-        let check = if wrapped { painted } else { parts::paint(&spans, story.accepted, held_end).into() };
+        // Before a check and without one, the server's own lookups in its accept thread hold it all the same.
+        let (check, own_end, held_end) = if story.is_checked() {
+            (painted, story.check_begin(), end)
+        } else {
+            let held_end = story.lookups_end().map_or(end, |last| last.max(end));
+            (Arc::from([]), held_end, held_end)
+        };
+        let own = parts::paint(&spans, story.accepted, own_end).into_iter();
+        let own: Arc<[Span]> = own.filter(|span| span.cause == StallCause::Dns).collect();
         if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.holds_accept_thread()) {
-            let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, wrapped };
+            let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, own };
             thread.history.push(held, self.shared.limits.history);
         }
     }
@@ -399,7 +404,7 @@ impl Correlator {
             self.due.remove(&(due, conn));
         }
         self.socks.remove(&story.sk);
-        let key = wrapwatch_common::maps::watch_key(story.tgid, story.fd);
+        let key = wrapwatch_common::maps::watch_key(story.process, story.fd);
         if self.fds.get(&key) == Some(&conn) {
             self.fds.remove(&key);
         }
@@ -416,6 +421,7 @@ impl Correlator {
         if !story.sure() {
             story.resolver.tell_unmatched(&mut self.shared);
         }
+        self.serves_behind(&mut story);
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
         let workers = self.workers(&story, now);
@@ -430,6 +436,25 @@ impl Correlator {
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);
         self.ready.push_back(connection);
+    }
+
+    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.
+    fn serves_behind(&mut self, story: &mut Story) {
+        let served =
+            story.first_packet.filter(|(_, packet)| packet.hdr.tid == story.tid && story.given.is_none());
+        let (Some((to, _)), Some((from, _))) = (served, story.over.as_ref()) else { return };
+        let from = *from;
+        if to.since(from) <= workers::AT_ONCE_NS {
+            return;
+        }
+        let key = thread_key(story.tgid, story.tid);
+        let Some(current) = self.threads.get(&key).and_then(|thread| thread.current) else { return };
+        if self.open.get(&current).is_some_and(|current| current.check.returned.is_some()) {
+            self.close_check(current, false);
+        }
+        if let Some(thread) = self.threads.get(&key) {
+            story.behind_after = thread.history.behind(from, to);
+        }
     }
 
     /// What it waited behind until a thread took it over, or until `now`. What was looked up for it is remembered for those behind it.

@@ -24,10 +24,10 @@ pub(super) struct Held {
     pub check_end: KtimeNs,
     /// The next accept where one was queued, else the check's end.
     pub to: KtimeNs,
-    /// What it was spent on, until `check_end`.
+    /// What the wrapper check was spent on, until `check_end`.
     pub check: Arc<[Span]>,
-    /// It was a wrapper check; else these are the server's own lookups in its accept thread.
-    pub wrapped: bool,
+    /// The server's own lookups in its accept thread.
+    pub own: Arc<[Span]>,
 }
 
 /// Time by cause and server; few entries, so a list.
@@ -115,12 +115,9 @@ impl History {
             if named.len() > 4 * NAMED_MAX {
                 keep_longest(&mut named);
             }
-            let inside = held.check.iter().filter_map(|span| span.within(from, to));
-            if held.wrapped {
-                inside.for_each(|span| behind.checks.add(span.cause, span.server, span.ns()));
-            } else {
-                let lookups = inside.filter(|span| span.cause == StallCause::Dns);
-                lookups.for_each(|span| behind.own.add(span.cause, span.server, span.ns()));
+            for (spans, tally) in [(&held.check, &mut behind.checks), (&held.own, &mut behind.own)] {
+                let inside = spans.iter().filter_map(|span| span.within(from, to));
+                inside.for_each(|span| tally.add(span.cause, span.server, span.ns()));
             }
         }
         keep_longest(&mut named);
@@ -148,7 +145,7 @@ mod tests {
             check_end: KtimeNs(check_end),
             to: KtimeNs(to),
             check: Arc::new([span]),
-            wrapped: true,
+            own: Arc::new([]),
         }
     }
 

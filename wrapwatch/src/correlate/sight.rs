@@ -173,7 +173,8 @@ impl Wait<'_> {
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
     fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
-        let rest = whole.saturating_sub(self.own_ns).saturating_sub(self.workers.behind_ns);
+        let others = self.workers.behind_ns.saturating_add(self.story.behind_after.checks.sum(None));
+        let rest = whole.saturating_sub(self.own_ns).saturating_sub(others);
         let why = if self.blind.times {
             return [Some((UnknownReason::NoTimes, whole)), None];
         } else if self.has(Missing::HandedOver) {
@@ -200,6 +201,7 @@ impl Wait<'_> {
     fn worker_unseen(&self) -> bool {
         self.story.first_packet.is_some_and(|(at, packet)| {
             !matches!(packet.hdr.tid, tid if tid == self.story.tid || tid == self.story.checker)
+                && self.story.given.is_none_or(|(_, to)| to != packet.hdr.tid)
                 && self.story.handover.is_none_or(|handover| handover >= at)
         })
     }

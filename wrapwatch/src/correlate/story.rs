@@ -31,6 +31,8 @@ pub(super) enum Birth {
 pub(super) struct Story {
     pub conn: u64,
     pub tgid: u32,
+    /// The process whose descriptors the accepted socket has: that one, or one that it has made.
+    pub process: u32,
     /// The accept thread.
     pub tid: u32,
     /// Who is in the check: the accept thread, until another thread or process is seen to be.
@@ -48,6 +50,8 @@ pub(super) struct Story {
     pub seqs: Seqs,
     pub check: Check,
     pub resolver: Resolver,
+    /// When the accept thread made a process or a thread for it, and that one.
+    pub given: Option<(KtimeNs, u32)>,
     /// A thread other than the accept thread took over.
     pub handover: Option<KtimeNs>,
     /// That thread.
@@ -62,6 +66,8 @@ pub(super) struct Story {
     /// Last record of the checker but the end.
     pub last_step: KtimeNs,
     pub behind: Behind,
+    /// Whose checks its thread was in after its own, until it was served.
+    pub behind_after: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
     pub over: Option<(KtimeNs, Arc<[Span]>)>,
     /// The server became another program in its check.
@@ -81,6 +87,7 @@ impl Story {
         Self {
             conn,
             tgid,
+            process: tgid,
             tid,
             checker: tid,
             fd,
@@ -93,6 +100,7 @@ impl Story {
             seqs: Seqs::default(),
             check: Check::default(),
             resolver: Resolver::default(),
+            given: None,
             handover: None,
             worker: None,
             first_packet: None,
@@ -102,6 +110,7 @@ impl Story {
             next_accept: None,
             last_step: accepted,
             behind: Behind::default(),
+            behind_after: Behind::default(),
             over: None,
             twisted: false,
             leader_gone: false,
@@ -162,6 +171,14 @@ impl Story {
         self.check.seen() || (!self.sure() && lookups())
     }
 
+    /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap.
+    pub(super) fn check_begin(&self) -> KtimeNs {
+        let Some(asked) = self.check.asked.first() else { return self.accepted };
+        let before =
+            |looking: &super::lookups::Looking| looking.tid == self.checker && looking.first < asked.at;
+        if self.resolver.lookups.iter().any(before) { asked.at.max(self.accepted) } else { self.accepted }
+    }
+
     /// When the check ended, as far as was seen; accept's return where there was none.
     pub(super) fn check_end(&self) -> KtimeNs {
         if !self.is_checked() {
@@ -184,9 +201,9 @@ impl Story {
         end.max(self.lookups_end().unwrap_or_default())
     }
 
-    /// Whether the accept thread is the one that checks: then nobody else is accepted meanwhile.
+    /// Whether the accept thread is the one that checks, and has not given it away: then nobody else is accepted meanwhile.
     pub(super) const fn holds_accept_thread(&self) -> bool {
-        self.checker == self.tid
+        self.checker == self.tid && self.given.is_none()
     }
 
     /// Whether the check is still going on; `None` where it may or may not be: the tables are closed, and only a spawned command or
@@ -198,7 +215,7 @@ impl Story {
         }
         match self.check.returned {
             // The refusal's syslog comes after it; an admitted connection is handed over at once.
-            Some((_, ret)) => (ret == 0).then_some(true).or(Some(false)),
+            Some((_, ret)) => Some(ret == 0 && self.given.is_none()),
             None if self.check.entered.is_some() || self.check.inside.is_some() => Some(true),
             None if self.check.open_table().is_some() || self.resolver.pending(self.checker).is_some() => {
                 Some(true)

@@ -8,7 +8,7 @@ use crate::decode::Event;
 use crate::decode::addr::socket_addr;
 use crate::model::{KtimeNs, LeaveKind, StallCause};
 
-use super::check::{FdKind, FdUse, PathKind, RuleAt};
+use super::check::{Asking, FdKind, FdUse, PathKind, RuleAt};
 use super::parts::Span;
 use super::resolver::{EINPROGRESS, Moment, Service};
 use super::servers::{ServerId, Servers, path_text};
@@ -55,6 +55,8 @@ impl Story {
                 self.first_packet.get_or_insert((at, *rec));
             }
             Event::Peer(rec) if rec.ret == -ENOTCONN => self.note_left(LeaveKind::Rst, at),
+            Event::Fork(rec) => self.forked(rec, shared),
+            Event::Request(rec, daemon) => self.requested(rec, daemon, shared),
             Event::Wait(rec) => self.wait(rec, shared),
             Event::Rule(rec, file) if hdr.tid == self.checker => self.rule(rec, file, shared),
             Event::Check(rec) if hdr.tid == self.checker => self.function(rec, shared),
@@ -65,6 +67,30 @@ impl Story {
     /// The thread does something that is no waiting for a nameserver.
     fn step(&mut self, now: Moment) {
         self.resolver.went_on(now, None);
+    }
+
+    /// A process or a thread was made for it. One that is made within a check is a command, which serves nobody.
+    fn forked(&mut self, rec: &abi::Fork, shared: &mut Shared) {
+        shared.children.add(rec.child);
+        let in_check =
+            self.check.seen() && self.check.returned.is_none() && self.check.open_table().is_some();
+        if self.given.is_none() && !in_check {
+            let at = KtimeNs(rec.hdr.ts_ns);
+            self.given = Some((at, rec.child));
+            if self.handover.is_none_or(|known| at < known) {
+                (self.handover, self.worker) = (Some(at), Some(rec.child));
+            }
+        }
+    }
+
+    fn requested(&mut self, rec: &abi::Request, daemon: &[u8], shared: &mut Shared) {
+        if self.check.asked.len() >= shared.limits.uses {
+            self.check.overflow = true;
+            return;
+        }
+        let daemon = shared.paths.share(daemon);
+        let (tid, at) = (rec.hdr.tid, KtimeNs(rec.hdr.ts_ns));
+        self.check.asked.push(Asking { what: rec.what, daemon, tid, at, end: None });
     }
 
     fn is_mine(&self, hdr: &abi::Header) -> bool {
@@ -80,6 +106,7 @@ impl Story {
         let checks = match event {
             Event::Open(_, path) => shared.path(self.tgid, path).1.is_table(),
             Event::Check(rec) => rec.what == abi::WHAT_HOSTS_ACCESS,
+            Event::Request(..) => true,
             _ => false,
         };
         if checks {
@@ -242,7 +269,8 @@ impl Story {
     fn wait(&mut self, rec: &abi::Wait, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
         self.step(now);
-        if self.is_mine(&rec.hdr) {
+        // One that serves a client is no command of a rule's.
+        if self.is_mine(&rec.hdr) && !shared.children.contains(rec.ret) {
             let call = call(&rec.hdr, rec.enter_ns, StallCause::Spawn);
             self.check.span(call, shared.limits.spans);
             self.check.spawn_end = self.check.spawn_end.max(Some(call.to));
@@ -272,6 +300,10 @@ impl Story {
             }
             abi::WHAT_HOSTS_ACCESS => {
                 self.check.returned = Some((at, rec.ret));
+                let asked = self.check.asked.iter_mut().rfind(|asked| asked.tid == rec.hdr.tid);
+                if let Some(asked) = asked {
+                    asked.end = Some((at, rec.ret));
+                }
                 self.check.inside = None;
                 return;
             }

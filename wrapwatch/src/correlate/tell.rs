@@ -3,8 +3,8 @@
 use wrapwatch_common::records as abi;
 
 use crate::model::{
-    Blame, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, LookupKind, Missing,
-    OtherUse, Outcome, RuleRef, StallCause, errno_name,
+    Blame, CheckCall, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, LookupKind,
+    Missing, OtherUse, Outcome, RuleRef, StallCause, errno_name,
 };
 
 use super::asked::Asked;
@@ -43,17 +43,27 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let clock = &config.clock;
     let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
     let until = until(story, over, blind, now);
-    let own = own_lookups(story, over, until);
+    let begin = story.check_begin();
+    let (own_before, own_after) =
+        (own_lookups(story, (story.accepted, begin)), own_lookups(story, (over, until)));
     let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
     let (outcome, error_code) = outcome(story);
     let ended = story.ended();
-    let wrapper_ns = check_end.since(story.accepted);
+    let wrapper_ns = check_end.since(begin);
     let missing = missing(story, outcome, blind);
-    let unknown =
-        Wait { story, check: painted, check_end, until, own_ns: own, workers, missing: &missing, blind }
-            .unknown();
+    let unknown = Wait {
+        story,
+        check: painted,
+        check_end,
+        until,
+        own_ns: own_after,
+        workers,
+        missing: &missing,
+        blind,
+    }
+    .unknown();
     let whole = story.seqs.missing() == 0;
     let forced = story.check.forced.as_ref().filter(|_| whole);
     let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
@@ -75,15 +85,18 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
         handover_resolve_ns: workers.behind_ns,
-        resolve_ns: own,
+        resolve_ns: own_before.saturating_add(own_after),
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),
+        served_behind_ns: story.behind_after.checks.sum(None),
         greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
         total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
+        held_ns: held_ns(story, outcome),
         service_ns: service_ns(story, check_end),
         queued_behind: story.behind.conns.clone(),
         queued_behind_count: story.behind.count,
-        blame: blame(painted, &story.behind.checks, servers),
+        checks: checks(story),
+        blame: blame(painted, story, servers),
         rule: forced.map(rule_ref),
         verdict_rule: verdict.map(rule_ref),
         lookups,
@@ -102,6 +115,10 @@ fn decided(story: &Story) -> bool {
 }
 
 fn outcome(story: &Story) -> (Outcome, Option<u16>) {
+    if is_refused(story) && story.ended().is_some() {
+        // Whoever closes it, and whatever it was told before: the one that was asked has said so.
+        return (Outcome::Refused, None);
+    }
     if let Some((_, packet)) = &story.first_packet {
         return first_packet(packet);
     }
@@ -126,13 +143,42 @@ fn was_handed_over(story: &Story) -> bool {
         && story.closed.is_some_and(|(tid, _)| tid == story.tid)
         && story.shutdown.is_none()
         && story.handover.is_none()
+        && story.given.is_none()
         && !story.twisted
         && !story.is_checked()
         && story.client != Some(Client::Unix)
 }
 
+/// What libwrap was asked.
+fn checks(story: &Story) -> Vec<CheckCall> {
+    let asked = story.check.asked.iter().map(|asked| CheckCall {
+        call: if asked.what == abi::WHAT_HOSTS_CTL { "hosts_ctl".into() } else { "hosts_access".into() },
+        daemon: asked.daemon.clone(),
+        tid: asked.tid,
+        at_ns: asked.at.since(story.accepted),
+        dur_ns: asked.end.map(|(at, _)| at.since(asked.at)),
+        allowed: asked.end.map(|(_, ret)| ret != 0),
+    });
+    asked.collect()
+}
+
+/// How long the socket was kept after libwrap had said no.
+fn held_ns(story: &Story, outcome: Outcome) -> Option<u64> {
+    let (said, _) = story.check.returned.filter(|_| outcome == Outcome::Refused && is_refused(story))?;
+    story.ended().map(|ended| ended.since(said))
+}
+
+/// Whether libwrap said no to a server that is followed: what that does with the socket afterwards keeps nobody waiting for an answer.
+fn is_refused(story: &Story) -> bool {
+    let followed = story.given.is_some() || !story.check.asked.is_empty();
+    followed && story.check.returned.is_some_and(|(_, ret)| ret == 0)
+}
+
 /// How far the client's wait was seen.
 fn until(story: &Story, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> KtimeNs {
+    if is_refused(story) {
+        return check_end;
+    }
     if let Some(ended) = story.ended().filter(|_| !blind.clients || story.first_packet.is_some()) {
         return ended.max(check_end);
     }
@@ -162,9 +208,9 @@ fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
     })
 }
 
-/// The server's own lookups: of other threads than the one in the check, and what of that one's lies behind the check. What is still waited for
+/// The server's own lookups before or behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
-fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
+fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
     let mine = |looking: &Looking| !looking.is_anothers(story.client, [story.tid, story.checker]);
     let lookups = story.resolver.lookups.iter().filter(|looking| mine(looking));
     let lookups = lookups.map(|looking| (looking.first, looking.last));
@@ -177,7 +223,7 @@ fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
     let mut spans: Vec<(KtimeNs, KtimeNs)> = lookups.chain(waits).collect();
     spans.sort_unstable();
     let mut sum = 0_u64;
-    let mut at = check_end;
+    let mut at = start;
     for (from, to) in spans {
         let to = to.min(until);
         sum = sum.saturating_add(to.since(from.max(at)));
@@ -188,6 +234,9 @@ fn own_lookups(story: &Story, check_end: KtimeNs, until: KtimeNs) -> u64 {
 
 fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
     let until = story.ended().map_or(KtimeNs(u64::MAX), |ended| ended.max(check_end).plus(LINGER_NS));
+    if let Some((given, _)) = story.given {
+        return given.since(story.accepted);
+    }
     if !story.holds_accept_thread() {
         return 0;
     }
@@ -197,7 +246,9 @@ fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
     }
 }
 
-fn blame(painted: &[parts::Span], queued: &Tally, servers: &Servers) -> Vec<Blame> {
+fn blame(painted: &[parts::Span], story: &Story, servers: &Servers) -> Vec<Blame> {
+    let mut queued = story.behind.checks.clone();
+    story.behind_after.checks.iter().for_each(|(cause, server, ns)| queued.add(cause, server, ns));
     let mut own = Tally::default();
     own.add_spans(painted);
     let mut keys: Vec<_> =

@@ -259,5 +259,7 @@ impl Diagnosis {
 /// How long its client waited.
 pub fn took_ns(connection: &Connection) -> u64 {
     let told = connection.queued_ns.unwrap_or(0).saturating_add(connection.wrapper_ns);
-    connection.total_ns.unwrap_or(0).max(connection.waited_ns).max(told)
+    // What a socket is kept after libwrap has said no is nobody's wait for an answer.
+    let total = connection.total_ns.unwrap_or(0).saturating_sub(connection.held_ns.unwrap_or(0));
+    total.max(connection.waited_ns).max(told)
 }

@@ -54,7 +54,8 @@ pub fn waiting(connection: &Connection) -> Waiting {
         *unknown -= not_known;
         waiting.off_cpu_ns += left.take(ns - usual - not_known);
     }
-    let held = queued_in_checks.saturating_add(connection.queued_resolve_ns);
+    let in_queue = queued_in_checks.saturating_sub(connection.served_behind_ns);
+    let held = in_queue.saturating_add(connection.queued_resolve_ns);
     let own = [connection.queued_resolve_ns, connection.handover_resolve_ns, connection.resolve_ns];
     waiting.resolve_ns = left.take(own.into_iter().fold(0, u64::saturating_add));
     waiting.queue_other_ns = left.take(queued_ns.saturating_sub(held).saturating_sub(unknown_queued));

@@ -31,6 +31,21 @@ pub(super) fn one_that_maps(pid: u32, wanted: impl Fn(&Path) -> bool) -> Result<
     Ok(None)
 }
 
+/// All processes that come from `pid` and are there now, the eldest first, but no more than `at_most`; whether these are all.
+pub fn family(pid: u32, at_most: usize) -> Result<(Vec<u32>, bool), HostError> {
+    let mut all = of(pid)?;
+    let mut looked_at = 0;
+    while let Some(&child) = all.get(looked_at) {
+        if looked_at >= at_most {
+            all.truncate(at_most);
+            return Ok((all, false));
+        }
+        looked_at += 1;
+        all.extend(of(child)?);
+    }
+    Ok((all, true))
+}
+
 /// The children of all its threads; none of a process that has ended.
 fn of(pid: u32) -> Result<Vec<u32>, HostError> {
     let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;

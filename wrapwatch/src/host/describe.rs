@@ -32,6 +32,8 @@ pub struct Description {
     pub libwrap: Option<Libwrap>,
     /// Where it maps no libwrap: one of its children that does. An error where that could not be seen.
     pub wrapped_child: Result<Option<u32>, HostError>,
+    /// Where it maps no libwrap: the file that a program which it starts would map.
+    pub installed: Option<Libwrap>,
     /// Where the tables' paths are to be read; None where that is not possible.
     pub table_paths: Option<TablePaths>,
 }
@@ -97,5 +99,11 @@ fn here(pid: u32) -> Result<Description, HostError> {
         Some(_) => Ok(None),
         None => libwrap::child_with(pid),
     };
-    Ok(Description { info, libwrap, wrapped_child, table_paths })
+    let installed = match &libwrap {
+        Some(_) => None,
+        None => libwrap::installed_here(pid)
+            .inspect_err(|error| log::info!("looking for libwrap where pid {pid} would find it: {error}"))
+            .unwrap_or_default(),
+    };
+    Ok(Description { info, libwrap, wrapped_child, installed, table_paths })
 }

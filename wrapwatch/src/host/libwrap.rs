@@ -26,7 +26,18 @@ const CONTEXT: &str = "tcpd_context";
 /// Names of the variables that point to the tables' paths, which a program may change (`hosts_access.c`).
 const TABLES: [&str; 2] = ["hosts_allow_table", "hosts_deny_table"];
 /// Functions whose beginning and end tell of a check.
-pub const FUNCTIONS: [&str; 3] = ["hosts_access", "rfc931", "shell_cmd"];
+pub const FUNCTIONS: [&str; 4] = ["hosts_access", "hosts_ctl", "rfc931", "shell_cmd"];
+/// Name of the library's file, of which there is one version.
+const SONAME: &str = "libwrap.so.0";
+/// Where the dynamic loader finds it, by architecture and distribution.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib64",
+    "/lib64",
+    "/usr/lib",
+];
 /// Longest path that is read (`PATH_MAX`, limits.h).
 const PATH_MAX: usize = 4096;
 /// Memory is mapped in pages of at least this size: what a string's page holds can be read, the next page may not be there.
@@ -58,6 +69,9 @@ pub struct Libwrap {
     pub tcpd_context: Option<u64>,
     /// Addresses of `hosts_allow_table` and `hosts_deny_table` in the target; None where it has no such symbol.
     pub tables: [Option<u64>; 2],
+    /// Where `tcpd_context` lies from the beginning of `hosts_access`, a difference of addresses that wraps: the same in every process that has this file. None where
+    /// it has no such symbols.
+    pub context_from_check: Option<u64>,
     /// Why its symbols could not be read.
     pub unread: Option<String>,
 }
@@ -85,7 +99,35 @@ pub(super) fn find_here(pid: u32) -> Result<Option<Libwrap>, HostError> {
         Err(_) => by_path(pid, &base)?,
     };
     let path = base.path.display().to_string();
-    let read = symbols(pid, &path, &found);
+    Ok(Some(described(symbols(pid, &path, &found), found, path, Some(start), base.inode)))
+}
+
+/// Finds the file of it that a program of the target's would map, which itself maps none; None where there is none in the usual places. On a worker.
+pub(super) fn installed_here(pid: u32) -> Result<Option<Libwrap>, HostError> {
+    let paths = DIRECTORIES.map(|directory| format!("{directory}/{SONAME}"));
+    for path in paths {
+        let found = files::with(pid, |view| {
+            let Some(found) = view.find(&path)? else { return Ok(None) };
+            let inode = found.metadata().map_err(|error| HostError::io(&*path, error))?.ino();
+            let names: Vec<&str> = [CONTEXT].into_iter().chain(FUNCTIONS).collect();
+            let read = view.reopen(&found).and_then(|file| elf::symbols_of(&file, &path, &names));
+            Ok::<_, HostError>(Some((found, inode, read.map(|(library, _)| (library, Vec::new())))))
+        })??;
+        if let Some((found, inode, read)) = found {
+            return Ok(Some(described(read, found, path, None, inode)));
+        }
+    }
+    Ok(None)
+}
+
+/// A file of libwrap by what its symbols say; `start`: where the target maps it.
+fn described(
+    read: Result<(Vec<Symbol>, Vec<Symbol>), HostError>,
+    found: Found,
+    path: String,
+    start: Option<u64>,
+    inode: u64,
+) -> Libwrap {
     let (library, executable, unread) = match read {
         Ok((library, executable)) => (library, executable, None),
         Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
@@ -94,21 +136,26 @@ pub(super) fn find_here(pid: u32) -> Result<Option<Libwrap>, HostError> {
         symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address)
     };
     let address = |name: &str| {
-        value(&executable, name).or_else(|| value(&library, name).map(|at| start.saturating_add(at)))
+        value(&executable, name)
+            .or_else(|| value(&library, name).map(|at| Some(start?.saturating_add(at)))?)
     };
     let offset = |name: &'static str| {
         let symbol = library.iter().find(|symbol| symbol.name == name)?;
         Some((name, symbol.offset?))
     };
-    Ok(Some(Libwrap {
+    let context_from_check = value(&library, CONTEXT)
+        .zip(value(&library, FUNCTIONS[0]))
+        .map(|(context, check)| context.wrapping_sub(check));
+    Libwrap {
         path,
         file: MappedFile(Arc::new(found.into_fd())),
-        inode: base.inode,
+        inode,
         functions: FUNCTIONS.into_iter().filter_map(offset).collect(),
         tcpd_context: address(CONTEXT),
         tables: TABLES.map(address),
+        context_from_check,
         unread,
-    }))
+    }
 }
 
 /// A child of a process that maps it, see [`children::one_that_maps`].
@@ -216,6 +263,7 @@ mod tests {
             functions: Vec::new(),
             tcpd_context: None,
             tables,
+            context_from_check: None,
             unread: None,
         }
     }

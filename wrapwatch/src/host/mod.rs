@@ -1,6 +1,6 @@
 //! What the machine says about a target: /proc, ELF, sockets, clocks. Nothing here changes anything.
 
-mod children;
+pub mod children;
 pub mod clock;
 pub mod confine;
 pub mod confinement;

@@ -250,6 +250,10 @@ impl<'a> Session<'a> {
         self.feed.input(&Input::Record(record));
         if header.kind == Kind::Exec as u16 {
             self.is_replaced(header.tgid);
+        } else if header.kind == Kind::Fork as u16
+            && let Err(error) = self.probe.has_forked()
+        {
+            log::warn!("{error}");
         }
     }
 
@@ -358,6 +362,9 @@ impl<'a> Session<'a> {
         self.feed.input(&Input::Clock(clock::pair()));
         self.know_skips(now);
         self.sample_of_second(now);
+        if let Err(error) = self.probe.sweep() {
+            log::warn!("{error}");
+        }
         let cost = self.cost(now);
         // The first time is at the very beginning.
         if cost.events > 0 || cost.server.is_some() {

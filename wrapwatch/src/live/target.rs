@@ -1,8 +1,10 @@
 //! One traced process: what is known of it, and what is looked at again and again beside the events.
 
 use std::{
+    ffi::OsStr,
     mem,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     sync::Arc,
 };
 
@@ -69,6 +71,8 @@ pub struct Process {
     pub libwrap: Option<Libwrap>,
     /// As in [`Description`].
     wrapped_child: Result<Option<u32>, HostError>,
+    /// As in [`Description`].
+    installed: Option<Libwrap>,
     /// Its listeners as they were when last looked at.
     pub listeners: Vec<Listener>,
     /// Its network namespace.
@@ -129,7 +133,7 @@ impl Process {
     }
 
     fn of(pidfd: OwnedFd, described: Description, listeners: Vec<Listener>) -> Result<Self, HostError> {
-        let Description { info, libwrap, wrapped_child, table_paths } = described;
+        let Description { info, libwrap, wrapped_child, installed, table_paths } = described;
         let pid = info.pid;
         if listeners.is_empty() {
             return Err(HostError::NotFound(format!(
@@ -147,6 +151,7 @@ impl Process {
             pidfd,
             libwrap,
             wrapped_child,
+            installed,
             listeners,
             namespace,
             tables,
@@ -186,6 +191,17 @@ impl Process {
         [&self.tables.allow, &self.tables.deny].iter().any(|table| abi::is_rule_file(name, table.as_bytes()))
     }
 
+    /// Whether the processes that it makes may serve its clients. mysqld and mariadbd have threads for that: where only they are traced, a call of anybody else costs a comparison.
+    pub fn may_hand_over(&self) -> bool {
+        let program = self.info.exe.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
+        !process::SERVER_NAMES.contains(&program.unwrap_or(&self.info.comm))
+    }
+
+    /// The libwrap whose functions tell of its checks: the one that it maps, or the one that programs which it starts map.
+    pub fn watched_libwrap(&self) -> Option<&Libwrap> {
+        self.libwrap.as_ref().or_else(|| self.installed.as_ref().filter(|_| self.may_hand_over()))
+    }
+
     /// Its ports.
     pub fn ports(&self) -> Vec<u16> {
         let mut ports: Vec<u16> = self.listeners.iter().map(|listener| listener.local.port()).collect();
@@ -206,6 +222,8 @@ impl Process {
             ));
         }
         match &self.libwrap {
+            // What a process that it makes maps is known when that checks.
+            None if self.may_hand_over() && self.installed.is_some() => {}
             None => lost.push(match &self.wrapped_child {
                 Ok(None) => about(
                     DegradationKind::NotWrapped,

@@ -68,6 +68,7 @@ impl Session<'_> {
         let files = tracee.changed_files();
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
         self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
+        self.follow_family(&tracee);
         let seeded = match seeded {
             Some(found) => seed::confirm(found, &mut self.probe, &mut tracee)?,
             None => None,
@@ -100,12 +101,26 @@ impl Session<'_> {
         });
     }
 
+    /// Follows the processes that it makes.
+    fn follow_family(&mut self, tracee: &Process) {
+        if !tracee.may_hand_over() {
+            return;
+        }
+        let pid = tracee.info.pid;
+        if let Err(why) = self.probe.follow(pid, tracee.watched_libwrap()) {
+            let message = format!(
+                "not all processes that this server makes are followed ({why}): what they do for its clients is not seen"
+            );
+            self.degraded(Degradation { kind: DegradationKind::NoHook, pid: Some(pid), message });
+        }
+    }
+
     /// Puts uprobes on its libwrap, where it has one and they are wanted.
     fn attach_uprobes(&mut self, tracee: &Process) {
-        let Some(libwrap) = &tracee.libwrap else { return };
+        let Some(libwrap) = tracee.watched_libwrap() else { return };
         let pid = tracee.info.pid;
         let why = if self.settings.uprobes {
-            match self.probe.attach_uprobes(pid, libwrap) {
+            match self.probe.attach_uprobes(pid, libwrap, tracee.may_hand_over()) {
                 Ok(()) => return,
                 // They are on the file: another program that maps the same one has them too.
                 Err(_) if self.has_uprobes_on(pid, libwrap.inode) => return,
@@ -180,6 +195,7 @@ impl Session<'_> {
         let target = describe(&tracee);
         let files = tracee.changed_files();
         let anew = self.probe.look_anew(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports());
+        self.follow_family(&tracee);
         if let Err(error @ ProbeError::Program32 { .. }) = anew {
             // Nothing is seen of it any more but handshakes, which would look like clients whom nobody accepts.
             self.remove(pid);

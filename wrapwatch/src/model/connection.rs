@@ -32,7 +32,7 @@ pub enum Outcome {
     Greeted,
     /// The server's first packet was an error; `error_code` says which.
     ServerError,
-    /// Closed in the accept thread after its check, without a first packet.
+    /// Closed in the accept thread after its check, without a first packet; or libwrap said no, whoever asked it.
     Refused,
     /// Neither was seen: still going on when the trace ended, or closed otherwise.
     Unfinished,
@@ -118,6 +118,23 @@ pub struct OtherUse {
     pub dur_ns: u64,
 }
 
+/// What libwrap was asked for a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckCall {
+    /// Which function: `hosts_access`, or `hosts_ctl`, which looks no name up.
+    pub call: Arc<str>,
+    /// The daemon's name as libwrap was given it, which rules are compared with.
+    pub daemon: Arc<str>,
+    /// Thread that asked; of a process that the server has made its number.
+    pub tid: u32,
+    /// When, from accepted.
+    pub at_ns: u64,
+    /// How long it took; null where its end was not seen.
+    pub dur_ns: Option<u64>,
+    /// Whether the client was let in; null where the end was not seen.
+    pub allowed: Option<bool>,
+}
+
 /// A part of the client's wait that wrapper checks explain: its own check, and the checks of earlier connections that held its accept
 /// thread while it was queued (head-of-line blocking).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -128,12 +145,17 @@ pub struct Blame {
     pub server: Option<Arc<str>>,
     /// In its own check. All of them add up to `wrapper_ns`.
     pub own_ns: u64,
-    /// In earlier checks while it was queued. All of them add up to no more than `queued_ns`.
+    /// In others' checks: while it was queued, and while the thread that serves all did not serve it (`served_behind_ns`). All of them add up to no more than those two.
     pub queued_ns: u64,
 }
 
 /// Most computing of one check: reading rules of any usual length takes far less. What goes beyond it in no call that was seen is unknown.
 pub const COMPUTING_MAX_NS: u64 = 1_000_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(ns: &u64) -> bool {
+    *ns == 0
+}
 
 /// One accepted connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -184,16 +206,25 @@ pub struct Connection {
     /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
     #[serde(default)]
     pub waited_ns: u64,
+    /// Its own check's end → first packet: the thread that serves all was in other clients' checks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub served_behind_ns: u64,
     /// Accept returned → first packet.
     pub greeting_ns: Option<u64>,
     /// ESTABLISHED (else accept) → first packet, or close.
     pub total_ns: Option<u64>,
+    /// Of a refused client: the verdict → close. libwrap's `refuse` sleeps five seconds in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ns: Option<u64>,
     /// How long it held the accept thread: to the next accept where one was queued, else `wrapper_ns`.
     pub service_ns: u64,
     /// Connections that held the accept thread while this one was queued, longest first, five at most.
     pub queued_behind: Vec<u64>,
     /// How many there were.
     pub queued_behind_count: u64,
+    /// Its calls of libwrap, where the processes that the server makes are followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckCall>,
     /// What the wait in the queue and in the check was spent on, by cause and nameserver.
     #[serde(default)]
     pub blame: Vec<Blame>,

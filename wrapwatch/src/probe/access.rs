@@ -3,7 +3,7 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
-use super::{OBJECT, capabilities, hooks, uprobes};
+use super::{OBJECT, capabilities, family, hooks, uprobes};
 use crate::{
     host::kernel,
     model::doctor::{Access, Use},
@@ -44,7 +44,7 @@ const HELPERS: [(u32, &str); 26] = [
 ];
 
 /// Files looked at, and what for. `PID` is a target.
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 28] = [
     ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
@@ -59,6 +59,8 @@ const FILES: [(&str, &str); 26] = [
     ("/proc/PID/maps, map_files", "whether libwrap is mapped, and where"),
     ("/proc/PID/task/*/syscall, mem", "after a loss of events: whether a thread is at its listener again"),
     ("/proc/*/fd", "doctor only: which other processes hold a target's listener"),
+    ("/proc/PID/task/*/children", "the processes that it has made"),
+    ("/proc/PID/root/usr/lib/*/libwrap.so.0", "the libwrap of programs that it starts, where it maps none"),
     ("/proc/self/mountinfo, ns/pid", "doctor only: whether /proc shows all processes"),
     ("/proc/PID/attr/apparmor/current, attr/current", "doctor only: whether AppArmor confines the target"),
     ("/proc/PID/fd", "which sockets and open tables are the target's"),
@@ -112,7 +114,12 @@ pub fn access() -> Access {
     let (helpers, maps) = contents(OBJECT);
     let uprobes = uprobes::names().map(|name| format!("uprobe libwrap.so:{name}"));
     Access {
-        hooks: hooks::all().into_iter().flat_map(hooks::HookSet::programs).chain(uprobes).collect(),
+        hooks: hooks::all()
+            .into_iter()
+            .flat_map(hooks::HookSet::programs)
+            .chain([family::HOOK.to_owned()])
+            .chain(uprobes)
+            .collect(),
         helpers,
         maps,
         files: uses(&FILES),

@@ -16,7 +16,7 @@ use crate::{
 
 /// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
 type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
-const MEMBERS: [Member; 15] = [
+const MEMBERS: [Member; 23] = [
     ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
@@ -31,6 +31,15 @@ const MEMBERS: [Member; 15] = [
     ("sock", "sk_err", |layout| &mut layout.sock_err, false),
     ("task_struct", "signal", |layout| &mut layout.task_signal, true),
     ("signal_struct", "live", |layout| &mut layout.signal_live, true),
+    // All or none of these: without them a connection is told by addresses and ports, and what other processes do with it is not seen.
+    ("task_struct", "pid", |layout| &mut layout.task_pid, true),
+    ("task_struct", "tgid", |layout| &mut layout.task_tgid, true),
+    ("task_struct", "files", |layout| &mut layout.task_files, true),
+    ("files_struct", "fdt", |layout| &mut layout.files_fdt, true),
+    ("fdtable", "max_fds", |layout| &mut layout.fdtable_max_fds, true),
+    ("fdtable", "fd", |layout| &mut layout.fdtable_fd, true),
+    ("file", "private_data", |layout| &mut layout.file_private_data, true),
+    ("socket", "sk", |layout| &mut layout.socket_sk, true),
     // Of x86 alone.
     ("task_struct", "thread_info.status", |layout| &mut layout.task_status, true),
 ];

@@ -16,8 +16,8 @@ const ENTRIES: RangeInclusive<u64> = 4_096..=65_536;
 
 type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
 
-/// Entries of the maps keyed by target, how many there are now: others may come.
-const TARGETS: RangeInclusive<u64> = 1_024..=65_536;
+/// Entries of the maps keyed by target, how many there are now: others may come, and the processes that they make.
+const TARGETS: RangeInclusive<u64> = 16_384..=65_536;
 
 /// Loads the object with these offsets, all 0 where nothing of the kernel's may be read, to name processes as this PID namespace does.
 pub(super) fn load(
@@ -42,6 +42,7 @@ pub(super) fn load(
         .map_max_entries("NETNS", targets)
         .map_max_entries("WATCH", fds)
         .map_max_entries("CONNS", fds)
+        .map_max_entries("SOCKS", fds)
         .map_max_entries("THREADS", threads)
         .map_max_entries("INFLIGHT", threads)
         .map_max_entries("EVENTS", options.ring_bytes)
@@ -51,7 +52,7 @@ pub(super) fn load(
         .override_global(aya_log::LEVEL, &level, false)
         .load(object)
         .map_err(explain)?;
-    for map in ["WATCH", "CONNS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "NETNS"] {
+    for map in ["WATCH", "CONNS", "SOCKS", "THREADS", "INFLIGHT", "EVENTS", "TARGETS", "NETNS"] {
         // aya ignores an unknown name in map_max_entries.
         if ebpf.map(map).is_none() {
             return Err(ProbeError::Missing(format!("map {map}")));

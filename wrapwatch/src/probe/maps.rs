@@ -81,10 +81,10 @@ pub(super) fn change<T: AsArray>(
     array.set(index, value.array(), 0).map_err(ProbeError::map(name))
 }
 
-/// Takes a process' entries out, which have it in the high half of their keys.
-pub(super) fn drop_keys<V: Pod>(mut map: HashMap<&mut MapData, u64, V>, pid: u32) {
-    let keys: Vec<u64> =
-        map.keys().filter_map(Result::ok).filter(|key| (key >> 32) == u64::from(pid)).collect();
+/// Takes processes' entries out, which have them in the high half of their keys.
+pub(super) fn drop_keys<V: Pod>(mut map: HashMap<&mut MapData, u64, V>, of: impl Fn(u32) -> bool) {
+    let is_of = |key: &u64| u32::try_from(key >> 32).is_ok_and(&of);
+    let keys: Vec<u64> = map.keys().filter_map(Result::ok).filter(is_of).collect();
     for key in keys {
         let _ = map.remove(&key);
     }

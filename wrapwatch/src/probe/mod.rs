@@ -8,6 +8,7 @@ mod btf;
 mod capabilities;
 mod counts;
 mod error;
+mod family;
 mod hooks;
 mod layout;
 mod load;
@@ -21,8 +22,6 @@ mod run_time;
 mod tracefs;
 pub mod trial;
 mod uprobes;
-
-use std::collections::BTreeMap;
 
 pub use access::access;
 use aya::Ebpf;
@@ -107,7 +106,9 @@ pub struct Probe {
     set: &'static dyn HookSet,
     namespace: PidNamespace,
     registry: Registry,
-    uprobes: BTreeMap<u32, uprobes::Attached>,
+    uprobes: uprobes::Uprobes,
+    /// Whether the processes that targets make can be followed, or why not.
+    follows: Result<(), String>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -149,8 +150,9 @@ impl Probe {
         let hooks::Attached { hooks, mut degradations } = set.attach(&mut ebpf, known)?;
         degradations.extend(layout.as_ref().err().map(|why| layout::degradation(why)));
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
-        let uprobes = BTreeMap::new();
-        Ok(Self { ebpf, counts, degradations, hooks, set, namespace, registry, uprobes, logger })
+        let follows = family::attach(&mut ebpf, known, namespace);
+        let uprobes = uprobes::Uprobes::default();
+        Ok(Self { ebpf, counts, degradations, hooks, set, namespace, registry, uprobes, follows, logger })
     }
 
     /// What cannot be seen on this kernel.
@@ -196,32 +198,27 @@ impl Probe {
         self.registry.add(&mut self.ebpf, process.pid, context, &midway)
     }
 
-    /// Puts uprobes on libwrap's functions in one target, in the place of those that it has.
-    pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap) -> Result<(), ProbeError> {
-        let attached = uprobes::attach(&mut self.ebpf, pid, libwrap)?;
-        if let Some(before) = self.uprobes.insert(pid, attached) {
-            uprobes::detach(&mut self.ebpf, before);
-        }
-        Ok(())
+    /// Puts uprobes on libwrap's functions for one target, in the place of those that it has: in that process alone, or, where the processes that it makes are
+    /// followed, in every one that maps this file.
+    pub fn attach_uprobes(&mut self, pid: u32, libwrap: &Libwrap, follows: bool) -> Result<(), ProbeError> {
+        self.uprobes.attach(&mut self.ebpf, pid, libwrap, follows)
     }
 
     /// Whether there are any in this target.
     pub fn has_uprobes(&self, pid: u32) -> bool {
-        self.uprobes.contains_key(&pid)
+        self.uprobes.has(pid)
     }
 
     /// Ends the trace of a process and forgets what was kept for it.
     pub fn remove_target(&mut self, pid: u32) -> Result<(), ProbeError> {
-        if let Some(attached) = self.uprobes.remove(&pid) {
-            uprobes::detach(&mut self.ebpf, attached);
-        }
+        self.uprobes.remove(&mut self.ebpf, pid);
         self.registry.remove(&mut self.ebpf, pid)
     }
 
     /// A target is another program now: what was kept of connections up to this number, which its descriptors and threads named, goes.
     pub fn replaced(&mut self, pid: u32, last_conn: u64) -> Result<(), ProbeError> {
         Registry::forget_conns(&mut self.ebpf, pid, last_conn)?;
-        Registry::set_context(&mut self.ebpf, pid, 0)
+        self.registry.set_context(&mut self.ebpf, pid, 0)
     }
 
     /// What that program is: where its libwrap is, and on which ports it listens.
@@ -234,7 +231,7 @@ impl Probe {
         is_seen(process.pid)?;
         self.registry.listens(&mut self.ebpf, process.pid, process.netns, ports)?;
         let context = libwrap.and_then(|found| found.tcpd_context).unwrap_or(0);
-        Registry::set_context(&mut self.ebpf, process.pid, context)
+        self.registry.set_context(&mut self.ebpf, process.pid, context)
     }
 
     /// Enters a check that began before: see [`Seed`]. To be called before [`Self::add_target`].

@@ -43,6 +43,8 @@ const GATE: &str = ".data.gate";
 const BUSY: &str = ".data.busy";
 /// Flag of an insertion: only where there is one (bpf(2)).
 const BPF_EXIST: u64 = 2;
+/// Only where there is none.
+const BPF_NOEXIST: u64 = 1;
 
 /// Changes what lets calls go. The kernel side writes it too, so only while there is no target that runs, or [`MANY`] makes its counting of no matter.
 fn change_gate(ebpf: &mut Ebpf, gate: impl FnOnce(&mut Gate)) -> Result<(), ProbeError> {
@@ -150,7 +152,7 @@ impl Ports {
 /// The targets, and how what is entered for them is kept.
 pub(super) struct Registry {
     keep: Keep,
-    targets: BTreeSet<u32>,
+    targets: BTreeMap<u32, Target>,
     listening: BTreeMap<u32, Listening>,
     ports: Ports,
     fds: Mapped,
@@ -161,7 +163,7 @@ impl Registry {
     pub(super) fn new(ebpf: &Ebpf) -> Result<Self, ProbeError> {
         Ok(Self {
             keep: Keep::Exact,
-            targets: BTreeSet::new(),
+            targets: BTreeMap::new(),
             listening: BTreeMap::new(),
             ports: Ports::default(),
             fds: Mapped::to_write(ebpf, "FDS", FD_SLOTS as usize * size_of::<Watch>())?,
@@ -172,7 +174,12 @@ impl Registry {
     /// Has the kernel side look every call up where there is a target already. To be called before anything of another one is entered: user space does not
     /// count as the kernel side does while a target runs.
     fn expect_another(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-        if self.keep == Keep::LookedUp || self.targets.is_empty() {
+        if self.targets.is_empty() { Ok(()) } else { self.look_everything_up(ebpf) }
+    }
+
+    /// Has the kernel side look every call up. It does so by itself when a target makes a process that is followed.
+    pub(super) fn look_everything_up(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        if self.keep == Keep::LookedUp {
             return Ok(());
         }
         self.keep = Keep::LookedUp;
@@ -194,11 +201,60 @@ impl Registry {
             let call = Inflight { call: call::MIDWAY, fd: -1, ..Inflight::default() };
             self.keep.enter_call(ebpf, thread_key(pid, tid), call)?;
         }
-        self.targets.insert(pid);
+        let target = Target { tcpd_context, server: pid, ..Target::default() };
+        self.targets.insert(pid, target);
         if self.keep == Keep::Exact {
             change_gate(ebpf, |gate| gate.only_target = pid)?;
         }
-        insert(ebpf, "TARGETS", pid, &Target { tcpd_context })
+        insert(ebpf, "TARGETS", pid, &target)
+    }
+
+    /// Follows the processes that a target makes from now on.
+    pub(super) fn follow(
+        &mut self,
+        ebpf: &mut Ebpf,
+        pid: u32,
+        context_from_check: u64,
+    ) -> Result<(), ProbeError> {
+        let Some(target) = self.targets.get_mut(&pid) else { return Ok(()) };
+        (target.follows, target.context_from_check) = (1, context_from_check);
+        Self::change_target(ebpf, pid, *target)
+    }
+
+    /// Follows a process that a target has made before. `midway`, as for [`Self::add`].
+    pub(super) fn adopt(
+        &mut self,
+        ebpf: &mut Ebpf,
+        pid: u32,
+        child: u32,
+        midway: &[u32],
+    ) -> Result<(), ProbeError> {
+        let Some(target) = self.targets.get(&pid).copied() else { return Ok(()) };
+        self.look_everything_up(ebpf)?;
+        for &tid in midway {
+            let call = Inflight { call: call::MIDWAY, fd: -1, ..Inflight::default() };
+            self.keep.enter_call(ebpf, thread_key(child, tid), call)?;
+        }
+        let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
+        match targets.insert(child, target.array(), BPF_NOEXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                Ok(())
+            }
+            other => other.map_err(ProbeError::map("TARGETS")),
+        }
+    }
+
+    /// Takes out what processes that were followed have left behind: descriptors that went without a call.
+    pub(super) fn sweep(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        if self.targets.values().all(|target| target.follows == 0) {
+            return Ok(());
+        }
+        let targets: BTreeSet<u32> =
+            table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.keys().filter_map(Result::ok).collect();
+        let is_gone = |process: u32| !targets.contains(&process);
+        drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, is_gone);
+        drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, is_gone);
+        Ok(())
     }
 
     /// Says where a target listens; what was said before of it holds no more.
@@ -241,10 +297,20 @@ impl Registry {
     }
 
     /// Of a target that is there still: one that has ended was taken out by the kernel side, and its number may be another's.
-    pub(super) fn set_context(ebpf: &mut Ebpf, pid: u32, tcpd_context: u64) -> Result<(), ProbeError> {
+    pub(super) fn set_context(
+        &mut self,
+        ebpf: &mut Ebpf,
+        pid: u32,
+        tcpd_context: u64,
+    ) -> Result<(), ProbeError> {
+        let Some(target) = self.targets.get_mut(&pid) else { return Ok(()) };
+        target.tcpd_context = tcpd_context;
+        Self::change_target(ebpf, pid, *target)
+    }
+
+    fn change_target(ebpf: &mut Ebpf, pid: u32, target: Target) -> Result<(), ProbeError> {
         let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
-        let target = Target { tcpd_context }.array();
-        match targets.insert(pid, target, BPF_EXIST) {
+        match targets.insert(pid, target.array(), BPF_EXIST) {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
                 Ok(())
             }
@@ -259,31 +325,47 @@ impl Registry {
         let open = conns.iter().filter_map(Result::ok).filter(|(conn, _)| *conn <= last);
         let of_process: Vec<u64> =
             open.filter(|(_, value)| Conn::of(value).process == pid).map(|(conn, _)| conn).collect();
+        let mut socks = Vec::new();
         for conn in of_process {
+            socks.extend(conns.get(&conn, 0).ok().map(|value| Conn::of(&value).sk));
             let _ = conns.remove(&conn);
+        }
+        let mut known = table::<u64, u64>(ebpf, "SOCKS")?;
+        for sk in socks.into_iter().filter(|sk| *sk != 0) {
+            let _ = known.remove(&sk);
         }
         Ok(())
     }
 
     /// Forgets a process that has exited, or never became a target.
     pub(super) fn remove(&mut self, ebpf: &mut Ebpf, pid: u32) -> Result<(), ProbeError> {
-        self.targets.remove(&pid);
+        let follows = self.targets.remove(&pid).is_some_and(|target| target.follows != 0);
         // What is counted is another target's where there is one: a process that was refused, or has gone twice, has no part in it.
         let none_left = self.keep == Keep::Exact && self.targets.is_empty();
         if none_left {
             change_gate(ebpf, |gate| gate.only_target = NOBODY)?;
         }
         // It may have gone before: what counts is that it is not there.
-        let _ = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.remove(&pid);
+        let mut family = BTreeSet::from([pid]);
+        let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
+        if follows {
+            let all = targets.iter().filter_map(Result::ok);
+            family
+                .extend(all.filter(|(_, value)| Target::of(value).server == pid).map(|(process, _)| process));
+        }
+        for process in &family {
+            let _ = targets.remove(process);
+        }
+        let is_of_it = |process: u32| family.contains(&process);
         if let Some(before) = self.listening.remove(&pid) {
             self.change_listening(ebpf, &Listening { netns: before.netns, ..Listening::default() }, &before)?;
         }
         Self::forget_conns(ebpf, pid, u64::MAX)?;
         self.fds.empty(|slot: &Watch| slot.process == pid);
-        drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, pid);
-        drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, pid);
-        drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, pid);
-        drop_keys(table::<u64, Bytes<Failures>>(ebpf, "FAILURES")?, pid);
+        drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, is_of_it);
+        drop_keys(table::<u64, Bytes<Thread>>(ebpf, "THREADS")?, is_of_it);
+        drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, is_of_it);
+        drop_keys(table::<u64, Bytes<Failures>>(ebpf, "FAILURES")?, is_of_it);
         if none_left {
             self.calls.empty(|slot: &Slot| *slot != Slot::default());
             change_busy(ebpf, |busy| *busy = Busy::default())?;
@@ -297,13 +379,13 @@ impl Registry {
         self.expect_another(ebpf)?;
         let conn = next_conn(ebpf)?;
         insert(ebpf, "CONNS", conn, &Conn { process: pid, ..Conn::default() })?;
-        insert(ebpf, "THREADS", thread_key(pid, seed.tid), &Thread { conn })?;
+        insert(ebpf, "THREADS", thread_key(pid, seed.tid), &Thread { conn, ..Thread::default() })?;
         let accepted = seed.accepted.iter().map(|fd| (*fd, Class::Accepted, libc::SOCK_STREAM));
         let tables = seed.tables.iter().map(|fd| (*fd, Class::File, 0));
         let dns = seed.dns.iter().map(|(fd, _)| (*fd, Class::Dns, libc::SOCK_DGRAM));
         for (fd, class, sock_type) in accepted.chain(tables).chain(dns) {
             let sock_type = u8::try_from(sock_type).unwrap_or(0);
-            let value = Watch { conn, class: class as u8, sock_type, pad: 0, process: pid };
+            let value = Watch { conn, class: class as u8, sock_type, generation: 0, process: pid };
             self.keep.enter_fd(ebpf, fd, value)?;
         }
         self.keep.opened(ebpf)?;

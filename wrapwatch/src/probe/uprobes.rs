@@ -1,8 +1,10 @@
-//! Uprobes on libwrap's functions, in one target.
+//! Uprobes on libwrap's functions: in one target, or in whatever process maps its libwrap, where the processes that it makes are followed.
 //!
 //! They follow the inode of the mapped file, so that very file is named, by a descriptor: with another copy of the library in the target's mount namespace
 //! the host's path attaches and silently never fires. Where a function begins in it is known ([`Libwrap::functions`]): a loader that looks symbols up by
 //! itself also opens what the target's file names for its debug information.
+
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
@@ -12,7 +14,7 @@ use aya::{
     },
 };
 
-use super::ProbeError;
+use super::{ProbeError, family::scope};
 use crate::{
     host::libwrap::Libwrap,
     model::{
@@ -22,20 +24,82 @@ use crate::{
 };
 
 /// Program and function; a program ending in `_ret` goes on the return.
-const UPROBES: [(&str, &str); 6] = [
+const UPROBES: [(&str, &str); 8] = [
     ("hosts_access", "hosts_access"),
     ("hosts_access_ret", "hosts_access"),
+    ("hosts_ctl", "hosts_ctl"),
+    ("hosts_ctl_ret", "hosts_ctl"),
     ("rfc931", "rfc931"),
     ("rfc931_ret", "rfc931"),
     ("shell_cmd", "shell_cmd"),
     ("shell_cmd_ret", "shell_cmd"),
 ];
 
-/// What was attached to one target.
+/// What was attached.
 pub(super) struct Attached(Vec<(&'static str, UProbeLinkId)>);
 
-pub(super) fn attach(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Result<Attached, ProbeError> {
-    let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+/// All uprobes. A file that has them in every process has them once: a function that is entered is told once.
+#[derive(Default)]
+pub(super) struct Uprobes {
+    /// By target: the inode of its libwrap, and what is in that process alone.
+    targets: BTreeMap<u32, (u64, Option<Attached>)>,
+    /// By inode: what is in every process.
+    everywhere: BTreeMap<u64, Attached>,
+}
+
+impl Uprobes {
+    /// Puts them where a target needs them, in the place of those that it has.
+    pub(super) fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        pid: u32,
+        libwrap: &Libwrap,
+        follows: bool,
+    ) -> Result<(), ProbeError> {
+        let inode = libwrap.inode;
+        if follows && !self.everywhere.contains_key(&inode) {
+            self.everywhere.insert(inode, attach(ebpf, scope(pid, true), libwrap)?);
+            for (_, alone) in self.targets.values_mut().filter(|(of, _)| *of == inode) {
+                if let Some(alone) = alone.take() {
+                    detach(ebpf, alone);
+                }
+            }
+        }
+        let alone = match self.everywhere.contains_key(&inode) {
+            true => None,
+            false => Some(attach(ebpf, scope(pid, false), libwrap)?),
+        };
+        if let Some(before) = self.targets.insert(pid, (inode, alone)) {
+            self.let_go(ebpf, before);
+        }
+        Ok(())
+    }
+
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.targets.contains_key(&pid)
+    }
+
+    /// A target is gone.
+    pub(super) fn remove(&mut self, ebpf: &mut Ebpf, pid: u32) {
+        if let Some(before) = self.targets.remove(&pid) {
+            self.let_go(ebpf, before);
+        }
+    }
+
+    /// What was there for a target, which is no longer in the list.
+    fn let_go(&mut self, ebpf: &mut Ebpf, (inode, alone): (u64, Option<Attached>)) {
+        if let Some(alone) = alone {
+            detach(ebpf, alone);
+        }
+        if !self.targets.values().any(|(used, _)| *used == inode)
+            && let Some(unused) = self.everywhere.remove(&inode)
+        {
+            detach(ebpf, unused);
+        }
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, scope: UProbeScope, libwrap: &Libwrap) -> Result<Attached, ProbeError> {
     let mut links = Vec::new();
     for (program, function) in UPROBES {
         let missing = || ProbeError::NoFunction { library: libwrap.path.clone(), function };
@@ -76,7 +140,7 @@ fn name(program: &str, function: &str) -> String {
 
 /// Loads and attaches each in one target, whatever became of the others.
 pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook> {
-    let scope = std::num::NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+    let scope = scope(pid, false);
     UPROBES
         .iter()
         .map(|(program, function)| {
@@ -92,7 +156,7 @@ pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook
         .collect()
 }
 
-pub(super) fn detach(ebpf: &mut Ebpf, attached: Attached) {
+fn detach(ebpf: &mut Ebpf, attached: Attached) {
     for (program, link) in attached.0 {
         let Some(Ok(program)) = ebpf.program_mut(program).map(<&mut UProbe>::try_from) else { continue };
         if let Err(error) = program.detach(link) {

@@ -21,6 +21,8 @@ enum Step {
 const UPGRADES: &[(u32, Step)] = &[
     // `AcceptFailed`.
     (1, Step::Kinds),
+    // `AcceptSocket`, `Fork`, `Request`.
+    (2, Step::Kinds),
 ];
 
 /// The record in the current layout: itself, or brought up to date in `buffers`.

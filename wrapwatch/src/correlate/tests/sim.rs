@@ -120,6 +120,37 @@ impl Sim {
         self.put(hdr, &abi::Accept { hdr, enter_ns: th.t - 1_000, peer, fd, listener: LISTENER }, &[]);
     }
 
+    /// As [`Self::accept`], where the kernel side has the socket.
+    pub(crate) fn accept_socket(&mut self, th: &mut Thread, conn: u64, fd: i32, sk: u64, peer: SocketAddr) {
+        th.conn = conn;
+        let hdr = Self::hdr(th, Kind::AcceptSocket);
+        let local = from_socket_addr(addr("10.77.0.2:3306"));
+        let peer = from_socket_addr(peer);
+        let (enter_ns, netns, listener) = (th.t - 1_000, NETNS, LISTENER);
+        self.put(
+            hdr,
+            &abi::AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process: TGID },
+            &[],
+        );
+    }
+
+    /// The thread makes a process for its connection.
+    pub(crate) fn fork(&mut self, th: &mut Thread, child: u32) -> Thread {
+        let hdr = Self::hdr(th, Kind::Fork);
+        self.put(hdr, &abi::Fork { hdr, child, process: 1 }, &[]);
+        th.t += 50_000;
+        Thread { tid: child, conn: th.conn, t: th.t }
+    }
+
+    /// libwrap is asked.
+    pub(crate) fn request(&mut self, th: &mut Thread, fd: i32, daemon: &str) {
+        let hdr = Self::hdr(th, Kind::Request);
+        let daemon_len = u16::try_from(daemon.len()).unwrap();
+        let what = abi::WHAT_HOSTS_ACCESS;
+        self.put(hdr, &abi::Request { hdr, fd, daemon_len, what, pad: 0 }, daemon.as_bytes());
+        self.check(th, what, 0, 0);
+    }
+
     pub(crate) fn open(&mut self, th: &mut Thread, path: &str, ret: i32) {
         let enter_ns = th.t;
         th.t += 5_000;

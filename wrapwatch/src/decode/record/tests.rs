@@ -7,7 +7,7 @@ use wrapwatch_common::records as abi;
 use super::{DecodeError, Event, decode};
 
 /// Each kind, the size of its body, and where the length of its tail stands.
-const KINDS: [(abi::Kind, usize, Option<usize>); 18] = [
+const KINDS: [(abi::Kind, usize, Option<usize>); 21] = [
     (abi::Kind::Accept, size_of::<abi::Accept>(), None),
     (abi::Kind::Open, size_of::<abi::Open>(), Some(offset_of!(abi::Open, path_len))),
     (abi::Kind::Connect, size_of::<abi::Connect>(), Some(offset_of!(abi::Connect, path_len))),
@@ -26,6 +26,9 @@ const KINDS: [(abi::Kind, usize, Option<usize>); 18] = [
     (abi::Kind::Exec, size_of::<abi::Exec>(), None),
     (abi::Kind::SockError, size_of::<abi::SockError>(), None),
     (abi::Kind::AcceptFailed, size_of::<abi::AcceptFailed>(), None),
+    (abi::Kind::AcceptSocket, size_of::<abi::AcceptSocket>(), None),
+    (abi::Kind::Fork, size_of::<abi::Fork>(), None),
+    (abi::Kind::Request, size_of::<abi::Request>(), Some(offset_of!(abi::Request, daemon_len))),
 ];
 
 const TAIL: &[u8] = b"/etc/hosts.allow";
@@ -51,7 +54,8 @@ fn tail<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
         | Event::Connect(_, tail)
         | Event::Send(_, tail)
         | Event::Recv(_, tail)
-        | Event::Rule(_, tail) => Some(tail),
+        | Event::Rule(_, tail)
+        | Event::Request(_, tail) => Some(tail),
         _ => None,
     }
 }
@@ -114,7 +118,7 @@ fn alignment_does_not_matter() {
 
 #[test]
 fn unknown_kinds_are_named() {
-    for raw in [0, 19, u16::MAX] {
+    for raw in [0, 22, u16::MAX] {
         let mut bytes = record(abi::Kind::SockState, size_of::<abi::SockState>(), None);
         put_u16(&mut bytes, offset_of!(abi::Header, kind), raw);
         assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind(raw)));

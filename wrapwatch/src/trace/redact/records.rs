@@ -74,10 +74,17 @@ impl Records {
                 let (local, peer) = (addr(&r.local), addr(&r.peer));
                 encode(&Event::SockState(abi::SockState { sk, local, peer, ..r }), out);
             }
+            Event::AcceptSocket(r) => {
+                let sk = self.key.hash(Domain::Socket, &r.sk.to_le_bytes());
+                let (local, peer) = (addr(&r.local), addr(&r.peer));
+                encode(&Event::AcceptSocket(abi::AcceptSocket { sk, local, peer, ..r }), out);
+            }
             Event::SockError(r) => {
                 let (local, peer) = (addr(&r.local), addr(&r.peer));
                 encode(&Event::SockError(abi::SockError { local, peer, ..r }), out);
             }
+            // What daemons are called stays.
+            Event::Request(_, _) => encode(&event, out),
             Event::Rule(r, file) => encode(&Event::Rule(r, &text.path(file)), out),
             Event::Io(_)
             | Event::Shutdown(_)
@@ -87,7 +94,8 @@ impl Records {
             | Event::Check(_)
             | Event::Exit(_)
             | Event::Exec(_)
-            | Event::AcceptFailed(_) => encode(&event, out),
+            | Event::AcceptFailed(_)
+            | Event::Fork(_) => encode(&event, out),
         }
     }
 

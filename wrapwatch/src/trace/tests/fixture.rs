@@ -5,9 +5,10 @@ use super::*;
 use crate::decode::decode;
 
 /// The fixtures by version of the records. Each was written once by `write_fixture`, never again.
-const FIXTURES: [(u32, &[u8]); 2] = [
+const FIXTURES: [(u32, &[u8]); 3] = [
     (1, include_bytes!("../../../../tests/data/traces/format-1-abi-1.wwt")),
     (2, include_bytes!("../../../../tests/data/traces/format-1-abi-2.wwt")),
+    (3, include_bytes!("../../../../tests/data/traces/format-1-abi-3.wwt")),
 ];
 
 #[test]

@@ -1,0 +1,187 @@
+//! Servers that give the client's socket to a process or a thread of its own, and those that serve all with one thread.
+
+use wrapwatch_common::records::WHAT_HOSTS_ACCESS;
+
+use super::*;
+use crate::model::StallCause;
+
+fn client(n: u64) -> std::net::SocketAddr {
+    addr(&format!("10.77.0.{n}:40000"))
+}
+
+/// Established, accepted 0.1 ms later on descriptor 5, whatever number that has elsewhere.
+fn accepted(sim: &mut Sim, th: &mut Thread, n: u64) {
+    sim.established(th.t, 0x1000 + n, client(n));
+    th.t += 100_000;
+    sim.accept_socket(th, n, 5, 0x1000 + n, client(n));
+}
+
+/// libwrap is asked in this thread and says `ret` after a lookup of `dns_ns`.
+fn checks(sim: &mut Sim, th: &mut Thread, daemon: &str, dns_ns: u64, ret: i32) {
+    sim.request(th, 4, daemon);
+    sim.open(th, ALLOW, 6);
+    sim.read(th, 6, 161);
+    let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", th.conn), dns::PTR);
+    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(th, 7, &asked);
+    th.t += dns_ns;
+    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
+    sim.close(th, 7, Class::Dns);
+    sim.close(th, 6, Class::File);
+    sim.check(th, WHAT_HOSTS_ACCESS, 1, ret);
+}
+
+/// Three clients, each with a process of its own, at once.
+fn forked(each: impl Fn(&mut Sim, &mut Thread)) -> Vec<Connection> {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in 1..=3 {
+        accepted(&mut sim, &mut th, n);
+        let mut child = sim.fork(&mut th, 500 + u32::try_from(n).unwrap());
+        child.t += 3 * MS;
+        each(&mut sim, &mut child);
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(told.len(), 3);
+    told
+}
+
+#[test]
+fn each_process_checks_for_its_own_client_and_nobody_waits_behind_it() {
+    let told = forked(|sim, child| {
+        checks(sim, child, "sshd", 800 * MS, 1);
+        sim.first_packet(child, 4, *b"SSH-2.0");
+    });
+    for told in &told {
+        assert!(told.complete, "{told:#?}");
+        assert_eq!((told.outcome, told.pid, told.tid), (Outcome::Greeted, TGID, TGID));
+        assert_eq!(told.peer, Some(crate::model::Client::Ip(client(told.conn))));
+        assert_eq!((told.queued_ns, told.queued_behind_count), (Some(100_000), 0));
+        assert!((800 * MS..805 * MS).contains(&told.wrapper_ns) && told.parts.dns_ns >= 800 * MS);
+        // The accept thread had it until the process was there.
+        assert!(told.service_ns < MS, "{}", told.service_ns);
+        assert_eq!(told.checks.len(), 1);
+        let check = &told.checks[0];
+        assert_eq!((&*check.daemon, &*check.call, check.allowed), ("sshd", "hosts_access", Some(true)));
+        assert_eq!(u64::from(check.tid), 500 + told.conn);
+        assert!(check.dur_ns.unwrap() >= 800 * MS);
+        assert_eq!(told.lookups[0].thread, ThreadRole::Checker);
+    }
+}
+
+#[test]
+fn one_that_is_refused_waits_for_the_verdict_and_not_for_the_close_after_it() {
+    let told = forked(|sim, child| {
+        checks(sim, child, "sshd", 800 * MS, 0);
+        // libwrap's `refuse` sleeps, and then the process ends: its socket says so, no call.
+        child.t += 5 * SEC;
+        sim.close(child, -1, Class::Accepted);
+    });
+    for told in &told {
+        assert_eq!((told.outcome, told.complete), (Outcome::Refused, true), "{told:#?}");
+        assert_eq!(told.held_ns.unwrap() / SEC, 5);
+        assert!(told.total_ns.unwrap() > 5 * SEC && told.waited_ns < 810 * MS && told.wrapper_ns < 810 * MS);
+        assert_eq!(crate::diagnose::took_ns(told), told.waited_ns);
+    }
+}
+
+#[test]
+fn one_that_is_told_why_it_is_refused_is_not_greeted() {
+    let told = forked(|sim, child| {
+        checks(sim, child, "vsftpd", 800 * MS, 0);
+        sim.first_packet(child, 0, *b"421 Ser");
+    });
+    assert!(told.iter().all(|told| told.outcome == Outcome::Refused && told.complete), "{told:#?}");
+}
+
+#[test]
+fn a_lookup_of_the_process_itself_is_the_servers_own() {
+    let told = forked(|sim, child| {
+        let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", child.conn), dns::PTR);
+        sim.connect(child, 7, addr(NS1), Class::Dns, false, 0, 10_000);
+        sim.send(child, 7, &asked);
+        child.t += 400 * MS;
+        sim.recv(child, 7, &answer(&asked, 0, Some("c1.corp.example")));
+        sim.close(child, 7, Class::Dns);
+        sim.first_packet(child, 9, *b"R\0\0\0\x08\0\0");
+    });
+    for told in &told {
+        assert!(told.complete && told.checks.is_empty(), "{told:#?}");
+        assert_eq!((told.wrapper_ns, told.parts.dns_ns), (0, 0));
+        assert!((400 * MS..401 * MS).contains(&told.resolve_ns));
+        assert!(told.handover_ns.unwrap() < MS && told.service_ns < MS);
+    }
+}
+
+#[test]
+fn a_helper_that_was_given_the_socket_checks_for_it() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let mut serving = sim.fork(&mut th, 501);
+    let mut helper = Thread { tid: 90, conn: 1, t: serving.t + MS };
+    checks(&mut sim, &mut helper, "tunsvc", 800 * MS, 1);
+    serving.t = helper.t + MS;
+    sim.first_packet(&mut serving, 5, *b"220 hel");
+    let told = one(sim);
+    assert!(told.complete && told.outcome == Outcome::Greeted, "{told:#?}");
+    assert_eq!((told.checks[0].tid, told.unknown_ns < 3 * MS), (90, true), "{told:#?}");
+    assert!(told.parts.dns_ns >= 800 * MS);
+}
+
+#[test]
+fn a_socket_at_the_place_of_an_earlier_one_has_its_own_handshake() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    // Somebody else's, at the same place; its end was not seen.
+    sim.established(th.t, 0x1001, client(9));
+    th.t += MS;
+    sim.established(th.t, 0x1001, client(1));
+    th.t += 2 * MS;
+    sim.accept_socket(&mut th, 1, 5, 0x1001, client(1));
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = one(sim);
+    assert_eq!((told.queued_ns, told.complete), (Some(2 * MS), true), "{told:#?}");
+
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.established(th.t, 0x1001, client(9));
+    th.t += 2 * MS;
+    sim.accept_socket(&mut th, 1, 5, 0x1001, client(1));
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = one(sim);
+    assert_eq!((told.queued_ns, told.complete), (None, false), "another client's handshake is not its own");
+}
+
+#[test]
+fn one_thread_that_serves_all_keeps_those_waiting_whom_it_has_checked() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in 1..=4 {
+        sim.established(main_thread().t, 0x1000 + n, client(n));
+    }
+    th.t += 100_000;
+    for n in 1..=4_u64 {
+        sim.accept_socket(&mut th, n, 5 + i32::try_from(n).unwrap(), 0x1000 + n, client(n));
+        checks(&mut sim, &mut th, "mosquitto", 800 * MS, 1);
+    }
+    for n in 1..=4 {
+        th.conn = n;
+        sim.first_packet(&mut th, 5 + i32::try_from(n).unwrap(), *b" \x02\0\0\0\0\0");
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(told.len(), 4);
+    for told in &told {
+        let others: u64 = told.blame.iter().filter(|b| b.cause == StallCause::Dns).map(|b| b.queued_ns).sum();
+        let own: u64 = told.blame.iter().filter(|b| b.cause == StallCause::Dns).map(|b| b.own_ns).sum();
+        assert!((2_400 * MS..2_401 * MS).contains(&others), "{others} {told:#?}");
+        assert_eq!(own / (800 * MS), 1);
+        assert_eq!(told.served_behind_ns / (800 * MS), 4 - told.conn, "{told:#?}");
+        assert!(told.complete && told.unknown_ns < 10 * MS, "{told:#?}");
+        let waiting = crate::diagnose::waiting(told);
+        assert!(waiting.lookups() * 100 > waiting.total_ns * 99, "{waiting:#?}");
+        assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
+    }
+}
