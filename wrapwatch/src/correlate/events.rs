@@ -34,6 +34,8 @@ impl Correlator {
                 self.twisted(rec);
                 self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
             }
+            // A datagram's, a request's within a connection, or a login's after the first byte.
+            Event::Request(rec, _) if rec.hdr.conn == 0 => self.stats.unowned_checks += 1,
             // Of no connection.
             Event::AcceptFailed(_) => {}
             Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),

@@ -110,7 +110,7 @@ fn agrees(verdict: Verdict, connection: &Connection) -> bool {
     match connection.outcome {
         Outcome::Greeted | Outcome::ServerError => verdict == Verdict::Allow,
         Outcome::Refused => verdict == Verdict::Deny,
-        Outcome::Unfinished | Outcome::HandedOver => false,
+        Outcome::Unfinished | Outcome::HandedOver | Outcome::Dropped => false,
     }
 }
 

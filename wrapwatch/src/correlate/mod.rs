@@ -104,6 +104,8 @@ pub struct Stats {
     pub evicted: u64,
     /// Records that belong to no connection that is open.
     pub strays: u64,
+    /// Questions to libwrap about a client that was not accepted, as far as was seen, or had its first byte already.
+    pub unowned_checks: u64,
     /// Handshakes forgotten because there were too many.
     pub handshakes_dropped: u64,
     /// Connections open now.
@@ -425,9 +427,10 @@ impl Correlator {
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
         let workers = self.workers(&story, now);
+        let gives = self.shared.targets.get(&story.tgid).is_some_and(|target| target.gives);
         let mut connection = Box::new(tell::tell(
             &mut story,
-            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers },
+            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },
         ));
         if let Some(target) = self.shared.targets.get_mut(&story.tgid) {
             infer::infer(&mut connection, &story, target);

@@ -28,6 +28,8 @@ pub(super) struct Target {
     pub inferred: Inferred,
     /// What its threads looked up lately.
     pub workers: Workers,
+    /// It has made a process or a thread for a client.
+    pub gives: bool,
 }
 
 /// Most stops remembered of a target.

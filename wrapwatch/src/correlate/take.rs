@@ -77,6 +77,7 @@ impl Story {
         if self.given.is_none() && !in_check {
             let at = KtimeNs(rec.hdr.ts_ns);
             self.given = Some((at, rec.child));
+            shared.targets.entry(self.tgid).or_default().gives = true;
             if self.handover.is_none_or(|known| at < known) {
                 (self.handover, self.worker) = (Some(at), Some(rec.child));
             }

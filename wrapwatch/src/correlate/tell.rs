@@ -35,11 +35,13 @@ pub(super) struct Around<'a> {
     pub now: KtimeNs,
     /// What it waited behind until a thread took it over.
     pub workers: Queued,
+    /// Its server has made processes or threads for clients.
+    pub gives: bool,
 }
 
 /// Tells a story whose check is closed. The texts of its lookups are the connection's then.
 pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
-    let Around { config, servers, blind, now, workers } = *around;
+    let Around { config, servers, blind, now, workers, gives } = *around;
     let clock = &config.clock;
     let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
     let until = until(story, over, blind, now);
@@ -49,7 +51,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
-    let (outcome, error_code) = outcome(story);
+    let (outcome, error_code) = outcome(story, gives);
     let ended = story.ended();
     let wrapper_ns = check_end.since(begin);
     let missing = missing(story, outcome, blind);
@@ -114,10 +116,13 @@ fn decided(story: &Story) -> bool {
     story.check.returned.is_some() || story.handover.is_some() || story.ended().is_some()
 }
 
-fn outcome(story: &Story) -> (Outcome, Option<u16>) {
+fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
     if is_refused(story) && story.ended().is_some() {
         // Whoever closes it, and whatever it was told before: the one that was asked has said so.
         return (Outcome::Refused, None);
+    }
+    if gives && is_dropped(story) {
+        return (Outcome::Dropped, None);
     }
     if let Some((_, packet)) = &story.first_packet {
         return first_packet(packet);
@@ -135,6 +140,13 @@ fn outcome(story: &Story) -> (Outcome, Option<u16>) {
     } else {
         (Outcome::Unfinished, None)
     }
+}
+
+/// The accept thread itself had the last word, without a check, while others get a process or a thread.
+fn is_dropped(story: &Story) -> bool {
+    let last = story.first_packet.map(|(_, packet)| packet.hdr.tid).or(story.closed.map(|(tid, _)| tid));
+    let itself = last == Some(story.tid) && story.process == story.tgid;
+    itself && story.sure() && story.given.is_none() && story.handover.is_none() && !story.is_checked()
 }
 
 /// The accepting process closed the socket as it was, without a check and without a byte: it kept nothing of it because another process has it.

@@ -39,6 +39,8 @@ pub struct Counts {
     pub untracked: u64,
     /// Connections that began before the trace (`correlate::Stats::seeded`).
     pub began_before: u64,
+    /// Questions to libwrap that belong to no wait which was seen (`correlate::Stats::unowned_checks`).
+    pub unowned_checks: u64,
     /// Clients in accept queues by the last sample; null where queues were not sampled.
     pub queued: Option<u32>,
 }
@@ -388,6 +390,7 @@ impl SummaryBuilder {
             never_seen: counts.lost_accepts.saturating_add(counts.untracked),
             unclear_ns: self.unclear_ns,
             unclear_elsewhere: self.unclear_elsewhere,
+            unowned_checks: counts.unowned_checks,
         };
         let verdict::Verdict { kind, text } = verdict::verdict(&facts);
         let unknown_share = facts.unknown_share();
@@ -408,6 +411,7 @@ impl SummaryBuilder {
             connections: self.connections,
             incomplete: self.incomplete,
             began_before: counts.began_before,
+            unowned_checks: counts.unowned_checks,
             still_queued: self.still_queued,
             accepts: counts.accepts,
             outcomes: self

@@ -36,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub unclear_ns: u64,
     /// Some of these were not in the accept thread.
     pub unclear_elsewhere: bool,
+    /// Questions to libwrap that belong to no wait which was seen.
+    pub unowned_checks: u64,
 }
 
 /// The verdict.
@@ -94,7 +96,7 @@ impl Facts<'_> {
         let waiting = self.waiting;
         let (wrappers, own) = (self.share(waiting.explained()).0, self.share(waiting.resolve_ns).0);
         if self.nobody_waited() && !self.times_unknown() {
-            return VerdictKind::NobodyWaited;
+            return if self.unowned_checks > 0 { VerdictKind::CannotTell } else { VerdictKind::NobodyWaited };
         }
         // Of those that were seen nobody waited long: what explains that little says nothing of those that were not.
         let short_as_seen = self.longest_ns < SHORT_NS && self.ends_share() > UNKNOWN_MAX;
@@ -104,7 +106,7 @@ impl Facts<'_> {
         if wrappers + own >= MOST {
             return if wrappers >= own { VerdictKind::Wrappers } else { VerdictKind::ServerLookups };
         }
-        if self.is_unknown() {
+        if self.is_unknown() || self.unowned_checks > 0 {
             return VerdictKind::CannotTell;
         }
         let elsewhere = waiting.off_cpu_ns + waiting.handover_ns + waiting.rest_ns;
@@ -227,6 +229,16 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
             facts.share(facts.unclear_ns),
             dns(facts, facts.unclear_ns, |server| server.own_ns),
             to_tell(UnknownReason::NotTraced)
+        );
+    }
+    if facts.unowned_checks > 0 && !facts.is_unknown() {
+        return format!(
+            "What the clients waited for cannot be told: libwrap was asked {} times for clients that were not being followed: after their first byte (a login), or without a \
+             connection (datagrams, RPC). Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: look at the server's calls \
+             (`strace -f -p PID`), or at what the nameservers answer (`wrapwatch doctor`).",
+            facts.unowned_checks,
+            facts.share(facts.waiting.explained()),
+            facts.share(facts.waiting.resolve_ns)
         );
     }
     let reason = facts.unknown.first().map_or(UnknownReason::Other, |part| part.reason);

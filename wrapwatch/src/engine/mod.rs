@@ -195,6 +195,7 @@ impl Engine {
             lost_accepts: self.losses.accepts(&self.context.counters),
             untracked: self.losses.untracked(&self.context.counters),
             began_before: stats.seeded,
+            unowned_checks: stats.unowned_checks,
             queued: self.context.queue.fullest_at_end(),
         });
         let errors = self.context.accept_errors.iter();

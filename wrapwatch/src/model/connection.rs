@@ -38,6 +38,9 @@ pub enum Outcome {
     Unfinished,
     /// Another process, which is not traced, has the client's socket: what became of it there is not known.
     HandedOver,
+    /// A server that gives its clients to processes or threads of their own answered or closed this one itself, without a check: it had as many as it takes
+    /// (MaxStartups, `instances`).
+    Dropped,
 }
 
 /// How a client left before it was greeted.
@@ -153,7 +156,7 @@ pub struct Blame {
 pub const COMPUTING_MAX_NS: u64 = 1_000_000;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
-const fn is_zero(ns: &u64) -> bool {
+pub(super) const fn is_zero(ns: &u64) -> bool {
     *ns == 0
 }
 

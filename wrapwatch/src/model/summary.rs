@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::connection::is_zero;
 use super::{Cost, Outcome, UnknownReason, WallTime};
 
 /// Percentiles of one duration.
@@ -224,6 +225,10 @@ pub struct Summary {
     /// Clients that were still in the accept queue at the end.
     #[serde(default)]
     pub still_queued: u64,
+    /// Questions to libwrap about clients that were not accepted, as far as was seen (datagrams, requests), or had their first byte already (logins): what these
+    /// waited is in no other number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unowned_checks: u64,
     /// The kernel side's own count of accepts.
     pub accepts: u64,
     /// By outcome.

@@ -185,3 +185,63 @@ fn one_thread_that_serves_all_keeps_those_waiting_whom_it_has_checked() {
         assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
     }
 }
+
+#[test]
+fn one_that_the_server_answers_itself_while_others_get_a_process_was_dropped() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let mut child = sim.fork(&mut th, 501);
+    checks(&mut sim, &mut child, "sshd", 800 * MS, 1);
+    sim.first_packet(&mut child, 4, *b"SSH-2.0");
+    th.t += MS;
+    accepted(&mut sim, &mut th, 2);
+    sim.first_packet(&mut th, 5, *b"Exceede");
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    let outcomes: Vec<_> = told.iter().map(|told| (told.outcome, told.complete)).collect();
+    assert_eq!(outcomes, [(Outcome::Greeted, true), (Outcome::Dropped, true)]);
+}
+
+#[test]
+fn a_lookup_before_libwrap_is_asked_is_the_servers_own() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let asked = query(9, "1.0.77.10.in-addr.arpa", dns::PTR);
+    sim.connect(&mut th, 8, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(&mut th, 8, &asked);
+    th.t += 400 * MS;
+    sim.recv(&mut th, 8, &answer(&asked, 0, Some("c1.corp.example")));
+    sim.close(&mut th, 8, Class::Dns);
+    // The next client is queued meanwhile.
+    sim.established(th.t - 300 * MS, 0x1002, client(2));
+    sim.request(&mut th, -1, "slapd");
+    sim.open(&mut th, ALLOW, 6);
+    sim.close(&mut th, 6, Class::File);
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+    sim.first_packet(&mut th, 5, GREETING);
+    sim.accept_socket(&mut th, 2, 5, 0x1002, client(2));
+    sim.first_packet(&mut th, 5, GREETING);
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    let first = &told[0];
+    assert!(first.wrapper_ns < MS && first.parts.dns_ns == 0, "{first:#?}");
+    assert!((400 * MS..402 * MS).contains(&first.resolve_ns) && first.unknown_ns == 0, "{first:#?}");
+    assert!((299 * MS..=300 * MS).contains(&told[1].queued_resolve_ns), "{:#?}", told[1]);
+    for told in &told {
+        let waiting = crate::diagnose::waiting(told);
+        assert_eq!(waiting.explained() + waiting.unexplained() + waiting.unknown_ns, waiting.total_ns);
+    }
+}
+
+#[test]
+fn what_libwrap_is_asked_for_no_connection_is_counted() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    th.conn = 0;
+    sim.request(&mut th, -1, "rpcbind");
+    let mut correlator = correlator();
+    assert_eq!(run_with(&mut correlator, &sim.records()), []);
+    assert_eq!(correlator.stats().unowned_checks, 1);
+}

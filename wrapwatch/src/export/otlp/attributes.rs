@@ -10,7 +10,7 @@ pub const ATTRIBUTES: &[(&str, &str, &str)] = &[
     (
         "client wait",
         "wrapwatch.outcome",
-        "What became of it: greeted, server_error, refused, unfinished, handed_over",
+        "What became of it: greeted, server_error, refused, unfinished, handed_over, dropped",
     ),
     ("client wait", "wrapwatch.server", "The server's command"),
     ("client wait", "process.pid", "Server process"),

@@ -45,7 +45,7 @@ table! {
         established: Option<WallTime>,
         /// `accept` returned.
         accepted: WallTime,
-        /// What became of it: greeted, server_error, refused, unfinished, handed_over.
+        /// What became of it: greeted, server_error, refused, unfinished, handed_over, dropped.
         outcome: &'static str,
         /// Code in the server's first packet where that was an error.
         error_code: Option<u16>,

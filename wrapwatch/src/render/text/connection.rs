@@ -171,5 +171,6 @@ fn outcome(connection: &Connection) -> (String, Style) {
         (Outcome::Refused, _) => ("refused".to_owned(), RED),
         (Outcome::Unfinished, _) => ("no end".to_owned(), YELLOW),
         (Outcome::HandedOver, _) => ("handed over".to_owned(), YELLOW),
+        (Outcome::Dropped, _) => ("dropped".to_owned(), YELLOW),
     }
 }

@@ -151,6 +151,7 @@ fn counts(summary: &Summary) -> String {
             Outcome::Refused => "refused",
             Outcome::Unfinished => "without a seen end",
             Outcome::HandedOver => "handed over to another process",
+            Outcome::Dropped => "dropped by the server",
         };
         put!(said, ", {} {name}", count.count);
     }

@@ -31,6 +31,7 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
         (Outcome::Refused, _) => "refused".to_owned(),
         (Outcome::Unfinished, _) => "no end seen".to_owned(),
         (Outcome::HandedOver, _) => "handed over".to_owned(),
+        (Outcome::Dropped, _) => "dropped".to_owned(),
     };
     let began = connection.established.unwrap_or(connection.accepted).0.strftime("%H:%M:%S%.3f").to_string();
     format!(

@@ -76,6 +76,7 @@ impl Page<'_> {
                 Outcome::Refused => "refused",
                 Outcome::Unfinished => "without a seen end",
                 Outcome::HandedOver => "handed over to another process",
+                Outcome::Dropped => "dropped by the server",
             };
             said += &format!(", {} {name}", outcome.count);
         }
