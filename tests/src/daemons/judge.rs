@@ -88,9 +88,25 @@ impl Client {
         TOLERANCE_NS + self.noise_ns
     }
 
+    /// What the sum of so many lookups may be off: of each, the nameserver's log lacks two turns of a thread, that which read the query and that which read the
+    /// answer.
+    fn lookups_tolerance_ns(&self, lookups: usize) -> u64 {
+        let lookups = lookups as u64;
+        self.tolerance_ns() + lookups * (TOLERANCE_NS + 2 * self.noise_ns)
+    }
+
     /// When its wait ended: the first byte, or the end where none came.
     fn end_ns(&self) -> Option<u64> {
         self.clock.first_ns.or(self.clock.ended_ns)
+    }
+
+    /// When it knew, or could have: where it was refused without a word, that was decided when the last name was answered. libwrap then keeps the socket for
+    /// five seconds, in which nobody waits for an answer.
+    fn decided_ns(&self) -> Option<u64> {
+        let end = self.end_ns()?;
+        let silent = self.wanted.outcome == "refused" && self.clock.first_ns.is_none();
+        let last = self.asked.iter().map(|asked| asked.to_ns).max().filter(|_| silent);
+        Some(last.map_or(end, |last| last.min(end)))
     }
 
     /// What was asked while it waited, or after.
@@ -166,14 +182,14 @@ fn share(
     let all: Vec<&Asked> = clients.iter().flat_map(|client| &client.asked).collect();
     let (mut waited, mut looked_up, mut tolerance) = (0, 0, 0);
     for client in clients {
-        let Some(end) = client.end_ns() else { continue };
+        let Some(end) = client.decided_ns() else { continue };
         let from = client.clock.connected_ns;
         waited += end.saturating_sub(from);
         looked_up += match wanted.behind {
             Behind::Nobody => covered(client.asked.iter(), from, end),
             Behind::Others => covered(all.iter().copied(), from, end),
         };
-        tolerance += client.tolerance_ns() * (1 + client.asked.len() as u64);
+        tolerance += client.lookups_tolerance_ns(client.asked.len());
     }
     let of_waited = |ns: u64| Duration::from_nanos(ns).div_duration_f64(Duration::from_nanos(waited.max(1)));
     let (share, tolerance) = (of_waited(looked_up), 0.01 + of_waited(tolerance));
@@ -212,6 +228,7 @@ fn one(wanted: &Wanted, client: &Client, told: &Told, complaints: &mut Vec<Compl
     let mut about = About { client, connection, complaints };
     about.outcome();
     about.total();
+    about.held();
     about.lookups();
     about.check(wanted);
     if wanted.behind == Behind::Nobody {
@@ -250,6 +267,21 @@ impl About<'_> {
         if self.connection.get("complete") != Some(&Value::Bool(true)) {
             let missing = self.connection.get("missing").unwrap_or(&Value::Null).to_string();
             self.complain(&format!("not complete: {missing}"), true);
+        }
+    }
+
+    /// How long a refused client's socket was kept.
+    fn held(&mut self) {
+        let (Some(end), Some(decided)) = (self.client.end_ns(), self.client.decided_ns()) else { return };
+        let held = end.saturating_sub(decided);
+        // Besides the client's clock, the nameserver's: answers are sent and read.
+        let tolerance = self.client.tolerance_ns() * 2;
+        let told = self.number("held_ns");
+        if held > tolerance && told.is_none_or(|told| told.abs_diff(held) > tolerance) {
+            self.complain(
+                &format!("its socket was kept for {held} ns after the verdict; told is {told:?}"),
+                told.is_none(),
+            );
         }
     }
 
@@ -295,7 +327,7 @@ impl About<'_> {
         let end = self.client.end_ns().unwrap_or(u64::MAX);
         let asked_ns: u64 =
             before.iter().map(|asked| asked.to_ns.min(end).saturating_sub(asked.from_ns)).sum();
-        let tolerance = self.client.tolerance_ns() * (1 + before.len() as u64);
+        let tolerance = self.client.lookups_tolerance_ns(before.len());
         let (check, own) = (self.number("dns_ns").unwrap_or(0), self.number("resolve_ns").unwrap_or(0));
         let (right, other) = match self.client.wanted.asks {
             Asks::Check => (check, own),

@@ -1,6 +1,5 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -55,8 +54,6 @@ pub(super) struct Shared {
     pub targets: HashMap<u32, Target>,
     /// What the trace does not show of any target.
     pub blind: Blind,
-    /// Processes made for clients lately.
-    pub children: Children,
     pub limits: Limits,
 }
 
@@ -68,7 +65,6 @@ impl Shared {
             paths: Paths::default(),
             targets: HashMap::default(),
             blind: Blind::default(),
-            children: Children::default(),
             limits,
         }
     }
@@ -108,27 +104,6 @@ impl Shared {
     /// Text of a rule by the table's copy in force at `at`.
     pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
         self.targets.get(&tgid)?.texts.at(file, at)?.1.rule(line)
-    }
-}
-
-/// The latest processes that servers made for clients.
-#[derive(Debug, Default)]
-pub(super) struct Children(VecDeque<u32>);
-
-/// Beyond this the oldest are forgotten.
-const CHILDREN_MAX: usize = 256;
-
-impl Children {
-    pub(super) fn add(&mut self, child: u32) {
-        if self.0.len() >= CHILDREN_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(child);
-    }
-
-    /// Whether a process is one, by what `wait4` returned.
-    pub(super) fn contains(&self, ret: i32) -> bool {
-        u32::try_from(ret).is_ok_and(|pid| self.0.contains(&pid))
     }
 }
 

@@ -71,7 +71,6 @@ impl Story {
 
     /// A process or a thread was made for it. One that is made within a check is a command, which serves nobody.
     fn forked(&mut self, rec: &abi::Fork, shared: &mut Shared) {
-        shared.children.add(rec.child);
         let in_check =
             self.check.seen() && self.check.returned.is_none() && self.check.open_table().is_some();
         if self.given.is_none() && !in_check {
@@ -270,12 +269,20 @@ impl Story {
     fn wait(&mut self, rec: &abi::Wait, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
         self.step(now);
-        // One that serves a client is no command of a rule's.
-        if self.is_mine(&rec.hdr) && !shared.children.contains(rec.ret) {
+        if self.is_mine(&rec.hdr) && self.is_spawn(rec) {
             let call = call(&rec.hdr, rec.enter_ns, StallCause::Spawn);
             self.check.span(call, shared.limits.spans);
             self.check.spawn_end = self.check.spawn_end.max(Some(call.to));
         }
+    }
+
+    /// Whether a rule's command was waited for. A server's own handler of SIGCHLD may run within a check, and collects children of other clients: where
+    /// libwrap's functions are seen it is no wait of `shell_cmd`'s, and where they are not, it finds none or does not wait.
+    fn is_spawn(&self, rec: &abi::Wait) -> bool {
+        if self.check.entered.is_some() {
+            return matches!(self.check.inside, Some((StallCause::Spawn, _)));
+        }
+        rec.ret > 0
     }
 
     fn rule(&mut self, rec: &abi::Rule, file: &[u8], shared: &mut Shared) {

@@ -87,6 +87,11 @@ struct Thread {
     handover: Handover,
 }
 
+/// Whether it was checked where that keeps the accept thread from nothing: in a process or thread of its own.
+pub(super) const fn checked_elsewhere(connection: &Connection) -> bool {
+    connection.wrapper_ns > 0 && connection.service_ns == 0
+}
+
 /// The work of each accept thread.
 #[derive(Debug, Default)]
 pub struct Load {
@@ -98,9 +103,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Takes a connection. Those of a unix socket are no work worth counting.
+    /// Takes a connection. Those of a unix socket are no work worth counting, and a check in a process of its own is no work of the accept thread's.
     pub fn add(&mut self, connection: &Connection) {
-        if connection.peer == Some(Client::Unix) {
+        if connection.peer == Some(Client::Unix) || checked_elsewhere(connection) {
             return;
         }
         let key = (connection.pid, connection.tid);

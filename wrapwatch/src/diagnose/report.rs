@@ -17,6 +17,7 @@ use crate::trace::Head;
 use super::closed_loop::ClosedLoop;
 use super::findings::{self, Case, Detector, Seen};
 use super::load::{Load, Stretch, longest_stretch};
+use super::server::Server;
 use super::what_if::{self, Circumstances};
 use super::{headline, verdict};
 
@@ -161,7 +162,8 @@ impl Diagnosis {
         let elapsed_ns = self.first.map_or(0, |first| self.last.since(first));
         let jobs = self.load.busiest().map_or(&[][..], |(_, _, jobs)| jobs);
         let stretch: Stretch = longest_stretch(jobs);
-        let case = Case { summary: &summary, facts, load: &self.load, stretch, elapsed_ns };
+        let server = Server::of(facts);
+        let case = Case { summary: &summary, facts, load: &self.load, stretch, elapsed_ns, server: &server };
         let findings = findings::tell(&self.detectors, &case);
         let (about, caveats) = self.circumstances(facts, &findings, elapsed_ns);
         let what_if = if whole { what_if::table(jobs, &about) } else { Vec::new() };
@@ -249,6 +251,7 @@ impl Diagnosis {
             timeouts: self.timeouts,
             lookups: self.lookups,
             own_lookups: self.own_lookups,
+            skip_name_resolve: self.own_lookups && Server::of(facts).is_mysqld,
             handover_ns: self.load.handover_ns(),
             elapsed_ns,
         };

@@ -12,6 +12,7 @@ use crate::model::{
 };
 
 use super::handover::{Handover, ceiling_per_s};
+use super::load::checked_elsewhere;
 use super::verdict::{self, Facts};
 use super::waiting;
 
@@ -26,7 +27,7 @@ const ERRORS_MAX: usize = 64;
 /// Longest duration that percentiles tell apart, an hour; maximum and sum are exact.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
-/// The kernel side's counts, which the connections do not show.
+/// What the connections do not show: the kernel side's counts, and which server it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Accepts, counted beside the ring.
@@ -43,6 +44,8 @@ pub struct Counts {
     pub unowned_checks: u64,
     /// Clients in accept queues by the last sample; null where queues were not sampled.
     pub queued: Option<u32>,
+    /// The server is not mysqld: it may have no connection threads.
+    pub other_server: bool,
 }
 
 /// One duration's distribution.
@@ -337,7 +340,7 @@ impl SummaryBuilder {
         }
         work.busy_longest_ns = work.busy_longest_ns.max(until.since(work.busy_since));
         work.connections += 1;
-        if connection.peer != Some(Client::Unix) {
+        if connection.peer != Some(Client::Unix) && !checked_elsewhere(connection) {
             work.checked += 1;
             work.checks_ns = work.checks_ns.saturating_add(connection.wrapper_ns);
             work.handover.add(connection);
@@ -378,6 +381,7 @@ impl SummaryBuilder {
             refused: self.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
             still_queued: self.still_queued,
             queued_by_samples: counts.queued,
+            other_server: counts.other_server,
             total: &total,
             waiting: &self.waiting,
             nameservers: &nameservers,

@@ -473,3 +473,44 @@ fn sim_of_two() -> Sim {
     }
     sim
 }
+
+#[test]
+fn checks_in_processes_of_their_own_are_no_work_of_the_accept_threads() {
+    let mut correlator = lab::correlator();
+    let records = at_once(|sim, th, n| resolve(sim, th, n, false, 300 * MS));
+    let (mut summary, mut load) = (SummaryBuilder::new(), super::Load::default());
+    for told in lab::run_with(&mut correlator, &records) {
+        assert!(told.wrapper_ns > 0);
+        // So it is told of a server that forks before it checks.
+        let told = Connection { service_ns: 0, ..told };
+        summary.add(&told);
+        load.add(&told);
+    }
+    let [thread] = &summary.build(Counts::default()).accept_threads[..] else { panic!("one thread accepts") };
+    assert_eq!((thread.connections, thread.busy_ns, thread.ceiling_per_s), (20, 0, None));
+    assert!(load.busiest().is_none_or(|(_, _, jobs)| jobs.is_empty()));
+}
+
+#[test]
+fn what_a_server_without_connection_threads_does_itself_is_said_in_other_words() {
+    let records = at_once(|_, th, _| th.t += 300 * MS);
+    let mut summary = SummaryBuilder::new();
+    for told in lab::run_with(&mut lab::correlator(), &records) {
+        // All of its wait passed after the check.
+        let wait = told.waited_ns;
+        summary.add(&Connection {
+            wrapper_ns: 0,
+            parts: crate::model::Parts::default(),
+            blame: Vec::new(),
+            queued_ns: Some(0),
+            greeting_ns: Some(wait),
+            total_ns: Some(wait),
+            unknown_ns: 0,
+            unknown: Vec::new(),
+            ..told
+        });
+    }
+    let said = |other_server| summary.build(Counts { other_server, ..Counts::default() }).verdict;
+    assert!(said(false).contains("connection threads took it before the first packet"), "{}", said(false));
+    assert!(said(true).contains("the server itself took it before the first byte"), "{}", said(true));
+}

@@ -14,6 +14,8 @@ pub(super) struct Facts<'a> {
     pub still_queued: u64,
     /// Clients in accept queues by the last sample.
     pub queued_by_samples: Option<u32>,
+    /// It is not mysqld.
+    pub other_server: bool,
     pub total: &'a Percentiles,
     pub waiting: &'a Waiting,
     /// Most explained first.
@@ -364,15 +366,26 @@ fn part(name: &str, ns: u64, explained: u64) -> String {
 /// What weighs most of what wrappers do not explain.
 fn elsewhere(facts: &Facts<'_>) -> String {
     let waiting = facts.waiting;
+    let (handed_on, served) = if facts.other_server {
+        (
+            "clients waited after the check for whoever serves them",
+            "the server itself took it before the first byte, and looked nothing up",
+        )
+    } else {
+        (
+            "connections waited for their thread after the check",
+            "connection threads took it before the first packet, and looked nothing up",
+        )
+    };
     let causes = [
         (waiting.off_cpu_ns, "the accept thread was in a check but off the CPU (stopped, or short of CPU)"),
         (
             waiting.queue_other_ns,
             "clients were queued while the accept thread was in no check (stopped, short of CPU, or busy)",
         ),
-        (waiting.handover_ns, "connections waited for their thread after the check"),
+        (waiting.handover_ns, handed_on),
         (waiting.resolve_ns, "the server looked clients up itself"),
-        (waiting.rest_ns, "connection threads took it before the first packet, and looked nothing up"),
+        (waiting.rest_ns, served),
         (waiting.unknown_ns, "nobody can say what it was spent on"),
     ];
     let (ns, what) = causes.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, ""));

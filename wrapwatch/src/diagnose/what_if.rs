@@ -23,6 +23,8 @@ pub struct Circumstances {
     pub lookups: bool,
     /// The server made lookups of its own.
     pub own_lookups: bool,
+    /// The setting of MySQL's and MariaDB's would turn them off.
+    pub skip_name_resolve: bool,
     /// What the accept thread needs beside the check, where that was seen.
     pub handover_ns: Option<f64>,
     /// How long the trace lasted.
@@ -41,7 +43,7 @@ pub fn table(jobs: &[Job], about: &Circumstances) -> Vec<WhatIf> {
             Scenario::AsItWas | Scenario::WrappersOff => true,
             Scenario::DeadNameserverRemoved => about.dead_nameserver,
             Scenario::ShortTimeouts => about.timeouts,
-            Scenario::SkipNameResolve => about.own_lookups,
+            Scenario::SkipNameResolve => about.skip_name_resolve,
             Scenario::AddressRules => about.lookups,
             _ => about.lookups || about.own_lookups,
         })
@@ -141,7 +143,12 @@ mod tests {
             own[skip] = 0.0;
             job.own_ns = Some(Box::new(own));
         }
-        let about = Circumstances { own_lookups: true, elapsed_ns: 15_000 * MS, ..Circumstances::default() };
+        let about = Circumstances {
+            own_lookups: true,
+            skip_name_resolve: true,
+            elapsed_ns: 15_000 * MS,
+            ..Circumstances::default()
+        };
         let rows = table(&jobs, &about);
         let max =
             |scenario| rows.iter().find(|row| row.scenario == scenario).unwrap().wait_max_ns.unwrap() / MS;

@@ -39,7 +39,7 @@ use stalls::Seconds;
 use crate::context::Context;
 use crate::correlate::{Config, Correlator};
 use crate::decode::{self, Event};
-use crate::diagnose::{Counts, SummaryBuilder};
+use crate::diagnose::{Counts, Server, SummaryBuilder};
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, errno_name, skips_calls};
 use crate::trace::{AcceptErrorSample, Damage, End, Head, Input, Origin, Sample, Snapshot, Target};
 
@@ -197,6 +197,7 @@ impl Engine {
             began_before: stats.seeded,
             unowned_checks: stats.unowned_checks,
             queued: self.context.queue.fullest_at_end(),
+            other_server: !Server::of(&self.context).is_mysqld,
         });
         let errors = self.context.accept_errors.iter();
         let mut accept_errors: Vec<_> = errors.map(|error| error.told(&self.clock)).collect();

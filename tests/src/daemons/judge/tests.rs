@@ -164,6 +164,23 @@ fn every_client_is_told_once() {
 }
 
 #[test]
+fn what_a_refused_client_is_kept_for_is_no_wait_for_lookups() {
+    let mut refused = client();
+    refused.wanted.outcome = "refused".into();
+    (refused.clock.first_ns, refused.clock.ended_ns) =
+        (None, refused.clock.first_ns.map(|at| at + 5_000 * MS));
+    let mut told = truth();
+    told.connections[0]["outcome"] = json!("refused");
+    told.connections[0]["total_ns"] = json!(5_810 * MS);
+    told.connections[0]["held_ns"] = json!(5_006 * MS);
+    assert_eq!(judge(&wanted(), &[refused.clone()], &told).why, Vec::<String>::new());
+    told.connections[0]["held_ns"] = json!(4_000 * MS);
+    is_wrong(&judge(&wanted(), &[refused.clone()], &told), "was kept");
+    told.connections[0]["held_ns"] = Value::Null;
+    is_wrong(&judge(&wanted(), &[refused], &told), "was kept");
+}
+
+#[test]
 fn one_thread_has_everybody_wait_for_all_lookups() {
     // The second client came with the first, was asked about afterwards, and both were served at the end.
     let (mut first, mut second) = (client(), client());

@@ -1,6 +1,6 @@
 //! Clients that closed or reset before they were greeted: their patience was shorter than the wait.
 
-use crate::model::{Finding, FindingId, Nanos, Severity, Share};
+use crate::model::{Finding, FindingId, Nanos, Outcome, Severity, Share};
 
 use super::support::{Proof, counted, finding};
 use super::{Case, Detector, Seen};
@@ -10,10 +10,12 @@ pub(super) struct ClientsGaveUp {
     proof: Proof,
     soonest: Option<u64>,
     checked: u64,
+    greeted: u64,
 }
 
 impl Detector for ClientsGaveUp {
     fn see(&mut self, seen: &Seen<'_>) {
+        self.greeted += u64::from(seen.connection.outcome == Outcome::Greeted);
         let Some(left) = &seen.connection.client_left else { return };
         self.proof.add(seen.connection, left.after_ns.unwrap_or(0));
         if let Some(after) = left.after_ns {
@@ -23,13 +25,16 @@ impl Detector for ClientsGaveUp {
     }
 
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
-        if self.proof.count == 0 {
+        // A server that never speaks first keeps nobody waiting for that: only what was seen to greet is known to do so.
+        let greets = case.server.is_mysqld || self.greeted > 0;
+        if self.proof.count == 0 || !greets {
             return Vec::new();
         }
         let share = Share::of(self.proof.count, case.summary.connections);
         let message = format!(
-            "{} gave up before the greeting{}",
+            "{} gave up before the {}{}",
             counted(self.proof.count, "client", "clients"),
+            case.server.greeting(),
             self.checked_too()
         );
         let mut facts = vec![format!("{share} of all connections")];
@@ -40,9 +45,11 @@ impl Detector for ClientsGaveUp {
             }
             None => {}
         }
-        facts.push(
-            "in the error log: \"Got an error writing communication packets\" or \"Got an error reading communication packets\"".to_owned(),
-        );
+        if case.server.is_mysqld {
+            facts.push(
+                "in the error log: \"Got an error writing communication packets\" or \"Got an error reading communication packets\"".to_owned(),
+            );
+        }
         let change = "Cure the wait. Until then a longer connect timeout in the clients keeps them from trying again and again, which makes the queue \
                       longer.";
         let severity = if share.0 >= 0.1 { Severity::Critical } else { Severity::Warning };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{Finding, FindingId, Outcome, RuleRef, Severity, Share};
 
 use super::support::{Clients, Proof, counted, finding, quoted};
-use super::{Case, Detector, Seen};
+use super::{Case, Detector, Seen, Server};
 
 /// Rules told apart.
 const RULES_MAX: usize = 64;
@@ -14,6 +14,8 @@ const RULES_MAX: usize = 64;
 pub(super) struct ClientsRefused {
     proof: Proof,
     clients: Clients,
+    /// The name that rules know the server by, of the first one.
+    daemon: Option<String>,
     /// The rule that decided, and how often.
     rules: BTreeMap<String, (RuleRef, u64)>,
 }
@@ -24,6 +26,7 @@ impl Detector for ClientsRefused {
         if connection.outcome != Outcome::Refused {
             return;
         }
+        self.daemon.get_or_insert_with(|| Server::of(seen.facts).rule_name(Some(connection)));
         self.proof.add(connection, connection.total_ns.unwrap_or(0));
         if let Some(ip) = seen.client {
             self.clients.add(ip, String::new);
@@ -52,8 +55,9 @@ impl Detector for ClientsRefused {
             self.rules.iter().take(4).map(|(rule, (_, count))| format!("{count} by {rule}")).collect();
         facts.push(format!("clients: {}", self.clients.list()));
         let change = format!(
-            "If these clients are meant to get in, allow their addresses in hosts.allow (`mysqld: {}`): `wrapwatch lint --client ADDRESS` says which rule decides, \
+            "If these clients are meant to get in, allow their addresses in hosts.allow (`{}: {}`): `wrapwatch lint --client ADDRESS` says which rule decides, \
              and it needs no restart. If not, nothing: a firewall refuses them at less cost.",
+            self.daemon.clone().unwrap_or_else(|| case.server.rule_name(None)),
             self.clients.iter().next().map_or_else(|| "ADDRESS".to_owned(), |(ip, _)| ip.to_string())
         );
         let severity = if share.0 >= 0.5 { Severity::Warning } else { Severity::Info };

@@ -68,8 +68,9 @@ impl Detector for DnsInAcceptPath {
             |rule| format!("line {} of {}", rule.line, rule.file),
         );
         let hosts: Vec<String> = self.clients.iter().take(3).map(|(ip, _)| format!("`{ip} NAME`")).collect();
+        let name = &case.server.name;
         let change = format!(
-            "One of these, best first: start mysqld without wrappers (an empty hosts.allow and hosts.deny cost two opens a connection, a build without libwrap nothing) \
+            "One of these, best first: start {name} without wrappers (an empty hosts.allow and hosts.deny cost two opens a connection, a build without libwrap nothing) \
              and let the firewall decide; or rewrite {rule} to addresses and networks only, which needs no restart; or put the clients into /etc/hosts \
              ({}{}).",
             hosts.join(", "),

@@ -30,6 +30,7 @@ use crate::context::Context as Facts;
 use crate::model::{Connection, Finding, Summary};
 
 use super::load::{Load, Stretch};
+use super::server::Server;
 
 /// A connection and what is known besides it when it is told.
 pub(super) struct Seen<'a> {
@@ -48,6 +49,8 @@ pub(super) struct Case<'a> {
     pub stretch: Stretch,
     /// How long the trace lasted.
     pub elapsed_ns: u64,
+    /// Which server it is, for texts.
+    pub server: &'a Server,
 }
 
 /// Finds one thing, or a few of a kind.

@@ -177,8 +177,9 @@ fn looks_like_address(word: &[u8]) -> bool {
 }
 
 fn request(seen: &Seen<'_>, connection: &Connection) -> Option<Request> {
+    let given = connection.checks.last().map(|check| check.daemon.to_string());
     let target = seen.facts.target_by_pid(connection.pid);
     let daemon = target.and_then(|target| target.daemon.clone().or_else(|| Some(target.comm.clone())));
-    let daemon = daemon.filter(|daemon| !daemon.is_empty()).unwrap_or_else(|| "mysqld".to_owned());
+    let daemon = given.or(daemon).filter(|daemon| !daemon.is_empty()).unwrap_or_else(|| "mysqld".to_owned());
     Some(Request::new(&daemon, Endpoint::new(seen.client?, 1)))
 }

@@ -245,7 +245,8 @@ impl About<'_> {
                 evidence,
                 Some(format!(
                     "In /etc/resolv.conf delete the line `nameserver {name}` (or move it behind `nameserver {other}`), and add `options timeout:1 attempts:1` \
-                     against the next time. mysqld reads the file again by itself where its libc does (glibc from 2.26); restart it otherwise."
+                     against the next time. {} reads the file again by itself where its libc does (glibc from 2.26); restart it otherwise.",
+                    self.case.server.name
                 )),
             ),
             None if self.is_local() => finding(

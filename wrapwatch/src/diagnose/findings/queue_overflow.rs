@@ -39,10 +39,12 @@ impl Detector for QueueOverflow {
         if case.summary.queued.count > 0 {
             facts.push("times in the queue leave out what a client lost before its handshake".to_owned());
         }
-        let change = "Cure what holds the accept thread. A longer queue (back_log, net.core.somaxconn) turns dropped attempts into longer waits, \
-                      nothing else.";
+        let change = format!(
+            "Cure what holds the accept thread. A longer queue ({}, net.core.somaxconn) turns dropped attempts into longer waits, nothing else.",
+            case.server.backlog()
+        );
         let evidence = Evidence { facts, ..Evidence::default() };
         let severity = if overflows > 0 { Severity::Critical } else { Severity::Warning };
-        vec![finding(FindingId::QueueOverflow, severity, message, evidence, Some(change.to_owned()))]
+        vec![finding(FindingId::QueueOverflow, severity, message, evidence, Some(change))]
     }
 }

@@ -1,4 +1,4 @@
-//! mysqld looks the client up itself, in the connection thread: `skip_name_resolve` is off, whatever is thought.
+//! The server looks the client up itself, besides the wrappers: mysqld in the connection thread, where `skip_name_resolve` is off, whatever is thought.
 
 use crate::model::{Finding, FindingId, Severity, Share};
 
@@ -8,10 +8,14 @@ use super::{Case, Detector, Seen};
 #[derive(Debug, Default)]
 pub(super) struct ServerOwnLookups {
     proof: Proof,
+    /// Some client was seen to wait for another's.
+    others_waited: bool,
 }
 
 impl Detector for ServerOwnLookups {
     fn see(&mut self, seen: &Seen<'_>) {
+        self.others_waited |=
+            seen.connection.queued_resolve_ns > 0 || seen.connection.handover_resolve_ns > 0;
         if seen.connection.resolve_ns > 0 {
             self.proof.add(seen.connection, seen.connection.resolve_ns);
         }
@@ -21,16 +25,23 @@ impl Detector for ServerOwnLookups {
         if self.proof.count == 0 {
             return Vec::new();
         }
+        let own = case.server.own_lookups();
         let waiting = &case.summary.waiting;
         let share = Share::of(waiting.resolve_ns, waiting.total_ns);
         let message = format!(
-            "mysqld itself looked {} up before the greeting: skip_name_resolve is off. Only that client waits, not those behind it.",
-            counted(self.proof.count, "client", "clients")
+            "{} itself looked {} up before the {}: {}. {}.",
+            case.server.name,
+            counted(self.proof.count, "client", "clients"),
+            case.server.greeting(),
+            own.because,
+            if self.others_waited {
+                "Others wait meanwhile, too"
+            } else {
+                "Only that client waits, not those behind it"
+            }
         );
         let facts =
             vec![super::support::spread(&self.proof, "client", "clients"), format!("{share} of all waiting")];
-        let change = "Set `skip_name_resolve = ON` under [mysqld] in my.cnf and restart; accounts must then be named by address, not by host name \
-                      (SELECT user, host FROM mysql.user).";
         let severity = match share.0 {
             share if share >= 0.5 => Severity::Critical,
             share if share >= 0.1 => Severity::Warning,
@@ -41,7 +52,7 @@ impl Detector for ServerOwnLookups {
             severity,
             message,
             self.proof.evidence(facts),
-            Some(change.to_owned()),
+            Some(own.change.to_owned()),
         )]
     }
 }

@@ -23,10 +23,14 @@ impl Detector for SynCookies {
             counted(cookies, "SYN cookie", "SYN cookies")
         );
         let facts = vec![format!("SyncookiesSent rose by {cookies}, ListenOverflows by {overflows}")];
-        let change = "Cure what holds the accept thread (see the other findings). Until then a queue that takes the rush (back_log of the server and net.core.somaxconn, \
-                      both) keeps clients in it, where they are seen; count on the client's side (`wrapwatch ping`) what hangs.";
+        let backlog =
+            if case.server.is_mysqld { "back_log of the server".to_owned() } else { case.server.backlog() };
+        let change = format!(
+            "Cure what holds the accept thread (see the other findings). Until then a queue that takes the rush ({backlog} and net.core.somaxconn, \
+             both) keeps clients in it, where they are seen; count on the client's side (`wrapwatch ping`) what hangs."
+        );
         let severity = if overflows > 0 { Severity::Critical } else { Severity::Warning };
         let evidence = Evidence { facts, ..Evidence::default() };
-        vec![finding(FindingId::SynCookies, severity, message, evidence, Some(change.to_owned()))]
+        vec![finding(FindingId::SynCookies, severity, message, evidence, Some(change))]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wrapwatch_common::records::{Class, OP_READ, WHAT_HOSTS_ACCESS};
+use wrapwatch_common::records::{Class, OP_READ, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
 
 use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve, turned_away};
 use crate::correlate::tests::sim::{
@@ -23,6 +23,8 @@ use crate::trace::{
 
 /// A trace in the making: the server's files, what happened, what was sampled.
 struct Scene {
+    /// The server's program, in its tables too.
+    program: &'static str,
     allow: &'static str,
     deny: &'static str,
     resolv: &'static str,
@@ -44,6 +46,7 @@ struct Scene {
 impl Default for Scene {
     fn default() -> Self {
         Self {
+            program: "mysqld",
             allow: "# rules\nmysqld: .corp.example\nALL: localhost\nmysqld: 10.77.\n",
             deny: "ALL: ALL\n",
             resolv: "nameserver 10.77.53.1\nnameserver 10.77.53.2\noptions timeout:1 attempts:1\n",
@@ -85,8 +88,8 @@ impl Scene {
             vec![Listener { fd: Some(LISTENER), address: "0.0.0.0:3306".to_owned(), ..Listener::default() }];
         let target = Target {
             pid: TGID,
-            comm: "mysqld".to_owned(),
-            daemon: Some("mysqld".to_owned()),
+            comm: self.program.to_owned(),
+            daemon: Some(self.program.to_owned()),
             netns: Some(u64::from(NETNS)),
             listeners,
             allow_table: Some(self.tables[0].to_owned()),
@@ -112,7 +115,9 @@ impl Scene {
         for (pid, role, path, text) in files.into_iter().filter(|file| file.0 == TGID || self.neighbour) {
             let meta =
                 SnapshotMeta { pid: Some(pid), role, path: path.to_owned(), ..SnapshotMeta::default() };
-            writer.write(&Snapshot { meta, bytes: text.as_bytes().to_vec() }.into()).unwrap();
+            writer
+                .write(&Snapshot { meta, bytes: text.replace("mysqld", self.program).into_bytes() }.into())
+                .unwrap();
         }
         for (listener, netns) in &self.samples {
             let sample =
@@ -386,7 +391,11 @@ fn scenes() -> Vec<(FindingId, Scene)> {
             Id::BlockingSpawn,
             Scene {
                 allow: "# rules\n\n\nmysqld: 10.77.: spawn /usr/bin/notify %a\n",
-                ..Scene::checks(|sim, th, _| sim.wait(th, 700 * MS))
+                ..Scene::checks(|sim, th, _| {
+                    sim.check(th, WHAT_SHELL_CMD, 0, 0);
+                    sim.wait(th, 700 * MS);
+                    sim.check(th, WHAT_SHELL_CMD, 1, 0);
+                })
             },
         ),
         (
@@ -559,6 +568,61 @@ fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
         known["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
     assert_eq!(tried, known.collect(), "a finding without a trace");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn only_mysqlds_texts_name_mysqld_and_its_settings() {
+    let of_mysqld = [
+        "mysqld",
+        "mysql.user",
+        "my.cnf",
+        "skip_name_resolve",
+        "back_log",
+        "Got an error",
+        "connection thread",
+    ];
+    let mut told = 0;
+    for (id, scene) in scenes() {
+        let report = Scene { program: "sshd", ..scene }.report();
+        for finding in &report.findings {
+            let text = shown(finding) + &report.verdict;
+            assert!(!of_mysqld.iter().any(|word| text.contains(word)), "{id:?}: {text}");
+            told += 1;
+        }
+        assert!(report.what_if.iter().all(|row| row.scenario != Scenario::SkipNameResolve), "{id:?}");
+    }
+    assert!(told > 20, "{told}");
+    let own =
+        found(Scene { program: "sshd", ..Scene::played(own_lookup) }.report(), FindingId::ServerOwnLookups);
+    assert!(
+        own.message.starts_with("sshd itself looked 1 client up before the first byte: UseDNS is on."),
+        "{own:?}"
+    );
+}
+
+#[test]
+fn a_child_that_a_servers_own_handler_collects_is_no_command_of_a_rule() {
+    let report = Scene::checks(|sim, th, _| sim.wait(th, 20_000)).report();
+    assert!(
+        report.findings.iter().all(|found| found.id != FindingId::BlockingSpawn),
+        "{:?}",
+        report.findings
+    );
+}
+
+#[test]
+fn who_never_speaks_first_keeps_nobody_waiting_for_that() {
+    let is_greeting = |record: &Rec| {
+        matches!(crate::decode::decode(&record.bytes), Ok(crate::decode::Event::FirstPacket(..)))
+    };
+    let gave_up = |program, greets: bool| {
+        let mut records = turned_away();
+        records.retain(|record| greets || !is_greeting(record));
+        let report = Scene { program, records, ..Scene::default() }.report();
+        report.findings.iter().any(|finding| finding.id == FindingId::ClientsGaveUp)
+    };
+    assert_eq!([true, false].map(|greets| gave_up("mysqld", greets)), [true, true]);
+    assert_eq!([true, false].map(|greets| gave_up("syslog-ng", greets)), [true, false]);
 }
 
 #[test]
