@@ -47,13 +47,11 @@ impl Server {
             return self.name.clone();
         }
         let given = connection.and_then(|connection| connection.checks.last());
-        match given.filter(|check| !check.daemon.is_empty()) {
-            Some(check) => check.daemon.to_string(),
-            None => {
-                let known = daemons::find(&self.program).and_then(|daemon| daemon.names.first());
-                known.map_or_else(|| self.program.clone(), |&name| name.to_owned())
-            }
+        if let Some(check) = given.filter(|check| !check.daemon.is_empty()) {
+            return check.daemon.to_string();
         }
+        let known = daemons::find(&self.program).and_then(|daemon| daemon.names.first());
+        known.map_or_else(|| self.program.clone(), |&name| name.to_owned())
     }
 
     /// What it calls the moment until which clients wait.
