@@ -198,10 +198,12 @@ impl<'a> Following<'a> {
             let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
             tell(self.args, &mut self.publisher.borrow_mut());
             #[cfg(feature = "otlp")]
-            self.sent(outbox.as_ref())?;
+            self.sent(outbox.as_ref());
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
+                #[cfg(feature = "otlp")]
+                self.sent_so_far(outbox.as_ref())?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
             let asked_to_end = tokio::time::timeout(pause, any(&mut signals)).await.is_ok();
@@ -212,7 +214,12 @@ impl<'a> Following<'a> {
                 // What was read since is shown too.
                 self.write()?;
                 #[cfg(feature = "otlp")]
-                self.send_rest(outbox.as_ref()).await;
+                {
+                    self.send_rest(outbox.as_ref()).await;
+                    self.sent(outbox.as_ref());
+                    self.sent_so_far(outbox.as_ref())?;
+                    self.write()?;
+                }
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -237,16 +244,21 @@ impl<'a> Following<'a> {
         Ok(Some(outbox))
     }
 
-    /// What became of what is sent; where nothing else is published, that is how far it is.
+    /// Counts what became of what is sent.
     #[cfg(feature = "otlp")]
-    fn sent(&self, outbox: Option<&Outbox>) -> anyhow::Result<()> {
-        let Some(outbox) = outbox else { return Ok(()) };
+    fn sent(&self, outbox: Option<&Outbox>) {
         let publisher = self.publisher.borrow();
-        for (signal, tally) in outbox.tallies() {
+        for (signal, tally) in outbox.map(Outbox::tallies).unwrap_or_default() {
             publisher.metrics().sent(signal.into(), tally.sent, tally.dropped);
         }
+    }
+
+    /// Where nothing else is published, what is sent is how far it is.
+    #[cfg(feature = "otlp")]
+    fn sent_so_far(&self, outbox: Option<&Outbox>) -> anyhow::Result<()> {
         let alone = self.args.textfile.is_none() && self.args.listen.is_none();
-        if alone && outbox.is_empty() && publisher.is_ready() {
+        let publisher = self.publisher.borrow();
+        if alone && publisher.is_ready() && outbox.is_some_and(Outbox::is_empty) {
             publisher.published()?;
         }
         Ok(())

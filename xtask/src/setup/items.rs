@@ -76,7 +76,7 @@ pub(crate) fn all() -> Vec<Item> {
         look,
         remedy: Remedy::Packages { names, or: None },
     };
-    vec![
+    let mut items = vec![
         Item {
             name: "rustfmt and clippy",
             purpose: Lint,
@@ -138,20 +138,6 @@ pub(crate) fn all() -> Vec<Item> {
             look: Look::With(|| unpacked(&LAB_PARTS)),
             remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus")),
         },
-        package(&["python3-pip"], Lab, "pip", Look::With(pip)),
-        Item {
-            name: "DuckDB and OpenTelemetry's definitions for Python, unpacked",
-            purpose: Lab,
-            look: Look::With(python_parts),
-            remedy: Remedy::Run(install_python_parts),
-        },
-        package(&["chromium"], Lab, "Chromium", Look::Program("chromium")),
-        package(
-            &["fonts-dejavu-core"],
-            Lab,
-            "a font",
-            Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
-        ),
         package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
         package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
         package(
@@ -175,6 +161,33 @@ pub(crate) fn all() -> Vec<Item> {
         ),
         package(&["qemu-system-arm"], Arm64, "qemu for arm64", Look::Program("qemu-system-aarch64")),
         package(&["qemu-user-static"], Arm64, "an emulator for arm64", Look::Program("qemu-aarch64-static")),
+    ];
+    items.extend(readers());
+    items
+}
+
+/// What reads in tests what wrapwatch writes: pages, exports.
+fn readers() -> [Item; 4] {
+    let package = |names, name, look| Item {
+        name,
+        purpose: Purpose::Lab,
+        look,
+        remedy: Remedy::Packages { names, or: None },
+    };
+    [
+        package(&["chromium"], "Chromium", Look::Program("chromium")),
+        package(
+            &["fonts-dejavu-core"],
+            "a font",
+            Look::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        ),
+        package(&["python3-pip"], "pip", Look::With(pip_version)),
+        Item {
+            name: "DuckDB and OpenTelemetry's definitions for Python, unpacked",
+            purpose: Purpose::Lab,
+            look: Look::With(|| unpacked(&PYTHON_PARTS_AT)),
+            remedy: Remedy::Run(install_python_parts),
+        },
     ]
 }
 
@@ -272,11 +285,10 @@ fn unpack(packages: &str) -> Command {
 /// What reads exports in tests, from Python's package index: nothing of it is installed.
 const PYTHON_PARTS: [&str; 2] = ["duckdb==2.0.1", "opentelemetry-proto==1.45.2"];
 
-fn python_parts() -> State {
-    unpacked(&["python/duckdb", "python/opentelemetry/proto"])
-}
+/// In `parts_directory()`.
+const PYTHON_PARTS_AT: [&str; 2] = ["python/duckdb", "python/opentelemetry/proto"];
 
-fn pip() -> State {
+fn pip_version() -> State {
     let version = probe(Command::new("python3").args(["-m", "pip", "--version"]));
     version.map_or_else(|| State::Missing(String::new()), State::Present)
 }

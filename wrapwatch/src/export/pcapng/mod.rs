@@ -27,6 +27,8 @@ use crate::trace::Input;
 const HELD_MAX_BYTES: usize = 16 << 20;
 /// Memory that a message takes beside its bytes, about.
 const MESSAGE_BYTES: usize = 128;
+/// Memory that a socket takes, with what it keeps of a message that is not whole, about.
+const SOCKET_BYTES: usize = 2048;
 /// Sockets of one connection that are remembered.
 const SOCKETS_MAX: usize = 64;
 /// `SOCK_STREAM`.
@@ -75,6 +77,19 @@ pub struct Pcapng<W> {
     bytes: usize,
 }
 
+impl Held {
+    /// A socket; where there are too many, the one of the lowest number is forgotten for it.
+    fn socket(&mut self, fd: i32) -> &mut Socket {
+        if !self.sockets.contains_key(&fd) {
+            if self.sockets.len() >= SOCKETS_MAX {
+                self.sockets.pop_first();
+            }
+            self.bytes += SOCKET_BYTES;
+        }
+        self.sockets.entry(fd).or_default()
+    }
+}
+
 impl<W: Write> Pcapng<W> {
     /// To `out`, which had better be buffered.
     pub const fn new(out: W) -> Self {
@@ -110,13 +125,10 @@ impl<W: Write> Pcapng<W> {
             return;
         }
         let held = self.held.entry(connect.hdr.conn).or_default();
-        if held.sockets.len() >= SOCKETS_MAX && !held.sockets.contains_key(&connect.fd) {
-            held.sockets.pop_first();
-        }
+        let before = held.bytes;
         // A socket of that number is another one from here on.
-        held.sockets.insert(connect.fd, Socket { server: Some(server), ..Socket::default() });
-        self.bytes += MESSAGE_BYTES;
-        held.bytes += MESSAGE_BYTES;
+        *held.socket(connect.fd) = Socket { server: Some(server), ..Socket::default() };
+        self.bytes += held.bytes - before;
     }
 
     fn takes(&mut self, payload: &abi::Payload, bytes: &[u8], way: Way) {
@@ -125,22 +137,22 @@ impl<W: Write> Pcapng<W> {
         }
         let held = self.held.entry(payload.hdr.conn).or_default();
         let before = held.bytes;
-        if held.sockets.len() >= SOCKETS_MAX && !held.sockets.contains_key(&payload.fd) {
-            held.sockets.pop_first();
+        let mut messages = Vec::new();
+        let socket = held.socket(payload.fd);
+        if let Some(server) = socket_addr(&payload.addr).or(socket.server) {
+            let mut message = |bytes: &[u8], full_len: usize| {
+                let (at, bytes) = (KtimeNs(payload.hdr.ts_ns), bytes.to_vec());
+                messages.push(Message { at, way, server, fd: payload.fd, bytes, full_len });
+            };
+            if payload.sock_type == STREAM {
+                let framer = if way == Way::ToServer { &mut socket.outgoing } else { &mut socket.incoming };
+                framer.push(bytes, payload.full_len, |bytes| message(bytes, bytes.len()));
+            } else if !bytes.is_empty() {
+                message(bytes, usize::try_from(payload.full_len).unwrap_or(bytes.len()));
+            }
         }
-        let socket = held.sockets.entry(payload.fd).or_default();
-        let Some(server) = socket_addr(&payload.addr).or(socket.server) else { return };
-        let mut message = |bytes: &[u8], full_len: usize| {
-            held.bytes += MESSAGE_BYTES + bytes.len();
-            let (at, bytes) = (KtimeNs(payload.hdr.ts_ns), bytes.to_vec());
-            held.messages.push(Message { at, way, server, fd: payload.fd, bytes, full_len });
-        };
-        if payload.sock_type == STREAM {
-            let framer = if way == Way::ToServer { &mut socket.outgoing } else { &mut socket.incoming };
-            framer.push(bytes, payload.full_len, |bytes| message(bytes, bytes.len()));
-        } else if !bytes.is_empty() {
-            message(bytes, usize::try_from(payload.full_len).unwrap_or(bytes.len()));
-        }
+        held.bytes += messages.iter().map(|message| MESSAGE_BYTES + message.bytes.len()).sum::<usize>();
+        held.messages.append(&mut messages);
         self.bytes += held.bytes - before;
     }
 
