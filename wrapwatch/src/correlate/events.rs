@@ -219,7 +219,7 @@ impl Correlator {
         let lost = std::mem::take(&mut thread.lost_accept);
         if let Some(last) = thread.current.replace(story.conn) {
             // A check in another process goes on.
-            match self.open.get(&last).map(|last| (last.holds_accept_thread(), last.given)) {
+            match self.open.get(&last).map(|last| (last.is_checked_by_acceptor(), last.given)) {
                 None | Some((true, _)) => self.close_check(last, false),
                 Some((false, given)) => self.held_until(key, last, given.map(|(at, _)| at)),
             }

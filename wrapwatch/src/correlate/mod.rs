@@ -376,7 +376,7 @@ impl Correlator {
         let key = thread_key(story.tgid, story.tid);
         let target = self.shared.targets.get(&story.tgid);
         let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
-        if let Some(thread) = self.threads.get(&key).filter(|_| story.holds_accept_thread()) {
+        if let Some(thread) = self.threads.get(&key).filter(|_| story.is_checked_by_acceptor()) {
             spans.extend(thread.delays.spans(&spans, story.accepted, end));
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
@@ -392,7 +392,7 @@ impl Correlator {
         };
         let own = parts::paint(&spans, story.accepted, own_end).into_iter();
         let own: Arc<[Span]> = own.filter(|span| span.cause == StallCause::Dns).collect();
-        if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.holds_accept_thread()) {
+        if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.is_checked_by_acceptor()) {
             let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, own };
             thread.history.push(held, self.shared.limits.history);
         }

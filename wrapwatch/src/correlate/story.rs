@@ -206,6 +206,11 @@ impl Story {
         self.checker == self.tid && self.given.is_none()
     }
 
+    /// Whether the accept thread checks, or has checked before it gave it away.
+    pub(super) fn is_checked_by_acceptor(&self) -> bool {
+        self.checker == self.tid && (self.given.is_none() || self.is_checked())
+    }
+
     /// Whether the check is still going on; `None` where it may or may not be: the tables are closed, and only a spawned command or
     /// syslog could hold it.
     pub(super) fn in_check(&self) -> Option<bool> {

@@ -65,9 +65,10 @@ impl Uprobes {
                 }
             }
         }
-        let alone = match self.everywhere.contains_key(&inode) {
-            true => None,
-            false => Some(attach(ebpf, scope(pid, false), libwrap)?),
+        let alone = if self.everywhere.contains_key(&inode) {
+            None
+        } else {
+            Some(attach(ebpf, scope(pid, false), libwrap)?)
         };
         if let Some(before) = self.targets.insert(pid, (inode, alone)) {
             self.let_go(ebpf, before);

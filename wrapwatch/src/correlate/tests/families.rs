@@ -245,3 +245,23 @@ fn what_libwrap_is_asked_for_no_connection_is_counted() {
     assert_eq!(run_with(&mut correlator, &sim.records()), []);
     assert_eq!(correlator.stats().unowned_checks, 1);
 }
+
+#[test]
+fn a_check_before_the_process_is_made_holds_the_accept_thread() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    sim.established(th.t, 0x1002, client(2));
+    checks(&mut sim, &mut th, "mysvc", 800 * MS, 1);
+    let mut child = sim.fork(&mut th, 501);
+    sim.first_packet(&mut child, 6, *b"hello\n\0");
+    sim.accept_socket(&mut th, 2, 5, 0x1002, client(2));
+    checks(&mut sim, &mut th, "mysvc", 0, 1);
+    let mut child = sim.fork(&mut th, 502);
+    sim.first_packet(&mut child, 6, *b"hello\n\0");
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!((told[0].service_ns / (800 * MS), told[0].complete), (1, true), "{:#?}", told[0]);
+    let behind: u64 = told[1].blame.iter().filter(|b| b.cause == StallCause::Dns).map(|b| b.queued_ns).sum();
+    assert_eq!((behind / (800 * MS), &*told[1].queued_behind), (1, [1].as_slice()), "{:#?}", told[1]);
+}

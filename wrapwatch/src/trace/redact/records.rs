@@ -83,8 +83,6 @@ impl Records {
                 let (local, peer) = (addr(&r.local), addr(&r.peer));
                 encode(&Event::SockError(abi::SockError { local, peer, ..r }), out);
             }
-            // What daemons are called stays.
-            Event::Request(_, _) => encode(&event, out),
             Event::Rule(r, file) => encode(&Event::Rule(r, &text.path(file)), out),
             Event::Io(_)
             | Event::Shutdown(_)
@@ -95,7 +93,9 @@ impl Records {
             | Event::Exit(_)
             | Event::Exec(_)
             | Event::AcceptFailed(_)
-            | Event::Fork(_) => encode(&event, out),
+            | Event::Fork(_)
+            // What daemons are called stays.
+            | Event::Request(..) => encode(&event, out),
         }
     }
 
