@@ -88,7 +88,7 @@ fn wrong_use_ends_with_two() {
     }
     assert_eq!(lint(&["--explain", "nope"]).0, 2);
     let (status, out, _) = lint(&["--explain", "fails-closed"]);
-    assert!(status == 0 && out.starts_with("## fails-closed\n") && out.contains("Instead: "), "{out}");
+    assert!(status == 0 && out.starts_with("fails-closed\n") && out.contains("Instead: "), "{out}");
 }
 
 #[test]
