@@ -114,7 +114,7 @@ pub fn field<T: Copy>(ctx: &TracePointContext, offset: usize) -> T {
 #[inline(always)]
 pub fn instruction(ctx: &ProbeContext) -> u64 {
     // SAFETY: the verifier lets a uprobe's program read the registers that it is given; the offset is one of theirs.
-    unsafe { ctx.as_ptr().cast::<u8>().add(registers::INSTRUCTION).cast::<u64>().read() }
+    unsafe { ctx.as_ptr().byte_add(registers::INSTRUCTION).cast::<u64>().read() }
 }
 
 /// `struct pt_regs` (arch/x86/include/asm/ptrace.h) and the registers of a call (syscall(2)).

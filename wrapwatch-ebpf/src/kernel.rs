@@ -185,25 +185,27 @@ pub fn sock_of(fd: i32) -> u64 {
     if files == 0 || sk == 0 || fd < 0 {
         return 0;
     }
-    // SAFETY: the helpers have no preconditions but valid addresses, which they check; the offsets come from the running kernel's own BTF.
-    let found = unsafe {
-        (|| {
-            let task = bpf_get_current_task();
-            let files = bpf_probe_read_kernel((task + u64::from(files)) as *const u64).ok()?;
-            let table = bpf_probe_read_kernel((files + u64::from(offset!(files_fdt))) as *const u64).ok()?;
-            let max =
-                bpf_probe_read_kernel((table + u64::from(offset!(fdtable_max_fds))) as *const u32).ok()?;
-            if fd as u32 >= max {
-                return None;
-            }
-            let all = bpf_probe_read_kernel((table + u64::from(offset!(fdtable_fd))) as *const u64).ok()?;
-            let file = bpf_probe_read_kernel((all + 8 * fd as u64) as *const u64).ok()?;
-            let socket =
-                bpf_probe_read_kernel((file + u64::from(offset!(file_private_data))) as *const u64).ok()?;
-            bpf_probe_read_kernel((socket + u64::from(sk)) as *const u64).ok()
-        })()
+    let found = || {
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task() };
+        let table = pointer(pointer(task, files)?, offset!(files_fdt))?;
+        let max = table + u64::from(offset!(fdtable_max_fds));
+        // SAFETY: the helper checks the address; the offset comes from the running kernel's own BTF.
+        let max = unsafe { bpf_probe_read_kernel(max as *const u32) }.ok()?;
+        if fd as u32 >= max {
+            return None;
+        }
+        let file = pointer(pointer(table, offset!(fdtable_fd))? + 8 * fd as u64, 0)?;
+        pointer(pointer(file, offset!(file_private_data))?, sk)
     };
-    found.unwrap_or(0)
+    found().unwrap_or(0)
+}
+
+/// A pointer in a structure of the kernel's.
+#[inline(always)]
+fn pointer(structure: u64, offset: u32) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel((structure + u64::from(offset)) as *const u64) }.ok()
 }
 
 /// Whether [`sock_of`] knows the way.
