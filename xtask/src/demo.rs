@@ -24,6 +24,13 @@ pub(crate) fn run(options: &cli::Demo) -> Result<()> {
 
 /// Has a program of the tests' package, built with this profile, take this process's place, as root and told where everything is.
 pub(crate) fn become_root_program(profile: &str, name: &str, args: &[String]) -> Result<()> {
+    let mut command = root_program(profile, name, args)?;
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run {}", display(&command)))
+}
+
+/// A built program, to be run as root with what the lab needs.
+pub(crate) fn root_program(profile: &str, name: &str, args: &[String]) -> Result<Command> {
     let prefix = root_prefix()
         .with_context(|| format!("{name} needs root (it makes network namespaces), and there is no sudo"))?;
     let built = workspace::target_dir()?.join(profile);
@@ -35,8 +42,7 @@ pub(crate) fn become_root_program(profile: &str, name: &str, args: &[String]) ->
         command.arg(format!("{name}={}", path.display()));
     }
     command.arg(built.join(name)).args(args);
-    let error = command.exec();
-    Err(error).with_context(|| format!("cannot run {}", display(&command)))
+    Ok(command)
 }
 
 /// Builds what the lab and virtual machines run: wrapwatch, their programs and the library that wraps the server.

@@ -5,12 +5,17 @@
 
 mod packages;
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{
-    cli, demo,
+    cli, demo, process,
     setup::{self, Purpose},
 };
+
+/// One of each kind that most people have: these have to be right in each run of the tests, the others nightly.
+pub(crate) const ALWAYS: [&str; 6] = ["sshd", "vsftpd", "inetd-tcpd", "stunnel", "mosquitto", "postgres"];
 
 /// The command. Like the demo it does not come back when all goes well.
 pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
@@ -20,5 +25,15 @@ pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
     demo::build(&["--quiet"])?;
     let json = options.json.then(|| "--json".to_owned());
     let args: Vec<String> = json.into_iter().chain(options.names.iter().cloned()).collect();
-    demo::become_root_program("debug", "wrapwatch-daemons", &args)
+    demo::become_root_program("debug", PROGRAM, &args)
 }
+
+/// Whether [`ALWAYS`] are right. What they take is built.
+pub(crate) fn always() -> Result<()> {
+    packages::ensure()?;
+    let args: Vec<String> = ["--right"].into_iter().chain(ALWAYS).map(str::to_owned).collect();
+    let mut command: Command = demo::root_program("debug", PROGRAM, &args)?;
+    process::run(&mut command)
+}
+
+const PROGRAM: &str = "wrapwatch-daemons";

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli, counts, demo, lint, mutants,
+    cli, counts, daemons, demo, lint, mutants,
     process::{cargo, root_prefix},
     readme,
     setup::{self, Purpose},
@@ -76,6 +76,11 @@ impl Run {
         }
         self.step("end-to-end tests", |tally| end_to_end_tests(tally, options));
         if options.filters.is_empty() {
+            self.step("daemons", |tally| {
+                daemons::always()?;
+                tally.passed = tally.passed.saturating_add(daemons::ALWAYS.len());
+                Ok(())
+            });
             self.step("instructions", |_| counts::run(&cli::Counts::default()));
         }
         if options.vm && options.filters.is_empty() {
