@@ -84,8 +84,8 @@ fn clients_that_are_checked_one_by_one_are_told_by_their_greetings() {
     let seen = ping(&lab, &[SERVER, "-n", "5", "-c", "5"]);
     assert_eq!((seen.queue.served, seen.queue.together), (Some(PingServed::OneByOne), 5), "{seen:#?}");
     let (turn, behind) = (seen.queue.turn_ns.unwrap(), seen.queue.behind_ns.unwrap());
-    // Both lookups of a check, and four checks ahead of the last.
-    assert!(turn >= 300_000_000 && behind >= 3 * turn, "{seen:#?}");
+    // Both lookups of a check, and four checks ahead of the last. By how much the first one's check began late is missing from the mean.
+    assert!(turn > 200_000_000 && behind >= 3 * turn, "{seen:#?}");
     assert!(kinds(&seen).contains(&PingProblemKind::ServedOneByOne), "{seen:#?}");
     let alone = ping(&lab, &[SERVER, "-n", "3", "--interval", "1s"]);
     assert_eq!((alone.queue.served, alone.queue.together), (None, 1), "{alone:#?}");

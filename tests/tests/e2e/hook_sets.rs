@@ -197,16 +197,13 @@ fn an_accept_that_began_before_counts() {
         server.join().unwrap();
         watch.wait_connections(2).unwrap();
         let seen = watch.stop().unwrap();
-        // Through perf there is no saying what the first call had been given, and so whose address it was to return.
-        let named = if hooks == "raw" { &peers[..] } else { &peers[1..] };
-        for peer in named {
+        // Also through perf, where there is no saying what the first call had been given: the socket knows its client.
+        for peer in &peers {
             let outcome = seen.of(peer).unwrap().outcome;
             assert_eq!(outcome, Outcome::Greeted, "{hooks}: {:#?}", seen.connections());
         }
-        let outcomes = &seen.summary().unwrap().outcomes;
-        assert_eq!(
-            outcomes.iter().map(|o| (o.outcome, o.count)).collect::<Vec<_>>(),
-            [(Outcome::Greeted, 2)]
-        );
+        // Servers that other tests start are made by this process, too.
+        let here = seen.connections().iter().filter(|told| told.local == Some(at)).count();
+        assert_eq!(here, 2, "{hooks}: {:#?}", seen.connections());
     });
 }

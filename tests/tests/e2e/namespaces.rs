@@ -147,7 +147,7 @@ fn targets_and_ports_beyond_the_maps_cost_that_target_only() {
         let client = TcpStream::connect(here).unwrap();
         let mut accepted = false;
         records.until(|_, event| {
-            accepted |= matches!(event, Event::Accept(accept) if accept.hdr.tgid == me.pid);
+            accepted |= matches!(event, Event::AcceptSocket(accept) if accept.hdr.tgid == me.pid);
             matches!(event, Event::FirstPacket(_))
         });
         assert!(accepted, "the accept that was waited in");

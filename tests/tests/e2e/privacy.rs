@@ -61,7 +61,7 @@ fn raw_records_have_the_names_and_not_a_byte_of_sql() {
         let mut conn = None;
         records.until(|record, event| {
             raw.extend_from_slice(record);
-            if let Event::Accept(accept) = event
+            if let Event::AcceptSocket(accept) = event
                 && socket_addr(&accept.peer) == Some(last)
             {
                 conn = Some(accept.hdr.conn);

@@ -64,7 +64,7 @@ fn clients(file: &Path) -> BTreeSet<Ipv4Addr> {
     let mut found = BTreeSet::new();
     while let Some(item) = reader.next_input().unwrap() {
         let Input::Record(record) = item else { continue };
-        if let Ok(Event::Accept(accept)) = decode(record) {
+        if let Ok(Event::AcceptSocket(accept)) = decode(record) {
             found.insert(Ipv4Addr::from(*accept.peer.ip.last_chunk().unwrap()));
         }
     }
