@@ -261,7 +261,7 @@ impl Correlator {
     fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
         let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
         let (from, to) = (story.accepted, given.max(story.accepted));
-        let held = Held { conn, from, check_end: to, to, check: Arc::new([]), own: Arc::new([]) };
+        let held = Held { conn, from, check_end: to, to, check: Arc::default(), own: Arc::default() };
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.history.push(held, self.shared.limits.history);
         }

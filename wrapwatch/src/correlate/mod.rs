@@ -388,10 +388,14 @@ impl Correlator {
             (painted, story.check_begin(), end)
         } else {
             let held_end = story.lookups_end().map_or(end, |last| last.max(end));
-            (Arc::from([]), held_end, held_end)
+            (Arc::default(), held_end, held_end)
         };
-        let own = parts::paint(&spans, story.accepted, own_end).into_iter();
-        let own: Arc<[Span]> = own.filter(|span| span.cause == StallCause::Dns).collect();
+        let own: Arc<[Span]> = if own_end > story.accepted {
+            let own = parts::paint(&spans, story.accepted, own_end).into_iter();
+            own.filter(|span| span.cause == StallCause::Dns).collect()
+        } else {
+            Arc::default()
+        };
         if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.is_checked_by_acceptor()) {
             let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, own };
             thread.history.push(held, self.shared.limits.history);
