@@ -279,6 +279,10 @@ impl Story {
     /// Whether a rule's command was waited for. A server's own handler of SIGCHLD may run within a check, and collects children of other clients: where
     /// libwrap's functions are seen it is no wait of `shell_cmd`'s, and where they are not, it finds none or does not wait.
     fn is_spawn(&self, rec: &abi::Wait) -> bool {
+        // The acceptor that has given the connection away collects a process.
+        if self.given.is_some() && rec.hdr.tid == self.tid {
+            return false;
+        }
         if self.check.entered.is_some() {
             return matches!(self.check.inside, Some((StallCause::Spawn, _)));
         }
