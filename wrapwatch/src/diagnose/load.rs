@@ -87,9 +87,9 @@ struct Thread {
     handover: Handover,
 }
 
-/// Whether it was checked where that keeps the accept thread from nothing: in a process or thread of its own.
+/// Whether it was checked where that keeps the accept thread from nothing, in a process or thread of its own: the accept thread had it for less time than the check took.
 pub(super) const fn checked_elsewhere(connection: &Connection) -> bool {
-    connection.wrapper_ns > 0 && connection.service_ns == 0
+    connection.wrapper_ns > connection.service_ns
 }
 
 /// The work of each accept thread.
