@@ -266,6 +266,26 @@ fn nothing_accepted_is_said_to_be_so() {
     assert_eq!(summary.verdict_kind, VerdictKind::Queue);
 }
 
+/// A login's check after the first byte, a datagram's: what these waited was not seen.
+#[test]
+fn what_libwrap_was_asked_for_nobody_that_was_followed_acquits_nobody() {
+    // Nobody waited; and nobody knew for what, had it not been for a lookup of another's.
+    for wait_ns in [200_000, 30 * MS] {
+        let mut builder = SummaryBuilder::new();
+        for told in lab::run_with(&mut lab::correlator(), &at_once(|_, _, _| {})) {
+            let (wait, clear) = (Some(wait_ns), Connection { unknown_ns: 0, unknown: Vec::new(), ..told });
+            let parts = crate::model::Parts::default();
+            let clear = Connection { parts, blame: Vec::new(), wrapper_ns: 0, queued_ns: Some(0), ..clear };
+            builder.add(&Connection { greeting_ns: wait, total_ns: wait, waited_ns: wait_ns, ..clear });
+        }
+        let asked = Counts { unowned_checks: 3, ..Counts::default() };
+        let (without, with) = (builder.build(Counts::default()), builder.build(asked));
+        assert_ne!(without.verdict_kind, VerdictKind::CannotTell, "{}", without.verdict);
+        assert_eq!((with.verdict_kind, with.unowned_checks), (VerdictKind::CannotTell, 3), "{}", with.verdict);
+        assert!(with.verdict.contains("libwrap was asked 3 times"), "{}", with.verdict);
+    }
+}
+
 /// Three clients who wait two seconds each for the server's own lookups, after a check of nothing.
 fn own_lookups() -> Vec<Rec> {
     let mut sim = Sim::default();
@@ -482,12 +502,12 @@ fn checks_in_processes_of_their_own_are_no_work_of_the_accept_threads() {
     for told in lab::run_with(&mut correlator, &records) {
         assert!(told.wrapper_ns > 0);
         // So it is told of a server that forks before it checks.
-        let told = Connection { service_ns: 0, ..told };
+        let told = Connection { service_ns: 200_000, ..told };
         summary.add(&told);
         load.add(&told);
     }
     let [thread] = &summary.build(Counts::default()).accept_threads[..] else { panic!("one thread accepts") };
-    assert_eq!((thread.connections, thread.busy_ns, thread.ceiling_per_s), (20, 0, None));
+    assert_eq!((thread.connections, thread.busy_ns, thread.ceiling_per_s), (20, 20 * 200_000, None));
     assert!(load.busiest().is_none_or(|(_, _, jobs)| jobs.is_empty()));
 }
 

@@ -122,7 +122,8 @@ fn a_helper_that_was_given_the_socket_checks_for_it() {
     let mut serving = sim.fork(&mut th, 501);
     let mut helper = Thread { tid: 90, conn: 1, t: serving.t + MS };
     checks(&mut sim, &mut helper, "tunsvc", 800 * MS, 1);
-    serving.t = helper.t + MS;
+    // What it does in between was watched: it works for this client since it was made.
+    serving.t = helper.t + 50 * MS;
     sim.first_packet(&mut serving, 5, *b"220 hel");
     let told = one(sim);
     assert!(told.complete && told.outcome == Outcome::Greeted, "{told:#?}");
@@ -152,6 +153,21 @@ fn a_socket_at_the_place_of_an_earlier_one_has_its_own_handshake() {
     sim.first_packet(&mut th, 5, GREETING);
     let told = one(sim);
     assert_eq!((told.queued_ns, told.complete), (None, false), "another client's handshake is not its own");
+}
+
+#[test]
+fn collecting_a_process_is_no_command_of_a_rule() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let mut child = sim.fork(&mut th, 501);
+    // Before the child is seen to check, the acceptor collects another one.
+    sim.wait(&mut th, 20 * MS);
+    child.t = th.t;
+    checks(&mut sim, &mut child, "nrpe", 800 * MS, 1);
+    sim.first_packet(&mut child, 4, *b"\0\x02\0\0\0\0\0");
+    let told = one(sim);
+    assert_eq!((told.parts.spawn_ns, told.complete), (0, true), "{told:#?}");
 }
 
 #[test]
