@@ -55,7 +55,7 @@ counters! {
     LostConnect = 3 "lost_connect" Lost;
     /// Lost: DNS payload, either way.
     LostPayload = 4 "lost_payload" Lost;
-    /// Lost: first packets.
+    /// Lost: first packets, and closes of accepted sockets: what a connection ends with.
     LostFirstPacket = 5 "lost_first_packet" Lost;
     /// Lost: socket states.
     LostSockState = 6 "lost_sock_state" Lost;

@@ -23,10 +23,17 @@ pub struct Target {
     pub context_from_check: u64,
     /// The process that user space has entered: itself, or the one that it comes from. Records name that one.
     pub server: u32,
-    /// Whether the processes that it makes are followed.
+    /// 0, where the processes that it makes are not followed, [`Self::FOLLOWED`] or [`Self::CHECKS_TOLD`].
     pub follows: u16,
     /// Tells what the process is now from what it was before an `execve`, and from a process that had its number: see [`Watch::generation`].
     pub generation: u16,
+}
+
+impl Target {
+    /// [`Self::follows`]: the processes that it makes are targets, too.
+    pub const FOLLOWED: u16 = 1;
+    /// [`Self::follows`]: they are, and uprobes tell when a thread is in a check.
+    pub const CHECKS_TOLD: u16 = 2;
 }
 
 /// A watched descriptor.
@@ -55,6 +62,8 @@ pub struct Thread {
     pub in_check: u32,
     /// Zero.
     pub pad: u32,
+    /// Whom it worked for before a check of somebody else.
+    pub before: u64,
 }
 
 /// An open connection: from accept to its first packet or its close.
@@ -73,10 +82,12 @@ pub struct Conn {
     pub process: u32,
     /// The kernel's address of the accepted socket: who holds a descriptor of it has this connection. 0 where it is not known.
     pub sk: u64,
-    /// [`thread_key`] of the last thread that closed a descriptor of it.
-    pub closed_by: u64,
-    /// Processes and threads that were made by a thread which worked for it.
-    pub forks: u32,
+    /// [`thread_key`] of the thread that accepted it.
+    pub acceptor: u64,
+    /// When a descriptor of it was last closed by that thread.
+    pub let_go_ns: u64,
+    /// 1 where the socket's own end is the connection's, and no descriptor's: a process or thread was made for it, or one that the server has made accepted it.
+    pub socket_ends: u32,
     /// 1 when its client has reset it: then no change of state tells when the last descriptor goes.
     pub reset: u32,
 }
@@ -267,8 +278,8 @@ const _: () = {
     assert!(size_of::<Layout>() == 92);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
-    assert!(size_of::<Thread>() == 16);
-    assert!(size_of::<Conn>() == 48);
+    assert!(size_of::<Thread>() == 24);
+    assert!(size_of::<Conn>() == 56);
     assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);

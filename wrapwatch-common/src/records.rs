@@ -559,8 +559,8 @@ record! {
         hdr: Header,
         /// The new thread's number, for a process its first thread's.
         child: u32,
-        /// 1 for a process, 0 for a thread.
-        process: u32,
+        /// Whether what it does is seen: 1, or 0 where a map was full.
+        followed: u32,
     }
 }
 

@@ -257,7 +257,7 @@ impl Broken {
             Self::Loop => ", in the test endless on purpose",
             Self::Record => "the verdict says 1 passed, 0 failed, 0 skipped, the records 0 passed",
             Self::Verdict | Self::All => "no verdict",
-            Self::Offset => "was seen: [HandshakeUnseen",
+            Self::Offset => "]: no connection of 127.",
         }
     }
 }

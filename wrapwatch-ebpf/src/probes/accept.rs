@@ -66,9 +66,15 @@ fn returned(ctx: &impl Call, began: Began) {
 #[inline(always)]
 fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
     let ts = emit::now();
-    emit::count(Counter::Accepts);
     let sk = tcp_socket(fd);
-    let Some(conn) = conns::open(sk) else {
+    let made = targets::is_made();
+    // What a client's own process accepts elsewhere, a file transfer or what is forwarded, is no client of the server.
+    if made && (sk == 0 || !state::is_listened_on(Sock(sk).local_port())) {
+        return;
+    }
+    emit::count(Counter::Accepts);
+    let is_reset = sk != 0 && Sock(sk).error() != 0;
+    let Some(conn) = conns::open(sk, u32::from(made), u32::from(is_reset)) else {
         debug!(ctx, "no room for another connection");
         return;
     };

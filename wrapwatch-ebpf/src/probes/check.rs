@@ -45,7 +45,7 @@ pub fn hosts_ctl(ctx: ProbeContext) -> u32 {
         && target.follows != 0
     {
         let conn = conns::working_for().unwrap_or(0);
-        conns::set(targets::thread(), Thread { conn, in_check: IN_HOSTS_CTL, pad: 0 });
+        conns::set(targets::thread(), Thread { conn, in_check: IN_HOSTS_CTL, ..Thread::default() });
         requested(conn, -1, WHAT_HOSTS_CTL, ctx.arg::<u64>(0).unwrap_or(0));
     }
     0
@@ -76,7 +76,8 @@ fn begins(ctx: &ProbeContext, target: Target) {
     if known != Some(IN_HOSTS_CTL) {
         let fd = user::read::<i32>(request).unwrap_or(-1);
         let conn = client(request, fd);
-        conns::set(thread, Thread { conn, in_check: IN_HOSTS_ACCESS, pad: 0 });
+        let before = conns::working_for().unwrap_or(0);
+        conns::set(thread, Thread { conn, in_check: IN_HOSTS_ACCESS, pad: 0, before });
         requested(conn, fd, WHAT_HOSTS_ACCESS, request + REQUEST_DAEMON);
     }
     if target.tcpd_context == 0 && target.context_from_check != 0 {
@@ -126,7 +127,12 @@ fn is_over() {
     let thread = targets::thread();
     if let Some(value) = THREADS.get_ptr_mut(thread) {
         // SAFETY: only this thread writes its entry.
-        unsafe { (*value).in_check = 0 };
+        unsafe {
+            (*value).in_check = 0;
+            if (*value).conn == 0 {
+                (*value).conn = (*value).before;
+            }
+        }
     }
 }
 

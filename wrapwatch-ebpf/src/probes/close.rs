@@ -59,5 +59,7 @@ pub fn ended(conn: u64) {
 fn tell(conn: u64, fd: i32, class: u8) {
     let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
     let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class, pad: [0; 3] };
-    emit::fixed(&record, Counter::LostFile);
+    // A connection's last record: its loss leaves no gap, as a first packet's does.
+    let is_last = class == Class::Accepted as u8;
+    emit::fixed(&record, if is_last { Counter::LostFirstPacket } else { Counter::LostFile });
 }

@@ -31,28 +31,29 @@ pub fn fork(child: u64) {
     if target.follows == 0 || is_in_check(&target) {
         return;
     }
-    let process = (child >> 32) as u32 != targets::process();
-    if process {
-        targets::add((child >> 32) as u32, target);
-    }
+    let process = (child >> 32) as u32;
+    let added = process == targets::process() || targets::add(process, target);
     let Some(conn) = conns::working_for() else { return };
-    conns::set(child, Thread { conn, ..Thread::default() });
+    let followed = conns::set(child, Thread { conn, ..Thread::default() }) && added;
     if let Some(state) = CONNS.get_ptr_mut(conn) {
         // SAFETY: a live map value.
-        unsafe { (*state).forks += 1 };
+        unsafe { (*state).socket_ends = 1 };
     }
     let hdr = emit::header(Kind::Fork, conn, emit::now(), size_of::<Fork>());
-    emit::fixed(&Fork { hdr, child: child as u32, process: u32::from(process) }, Counter::LostOther);
+    emit::fixed(&Fork { hdr, child: child as u32, followed: u32::from(followed) }, Counter::LostOther);
 }
 
-/// Whether the current thread is in a check: uprobes tell, or what libwrap says of itself.
+/// Whether the current thread is in a check: uprobes tell. Without them what libwrap says of itself, which stays as it was after a rule with the option `allow` or `deny`
+/// (hosts_options(5)) for good.
 #[inline(always)]
 fn is_in_check(target: &Target) -> bool {
     // SAFETY: only this thread writes its entry.
     if unsafe { THREADS.get(targets::thread()) }.is_some_and(|thread| thread.in_check != 0) {
         return true;
     }
-    target.tcpd_context != 0 && user::read::<u64>(target.tcpd_context).is_some_and(|file| file != 0)
+    target.follows != Target::CHECKS_TOLD
+        && target.tcpd_context != 0
+        && user::read::<u64>(target.tcpd_context).is_some_and(|file| file != 0)
 }
 
 /// A process that a target has made is another program now, with other descriptors open and libwrap elsewhere. For whom it works stays.
@@ -100,6 +101,8 @@ pub fn exit() {
     }
     let leader = (key >> 32) as u32 == key as u32;
     let conn = conns::working_for();
+    // A thread that was made for a connection is one of several that work for it: the socket tells its end.
+    let conn = conn.filter(|conn| !conns::ends_by_socket(*conn));
     if leader || conn.is_some() {
         let hdr = emit::header(Kind::Exit, conn.unwrap_or(0), emit::now(), size_of::<Exit>());
         emit::fixed(&Exit { hdr, leader: u32::from(leader), pad: 0 }, Counter::LostOther);

@@ -11,7 +11,7 @@ use super::close;
 use crate::{
     args::Socket,
     emit, kernel,
-    maps::{CONNS, NETNS, PORTS, THREADS},
+    maps::{CONNS, NETNS, PORTS},
     watch::{conns, targets},
 };
 
@@ -43,7 +43,8 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
     if !is_listened_on(local_port) || socket.protocol() != IPPROTO_TCP {
         return;
     }
-    if is_ended(sk, closed, new == TCP_CLOSE) || !(began || left) {
+    ends_connection(sk, closed, new == TCP_CLOSE);
+    if !(began || left) {
         return;
     }
     let netns = kernel::netns(sk);
@@ -83,7 +84,7 @@ pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
 }
 
 #[inline(always)]
-fn is_listened_on(port: u16) -> bool {
+pub fn is_listened_on(port: u16) -> bool {
     let (word, bit) = port_bit(port);
     PORTS.get(word).is_some_and(|ports| *ports & bit != 0)
 }
@@ -94,28 +95,30 @@ fn is_of_targets(netns: u32) -> bool {
     netns == 0 || NETNS.get_ptr(netns).is_some() || NETNS.get_ptr(0).is_some()
 }
 
-/// Whether this is the end of a connection that its acceptor has given away: then it is told. Who closes is the current thread, but for a reset by the client, after which
+/// How long a `close` may take from its beginning until its socket changes its state.
+const CLOSING_NS: u64 = 1_000_000;
+
+/// Tells the end of a connection, where its socket's end is that. Who closes is the current thread, but for a reset by the client, which comes in any thread, and after which
 /// the last descriptor's closing changes no state any more.
 #[inline(always)]
-fn is_ended(sk: u64, closed: bool, gone: bool) -> bool {
-    let Some(conn) = conns::of_socket(sk) else { return false };
-    let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
+fn ends_connection(sk: u64, closed: bool, gone: bool) {
+    let Some(conn) = conns::of_socket(sk) else { return };
+    let Some(state) = CONNS.get_ptr_mut(conn) else { return };
     let thread = targets::thread();
     // SAFETY: a live map value.
-    let (given_away, closing) = unsafe { ((*state).forks != 0, (*state).closed_by == thread) };
-    if !given_away {
-        return false;
-    }
+    let (socket_ends, letting_go) = unsafe {
+        let recently = emit::now() - (*state).let_go_ns < CLOSING_NS;
+        ((*state).socket_ends != 0, (*state).acceptor == thread && recently)
+    };
     // With data that nobody has read, closing resets.
-    let closed = closed || (gone && (closing || conns::working_for() == Some(conn)));
-    if closed {
-        close::ended(conn);
-        let _ = THREADS.remove(thread);
-    } else if gone {
+    let closed = closed || (gone && (letting_go || conns::working_for() == Some(conn)));
+    if gone && !closed {
         // SAFETY: a live map value.
         unsafe { (*state).reset = 1 };
+    } else if closed && socket_ends {
+        close::ended(conn);
+        conns::leave(thread, conn);
     }
-    closed
 }
 
 /// This side's address, and the other's.

@@ -10,7 +10,7 @@ use wrapwatch_common::{
 
 use super::targets;
 use crate::{
-    emit::count,
+    emit::{count, now},
     kernel,
     maps::{CONNS, GATE, LAST_CONN, SOCKS, THREADS},
     shared::{add, add_to, load},
@@ -44,17 +44,35 @@ pub fn worked_for(thread: u64) -> Option<u64> {
     if conn != 0 && is_open(conn) { Some(conn) } else { None }
 }
 
+/// Whether its socket's own end is a connection's.
+#[inline(always)]
+pub fn ends_by_socket(conn: u64) -> bool {
+    // SAFETY: a live map value.
+    CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).socket_ends } != 0)
+}
+
 /// Makes the current thread work for a connection.
 #[inline(always)]
 pub fn work_for(conn: u64) {
     set(targets::thread(), Thread { conn, ..Thread::default() });
 }
 
-/// Says what a thread works for.
+/// Says what a thread works for; false where there is no room.
 #[inline(always)]
-pub fn set(thread: u64, value: Thread) {
-    if THREADS.insert(thread, value, 0).is_err() {
+pub fn set(thread: u64, value: Thread) -> bool {
+    let set = THREADS.insert(thread, value, 0).is_ok();
+    if !set {
         count(Counter::FullThreads);
+    }
+    set
+}
+
+/// A thread works for a connection no longer.
+#[inline(always)]
+pub fn leave(thread: u64, conn: u64) {
+    // SAFETY: as in `fds::watched`.
+    if unsafe { THREADS.get(thread) }.is_some_and(|value| value.conn == conn) {
+        let _ = THREADS.remove(thread);
     }
 }
 
@@ -78,16 +96,20 @@ pub fn inherited(fd: i32) -> Option<u64> {
     if sk != 0 && kernel::sock_of(fd) == sk { Some(conn) } else { None }
 }
 
-/// A descriptor of a connection's socket goes, and it is not the last one, or the socket's own end tells of that. A thread that has made a process for it has given it away.
+/// A descriptor of a connection's socket goes, and it is not the last one, or the socket's own end tells of that. An acceptor that has made a process for it works for it no longer.
 #[inline(always)]
 pub fn lets_go(conn: u64) -> bool {
     let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
     // SAFETY: a live map value.
     unsafe {
-        if (*state).sk == 0 || (*state).forks == 0 || (*state).reset != 0 {
+        if (*state).sk == 0 || (*state).socket_ends == 0 || (*state).reset != 0 {
             return false;
         }
-        (*state).closed_by = targets::thread();
+        let thread = targets::thread();
+        if (*state).acceptor == thread {
+            (*state).let_go_ns = now();
+            leave(thread, conn);
+        }
     }
     true
 }
@@ -110,9 +132,10 @@ pub fn owner(watch: &Watch) -> Option<u64> {
 /// There is no atomic fetch-and-add for programs on Linux 5.10, so inserting the number only where it is new is
 /// what makes it unique: of two CPUs that read the same last number, one goes on to the next. It never goes back, also where a thread is preempted here.
 #[inline(always)]
-pub fn open(sk: u64) -> Option<u64> {
+pub fn open(sk: u64, socket_ends: u32, reset: u32) -> Option<u64> {
     let last = LAST_CONN.get_ptr_mut(0)?;
-    let new = Conn { process: (targets::named() >> 32) as u32, sk, ..Conn::default() };
+    let (process, acceptor) = ((targets::named() >> 32) as u32, targets::thread());
+    let new = Conn { process, acceptor, sk, socket_ends, reset, ..Conn::default() };
     for _ in 0..8 {
         // SAFETY: the slot is a live map value, an aligned `u64`; a racing update costs one more turn.
         let conn = unsafe {
@@ -153,7 +176,9 @@ pub fn close(conn: u64) {
         Some(state) => unsafe { (*state).sk },
         None => return,
     };
-    if sk != 0 {
+    // The place of one whose end was not seen may be another's by now.
+    // SAFETY: a number, written once.
+    if sk != 0 && unsafe { SOCKS.get(sk) } == Some(&conn) {
         let _ = SOCKS.remove(sk);
     }
     if CONNS.remove(conn).is_ok() {

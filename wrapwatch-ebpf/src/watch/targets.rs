@@ -66,13 +66,21 @@ pub fn are_several() {
     }
 }
 
-/// Makes a process that a target has made one, too. It goes on as what that is, until it calls `execve`.
+/// Makes a process that a target has made one, too; false where there is no room. It goes on as what that is, until it calls `execve`.
 #[inline(always)]
-pub fn add(process: u32, target: Target) {
+pub fn add(process: u32, target: Target) -> bool {
     are_several();
-    if TARGETS.insert(process, Target { generation: generation(), ..target }, 0).is_err() {
+    let added = TARGETS.insert(process, Target { generation: generation(), ..target }, 0).is_ok();
+    if !added {
         count(Counter::FullTargets);
     }
+    added
+}
+
+/// Whether the current process is one that a target has made.
+#[inline(always)]
+pub fn is_made() -> bool {
+    only() == SEVERAL && current().is_some_and(|target| target.server != process())
 }
 
 /// A mark of what a process is now: not the one of anything that had its number a moment ago.

@@ -147,7 +147,8 @@ impl Correlator {
 
     /// The socket says who the client is, and its handshake is its own.
     fn identify_socket(&mut self, story: &mut Story, rec: &abi::AcceptSocket) {
-        (story.sk, story.local, story.process) = (rec.sk, socket_addr(&rec.local), rec.process);
+        (story.sk, story.by_socket) = (rec.sk, true);
+        (story.local, story.process) = (socket_addr(&rec.local), rec.process);
         match socket_addr(&rec.peer) {
             Some(peer) => story.client = Some(Client::Ip(peer)),
             None => story.miss(Missing::PeerUnseen),

@@ -409,7 +409,10 @@ impl Correlator {
         if let Some(due) = story.due {
             self.due.remove(&(due, conn));
         }
-        self.socks.remove(&story.sk);
+        // Its place may be another socket's by now.
+        if self.socks.get(&story.sk) == Some(&conn) {
+            self.socks.remove(&story.sk);
+        }
         let key = wrapwatch_common::maps::watch_key(story.process, story.fd);
         if self.fds.get(&key) == Some(&conn) {
             self.fds.remove(&key);
@@ -431,7 +434,7 @@ impl Correlator {
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
         let workers = self.workers(&story, now);
-        let gives = self.shared.targets.get(&story.tgid).is_some_and(|target| target.gives);
+        let gives = self.shared.gives(&story);
         let mut connection = Box::new(tell::tell(
             &mut story,
             &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{KtimeNs, StallCause};
+use crate::model::{COMPUTING_MAX_NS, KtimeNs, StallCause};
 
 use super::parts::Span;
 use super::servers::ServerId;
@@ -78,6 +78,23 @@ pub(super) struct Behind {
     pub own: Tally,
     /// The wait began before what is remembered of the thread.
     pub cut: bool,
+}
+
+impl Behind {
+    /// What the checks were in that is known: not what they were in besides.
+    pub(super) fn named_ns(&self) -> u64 {
+        self.checks.sum(None).saturating_sub(self.checks.sum(Some(StallCause::Other)))
+    }
+
+    /// What the checks were in besides, beyond what computing takes.
+    pub(super) fn unwatched_ns(&self) -> u64 {
+        self.checks.sum(Some(StallCause::Other)).saturating_sub(COMPUTING_MAX_NS.saturating_mul(self.count))
+    }
+
+    /// All that the checks, and the server's own lookups, take of the wait.
+    pub(super) fn held_ns(&self) -> u64 {
+        self.checks.sum(None).saturating_add(self.own.sum(None))
+    }
 }
 
 /// The holds of one accept thread, oldest first.

@@ -1,5 +1,6 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -13,6 +14,7 @@ use super::infer::Inferred;
 use super::map::HashMap;
 use super::servers::Servers;
 use super::sight::Blind;
+use super::story::Story;
 use super::texts::Texts;
 use super::workers::Workers;
 
@@ -27,8 +29,8 @@ pub(super) struct Target {
     pub inferred: Inferred,
     /// What its threads looked up lately.
     pub workers: Workers,
-    /// It has made a process or a thread for a client.
-    pub gives: bool,
+    /// Where it listens for the clients for whom it makes processes or threads.
+    pub gives: BTreeSet<u16>,
 }
 
 /// Most stops remembered of a target.
@@ -72,6 +74,12 @@ impl Shared {
     /// What the trace does not show of a target.
     pub(super) fn blind(&self, tgid: u32) -> Blind {
         self.targets.get(&tgid).map_or(self.blind, |target| self.blind.and(target.blind))
+    }
+
+    /// The server makes processes or threads for the clients of this port.
+    pub(super) fn gives(&self, story: &Story) -> bool {
+        let target = self.targets.get(&story.tgid);
+        target.zip(story.local).is_some_and(|(target, local)| target.gives.contains(&local.port()))
     }
 
     /// A path and what it is to a target's check.

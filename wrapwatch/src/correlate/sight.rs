@@ -80,8 +80,10 @@ pub(super) struct Wait<'a> {
     pub check_end: KtimeNs,
     /// First packet, close, or as far as it was seen.
     pub until: KtimeNs,
-    /// Of the time after the check, what the server's own lookups took.
-    pub own_ns: u64,
+    /// Of the time before the check, and after it, what the server's own lookups took.
+    pub own_before_ns: u64,
+    /// See above.
+    pub own_after_ns: u64,
     /// What it waited behind until a thread took it over.
     pub workers: Queued,
     pub missing: &'a [Missing],
@@ -138,24 +140,18 @@ impl Wait<'_> {
             return [Some((UnknownReason::NoTimes, queued)), None];
         }
         let behind = &self.story.behind;
-        let unwatched = behind.checks.sum(Some(StallCause::Other));
-        let computing = COMPUTING_MAX_NS.saturating_mul(behind.count);
-        let held = behind.checks.sum(None).saturating_add(behind.own.sum(None));
-        let free = queued.saturating_sub(held);
+        let free = queued.saturating_sub(behind.held_ns());
         let why = if self.has(Missing::AcceptsLost) || self.has(Missing::NextAcceptLost) {
             Some(UnknownReason::QueueUnseen)
-        } else if self.has(Missing::PastForgotten) {
+        } else if behind.cut {
             Some(UnknownReason::Forgotten)
         } else {
             self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
         };
-        [
-            Some((UnknownReason::UnwatchedCall, unwatched.saturating_sub(computing))),
-            why.map(|why| (why, free)),
-        ]
+        [Some((UnknownReason::UnwatchedCall, behind.unwatched_ns())), why.map(|why| (why, free))]
     }
 
-    /// Of the check: what is no call that was seen, beyond what computing takes.
+    /// Of the check: what is no call that was seen, beyond what computing takes. Before it the server may have looked its client up.
     fn in_check(&self) -> [Option<(UnknownReason, u64)>; 2] {
         if self.blind.times {
             return [Some((UnknownReason::NoTimes, self.check_end.since(self.story.accepted))), None];
@@ -167,28 +163,33 @@ impl Wait<'_> {
         } else {
             self.doubt().unwrap_or(UnknownReason::UnwatchedCall)
         };
-        [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), None]
+        let before = self.story.check_begin().since(self.story.accepted).saturating_sub(self.own_before_ns);
+        [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), self.doubt().map(|why| (why, before))]
     }
 
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
     fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
-        let others = self.workers.behind_ns.saturating_add(self.story.behind_after.checks.sum(None));
-        let rest = whole.saturating_sub(self.own_ns).saturating_sub(others);
-        let why = if self.blind.times {
+        let behind = &self.story.behind_after;
+        let others = self.workers.behind_ns.saturating_add(behind.held_ns());
+        let rest = whole.saturating_sub(self.own_after_ns).saturating_sub(others);
+        let unwatched = Some((UnknownReason::UnwatchedCall, behind.unwatched_ns()));
+        let found = if self.blind.times {
             return [Some((UnknownReason::NoTimes, whole)), None];
         } else if self.has(Missing::HandedOver) {
-            UnknownReason::HandedOver
+            (UnknownReason::HandedOver, rest)
         } else if let Some(doubt) = self.doubt() {
-            doubt
-        } else if self.blind.others {
-            UnknownReason::NotFollowed
+            (doubt, rest)
+        } else if self.has(Missing::NotFollowed) {
+            (UnknownReason::NotFollowed, rest)
+        } else if self.story.behind_after.cut {
+            (UnknownReason::Forgotten, rest)
         } else if self.worker_unseen() || self.works_for_others() {
-            UnknownReason::WorkerUnseen
+            (UnknownReason::WorkerUnseen, rest)
         } else {
-            return [Some((UnknownReason::WorkersBusy, self.workers.doubtful_ns.min(rest))), None];
+            (UnknownReason::WorkersBusy, self.workers.doubtful_ns.min(rest))
         };
-        [Some((why, rest)), None]
+        [Some(found), unwatched]
     }
 
     /// Its thread looked another client up meanwhile: for whom it worked when is not known.

@@ -50,6 +50,8 @@ pub(super) struct Story {
     pub seqs: Seqs,
     pub check: Check,
     pub resolver: Resolver,
+    /// That socket is the accepted one by its place in the kernel, and not by a handshake's ends: its end is told wherever it is.
+    pub by_socket: bool,
     /// When the accept thread made a process or a thread for it, and that one.
     pub given: Option<(KtimeNs, u32)>,
     /// A thread other than the accept thread took over.
@@ -100,6 +102,7 @@ impl Story {
             seqs: Seqs::default(),
             check: Check::default(),
             resolver: Resolver::default(),
+            by_socket: false,
             given: None,
             handover: None,
             worker: None,
@@ -139,8 +142,12 @@ impl Story {
 
     /// When its story ended: first packet, shutdown or close.
     pub(super) fn ended(&self) -> Option<KtimeNs> {
-        let close = [self.shutdown, self.closed].into_iter().flatten().map(|(_, at)| at).min();
-        self.first_packet.map(|(at, _)| at).or(close)
+        self.first_packet.map(|(at, _)| at).or(self.closed_at())
+    }
+
+    /// When the server closed it, or said that it would write no more.
+    pub(super) fn closed_at(&self) -> Option<KtimeNs> {
+        [self.shutdown, self.closed].into_iter().flatten().map(|(_, at)| at).min()
     }
 
     /// Whether nothing more of it is to come.
@@ -171,12 +178,13 @@ impl Story {
         self.check.seen() || (!self.sure() && lookups())
     }
 
-    /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap.
+    /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap, which reads a table before it asks for a name.
     pub(super) fn check_begin(&self) -> KtimeNs {
-        let Some(asked) = self.check.asked.first() else { return self.accepted };
-        let before =
-            |looking: &super::lookups::Looking| looking.tid == self.checker && looking.first < asked.at;
-        if self.resolver.lookups.iter().any(before) { asked.at.max(self.accepted) } else { self.accepted }
+        let asked = self.check.asked.first().map(|asked| asked.at);
+        let read = || self.check.tables.first().filter(|_| self.sure()).map(|table| table.from);
+        let Some(at) = asked.or_else(read) else { return self.accepted };
+        let before = |looking: &super::lookups::Looking| looking.tid == self.checker && looking.first < at;
+        if self.resolver.lookups.iter().any(before) { at.max(self.accepted) } else { self.accepted }
     }
 
     /// When the check ended, as far as was seen; accept's return where there was none.

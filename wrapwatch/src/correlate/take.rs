@@ -6,7 +6,7 @@ use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
 use crate::decode::addr::socket_addr;
-use crate::model::{KtimeNs, LeaveKind, StallCause};
+use crate::model::{KtimeNs, LeaveKind, Missing, StallCause};
 
 use super::check::{Asking, FdKind, FdUse, PathKind, RuleAt};
 use super::parts::Span;
@@ -71,12 +71,17 @@ impl Story {
 
     /// A process or a thread was made for it. One that is made within a check is a command, which serves nobody.
     fn forked(&mut self, rec: &abi::Fork, shared: &mut Shared) {
+        if rec.followed == 0 {
+            self.miss(Missing::NotFollowed);
+        }
         let in_check =
             self.check.seen() && self.check.returned.is_none() && self.check.open_table().is_some();
         if self.given.is_none() && !in_check {
             let at = KtimeNs(rec.hdr.ts_ns);
             self.given = Some((at, rec.child));
-            shared.targets.entry(self.tgid).or_default().gives = true;
+            if let Some(local) = self.local {
+                shared.targets.entry(self.tgid).or_default().gives.insert(local.port());
+            }
             if self.handover.is_none_or(|known| at < known) {
                 (self.handover, self.worker) = (Some(at), Some(rec.child));
             }
@@ -120,7 +125,8 @@ impl Story {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
         self.step(now);
         let (path, kind) = shared.path(self.tgid, path);
-        if kind == PathKind::Hosts {
+        // What was asked before a check, libwrap asks anew.
+        if kind == PathKind::Hosts || kind.is_table() {
             self.resolver.end_lookup(rec.hdr.tid);
         }
         let limit = shared.limits.uses;

@@ -35,7 +35,7 @@ pub(super) struct Around<'a> {
     pub now: KtimeNs,
     /// What it waited behind until a thread took it over.
     pub workers: Queued,
-    /// Its server has made processes or threads for clients.
+    /// Its server has made processes or threads for clients that came to the same port.
     pub gives: bool,
 }
 
@@ -60,7 +60,8 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         check: painted,
         check_end,
         until,
-        own_ns: own_after,
+        own_before_ns: own_before,
+        own_after_ns: own_after,
         workers,
         missing: &missing,
         blind,
@@ -86,11 +87,11 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
-        handover_resolve_ns: workers.behind_ns,
+        handover_resolve_ns: workers.behind_ns.saturating_add(story.behind_after.own.sum(None)),
         resolve_ns: own_before.saturating_add(own_after),
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),
-        served_behind_ns: story.behind_after.checks.sum(None),
+        served_behind_ns: story.behind_after.named_ns(),
         greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
         total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
         held_ns: held_ns(story, outcome),
@@ -142,23 +143,19 @@ fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
     }
 }
 
-/// The accept thread itself had the last word, without a check, while others get a process or a thread.
+/// The accept thread itself answered, without a check, while others get a process or a thread. One that it closed without a word may have been passed to another process.
 fn is_dropped(story: &Story) -> bool {
-    let last = story.first_packet.map(|(_, packet)| packet.hdr.tid).or(story.closed.map(|(tid, _)| tid));
-    let itself = last == Some(story.tid) && story.process == story.tgid;
+    let itself = story.first_packet.is_some_and(|(_, packet)| packet.hdr.tid == story.tid);
     itself && story.sure() && story.given.is_none() && story.handover.is_none() && !story.is_checked()
 }
 
 /// The accepting process closed the socket as it was, without a check and without a byte: it kept nothing of it because another process has it.
 fn was_handed_over(story: &Story) -> bool {
-    story.sure()
-        && story.closed.is_some_and(|(tid, _)| tid == story.tid)
-        && story.shutdown.is_none()
-        && story.handover.is_none()
-        && story.given.is_none()
-        && !story.twisted
-        && !story.is_checked()
-        && story.client != Some(Client::Unix)
+    let closed = story.closed.is_some_and(|(tid, _)| tid == story.tid) && story.shutdown.is_none();
+    // Of a socket that is not known, what the process does that was made for it is not told as its end.
+    let given = story.given.is_some() && !story.by_socket;
+    let passed = story.given.is_none() && story.handover.is_none() && story.client != Some(Client::Unix);
+    story.sure() && closed && (given || passed) && !story.twisted && !story.is_checked()
 }
 
 /// What libwrap was asked.
@@ -177,7 +174,7 @@ fn checks(story: &Story) -> Vec<CheckCall> {
 /// How long the socket was kept after libwrap had said no.
 fn held_ns(story: &Story, outcome: Outcome) -> Option<u64> {
     let (said, _) = story.check.returned.filter(|_| outcome == Outcome::Refused && is_refused(story))?;
-    story.ended().map(|ended| ended.since(said))
+    story.closed_at().map(|closed| closed.since(said))
 }
 
 /// Whether libwrap said no to a server that is followed: what that does with the socket afterwards keeps nobody waiting for an answer.
@@ -260,7 +257,8 @@ fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
 
 fn blame(painted: &[parts::Span], story: &Story, servers: &Servers) -> Vec<Blame> {
     let mut queued = story.behind.checks.clone();
-    story.behind_after.checks.iter().for_each(|(cause, server, ns)| queued.add(cause, server, ns));
+    let named = story.behind_after.checks.iter().filter(|(cause, ..)| *cause != StallCause::Other);
+    named.for_each(|(cause, server, ns)| queued.add(cause, server, ns));
     let mut own = Tally::default();
     own.add_spans(painted);
     let mut keys: Vec<_> =
@@ -330,7 +328,7 @@ fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
     if story.resolver.overflow || story.check.overflow {
         missing.push(Missing::TooManyUses);
     }
-    if story.behind.cut {
+    if story.behind.cut || story.behind_after.cut {
         missing.push(Missing::PastForgotten);
     }
     missing

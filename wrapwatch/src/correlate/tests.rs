@@ -1,5 +1,6 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
+mod doubts;
 mod families;
 mod props;
 pub(crate) mod scenes;

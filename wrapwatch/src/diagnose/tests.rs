@@ -281,7 +281,12 @@ fn what_libwrap_was_asked_for_nobody_that_was_followed_acquits_nobody() {
         let asked = Counts { unowned_checks: 3, ..Counts::default() };
         let (without, with) = (builder.build(Counts::default()), builder.build(asked));
         assert_ne!(without.verdict_kind, VerdictKind::CannotTell, "{}", without.verdict);
-        assert_eq!((with.verdict_kind, with.unowned_checks), (VerdictKind::CannotTell, 3), "{}", with.verdict);
+        assert_eq!(
+            (with.verdict_kind, with.unowned_checks),
+            (VerdictKind::CannotTell, 3),
+            "{}",
+            with.verdict
+        );
         assert!(with.verdict.contains("libwrap was asked 3 times"), "{}", with.verdict);
     }
 }

@@ -391,7 +391,8 @@ impl<'a> Session<'a> {
     fn leave(&mut self, ring: &mut Ring) {
         let (mut accepts, mut others) = (0, 0);
         while ring.drain(|record| {
-            let accept = decode::header(record).is_some_and(|header| header.kind == Kind::Accept as u16);
+            let is_accept = |kind| kind == Kind::Accept as u16 || kind == Kind::AcceptSocket as u16;
+            let accept = decode::header(record).is_some_and(|header| is_accept(header.kind));
             *(if accept { &mut accepts } else { &mut others }) += 1;
             true
         }) {}

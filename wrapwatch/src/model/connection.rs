@@ -38,7 +38,7 @@ pub enum Outcome {
     Unfinished,
     /// Another process, which is not traced, has the client's socket: what became of it there is not known.
     HandedOver,
-    /// A server that gives its clients to processes or threads of their own answered or closed this one itself, without a check: it had as many as it takes
+    /// A server that gives the clients of this port to processes or threads of their own answered this one itself, without a check: it had as many as it takes
     /// (MaxStartups, `instances`).
     Dropped,
 }
@@ -198,7 +198,7 @@ pub struct Connection {
     pub parts: Parts,
     /// Check's end → the connection thread took over.
     pub handover_ns: Option<u64>,
-    /// Of `handover_ns`: the thread that took over was in the server's own lookups for other clients, as in a pool of threads.
+    /// Check's end → the connection thread took over, or the thread that serves all came back to it: it was in the server's own lookups for other clients.
     #[serde(default)]
     pub handover_resolve_ns: u64,
     /// The server's own lookups, outside the wrapper check.
@@ -209,7 +209,7 @@ pub struct Connection {
     /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
     #[serde(default)]
     pub waited_ns: u64,
-    /// Its own check's end → first packet: the thread that serves all was in other clients' checks.
+    /// Its own check's end → first packet: the thread that serves all was in what other clients' checks waited for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub served_behind_ns: u64,
     /// Accept returned → first packet.

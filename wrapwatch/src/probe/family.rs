@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     programs::{RawTracePoint, uprobe::UProbeScope},
 };
-use wrapwatch_common::maps::{Layout, PidNamespace};
+use wrapwatch_common::maps::{Layout, PidNamespace, Target};
 
 use super::{Probe, ProbeError};
 use crate::{
@@ -48,7 +48,8 @@ impl Probe {
     pub fn follow(&mut self, pid: u32, libwrap: Option<&Libwrap>) -> Result<(), String> {
         self.follows.clone()?;
         let context = libwrap.and_then(|found| found.context_from_check).unwrap_or(0);
-        self.registry.follow(&mut self.ebpf, pid, context).map_err(|error| error.to_string())?;
+        let follows = if self.uprobes.has(pid) { Target::CHECKS_TOLD } else { Target::FOLLOWED };
+        self.registry.follow(&mut self.ebpf, pid, follows, context).map_err(|error| error.to_string())?;
         let (family, all) = children::family(pid, AT_MOST).map_err(|error| error.to_string())?;
         for child in family {
             self.adopt(pid, child).map_err(|error| error.to_string())?;

@@ -21,7 +21,7 @@ use wrapwatch_common::{
 use super::{
     ProbeError,
     mapped::Mapped,
-    maps::{AsArray as _, Bytes, array, change, drop_keys, insert, table},
+    maps::{AsArray, Bytes, array, change, drop_keys, insert, table},
 };
 
 /// A check that began before the probes were there.
@@ -69,6 +69,30 @@ pub(super) fn set_syscalls(ebpf: &mut Ebpf, classes: &[(u32, u32)]) -> Result<()
             }
         }
     })
+}
+
+/// Takes entries out of processes, in the high half of keys, that are no targets any more.
+fn drop_left<T: AsArray>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    is_left: impl Fn(&T) -> bool,
+) -> Result<(), ProbeError> {
+    let map = table::<u64, T::Array>(ebpf, name)?;
+    let entries = map.iter().filter_map(Result::ok);
+    let left: Vec<u64> = entries.filter(|(_, value)| is_left(&T::of(value))).map(|(key, _)| key).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    // Read after them: a process that is made meanwhile is not among those that are gone.
+    let targets: BTreeSet<u32> =
+        table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.keys().filter_map(Result::ok).collect();
+    let mut map = table::<u64, T::Array>(ebpf, name)?;
+    for key in left {
+        if u32::try_from(key >> 32).is_ok_and(|process| !targets.contains(&process)) {
+            let _ = map.remove(&key);
+        }
+    }
+    Ok(())
 }
 
 /// How entries are kept: where they are, and whether they are counted.
@@ -209,15 +233,16 @@ impl Registry {
         insert(ebpf, "TARGETS", pid, &target)
     }
 
-    /// Follows the processes that a target makes from now on.
+    /// Follows the processes that a target makes from now on: `follows` as in [`Target::follows`].
     pub(super) fn follow(
         &mut self,
         ebpf: &mut Ebpf,
         pid: u32,
+        follows: u16,
         context_from_check: u64,
     ) -> Result<(), ProbeError> {
         let Some(target) = self.targets.get_mut(&pid) else { return Ok(()) };
-        (target.follows, target.context_from_check) = (1, context_from_check);
+        (target.follows, target.context_from_check) = (follows, context_from_check);
         Self::change_target(ebpf, pid, *target)
     }
 
@@ -236,6 +261,8 @@ impl Registry {
             self.keep.enter_call(ebpf, thread_key(child, tid), call)?;
         }
         let mut targets = table::<u32, Bytes<Target>>(ebpf, "TARGETS")?;
+        // It may be another program, which has libwrap elsewhere: its first check says where.
+        let target = Target { tcpd_context: 0, ..target };
         match targets.insert(child, target.array(), BPF_NOEXIST) {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
                 Ok(())
@@ -244,17 +271,17 @@ impl Registry {
         }
     }
 
-    /// Takes out what processes that were followed have left behind: descriptors that went without a call.
+    /// Takes out what processes that were followed have left behind: descriptors that went without a call, threads that worked for a connection when they ended.
     pub(super) fn sweep(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         if self.targets.values().all(|target| target.follows == 0) {
             return Ok(());
         }
-        let targets: BTreeSet<u32> =
-            table::<u32, Bytes<Target>>(ebpf, "TARGETS")?.keys().filter_map(Result::ok).collect();
-        let is_gone = |process: u32| !targets.contains(&process);
-        drop_keys(table::<u64, Bytes<Watch>>(ebpf, "WATCH")?, is_gone);
-        drop_keys(table::<u64, Bytes<Inflight>>(ebpf, "INFLIGHT")?, is_gone);
-        Ok(())
+        drop_left::<Watch>(ebpf, "WATCH", |_| true)?;
+        drop_left::<Inflight>(ebpf, "INFLIGHT", |_| true)?;
+        // What a process has open is closed after it has ended: whom it worked for must be known until then.
+        let open: BTreeSet<u64> =
+            table::<u64, Bytes<Conn>>(ebpf, "CONNS")?.keys().filter_map(Result::ok).collect();
+        drop_left::<Thread>(ebpf, "THREADS", |thread| !open.contains(&thread.conn))
     }
 
     /// Says where a target listens; what was said before of it holds no more.

@@ -15,6 +15,8 @@ use crate::decode::dns;
 pub(crate) const TGID: u32 = 100;
 pub(crate) const NETNS: u32 = 4242;
 pub(crate) const LISTENER: i32 = 10;
+/// Where the server listens.
+const SERVER: &str = "10.77.0.2:3306";
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SEC: u64 = 1_000 * MS;
 const NO_ADDR: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };
@@ -95,7 +97,7 @@ impl Sim {
     pub(crate) fn state(&mut self, ts: u64, sk: u64, peer: SocketAddr, (old, new): (u8, u8), netns: u32) {
         let hdr =
             Header { ts_ns: ts, conn: 0, tgid: 0, tid: 0, seq: 0, kind: Kind::SockState as u16, len: 0 };
-        let local = from_socket_addr(addr("10.77.0.2:3306"));
+        let local = from_socket_addr(addr(SERVER));
         let peer = from_socket_addr(peer);
         self.put(hdr, &abi::SockState { hdr, sk, local, peer, netns, old, new, pad: 0 }, &[]);
     }
@@ -122,9 +124,22 @@ impl Sim {
 
     /// As [`Self::accept`], where the kernel side has the socket.
     pub(crate) fn accept_socket(&mut self, th: &mut Thread, conn: u64, fd: i32, sk: u64, peer: SocketAddr) {
+        self.accept_at(th, conn, fd, sk, peer, SERVER);
+    }
+
+    /// As [`Self::accept_socket`], at another of the server's addresses.
+    pub(crate) fn accept_at(
+        &mut self,
+        th: &mut Thread,
+        conn: u64,
+        fd: i32,
+        sk: u64,
+        peer: SocketAddr,
+        local: &str,
+    ) {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::AcceptSocket);
-        let local = from_socket_addr(addr("10.77.0.2:3306"));
+        let local = from_socket_addr(addr(local));
         let peer = from_socket_addr(peer);
         let (enter_ns, netns, listener) = (th.t - 1_000, NETNS, LISTENER);
         self.put(
@@ -136,8 +151,13 @@ impl Sim {
 
     /// The thread makes a process for its connection.
     pub(crate) fn fork(&mut self, th: &mut Thread, child: u32) -> Thread {
+        self.fork_to(th, child, 1)
+    }
+
+    /// As [`Self::fork`]; `followed` as in the record.
+    pub(crate) fn fork_to(&mut self, th: &mut Thread, child: u32, followed: u32) -> Thread {
         let hdr = Self::hdr(th, Kind::Fork);
-        self.put(hdr, &abi::Fork { hdr, child, process: 1 }, &[]);
+        self.put(hdr, &abi::Fork { hdr, child, followed }, &[]);
         th.t += 50_000;
         Thread { tid: child, conn: th.conn, t: th.t }
     }
