@@ -29,7 +29,7 @@ pub(super) struct Target {
     pub inferred: Inferred,
     /// What its threads looked up lately.
     pub workers: Workers,
-    /// Where it listens for the clients for whom it makes processes or threads.
+    /// Ports whose clients are served by processes or threads that are made for them.
     pub gives: BTreeSet<u16>,
 }
 
@@ -76,7 +76,7 @@ impl Shared {
         self.targets.get(&tgid).map_or(self.blind, |target| self.blind.and(target.blind))
     }
 
-    /// The server makes processes or threads for the clients of this port.
+    /// Whether the clients of this port are served by processes or threads that are made for them.
     pub(super) fn gives(&self, story: &Story) -> bool {
         let target = self.targets.get(&story.tgid);
         target.zip(story.local).is_some_and(|(target, local)| target.gives.contains(&local.port()))

@@ -53,9 +53,10 @@ impl Story {
             Event::FirstPacket(rec) => {
                 self.step(Moment::of(hdr, 0));
                 self.first_packet.get_or_insert((at, *rec));
+                self.is_served(hdr.tid, shared);
             }
             Event::Peer(rec) if rec.ret == -ENOTCONN => self.note_left(LeaveKind::Rst, at),
-            Event::Fork(rec) => self.forked(rec, shared),
+            Event::Fork(rec) => self.forked(rec),
             Event::Request(rec, daemon) => self.requested(rec, daemon, shared),
             Event::Wait(rec) => self.wait(rec, shared),
             Event::Rule(rec, file) if hdr.tid == self.checker => self.rule(rec, file, shared),
@@ -70,7 +71,7 @@ impl Story {
     }
 
     /// A process or a thread was made for it. One that is made within a check is a command, which serves nobody.
-    fn forked(&mut self, rec: &abi::Fork, shared: &mut Shared) {
+    fn forked(&mut self, rec: &abi::Fork) {
         if rec.followed == 0 {
             self.miss(Missing::NotFollowed);
         }
@@ -79,12 +80,19 @@ impl Story {
         if self.given.is_none() && !in_check {
             let at = KtimeNs(rec.hdr.ts_ns);
             self.given = Some((at, rec.child));
-            if let Some(local) = self.local {
-                shared.targets.entry(self.tgid).or_default().gives.insert(local.port());
-            }
             if self.handover.is_none_or(|known| at < known) {
                 (self.handover, self.worker) = (Some(at), Some(rec.child));
             }
+        }
+    }
+
+    /// It is checked or answered in this thread. A process that was made for it may also do something else, as write a log.
+    fn is_served(&self, tid: u32, shared: &mut Shared) {
+        if let Some(local) = self.local
+            && self.given.is_some()
+            && tid != self.tid
+        {
+            shared.targets.entry(self.tgid).or_default().gives.insert(local.port());
         }
     }
 
@@ -118,6 +126,7 @@ impl Story {
             self.checker = tid;
             (self.handover, self.worker) = (None, None);
             self.last_step = self.accepted;
+            self.is_served(tid, shared);
         }
     }
 

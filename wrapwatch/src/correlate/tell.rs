@@ -35,7 +35,7 @@ pub(super) struct Around<'a> {
     pub now: KtimeNs,
     /// What it waited behind until a thread took it over.
     pub workers: Queued,
-    /// Its server has made processes or threads for clients that came to the same port.
+    /// Others that came to the same port were served by processes or threads made for them.
     pub gives: bool,
 }
 

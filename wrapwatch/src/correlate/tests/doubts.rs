@@ -164,6 +164,21 @@ fn a_client_of_another_port_is_not_dropped_when_the_server_answers_it_itself() {
 }
 
 #[test]
+fn a_process_that_writes_a_log_serves_nobody() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in 1..=2 {
+        accepted(&mut sim, &mut th, n);
+        let _logs = sim.fork(&mut th, 500 + u32::try_from(n).unwrap());
+        sim.first_packet(&mut th, 5, GREETING);
+    }
+    accepted(&mut sim, &mut th, 3);
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = run(sim);
+    assert!(told.iter().all(|told| told.outcome == Outcome::Greeted), "{told:#?}");
+}
+
+#[test]
 fn of_a_socket_that_is_not_known_the_acceptors_close_is_not_the_end() {
     let mut sim = Sim::default();
     let mut th = main_thread();
