@@ -408,7 +408,7 @@ record! {
 }
 
 record! {
-    /// `getpeername` on an accepted socket: by a thread that had not touched it yet (the hand-over), or failed.
+    /// `getpeername` on an accepted socket: by a thread that had not touched it yet (the hand-over), or failed. Where made processes are followed, also what such a thread reads first.
     Peer {
         /// Header.
         hdr: Header,

@@ -1,7 +1,9 @@
-//! `getpeername` on an accepted socket: a thread that had not touched it yet takes over, or the client is gone.
+//! `getpeername` on an accepted socket: a thread that had not touched it yet takes over, or the client is gone. Where made processes are followed, also what reads from it: not all
+//! servers ask who the client is.
 
 use wrapwatch_common::{
     counters::Counter,
+    maps::SEVERAL,
     records::{Class, Kind, Peer},
     syscalls::call,
 };
@@ -9,7 +11,7 @@ use wrapwatch_common::{
 use crate::{
     args::Call,
     emit,
-    watch::{calls, conns, fds},
+    watch::{calls, conns, fds, targets},
 };
 
 #[inline(always)]
@@ -34,4 +36,20 @@ pub fn exit(ctx: &impl Call) {
     }
     let hdr = emit::header(Kind::Peer, call.conn, call.enter_ns, size_of::<Peer>());
     emit::fixed(&Peer { hdr, fd: call.fd, ret }, Counter::LostOther);
+}
+
+/// What is read is not looked at. Once a target is followed, and only until the first packet.
+#[inline(always)]
+pub fn reads(fd: i32, conn: u64) {
+    if targets::only() != SEVERAL || !conns::is_open(conn) || conns::working_for() == Some(conn) {
+        return;
+    }
+    if targets::current().is_none_or(|target| target.follows == 0) {
+        return;
+    }
+    conns::work_for(conn);
+    if !conns::is_acceptor(conn) {
+        let hdr = emit::header(Kind::Peer, conn, emit::now(), size_of::<Peer>());
+        emit::fixed(&Peer { hdr, fd, ret: 0 }, Counter::LostOther);
+    }
 }

@@ -9,6 +9,7 @@ use wrapwatch_common::{
     syscalls::call,
 };
 
+use super::peer;
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
 use crate::{
     args::Call,
@@ -78,7 +79,7 @@ fn enter(ctx: &impl Call, kind: u8, buffer: impl FnOnce() -> u64, name: impl FnO
     let fd = ctx.fd();
     let Some(watched) = fds::watched(fd) else { return };
     if watched.class == Class::Accepted as u8 {
-        return;
+        return peer::reads(fd, watched.conn);
     }
     if let Some(conn) = conns::owner(&watched) {
         calls::remember(kind, fd, conn, buffer(), name(), watched);

@@ -51,6 +51,13 @@ pub fn ends_by_socket(conn: u64) -> bool {
     CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).socket_ends } != 0)
 }
 
+/// Whether the current thread accepted it.
+#[inline(always)]
+pub fn is_acceptor(conn: u64) -> bool {
+    // SAFETY: a live map value, whose acceptor does not change.
+    CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).acceptor } == targets::thread())
+}
+
 /// Makes the current thread work for a connection.
 #[inline(always)]
 pub fn work_for(conn: u64) {

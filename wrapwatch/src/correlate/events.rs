@@ -228,9 +228,9 @@ impl Correlator {
             let thread = self.threads.entry(key).or_default();
             let mut queued = false;
             if let Some(held) = thread.history.last_mut(last) {
-                queued = established.is_some_and(|established| established <= held.check_end);
+                queued = established.is_some_and(|established| established <= held.busy_until);
                 if queued {
-                    held.to = story.accepted.max(held.check_end);
+                    held.to = story.accepted.max(held.busy_until);
                 }
             }
             if let Some(last_story) = self.open.get_mut(&last) {
@@ -251,7 +251,7 @@ impl Correlator {
         let Some(thread) = self.threads.get_mut(&key) else { return };
         thread.delays.forget_before(story.accepted);
         if let Some(established) = story.established {
-            story.behind = thread.history.behind(established, story.accepted);
+            story.behind = thread.history.behind(story.conn, established, story.accepted);
             if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
                 story.miss(Missing::AcceptsLost);
             }
@@ -262,7 +262,7 @@ impl Correlator {
     fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
         let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
         let (from, to) = (story.accepted, given.max(story.accepted));
-        let held = Held { conn, from, check_end: to, to, check: Arc::default(), own: Arc::default() };
+        let held = Held { conn, from, busy_until: to, to, check: Arc::default(), own: Arc::default() };
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.history.push(held, self.shared.limits.history);
         }

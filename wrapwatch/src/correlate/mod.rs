@@ -383,22 +383,20 @@ impl Correlator {
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
         let painted: Arc<[Span]> = parts::paint(&spans, story.check_begin(), end).into();
         story.over = Some((end, painted.clone()));
-        // Before a check and without one, the server's own lookups in its accept thread hold it all the same.
-        let (check, own_end, held_end) = if story.is_checked() {
-            (painted, story.check_begin(), end)
-        } else {
-            let held_end = story.lookups_end().map_or(end, |last| last.max(end));
-            (Arc::default(), held_end, held_end)
-        };
-        let own: Arc<[Span]> = if own_end > story.accepted {
-            let own = parts::paint(&spans, story.accepted, own_end).into_iter();
-            own.filter(|span| span.cause == StallCause::Dns).collect()
-        } else {
-            Arc::default()
-        };
-        if let Some(thread) = self.threads.get_mut(&key).filter(|_| story.is_checked_by_acceptor()) {
-            let held = Held { conn, from: story.accepted, check_end: held_end, to: held_end, check, own };
-            thread.history.push(held, self.shared.limits.history);
+        if self.threads.contains_key(&key) && story.is_checked_by_acceptor() {
+            // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
+            let busy_until = story.lookups_end().map_or(end, |last| last.max(end));
+            let (check, around) = if story.is_checked() {
+                (painted, vec![(story.accepted, story.check_begin()), (end, busy_until)])
+            } else {
+                (Arc::default(), vec![(story.accepted, busy_until)])
+            };
+            let own = around.iter().flat_map(|(from, to)| parts::paint(&spans, *from, *to));
+            let own = own.filter(|span| span.cause == StallCause::Dns).collect();
+            let held = Held { conn, from: story.accepted, busy_until, to: busy_until, check, own };
+            if let Some(thread) = self.threads.get_mut(&key) {
+                thread.history.push(held, self.shared.limits.history);
+            }
         }
     }
 
@@ -448,11 +446,12 @@ impl Correlator {
         self.ready.push_back(connection);
     }
 
-    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.
+    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it: answered, or closed it where it never says a word.
     fn serves_behind(&mut self, story: &mut Story) {
-        let served =
-            story.first_packet.filter(|(_, packet)| packet.hdr.tid == story.tid && story.given.is_none());
-        let (Some((to, _)), Some((from, _))) = (served, story.over.as_ref()) else { return };
+        let closed = || story.closed.filter(|_| !story.is_refused());
+        let served = story.first_packet.map(|(at, packet)| (packet.hdr.tid, at)).or_else(closed);
+        let served = served.filter(|(tid, _)| *tid == story.tid && story.given.is_none());
+        let (Some((_, to)), Some((from, _))) = (served, story.over.as_ref()) else { return };
         let from = *from;
         if to.since(from) <= workers::AT_ONCE_NS {
             return;
@@ -463,7 +462,7 @@ impl Correlator {
             self.close_check(current, false);
         }
         if let Some(thread) = self.threads.get(&key) {
-            story.behind_after = thread.history.behind(from, to);
+            story.behind_after = thread.history.behind(story.conn, from, to);
         }
     }
 

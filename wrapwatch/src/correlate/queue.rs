@@ -20,11 +20,11 @@ pub(super) struct Held {
     pub conn: u64,
     /// Accept returned.
     pub from: KtimeNs,
-    /// The check's end.
-    pub check_end: KtimeNs,
-    /// The next accept where one was queued, else the check's end.
+    /// The end of the check, or of the server's own lookups after it.
+    pub busy_until: KtimeNs,
+    /// The next accept where one was queued, else that end.
     pub to: KtimeNs,
-    /// What the wrapper check was spent on, until `check_end`.
+    /// What the wrapper check was spent on.
     pub check: Arc<[Span]>,
     /// The server's own lookups in its accept thread.
     pub own: Arc<[Span]>,
@@ -118,11 +118,12 @@ impl History {
         self.holds.back_mut().filter(|held| held.conn == conn)
     }
 
-    /// What a client that waited from `from` to `to` waited behind.
-    pub(super) fn behind(&self, from: KtimeNs, to: KtimeNs) -> Behind {
+    /// What a client that waited from `from` to `to` waited behind: the others' holds.
+    pub(super) fn behind(&self, conn: u64, from: KtimeNs, to: KtimeNs) -> Behind {
         let mut behind = Behind::default();
         let mut named: Vec<(u64, u64)> = Vec::new();
-        for held in self.holds.iter().rev().take_while(|held| held.to > from) {
+        let holds = self.holds.iter().rev().take_while(|held| held.to > from);
+        for held in holds.filter(|held| held.conn != conn) {
             let ns = held.to.min(to).since(held.from.max(from));
             if ns == 0 {
                 continue;
@@ -159,7 +160,7 @@ mod tests {
         Held {
             conn,
             from: KtimeNs(from),
-            check_end: KtimeNs(check_end),
+            busy_until: KtimeNs(check_end),
             to: KtimeNs(to),
             check: Arc::new([span]),
             own: Arc::new([]),
@@ -173,11 +174,11 @@ mod tests {
         history.push(held(2, 100, 150, 150), 10);
         history.push(held(3, 200, 290, 300), 10);
         history.push(held(4, 300, 310, 320), 10);
-        let behind = history.behind(KtimeNs(250), KtimeNs(320));
+        let behind = history.behind(0, KtimeNs(250), KtimeNs(320));
         assert_eq!((behind.conns.as_slice(), behind.count, behind.cut), ([3, 4].as_slice(), 2, false));
         // 250..290 of connection 3 and 300..310 of connection 4: the hand-over is not the check.
         assert_eq!(behind.checks.get(StallCause::Dns, None), 50);
-        assert_eq!(history.behind(KtimeNs(160), KtimeNs(190)).count, 0);
+        assert_eq!(history.behind(0, KtimeNs(160), KtimeNs(190)).count, 0);
     }
 
     #[test]
@@ -186,11 +187,11 @@ mod tests {
         for conn in 0..100 {
             history.push(held(conn, conn * 1000, conn * 1000 + conn, conn * 1000 + conn), 50);
         }
-        let behind = history.behind(KtimeNs(60_000), KtimeNs(100_000));
+        let behind = history.behind(0, KtimeNs(60_000), KtimeNs(100_000));
         assert_eq!(
             (behind.conns.as_slice(), behind.count, behind.cut),
             ([99, 98, 97, 96, 95].as_slice(), 40, false)
         );
-        assert!(history.behind(KtimeNs(10), KtimeNs(100_000)).cut);
+        assert!(history.behind(0, KtimeNs(10), KtimeNs(100_000)).cut);
     }
 }

@@ -209,6 +209,12 @@ impl Story {
         end.max(self.lookups_end().unwrap_or_default())
     }
 
+    /// Whether libwrap said no to a server that is followed: what that does with the socket afterwards keeps nobody waiting for an answer.
+    pub(super) fn is_refused(&self) -> bool {
+        let followed = self.given.is_some() || !self.check.asked.is_empty();
+        followed && self.check.returned.is_some_and(|(_, ret)| ret == 0)
+    }
+
     /// Whether the accept thread is the one that checks, and has not given it away: then nobody else is accepted meanwhile.
     pub(super) const fn holds_accept_thread(&self) -> bool {
         self.checker == self.tid && self.given.is_none()

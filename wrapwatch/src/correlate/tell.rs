@@ -118,7 +118,7 @@ fn decided(story: &Story) -> bool {
 }
 
 fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
-    if is_refused(story) && story.ended().is_some() {
+    if story.is_refused() && story.ended().is_some() {
         // Whoever closes it, and whatever it was told before: the one that was asked has said so.
         return (Outcome::Refused, None);
     }
@@ -173,19 +173,13 @@ fn checks(story: &Story) -> Vec<CheckCall> {
 
 /// How long the socket was kept after libwrap had said no.
 fn held_ns(story: &Story, outcome: Outcome) -> Option<u64> {
-    let (said, _) = story.check.returned.filter(|_| outcome == Outcome::Refused && is_refused(story))?;
+    let (said, _) = story.check.returned.filter(|_| outcome == Outcome::Refused && story.is_refused())?;
     story.closed_at().map(|closed| closed.since(said))
-}
-
-/// Whether libwrap said no to a server that is followed: what that does with the socket afterwards keeps nobody waiting for an answer.
-fn is_refused(story: &Story) -> bool {
-    let followed = story.given.is_some() || !story.check.asked.is_empty();
-    followed && story.check.returned.is_some_and(|(_, ret)| ret == 0)
 }
 
 /// How far the client's wait was seen.
 fn until(story: &Story, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> KtimeNs {
-    if is_refused(story) {
+    if story.is_refused() {
         return check_end;
     }
     if let Some(ended) = story.ended().filter(|_| !blind.clients || story.first_packet.is_some()) {

@@ -92,6 +92,65 @@ fn behind_the_servers_own_lookup_for_another_client_is_behind_a_lookup() {
 }
 
 #[test]
+fn a_servers_own_lookup_for_its_client_counts_once() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    th.t += 200 * MS;
+    looks_up(&mut sim, &mut th, 800 * MS);
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = one(sim);
+    assert_eq!((told.resolve_ns / (100 * MS), told.handover_resolve_ns), (8, 0), "{told:#?}");
+    let waiting = crate::diagnose::waiting(&told);
+    assert_eq!(waiting.lookups() / (100 * MS), 8, "{waiting:#?}");
+    adds_up(&told);
+}
+
+#[test]
+fn a_lookup_after_the_check_holds_the_accept_thread_too() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    sim.established(th.t, 0x1002, client(2));
+    checks(&mut sim, &mut th, "conserver", 800 * MS, 1);
+    looks_up(&mut sim, &mut th, 400 * MS);
+    sim.first_packet(&mut th, 5, GREETING);
+    sim.accept_socket(&mut th, 2, 5, 0x1002, client(2));
+    checks(&mut sim, &mut th, "conserver", MS, 1);
+    sim.first_packet(&mut th, 5, GREETING);
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    let behind: u64 = told[1].blame.iter().map(|blame| blame.queued_ns).sum();
+    assert_eq!((behind / (100 * MS), told[1].queued_resolve_ns / (100 * MS)), (8, 4), "{told:#?}");
+    assert_eq!(crate::diagnose::waiting(&told[1]).lookups() / (100 * MS), 12);
+    told.iter().for_each(adds_up);
+}
+
+#[test]
+fn one_that_is_closed_without_a_word_was_served_then() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    checks(&mut sim, &mut th, "syslog-ng", MS, 1);
+    sim.established(th.t, 0x1002, client(2));
+    th.t += 100_000;
+    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
+    for (n, fd) in [(1, 5), (2, 9)] {
+        th.conn = n;
+        sim.close(&mut th, fd, Class::Accepted);
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(
+        (told[0].outcome, told[0].served_behind_ns / (100 * MS)),
+        (Outcome::Unfinished, 8),
+        "{told:#?}"
+    );
+    told.iter().for_each(adds_up);
+}
+
+#[test]
 fn a_gap_before_the_check_is_not_known_where_events_were_lost() {
     let gap = |lose: bool| {
         let mut sim = Sim::default();
