@@ -446,14 +446,11 @@ impl Correlator {
         self.ready.push_back(connection);
     }
 
-    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it: answered, or closed it where it never says a word.
+    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.
     fn serves_behind(&mut self, story: &mut Story) {
-        let closed = || story.closed.filter(|_| !story.is_refused());
-        let served = story.first_packet.map(|(at, packet)| (packet.hdr.tid, at)).or_else(closed);
-        let served = served.filter(|(tid, _)| *tid == story.tid && story.given.is_none());
-        let (Some((_, to)), Some((from, _))) = (served, story.over.as_ref()) else { return };
+        let (Some((from, _)), Some((to, by))) = (story.over.as_ref(), story.served()) else { return };
         let from = *from;
-        if to.since(from) <= workers::AT_ONCE_NS {
+        if to.since(from) <= workers::AT_ONCE_NS || story.given.is_some() {
             return;
         }
         let key = thread_key(story.tgid, story.tid);
@@ -461,7 +458,9 @@ impl Correlator {
         if self.open.get(&current).is_some_and(|current| current.check.returned.is_some()) {
             self.close_check(current, false);
         }
-        if let Some(thread) = self.threads.get(&key) {
+        let Some(thread) = self.threads.get(&key) else { return };
+        // Another thread may have waited for something else, unless it was given the connection as soon as all others were checked.
+        if by == story.tid || thread.history.is_freed(to, workers::AT_ONCE_NS) {
             story.behind_after = thread.history.behind(story.conn, from, to);
         }
     }

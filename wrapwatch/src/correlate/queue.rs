@@ -118,6 +118,12 @@ impl History {
         self.holds.back_mut().filter(|held| held.conn == conn)
     }
 
+    /// Whether the thread had become free at most this long before `at`, and was.
+    pub(super) fn is_freed(&self, at: KtimeNs, within_ns: u64) -> bool {
+        let last = self.holds.iter().rev().find(|held| held.from < at);
+        last.is_some_and(|held| held.busy_until <= at && at.since(held.busy_until) <= within_ns)
+    }
+
     /// What a client that waited from `from` to `to` waited behind: the others' holds.
     pub(super) fn behind(&self, conn: u64, from: KtimeNs, to: KtimeNs) -> Behind {
         let mut behind = Behind::default();

@@ -150,6 +150,15 @@ impl Story {
         [self.shutdown, self.closed].into_iter().flatten().map(|(_, at)| at).min()
     }
 
+    /// When it was served and by which thread: that which took over or answered, or, where nobody ever says a word, closed it.
+    pub(super) fn served(&self) -> Option<(KtimeNs, u32)> {
+        if let (Some(at), Some(worker)) = (self.handover, self.worker) {
+            return Some((at, worker));
+        }
+        let closed = self.closed.filter(|_| !self.is_refused()).map(|(tid, at)| (at, tid));
+        self.first_packet.map(|(at, packet)| (at, packet.hdr.tid)).or(closed)
+    }
+
     /// Whether nothing more of it is to come.
     pub(super) fn is_told(&self) -> bool {
         let by_shutdown = self.shutdown.is_some() && self.next_accept.is_some();

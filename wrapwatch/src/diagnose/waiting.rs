@@ -59,7 +59,8 @@ pub fn waiting(connection: &Connection) -> Waiting {
     let own = [connection.queued_resolve_ns, connection.handover_resolve_ns, connection.resolve_ns];
     waiting.resolve_ns = left.take(own.into_iter().fold(0, u64::saturating_add));
     waiting.queue_other_ns = left.take(queued_ns.saturating_sub(held).saturating_sub(unknown_queued));
-    let handover_ns = connection.handover_ns.unwrap_or(0).saturating_sub(connection.handover_resolve_ns);
+    let behind_ns = connection.handover_resolve_ns.saturating_add(connection.served_behind_ns);
+    let handover_ns = connection.handover_ns.unwrap_or(0).saturating_sub(behind_ns);
     waiting.handover_ns = left.take(handover_ns.saturating_sub(connection.unknown_in(Stage::Thread)));
     waiting.rest_ns = left.0;
     waiting

@@ -209,7 +209,7 @@ pub struct Connection {
     /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
     #[serde(default)]
     pub waited_ns: u64,
-    /// Its own check's end → first packet: the thread that serves all was in what other clients' checks waited for.
+    /// Its own check's end → first packet, or another thread's taking over: the thread that serves all was in what other clients' checks waited for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub served_behind_ns: u64,
     /// Accept returned → first packet.

@@ -150,6 +150,37 @@ fn one_that_is_closed_without_a_word_was_served_then() {
     told.iter().for_each(adds_up);
 }
 
+/// The first client's check ends, the thread checks the second for 800 ms, and `late` later another thread reads what the first has sent.
+fn given_to_a_thread(late: u64) -> Connection {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    checks(&mut sim, &mut th, "syslog-ng", MS, 1);
+    sim.established(th.t, 0x1002, client(2));
+    th.t += 100_000;
+    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
+    let mut reader = Thread { tid: 301, conn: 1, t: th.t + late };
+    sim.peer(&mut reader, 5, 0);
+    reader.t += MS;
+    sim.close(&mut reader, 5, Class::Accepted);
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    adds_up(&told[0]);
+    told.remove(0)
+}
+
+#[test]
+fn one_that_a_thread_took_over_when_the_others_were_checked_waited_for_them() {
+    let told = given_to_a_thread(100_000);
+    assert_eq!(told.served_behind_ns / (100 * MS), 8, "{told:#?}");
+    assert!(crate::diagnose::waiting(&told).handover_ns < 2 * MS);
+    // This one waited for something else.
+    let told = given_to_a_thread(300 * MS);
+    assert_eq!(told.served_behind_ns, 0, "{told:#?}");
+    assert_eq!(crate::diagnose::waiting(&told).handover_ns / (100 * MS), 11);
+}
+
 #[test]
 fn a_gap_before_the_check_is_not_known_where_events_were_lost() {
     let gap = |lose: bool| {
