@@ -72,6 +72,11 @@ impl World {
         Ok(world)
     }
 
+    /// Changes how late answers come.
+    pub fn answer_after(&self, ms: u64) -> Result<()> {
+        self.lab.rules([Rule::delay(ms)])
+    }
+
     /// Where clients find it.
     pub fn server(&self) -> SocketAddr {
         (self.lab.info().server4, self.port).into()

@@ -33,6 +33,9 @@ pub struct TargetArgs {
     /// The server of this systemd unit
     #[arg(long, value_name = "NAME", help_heading = TARGET)]
     pub unit: Option<String>,
+    /// Every server that has libwrap (sshd, vsftpd, stunnel…); what inetd starts, by -p
+    #[arg(long, conflicts_with_all = ["pids", "comm", "unit"], help_heading = TARGET)]
+    pub wrapped: bool,
     /// Wait until there is one, and for the next one when it ends
     #[arg(long, help_heading = TARGET)]
     pub wait: bool,
@@ -47,6 +50,8 @@ impl TargetArgs {
             Wanted::Comm(comm.clone())
         } else if let Some(unit) = &self.unit {
             Wanted::Unit(unit.clone())
+        } else if self.wrapped {
+            Wanted::Wrapped
         } else {
             Wanted::Servers
         }

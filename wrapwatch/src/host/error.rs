@@ -23,6 +23,14 @@ pub enum HostError {
     /// No process of the kind that was asked for.
     #[error("{0}")]
     NotFound(String),
+    /// A process that accepts nothing.
+    #[error("pid {pid} ({comm}) has no listening TCP socket: it accepts no connections to show")]
+    NotListening {
+        /// Process.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
     /// Anything else.
     #[error("cannot read {what}: {source}")]
     Io {

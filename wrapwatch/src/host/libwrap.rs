@@ -83,6 +83,13 @@ impl Libwrap {
     }
 }
 
+/// Whether a process maps it. Asks a worker.
+pub(super) fn is_mapped(pid: u32) -> Result<bool, HostError> {
+    reader::run(pid, &format!("the memory map of pid {pid}"), reader::LIMIT, move || {
+        Ok(maps::first(pid, is_libwrap)?.is_some())
+    })?
+}
+
 /// Finds it; None where the target does not map it. Asks a worker.
 pub fn find(pid: u32) -> Result<Option<Libwrap>, HostError> {
     reader::run(pid, &format!("the memory map of pid {pid}"), reader::LIMIT, move || find_here(pid))?

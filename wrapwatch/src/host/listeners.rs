@@ -40,6 +40,14 @@ pub fn read(pid: u32, diag: &mut SockDiag) -> Result<Vec<Listener>, HostError> {
     Ok(found)
 }
 
+/// As [`read`], by whatever way there is; and the way into its network namespace, where that is open.
+pub fn of(pid: u32) -> Result<(Vec<Listener>, Option<SockDiag>), HostError> {
+    match SockDiag::open(pid).and_then(|mut diag| Ok((read(pid, &mut diag)?, Some(diag)))) {
+        Err(error) if error.is_refusal() => Ok((read_by_descriptor(pid)?, None)),
+        asked => asked,
+    }
+}
+
 /// As [`read`], without entering its network namespace: each of its descriptors is duplicated into this process (pidfd_getfd(2), Linux 5.6), asked, and
 /// let go again at once. For whoever may look into the process (CAP_SYS_PTRACE) and nothing else.
 pub fn read_by_descriptor(pid: u32) -> Result<Vec<Listener>, HostError> {

@@ -23,6 +23,7 @@ pub mod network;
 pub mod process;
 pub mod reader;
 pub mod rights;
+pub mod servers;
 pub mod sockdiag;
 pub mod tables;
 pub mod thread;

@@ -8,7 +8,7 @@ use std::{
 
 use procfs::process::Process;
 
-use super::{HostError, unasked};
+use super::{HostError, servers, unasked};
 
 /// Names under which MySQL's and MariaDB's server runs.
 pub const SERVER_NAMES: [&str; 2] = ["mysqld", "mariadbd"];
@@ -24,6 +24,8 @@ pub enum Wanted {
     Unit(String),
     /// Every mysqld and mariadbd.
     Servers,
+    /// Every server that has libwrap.
+    Wrapped,
 }
 
 impl Wanted {
@@ -37,6 +39,7 @@ impl Wanted {
             Self::Comm(name) => format!("process named {name}"),
             Self::Unit(unit) => format!("process of systemd unit {unit}"),
             Self::Servers => "mysqld or mariadbd".to_owned(),
+            Self::Wrapped => "server with libwrap".to_owned(),
         }
     }
 }
@@ -101,6 +104,7 @@ pub fn find(wanted: &Wanted) -> Result<Vec<u32>, HostError> {
         Wanted::Comm(name) => by_name(&[name.as_str()]),
         Wanted::Unit(unit) => by_unit(unit),
         Wanted::Servers => by_name(&SERVER_NAMES),
+        Wanted::Wrapped => servers::wrapped(),
     }
 }
 

@@ -445,11 +445,22 @@ fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
         let message = format!("there is no {}; start it, or wait for it with --wait", wanted.what());
         return Err(crate::host::HostError::NotFound(message).into());
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Process> = Vec::new();
     let mut failed = None;
     for pid in pids {
-        match Process::open(pid) {
-            Ok(tracee) => found.push(tracee),
+        match Process::open_server(pid) {
+            Ok(tracee) if found.iter().any(|known| known.info.pid == tracee.info.pid) => {}
+            Ok(tracee) => {
+                let info = &tracee.info;
+                if info.pid != pid {
+                    log::warn!(
+                        "pid {pid} does not listen; pid {} ({}), which it comes from, does and is traced",
+                        info.pid,
+                        info.comm
+                    );
+                }
+                found.push(tracee);
+            }
             Err(error) => failed = failed.or(Some(error)),
         }
     }

@@ -21,6 +21,7 @@ use crate::{
         listeners::{self, Listener},
         netstat,
         process::{self, ProcessInfo},
+        servers,
         sockdiag::SockDiag,
         thread::{self, InProgress},
         watch::{self, Watch},
@@ -88,17 +89,22 @@ pub struct Process {
 }
 
 impl Process {
+    /// Looks the process up that accepts for `pid`: itself, or the nearest one that it comes from.
+    pub fn open_server(pid: u32) -> Result<Self, HostError> {
+        match Self::open(pid) {
+            Err(HostError::NotListening { pid, comm }) => servers::above(pid)
+                .find_map(|above| Self::open(above).ok())
+                .ok_or(HostError::NotListening { pid, comm }),
+            opened => opened,
+        }
+    }
+
     /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
-    pub fn open(pid: u32) -> Result<Self, HostError> {
+    fn open(pid: u32) -> Result<Self, HostError> {
         // First of all: what is read by the number afterwards is of this process as long as it lives.
         let pidfd = process::pidfd(pid)?;
         let described = describe::describe(pid)?;
-        let asked =
-            SockDiag::open(pid).and_then(|mut diag| Ok((listeners::read(pid, &mut diag)?, Some(diag))));
-        let (listeners, diag) = match asked {
-            Err(error) if error.is_refusal() => (listeners::read_by_descriptor(pid)?, None),
-            asked => asked?,
-        };
+        let (listeners, diag) = listeners::of(pid)?;
         let mut tracee = Self::of(pidfd, described, listeners)?;
         tracee.diag = diag;
         Ok(tracee)
@@ -136,10 +142,7 @@ impl Process {
         let Description { info, libwrap, wrapped_child, installed, table_paths } = described;
         let pid = info.pid;
         if listeners.is_empty() {
-            return Err(HostError::NotFound(format!(
-                "pid {pid} ({}) has no listening TCP socket: it accepts no connections to show",
-                info.comm
-            )));
+            return Err(HostError::NotListening { pid, comm: info.comm });
         }
         let namespace = netstat::Namespace::open(pid);
         let tables = engine::TablePaths::default();

@@ -250,9 +250,10 @@ impl Session<'_> {
             if self.targets.contains_key(&pid) {
                 continue;
             }
-            match Process::open(pid) {
+            match Process::open_server(pid) {
                 // Starting up: it will listen soon, and be found the next time.
                 Err(_) => {}
+                Ok(tracee) if self.targets.contains_key(&tracee.info.pid) => {}
                 Ok(tracee) if self.refused.contains(&(pid, tracee.info.start_ticks)) => {}
                 Ok(tracee) => {
                     self.add(tracee);

@@ -3,7 +3,7 @@
 //! This fetches their packages and builds; running and judging is `wrapwatch-daemons` in the tests' package, since it drives the lab. What a daemon is
 //! stands in `tests/daemons/NAME.toml`.
 
-mod packages;
+pub(crate) mod packages;
 
 use std::process::Command;
 

@@ -177,6 +177,7 @@ fn unit_tests_of_the_lab(tally: &mut Tally, options: &cli::Test) -> Result<()> {
 }
 
 fn end_to_end_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
+    daemons::packages::ensure()?;
     let environment = workspace::artefacts(&workspace::target_dir()?.join("debug"));
     let comparisons = [&["--package", DIFFERENTIAL][..], &COMPARISONS_AS_ROOT].concat();
     let comparisons = tests(tally, options, &comparisons, Some(&environment));

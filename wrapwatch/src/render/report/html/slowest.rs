@@ -129,7 +129,7 @@ fn query_row(own: bool, query: &Query) -> String {
         "<tr><td class=\"mono\">{} {}{}</td><td class=\"mono\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         esc(query.qtype.as_deref().unwrap_or("?")),
         esc(query.qname.as_deref().unwrap_or("?")),
-        if own { " (mysqld’s own)" } else { "" },
+        if own { " (the server’s own)" } else { "" },
         esc(&query.server),
         Nanos(query.at_ns),
         query.rtt_ns.map_or_else(|| "–".to_owned(), |ns| Nanos(ns).to_string()),
