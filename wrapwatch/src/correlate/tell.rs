@@ -84,6 +84,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         error_code,
         client_left: client_left(story, clock),
         queued_ns: story.established.map(|at| story.accepted.since(at)),
+        check_at_ns: if wrapper_ns > 0 { begin.since(story.accepted) } else { 0 },
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),

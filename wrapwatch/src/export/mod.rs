@@ -4,6 +4,8 @@
 pub mod otlp;
 mod pcapng;
 mod perfetto;
+#[cfg(test)]
+mod support;
 pub mod tables;
 
 use std::io::{self, Read};

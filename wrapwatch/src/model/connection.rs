@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::{Client, KtimeNs, Lookup, Missing, RuleRef, Stage, StallCause, Unknown, WallTime, missing};
+use super::{
+    Client, ClockPair, KtimeNs, Lookup, Missing, RuleRef, Stage, StallCause, Unknown, WallTime, missing,
+};
 
 /// What became of a connection.
 #[derive(
@@ -191,7 +193,10 @@ pub struct Connection {
     pub client_left: Option<ClientLeft>,
     /// ESTABLISHED → accept returned. Lost SYNs are before it, so it is a lower bound after a queue overflow.
     pub queued_ns: Option<u64>,
-    /// Accept returned → end of the wrapper check.
+    /// When the wrapper check began, from accepted: later where the server had looked the client up itself before it asked libwrap. 0 where there was no check.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub check_at_ns: u64,
+    /// The wrapper check, from `check_at_ns` to its end.
     pub wrapper_ns: u64,
     /// The check's parts.
     #[serde(flatten)]
@@ -256,6 +261,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The wall-clock time so long after accept, by the clocks as they stood then.
+    pub fn at(&self, after_accept_ns: u64) -> WallTime {
+        self.clock().wall(self.accepted_ktime.plus(after_accept_ns))
+    }
+
+    /// Accept on both clocks.
+    pub fn clock(&self) -> ClockPair {
+        // Nanoseconds of an i64 reach to the year 2262.
+        let wall_ns = i64::try_from(self.accepted.0.as_nanosecond()).unwrap_or(i64::MAX);
+        ClockPair { ktime: self.accepted_ktime, wall_ns }
+    }
+
     /// What of one stage of the wait is unknown.
     pub fn unknown_in(&self, stage: Stage) -> u64 {
         let parts = self.unknown.iter().filter(|part| part.stage == stage);

@@ -244,6 +244,8 @@ fn a_lookup_before_libwrap_is_asked_is_the_servers_own() {
     let first = &told[0];
     assert!(first.wrapper_ns < MS && first.parts.dns_ns == 0, "{first:#?}");
     assert!((400 * MS..402 * MS).contains(&first.resolve_ns) && first.unknown_ns == 0, "{first:#?}");
+    assert!((400 * MS..402 * MS).contains(&first.check_at_ns), "{first:#?}");
+    assert_eq!((told[1].check_at_ns, told[1].wrapper_ns), (0, 0));
     assert!((299 * MS..=300 * MS).contains(&told[1].queued_resolve_ns), "{:#?}", told[1]);
     for told in &told {
         let waiting = crate::diagnose::waiting(told);

@@ -38,18 +38,20 @@ impl Told<'_> {
             queue.attributes.number("wrapwatch.queued_behind_count", connection.queued_behind_count);
             spans.push(queue);
         }
-        let checked = accepted.plus(connection.wrapper_ns).min(end);
-        let mut parent = whole;
-        if connection.wrapper_ns > 0 {
-            let check = self.check((accepted, checked), whole);
-            parent = check.id;
-            spans.push(check);
-        }
+        let check_end_ns = connection.check_at_ns.saturating_add(connection.wrapper_ns);
+        let within = (accepted, end);
+        let checked = (self.moment(connection.check_at_ns, within), self.moment(check_end_ns, within));
+        let check = (connection.wrapper_ns > 0).then(|| self.check(checked, whole));
+        let check_id = check.as_ref().map(|check| check.id);
+        spans.extend(check);
         for (n, lookup) in (0..).zip(&connection.lookups) {
-            let in_check = lookup.thread != ThreadRole::Connection;
-            let (parent, within) =
-                if in_check { (parent, (accepted, checked)) } else { (whole, (accepted, end)) };
-            self.lookup(n, lookup, parent, within, spans);
+            // Before it and behind it they are the server's own, whoever waits.
+            let in_check = lookup.thread != ThreadRole::Connection
+                && (connection.check_at_ns..=check_end_ns).contains(&lookup.at_ns);
+            match check_id.filter(|_| in_check) {
+                Some(check) => self.lookup(n, lookup, check, checked, spans),
+                None => self.lookup(n, lookup, whole, within, spans),
+            }
         }
     }
 
@@ -172,7 +174,7 @@ impl Told<'_> {
 
     /// So long after accept, within its whole.
     fn moment(&self, at_ns: u64, (begin, end): Times) -> KtimeNs {
-        super::since_1970(self.connection.accepted).plus(at_ns).clamp(begin, end.max(begin))
+        super::since_1970(self.connection.at(at_ns)).clamp(begin, end.max(begin))
     }
 }
 

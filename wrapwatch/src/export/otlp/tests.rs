@@ -1,4 +1,80 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::*;
+use crate::export::support::looked_up_first;
+use crate::model::ThreadRole;
+
+/// Keeps what was told.
+#[derive(Debug, Default)]
+struct Kept(Vec<(Signal, Value)>);
+
+impl TakeBatches for Kept {
+    fn batch(&mut self, signal: Signal, _items: u64, json: Vec<u8>) -> io::Result<()> {
+        self.0.push((signal, serde_json::from_slice(&json)?));
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Spans, or log records.
+    fn items(&self, wanted: Signal) -> Vec<Value> {
+        let (of, scoped, items) = match wanted {
+            Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
+            Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
+        };
+        let batches = self.0.iter().filter(|(signal, _)| *signal == wanted);
+        batches.flat_map(|(_, batch)| batch[of][0][scoped][0][items].as_array().unwrap().clone()).collect()
+    }
+}
+
+fn otlp(names: bool) -> Otlp<Kept> {
+    Otlp::new(Kept::default(), OtlpOptions { slow_ns: 1, names })
+}
+
+/// What is told of these lines.
+fn told(names: bool, lines: &[Line]) -> Kept {
+    let mut otlp = otlp(names);
+    lines.iter().for_each(|line| otlp.line(line).unwrap());
+    otlp.flush().unwrap();
+    otlp.out
+}
+
+fn spans(connection: Connection) -> Vec<Value> {
+    told(false, &[Line::Connection(Box::new(connection))]).items(Signal::Traces)
+}
+
+fn time(span: &Value, which: &str) -> u64 {
+    span[which].as_str().unwrap().parse().unwrap()
+}
+
+/// A span's begin and end in milliseconds from accept, and the name of what it is a part of.
+fn placed<'a>(connection: &Connection, spans: &'a [Value]) -> BTreeMap<&'a str, (u64, u64, &'a str)> {
+    let name = |span: &'a Value| span["name"].as_str().unwrap();
+    let accepted = since_1970(connection.accepted).0;
+    let ms = |span: &Value, which: &str| (time(span, which) - accepted) / 1_000_000;
+    let placed = |span: &'a Value| {
+        let parent = spans.iter().find(|parent| parent["spanId"] == span["parentSpanId"]).map_or("", name);
+        (name(span), (ms(span, "startTimeUnixNano"), ms(span, "endTimeUnixNano"), parent))
+    };
+    spans.iter().map(placed).collect()
+}
+
+#[test]
+fn the_check_is_where_it_began() {
+    let connection = looked_up_first();
+    let spans = spans(connection.clone());
+    let placed = placed(&connection, &spans);
+    assert_eq!(placed["client wait"], (0, 100, ""));
+    assert_eq!(placed["check"], (50, 80, "client wait"));
+    // The server's own, though the accept thread waits for it.
+    assert_eq!(connection.lookups[0].thread, ThreadRole::Accept);
+    assert_eq!(placed["reverse lookup"], (5, 45, "client wait"));
+    assert_eq!(placed["query PTR"], (5, 45, "reverse lookup"));
+    assert_eq!(placed["forward lookup"], (50, 80, "check"));
+    assert_eq!(placed["query A"], (50, 80, "forward lookup"));
+}
 
 #[test]
 fn ids_are_of_what_they_name() {

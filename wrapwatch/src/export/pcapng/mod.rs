@@ -172,8 +172,7 @@ impl<W: Write> Pcapng<W> {
         let Some(held) = self.held.remove(&connection.conn) else { return Ok(()) };
         self.bytes -= held.bytes;
         self.begin()?;
-        let accepted = i64::try_from(connection.accepted.0.as_nanosecond()).unwrap_or(0);
-        let clock = ClockPair { ktime: connection.accepted_ktime, wall_ns: accepted };
+        let clock = connection.clock();
         for message in &held.messages {
             let comment = comment(connection, message);
             write(&mut self.out, connection.conn, message, wall_ns(clock, message.at), &comment)?;

@@ -7,6 +7,8 @@
 mod flows;
 mod messages;
 mod out;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -119,7 +121,7 @@ impl<W: Write> Perfetto<W> {
         // The next accept is where this ends.
         let to = from.plus(connection.service_ns.saturating_sub(1));
         self.out.begin(from, thread, titled(connection))?;
-        self.lookups(connection, ThreadRole::Accept, thread, from, to)?;
+        self.lookups(connection, |lookup| lookup.thread == ThreadRole::Accept, thread, (from, to))?;
         self.out.end(to, thread)?;
         let held = Held { thread, from, to };
         for flow in self.flows.told(connection.conn, held) {
@@ -150,26 +152,34 @@ impl<W: Write> Perfetto<W> {
         let from_blockers = self.flows.blocked(blockers, connection, thread, from, &mut self.out)?;
         let event = Event { name: "accepted".to_owned(), from: from_blockers, ..Event::default() };
         self.out.instant(accepted, track, event)?;
-        let checked = accepted.plus(connection.wrapper_ns).min(to);
+        let check_at_ns = connection.check_at_ns;
+        let check_end_ns = check_at_ns.saturating_add(connection.wrapper_ns);
+        let check = [check_at_ns, check_end_ns].map(|ns| accepted.plus(ns).min(to));
+        // Before the check and behind it they are the server's own, whoever waits.
+        let own = |lookup: &Lookup| lookup.thread != ThreadRole::Accept;
+        let begun = |lookup: &Lookup| lookup.at_ns >= check_at_ns;
+        let ended = |lookup: &Lookup| lookup.at_ns > check_end_ns || connection.wrapper_ns == 0;
+        self.lookups(connection, |lookup| own(lookup) && !begun(lookup), track, (accepted, check[0]))?;
         if connection.wrapper_ns > 0 {
-            self.out.begin(accepted, track, "check".to_owned().into())?;
-            self.lookups(connection, ThreadRole::Checker, track, accepted, checked)?;
-            self.out.end(checked, track)?;
+            self.out.begin(check[0], track, "check".to_owned().into())?;
+            let within = |lookup: &Lookup| own(lookup) && begun(lookup) && !ended(lookup);
+            self.lookups(connection, within, track, (check[0], check[1]))?;
+            self.out.end(check[1], track)?;
         }
-        self.lookups(connection, ThreadRole::Connection, track, checked, to)?;
+        let behind = |lookup: &Lookup| own(lookup) && begun(lookup) && ended(lookup);
+        self.lookups(connection, behind, track, (check[1], to))?;
         self.out.end(to, track)
     }
 
-    /// The lookups that a thread waited for, one after another between `from` and `to`. Queries may overlap: each is where it was sent.
+    /// Those of a connection's lookups that are meant, one after another between `from` and `to`. Queries may overlap: each is where it was sent.
     fn lookups(
         &mut self,
         connection: &Connection,
-        who: ThreadRole,
+        meant: impl Fn(&Lookup) -> bool,
         track: Track,
-        mut from: KtimeNs,
-        to: KtimeNs,
+        (mut from, to): (KtimeNs, KtimeNs),
     ) -> io::Result<()> {
-        for lookup in connection.lookups.iter().filter(|lookup| lookup.thread == who) {
+        for lookup in connection.lookups.iter().filter(|lookup| meant(lookup)) {
             let begin = connection.accepted_ktime.plus(lookup.at_ns).clamp(from, to);
             let end = begin.plus(lookup.dur_ns).min(to);
             self.out.begin(begin, track, looked_up(lookup))?;

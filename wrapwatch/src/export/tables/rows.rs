@@ -1,9 +1,7 @@
 //! The rows: what a trace's lines come to in each table. The fields are the columns, in order, and their comments are the columns' descriptions.
 
 use super::column::table;
-use crate::model::{
-    Connection, Finding, KtimeNs, Lookup, Query, RuleRef, Severity, Stall, WallTime, missing_line,
-};
+use crate::model::{Connection, Finding, Lookup, Query, RuleRef, Severity, Stall, WallTime, missing_line};
 
 /// Which recording the rows are of.
 #[derive(Clone, Debug)]
@@ -55,7 +53,9 @@ table! {
         client_left_ns: Option<u64>,
         /// ESTABLISHED to accept; null where that was not seen.
         queued_ns: Option<u64>,
-        /// Accept to the end of the wrapper check.
+        /// When the wrapper check began, from accept: later than 0 where the server itself looked the client up before.
+        check_at_ns: u64,
+        /// The wrapper check, from its begin to its end.
         wrapper_ns: u64,
         /// Of the check: waiting for nameservers.
         dns_ns: u64,
@@ -275,14 +275,6 @@ fn parts(rule: Option<&RuleRef>) -> (Option<&str>, Option<u32>, Option<&str>) {
     rule.map_or((None, None, None), |rule| (Some(&*rule.file), Some(rule.line), rule.text.as_deref()))
 }
 
-/// A moment of a connection, by the clocks as they stood when it was accepted.
-fn after_accept(connection: &Connection, at_ns: u64) -> WallTime {
-    let Ok(wall_ns) = i64::try_from(connection.accepted.0.as_nanosecond()) else {
-        return connection.accepted;
-    };
-    crate::model::ClockPair { ktime: KtimeNs(0), wall_ns }.wall(KtimeNs(at_ns))
-}
-
 impl<'a> ConnectionRow<'a> {
     pub(super) fn new(origin: &'a Origin, command: Option<&'a str>, connection: &'a Connection) -> Self {
         let parts_ns = &connection.parts;
@@ -310,6 +302,7 @@ impl<'a> ConnectionRow<'a> {
             client_left: connection.client_left.map(|left| left.how.into()),
             client_left_ns: connection.client_left.and_then(|left| left.after_ns),
             queued_ns: connection.queued_ns,
+            check_at_ns: connection.check_at_ns,
             wrapper_ns: connection.wrapper_ns,
             dns_ns: parts_ns.dns_ns,
             files_ns: parts_ns.files_ns,
@@ -354,7 +347,7 @@ impl<'a> LookupRow<'a> {
             name: lookup.name.as_deref(),
             thread: lookup.thread.into(),
             outcome: lookup.outcome.into(),
-            began: after_accept(connection, lookup.at_ns),
+            began: connection.at(lookup.at_ns),
             at_ns: lookup.at_ns,
             dur_ns: lookup.dur_ns,
             queries: lookup.queries.len() as u64,
@@ -382,7 +375,7 @@ impl<'a> QueryRow<'a> {
             message_id: query.id,
             qtype: query.qtype.as_deref(),
             qname: query.qname.as_deref(),
-            sent: after_accept(connection, query.at_ns),
+            sent: connection.at(query.at_ns),
             at_ns: query.at_ns,
             rtt_ns: query.rtt_ns,
             outcome: query.outcome.into(),
