@@ -33,8 +33,8 @@ pub enum EndpointError {
         "OTEL_EXPORTER_OTLP_ENDPOINT: {0}: wrapwatch does not speak TLS; send to a collector on this machine, which does"
     )]
     Tls(String),
-    /// A header that is none.
-    #[error("OTEL_EXPORTER_OTLP_HEADERS: {0:?} is no NAME=VALUE")]
+    /// A header that is none. Which, but not what it says: that is a secret more often than not.
+    #[error("OTEL_EXPORTER_OTLP_HEADERS: {0} is no NAME=VALUE")]
     Header(String),
     /// A time that is none.
     #[error("OTEL_EXPORTER_OTLP_TIMEOUT: {0:?} is no number of milliseconds")]
@@ -74,22 +74,17 @@ impl Endpoint {
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let text = set("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_else(|| DEFAULT.to_owned());
-        let not = || EndpointError::NotAnAddress(text.clone());
+        // What stands before an @ is a user and a password.
+        let shown = || text.rsplit('@').next().unwrap_or_default().to_owned();
+        let not = || EndpointError::NotAnAddress(shown());
         let uri: Uri = text.trim().parse().map_err(|_| not())?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(EndpointError::Tls(text)),
+            Some("https") => return Err(EndpointError::Tls(shown())),
             _ => return Err(not()),
         }
         let host = uri.host().ok_or_else(not)?.to_owned();
-        let mut headers = Vec::new();
-        for pair in set("OTEL_EXPORTER_OTLP_HEADERS").iter().flat_map(|all| all.split(',')) {
-            let parsed = pair.split_once('=').and_then(|(name, value)| {
-                let value = HeaderValue::from_str(value.trim()).ok()?;
-                Some((name.trim().parse::<HeaderName>().ok()?, value))
-            });
-            headers.push(parsed.ok_or_else(|| EndpointError::Header(pair.to_owned()))?);
-        }
+        let headers = headers(&set("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default())?;
         let timeout = match set("OTEL_EXPORTER_OTLP_TIMEOUT") {
             Some(text) => match text.trim().parse() {
                 Ok(ms) => Duration::from_millis(ms),
@@ -141,6 +136,22 @@ impl Endpoint {
         }
         request.body(Full::from(json.to_vec())).map_err(io::Error::other)
     }
+}
+
+/// Pairs as in W3C's Baggage, without properties: `NAME=VALUE`, separated by commas, the values percent-encoded.
+fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, EndpointError> {
+    let pairs = text.split(',').map(str::trim).enumerate().filter(|(_, pair)| !pair.is_empty());
+    pairs
+        .map(|(n, pair)| {
+            let number = || EndpointError::Header(format!("what stands at place {}", n + 1));
+            let (name, value) = pair.split_once('=').ok_or_else(number)?;
+            let not = || EndpointError::Header(format!("{:?}", name.trim()));
+            let value: Vec<u8> = percent_encoding::percent_decode_str(value.trim()).collect();
+            let mut value = HeaderValue::from_bytes(&value).map_err(|_| not())?;
+            value.set_sensitive(true);
+            Ok((name.trim().parse().map_err(|_| not())?, value))
+        })
+        .collect()
 }
 
 /// `ExportTraceServiceResponse` and its like.
@@ -212,6 +223,31 @@ mod tests {
         assert_eq!(endpoint("http://[::1]:4318"), Ok("http://[::1]:4318".to_owned()));
         for wrong in ["https://c.example:4318", "localhost:4318", "ftp://x", "http://", "://"] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn headers_are_pairs_whose_values_are_percent_encoded() {
+        let said = |text: &str| headers(text).map_err(|error| error.to_string());
+        let told = said("x-key=of the lab,, Authorization = Basic%20dXNlcg%3D%3D ,x-tag=a=b,").unwrap();
+        let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let wanted: [(&str, &[u8]); 3] =
+            [("x-key", b"of the lab"), ("authorization", b"Basic dXNlcg=="), ("x-tag", b"a=b")];
+        assert_eq!(told, wanted);
+        assert!(said("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        for text in ["x-key=secret%0asecret", "my key=secret", "x-a=b,secret", "=secret"] {
+            let error = headers(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{text:?}: {error}");
+        }
+        let error = headers("x-a=b,x-key=%00").unwrap_err().to_string();
+        assert!(error.contains("\"x-key\""), "{error}");
+        for text in ["https://me:secret@c.example:4318", "ftp://me:secret@c.example", "me:secret@"] {
+            let error = endpoint(text).unwrap_err();
+            assert!(!error.contains("secret"), "{text:?}: {error}");
         }
     }
 }
