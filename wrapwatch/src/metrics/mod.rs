@@ -13,7 +13,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 
 use prometheus_client::encoding::{prometheus_text, text};
@@ -24,7 +24,7 @@ use series::Series;
 pub use series::SeriesInfo;
 
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Stall, WallTime};
-use crate::observe::Observer;
+use crate::observe::{NewStalls, Observer};
 use crate::trace::{Damage, DamageKind, Input, is_continued};
 
 /// What Prometheus' text format is called, version 0.0.4: what the node exporter's textfile collector reads.
@@ -36,8 +36,6 @@ pub const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0;
 const NAMESERVERS_MAX: usize = 8;
 /// Listeners told apart.
 const LISTENERS_MAX: usize = 16;
-/// Accept threads remembered for the stall they were last in.
-const THREADS_MAX: usize = 256;
 
 /// Takes inputs and lines and counts, see the [module](self).
 #[derive(Debug)]
@@ -49,8 +47,7 @@ pub struct Metrics {
     servers: Servers,
     nameservers: Names,
     listeners: Names,
-    /// The connection that each accept thread was last told to be held by.
-    stalled: BTreeMap<(u32, u32), Option<u64>>,
+    stalls: NewStalls,
     /// What cannot be seen.
     degraded: BTreeSet<&'static str>,
 }
@@ -72,7 +69,7 @@ impl Metrics {
             servers: Servers::default(),
             nameservers: Names::new(NAMESERVERS_MAX),
             listeners: Names::new(LISTENERS_MAX),
-            stalled: BTreeMap::new(),
+            stalls: NewStalls::new(),
             degraded: BTreeSet::new(),
         }
     }
@@ -131,14 +128,9 @@ impl Metrics {
     fn stall(&mut self, stall: &Stall) {
         let age = self.series.stall_age.get_or_create_owned(&[]);
         age.set(age.get().max(connection::seconds(stall.blocked_ns)));
-        let thread = (stall.pid, stall.tid);
-        if self.stalled.get(&thread) == Some(&stall.conn) {
+        if !self.stalls.is_new(stall) {
             return;
         }
-        if self.stalled.len() >= THREADS_MAX {
-            self.stalled.pop_first();
-        }
-        self.stalled.insert(thread, stall.conn);
         let cause: &str = stall.cause.into();
         self.series.stalls.get_or_create(&[("cause", cause.into())]).inc();
     }

@@ -73,6 +73,7 @@ impl Metrics {
     /// A head; each file of a recording in several files repeats it.
     pub(super) fn head(&mut self, head: &Head) {
         self.clock = head.clock;
+        self.stalls.head(head);
         for target in &head.targets {
             self.target(target);
         }

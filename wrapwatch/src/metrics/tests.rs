@@ -213,9 +213,17 @@ fn a_stall_has_an_age_while_it_goes_on_and_counts_once() {
     assert_eq!(seen(&fed), (Some(0.0), Some(1.0)));
     fed.metrics.line(&stall(2, S)).unwrap();
     assert_eq!(seen(&fed), (Some(1.0), Some(2.0)));
+    // Another file of the recording, then another recording, whose numbers begin anew.
+    fed.feed(&(&Head { file: 1, ..head() }).into());
+    fed.metrics.line(&stall(2, 2 * S)).unwrap();
+    assert_eq!(seen(&fed).1, Some(2.0));
+    let clock = ClockPair { ktime: KtimeNs(9 * S), ..head().clock };
+    fed.feed(&(&Head { clock, ..head() }).into());
+    fed.metrics.line(&stall(2, S)).unwrap();
+    assert_eq!(seen(&fed).1, Some(3.0));
     // Nobody knows whether it goes on.
     fed.feed(&End::default().into());
-    assert_eq!(seen(&fed), (None, Some(2.0)));
+    assert_eq!(seen(&fed), (None, Some(3.0)));
     assert_eq!(samples(&fed.metrics)["wrapwatch_recorder_up"], 0.0);
 }
 

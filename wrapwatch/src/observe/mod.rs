@@ -1,12 +1,14 @@
 //! What takes inputs and the lines that the engine makes of them: text, JSON, a recording. One file each; a [`Tee`] joins two.
 
 mod json;
+mod stalls;
 mod tee;
 mod text;
 
 use std::io;
 
 pub use json::JsonLines;
+pub use stalls::NewStalls;
 pub use tee::Tee;
 pub use text::TextLines;
 

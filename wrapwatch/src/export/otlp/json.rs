@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
+use super::Signal;
 use super::ids::{SpanId, TraceId};
 use crate::model::{Client, RuleRef, WallTime};
 
@@ -144,7 +145,7 @@ impl Resource {
 
 /// What made it.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Scope {
+struct Scope {
     name: &'static str,
     version: &'static str,
 }
@@ -232,48 +233,15 @@ impl Serialize for LogRecord {
     }
 }
 
-/// `TracesData`: also what `/v1/traces` takes.
-pub(super) fn traces(resource: &Resource, scope: &Scope, spans: &[Span]) -> io::Result<Vec<u8>> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Scoped<'a> {
-        scope: &'a Scope,
-        spans: &'a [Span],
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Of<'a> {
-        resource: &'a Resource,
-        scope_spans: [Scoped<'a>; 1],
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        resource_spans: [Of<'a>; 1],
-    }
-    let data = Data { resource_spans: [Of { resource, scope_spans: [Scoped { scope, spans }] }] };
-    Ok(serde_json::to_vec(&data)?)
-}
-
-/// `LogsData`: also what `/v1/logs` takes.
-pub(super) fn logs(resource: &Resource, scope: &Scope, log_records: &[LogRecord]) -> io::Result<Vec<u8>> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Scoped<'a> {
-        scope: &'a Scope,
-        log_records: &'a [LogRecord],
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Of<'a> {
-        resource: &'a Resource,
-        scope_logs: [Scoped<'a>; 1],
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        resource_logs: [Of<'a>; 1],
-    }
-    let data = Data { resource_logs: [Of { resource, scope_logs: [Scoped { scope, log_records }] }] };
-    Ok(serde_json::to_vec(&data)?)
+/// `TracesData` or `LogsData`: also what `/v1/traces` and `/v1/logs` take.
+pub(super) fn batch(signal: Signal, resource: &Resource, items: &[impl Serialize]) -> io::Result<Vec<u8>> {
+    let (of, scoped, named) = match signal {
+        Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
+        Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
+    };
+    let resource = serde_json::to_string(resource)?;
+    let scope = serde_json::to_string(&Scope::default())?;
+    let items = serde_json::to_string(items)?;
+    let scoped = format!(r#""{scoped}":[{{"scope":{scope},"{named}":{items}}}]"#);
+    Ok(format!(r#"{{"{of}":[{{"resource":{resource},{scoped}}}]}}"#).into_bytes())
 }

@@ -11,24 +11,23 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 
 pub use attributes::ATTRIBUTES;
 use ids::Ids;
-use json::{Attributes, LogRecord, Nanos, Resource, Scope, Span};
+use json::{Attributes, LogRecord, Nanos, Resource, Span};
+use serde::Serialize;
 
+use super::commands::Commands;
 use crate::diagnose::Report;
 use crate::model::{Connection, Finding, KtimeNs, Line, Outcome, Severity, Stall, WallTime};
-use crate::observe::Observer;
-use crate::trace::{Head, Input, Target};
+use crate::observe::{NewStalls, Observer};
+use crate::trace::{Head, Input};
 
 /// Number of the attributes' meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 /// Spans, or log records, of a batch.
 const BATCH_MAX: usize = 512;
-/// Accept threads remembered for the stall they were last in, and servers for their command.
-const KEPT_MAX: usize = 4096;
 
 /// What a batch holds; a file has batches of one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
@@ -62,9 +61,8 @@ pub struct Otlp<B> {
     options: OtlpOptions,
     resource: Resource,
     ids: Ids,
-    commands: BTreeMap<u32, String>,
-    /// The connection that each accept thread was last told to be held by.
-    stalled: BTreeMap<(u32, u32), Option<u64>>,
+    commands: Commands,
+    stalls: NewStalls,
     spans: Vec<Span>,
     logs: Vec<LogRecord>,
 }
@@ -77,8 +75,8 @@ impl<B: TakeBatches> Otlp<B> {
             options,
             resource: Resource::default(),
             ids: Ids::default(),
-            commands: BTreeMap::new(),
-            stalled: BTreeMap::new(),
+            commands: Commands::new(),
+            stalls: NewStalls::new(),
             spans: Vec::new(),
             logs: Vec::new(),
         }
@@ -110,12 +108,8 @@ impl<B: TakeBatches> Otlp<B> {
         let recording = head.clock.wall(head.clock.ktime);
         self.ids = Ids::of(&head.hostname, recording);
         self.resource = Resource::of(&head.hostname, recording);
-        head.targets.iter().for_each(|target| self.target(target));
+        self.stalls.head(head);
         Ok(())
-    }
-
-    fn target(&mut self, target: &Target) {
-        remember(&mut self.commands, target.pid, target.comm.clone());
     }
 
     fn connection(&mut self, connection: &Connection) -> io::Result<()> {
@@ -124,7 +118,7 @@ impl<B: TakeBatches> Otlp<B> {
         if !failed && connection.waited_ns < self.options.slow_ns {
             return Ok(());
         }
-        let command = self.commands.get(&connection.pid).map(String::as_str);
+        let command = self.commands.of(connection.pid);
         let told = spans::Told { connection, command, names: self.options.names, ids: &self.ids };
         told.spans(&mut self.spans);
         if self.spans.len() >= BATCH_MAX { self.send_spans() } else { Ok(()) }
@@ -132,16 +126,14 @@ impl<B: TakeBatches> Otlp<B> {
 
     /// One record a stall, though it is told once a second: as it is found. What became of it is in its client's trace.
     fn stall(&mut self, stall: &Stall) -> io::Result<()> {
-        let thread = (stall.pid, stall.tid);
-        if self.stalled.get(&thread) == Some(&stall.conn) {
+        if !self.stalls.is_new(stall) {
             return Ok(());
         }
-        remember(&mut self.stalled, thread, stall.conn);
         let mut attributes = Attributes::default();
         let cause: &'static str = stall.cause.into();
         attributes.text("wrapwatch.stall.cause", cause);
         attributes.number("process.pid", stall.pid.into()).number("thread.id", stall.tid.into());
-        attributes.maybe("wrapwatch.server", self.commands.get(&stall.pid).map(String::as_str));
+        attributes.maybe("wrapwatch.server", self.commands.of(stall.pid));
         attributes.number("wrapwatch.blocked_ns", stall.blocked_ns);
         attributes.maybe("wrapwatch.stall.lookup", stall.lookup.map(<&'static str>::from));
         attributes.server(stall.server.as_deref());
@@ -193,31 +185,26 @@ impl<B: TakeBatches> Otlp<B> {
     }
 
     fn send_spans(&mut self) -> io::Result<()> {
-        if self.spans.is_empty() {
-            return Ok(());
-        }
-        let batch = json::traces(&self.resource, &Scope::default(), &self.spans)?;
-        let items = self.spans.len() as u64;
-        self.spans.clear();
-        self.out.batch(Signal::Traces, items, batch)
+        send(&mut self.out, Signal::Traces, &self.resource, &mut self.spans)
     }
 
     fn send_logs(&mut self) -> io::Result<()> {
-        if self.logs.is_empty() {
-            return Ok(());
-        }
-        let batch = json::logs(&self.resource, &Scope::default(), &self.logs)?;
-        let items = self.logs.len() as u64;
-        self.logs.clear();
-        self.out.batch(Signal::Logs, items, batch)
+        send(&mut self.out, Signal::Logs, &self.resource, &mut self.logs)
     }
 }
 
-fn remember<K: Ord + Copy, V>(known: &mut BTreeMap<K, V>, key: K, value: V) {
-    if known.len() >= KEPT_MAX && !known.contains_key(&key) {
-        known.pop_first();
+fn send(
+    out: &mut impl TakeBatches,
+    signal: Signal,
+    resource: &Resource,
+    items: &mut Vec<impl Serialize>,
+) -> io::Result<()> {
+    if items.is_empty() {
+        return Ok(());
     }
-    known.insert(key, value);
+    let (n, json) = (items.len() as u64, json::batch(signal, resource, items)?);
+    items.clear();
+    out.batch(signal, n, json)
 }
 
 /// Nanoseconds since 1970; what is before is 1970.
@@ -227,12 +214,11 @@ fn since_1970(at: WallTime) -> KtimeNs {
 
 impl<B: TakeBatches> Observer for Otlp<B> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        self.commands.input(input);
         match input {
-            Input::Head(head) => self.head(head)?,
-            Input::Target(target) => self.target(target),
-            _ => {}
+            Input::Head(head) => self.head(head),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {

@@ -16,9 +16,10 @@ use std::io::{self, Write};
 use flows::{Flows, Held};
 use out::{Event, Out, Track};
 
+use super::commands::Commands;
 use crate::model::{Connection, KtimeNs, Line, Lookup, Nanos, ThreadRole};
 use crate::observe::Observer;
-use crate::trace::{Input, Sample, Target};
+use crate::trace::{Input, Sample};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Seconds remembered of how busy an accept thread was: more than a week.
@@ -48,7 +49,7 @@ struct Process {
 pub struct Perfetto<W> {
     out: Out<W>,
     begun: bool,
-    names: BTreeMap<u32, String>,
+    commands: Commands,
     processes: BTreeMap<u32, Process>,
     queues: BTreeMap<String, Track>,
     flows: Flows,
@@ -62,7 +63,7 @@ impl<W: Write> Perfetto<W> {
         Self {
             out: Out::new(out),
             begun: false,
-            names: BTreeMap::new(),
+            commands: Commands::new(),
             processes: BTreeMap::new(),
             queues: BTreeMap::new(),
             flows: Flows::new(),
@@ -70,13 +71,9 @@ impl<W: Write> Perfetto<W> {
         }
     }
 
-    fn target(&mut self, target: &Target) {
-        self.names.insert(target.pid, target.comm.clone());
-    }
-
     fn process(&mut self, pid: u32) -> io::Result<&mut Process> {
         if !self.processes.contains_key(&pid) {
-            let name = self.names.get(&pid).map_or("server", String::as_str);
+            let name = self.commands.of(pid).unwrap_or("server");
             let track = self.out.process(pid, name)?;
             let new = Process { track, threads: BTreeMap::new(), clients: Vec::new() };
             self.processes.insert(pid, new);
@@ -269,14 +266,9 @@ fn looked_up(lookup: &Lookup) -> Event {
 
 impl<W: Write> Observer for Perfetto<W> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
+        self.commands.input(input);
         match input {
-            Input::Head(head) => {
-                head.targets.iter().for_each(|target| self.target(target));
-                if !std::mem::replace(&mut self.begun, true) {
-                    self.out.clock(head.clock)?;
-                }
-            }
-            Input::Target(target) => self.target(target),
+            Input::Head(head) if !std::mem::replace(&mut self.begun, true) => self.out.clock(head.clock)?,
             Input::Sample(sample) => self.sample(sample)?,
             _ => {}
         }

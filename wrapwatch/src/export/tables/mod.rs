@@ -22,15 +22,14 @@ pub use csv::Csv;
 pub use parquet::Parquet;
 use rows::{ConnectionRow, FindingRow, LookupRow, Origin, QueryRow, StallRow};
 
+use super::commands::Commands;
 use crate::diagnose::Report;
 use crate::model::{Connection, Line, Stall};
 use crate::observe::Observer;
-use crate::trace::{Head, Input, Target};
+use crate::trace::{Head, Input};
 
 /// Number of the columns' meaning.
 pub const SCHEMA_VERSION: u32 = 1;
-/// Servers whose command is remembered.
-const COMMANDS_MAX: usize = 4096;
 
 /// One of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
@@ -87,11 +86,16 @@ pub trait WriteRows {
 }
 
 /// Turns lines into rows, for those tables that somebody writes.
-#[derive(Default)]
 pub struct Tables {
     writers: BTreeMap<Table, Box<dyn WriteRows>>,
     origin: Origin,
-    commands: BTreeMap<u32, String>,
+    commands: Commands,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { writers: BTreeMap::new(), origin: Origin::default(), commands: Commands::new() }
+    }
 }
 
 impl std::fmt::Debug for Tables {
@@ -117,19 +121,11 @@ impl Tables {
 
     fn head(&mut self, head: &Head) {
         self.origin = Origin { host: head.hostname.clone(), recording: head.clock.wall(head.clock.ktime) };
-        head.targets.iter().for_each(|target| self.target(target));
-    }
-
-    fn target(&mut self, target: &Target) {
-        if self.commands.len() >= COMMANDS_MAX && !self.commands.contains_key(&target.pid) {
-            self.commands.pop_first();
-        }
-        self.commands.insert(target.pid, target.comm.clone());
     }
 
     fn connection(&mut self, connection: &Connection) -> io::Result<()> {
         let (origin, writers) = (&self.origin, &mut self.writers);
-        let command = self.commands.get(&connection.pid).map(String::as_str);
+        let command = self.commands.of(connection.pid);
         put(writers, Table::Connection, &ConnectionRow::new(origin, command, connection))?;
         for (n, lookup) in connection.lookups.iter().enumerate() {
             put(writers, Table::Lookup, &LookupRow::new(origin, connection, n, lookup))?;
@@ -141,7 +137,7 @@ impl Tables {
     }
 
     fn stall(&mut self, stall: &Stall) -> io::Result<()> {
-        let command = self.commands.get(&stall.pid).map(String::as_str);
+        let command = self.commands.of(stall.pid);
         put(&mut self.writers, Table::Stall, &StallRow::new(&self.origin, command, stall))
     }
 }
@@ -152,10 +148,9 @@ fn put(writers: &mut BTreeMap<Table, Box<dyn WriteRows>>, table: Table, row: &im
 
 impl Observer for Tables {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
-        match input {
-            Input::Head(head) => self.head(head),
-            Input::Target(target) => self.target(target),
-            _ => {}
+        self.commands.input(input);
+        if let Input::Head(head) = input {
+            self.head(head);
         }
         Ok(())
     }
