@@ -161,7 +161,9 @@ table! {
         query_n: u64,
         /// Which thread waited, as in lookup.
         thread: &'static str,
-        /// Nameserver, address:port, or the unix socket's path.
+        /// What was looked up: reverse, forward, ident, other. Ident asks the client's host, which is no nameserver.
+        lookup_kind: &'static str,
+        /// Nameserver, address:port, or the unix socket's path; where lookup_kind is ident, the client's host.
         nameserver: &'a str,
         /// What carried it: udp, tcp, nscd, resolved.
         transport: &'static str,
@@ -370,6 +372,7 @@ impl<'a> QueryRow<'a> {
             lookup_n: n as u64,
             query_n: m as u64,
             thread: lookup.thread.into(),
+            lookup_kind: lookup.kind.into(),
             nameserver: &query.server,
             transport: query.transport.into(),
             message_id: query.id,
