@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-#[cfg(feature = "otlp")]
 use super::export_otlp;
 use super::{common::duration, export_tables, new_file::NewFile, traces};
 use crate::{
@@ -47,7 +46,6 @@ pub struct Args {
     #[arg(long)]
     pub(super) force: bool,
     /// With --to otlp: the names that were asked for as well; each client has its own
-    #[cfg(feature = "otlp")]
     #[arg(long)]
     pub(super) names: bool,
     /// From here on a check is a stall, and for otlp a client slow [default: as recorded]
@@ -66,7 +64,6 @@ enum Format {
     /// What `replay --json` prints: one JSON object a line
     Jsonl,
     /// For OpenTelemetry, in its JSON form: slow and failed clients as traces, stalls and findings as logs, a file each
-    #[cfg(feature = "otlp")]
     Otlp,
     /// The same tables as csv, for DuckDB, ClickHouse and others
     #[cfg(feature = "parquet")]
@@ -84,7 +81,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.table.is_some() && !args.to.is_some_and(Format::is_tables) {
         return Err(super::wrong_use("--table goes with tables: --to csv, --to parquet"));
     }
-    #[cfg(feature = "otlp")]
     if args.names && args.to != Some(Format::Otlp) {
         return Err(super::wrong_use("--names goes with --to otlp"));
     }
@@ -94,7 +90,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, Some(Format::Perfetto)) => perfetto(args),
         (false, Some(Format::Pcapng)) => pcapng(args),
         (false, Some(Format::Csv)) => export_tables::csv(args),
-        #[cfg(feature = "otlp")]
         (false, Some(Format::Otlp)) => export_otlp::run(args),
         #[cfg(feature = "parquet")]
         (false, Some(Format::Parquet)) => export_tables::parquet(args),

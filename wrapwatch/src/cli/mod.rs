@@ -6,7 +6,6 @@ mod common;
 mod diff;
 mod doctor;
 mod export;
-#[cfg(feature = "otlp")]
 mod export_otlp;
 mod export_tables;
 mod import;

@@ -15,7 +15,6 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{common::duration, output, wrong_use};
-#[cfg(feature = "otlp")]
 use crate::publish::otlp::{self, Endpoint, Outbox};
 use crate::{
     model::error_line,
@@ -25,7 +24,6 @@ use crate::{
 /// How often it is looked whether a file has grown.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long, when asked to end, what was not sent yet may take.
-#[cfg(feature = "otlp")]
 const SEND_REST: Duration = Duration::from_secs(5);
 /// Inputs taken between two looks at everything else.
 const AT_ONCE: usize = 4096;
@@ -50,15 +48,12 @@ pub struct Args {
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
     /// Send slow and failed clients as traces, and stalls as logs, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
-    #[cfg(feature = "otlp")]
     #[arg(long, group = "target", requires = "follow")]
     otlp: bool,
     /// With --otlp: clients that waited so long are slow [default: as recorded]
-    #[cfg(feature = "otlp")]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "otlp")]
     slow: Option<Duration>,
     /// With --otlp: the names that were asked for as well; each client has its own
-    #[cfg(feature = "otlp")]
     #[arg(long, requires = "otlp")]
     names: bool,
     /// How often the text file is written
@@ -192,17 +187,14 @@ impl<'a> Following<'a> {
             }
             tokio::task::spawn_local(listening.serve(text));
         }
-        #[cfg(feature = "otlp")]
         let outbox = self.send()?;
         loop {
             let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
             tell(self.args, &mut self.publisher.borrow_mut());
-            #[cfg(feature = "otlp")]
             self.sent(outbox.as_ref());
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
-                #[cfg(feature = "otlp")]
                 self.sent_so_far(outbox.as_ref())?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
@@ -213,20 +205,16 @@ impl<'a> Following<'a> {
             if asked_to_end {
                 // What was read since is shown too.
                 self.write()?;
-                #[cfg(feature = "otlp")]
-                {
-                    self.send_rest(outbox.as_ref()).await;
-                    self.sent(outbox.as_ref());
-                    self.sent_so_far(outbox.as_ref())?;
-                    self.write()?;
-                }
+                self.send_rest(outbox.as_ref()).await;
+                self.sent(outbox.as_ref());
+                self.sent_so_far(outbox.as_ref())?;
+                self.write()?;
                 return Ok(ExitCode::SUCCESS);
             }
         }
     }
 
     /// Begins to send, where that is asked for.
-    #[cfg(feature = "otlp")]
     fn send(&self) -> anyhow::Result<Option<Outbox>> {
         if !self.args.otlp {
             return Ok(None);
@@ -245,7 +233,6 @@ impl<'a> Following<'a> {
     }
 
     /// Counts what became of what is sent.
-    #[cfg(feature = "otlp")]
     fn sent(&self, outbox: Option<&Outbox>) {
         let publisher = self.publisher.borrow();
         for (signal, tally) in outbox.map(Outbox::tallies).unwrap_or_default() {
@@ -254,7 +241,6 @@ impl<'a> Following<'a> {
     }
 
     /// Where nothing else is published, what is sent is how far it is.
-    #[cfg(feature = "otlp")]
     fn sent_so_far(&self, outbox: Option<&Outbox>) -> anyhow::Result<()> {
         let alone = self.args.textfile.is_none() && self.args.listen.is_none();
         let publisher = self.publisher.borrow();
@@ -265,7 +251,6 @@ impl<'a> Following<'a> {
     }
 
     /// Gives what still waits a moment, and says what is lost.
-    #[cfg(feature = "otlp")]
     async fn send_rest(&self, outbox: Option<&Outbox>) {
         let Some(outbox) = outbox else { return };
         let sent = async {

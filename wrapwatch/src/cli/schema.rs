@@ -10,7 +10,6 @@ use clap::ValueEnum;
 
 use strum::VariantArray as _;
 
-#[cfg(feature = "otlp")]
 use crate::export::otlp;
 use crate::{
     diagnose::{Diff, Report},
@@ -57,7 +56,6 @@ pub enum What {
     /// The tables of export --to parquet and csv
     Parquet,
     /// The attributes of export --to otlp and publish --otlp
-    #[cfg(feature = "otlp")]
     Otlp,
 }
 
@@ -97,7 +95,6 @@ impl What {
                 "schema": tables::SCHEMA_VERSION,
                 "tables": Table::VARIANTS.iter().map(|table| described(*table)).collect::<Vec<_>>(),
             })),
-            #[cfg(feature = "otlp")]
             Self::Otlp => {
                 let attribute = |(of, name, about): &(&str, &str, &str)| json!({ "of": of, "name": name, "about": about });
                 let attributes: Vec<Value> = otlp::ATTRIBUTES.iter().map(attribute).collect();
@@ -118,9 +115,7 @@ impl What {
             Self::Lint => document::<lint::Report>(generator, "What lint prints"),
             Self::LintHosts => document::<HostReport>(generator, "A line of lint --hosts-dir"),
             Self::Ping => document::<Ping>(generator, "What ping prints"),
-            Self::Metrics | Self::Parquet => return None,
-            #[cfg(feature = "otlp")]
-            Self::Otlp => return None,
+            Self::Metrics | Self::Parquet | Self::Otlp => return None,
         })
     }
 }

@@ -9,7 +9,6 @@
 
 mod beside;
 mod http;
-#[cfg(feature = "otlp")]
 pub mod otlp;
 mod place;
 mod position;
@@ -147,7 +146,6 @@ impl Publisher {
     }
 
     /// Has what is told sent as well: stalls, and clients that waited for so long or, where that is not said, as long as the recording calls slow.
-    #[cfg(feature = "otlp")]
     pub fn send_to(&mut self, outbox: &otlp::Outbox, slow_ns: Option<u64>, names: bool) {
         self.story.send_to(outbox.clone(), slow_ns, names);
     }

@@ -1,9 +1,7 @@
 //! Inputs of one recording after another → engine → metrics.
 
-#[cfg(feature = "otlp")]
 use super::otlp::Outbox;
 use crate::engine::{Engine, Options};
-#[cfg(feature = "otlp")]
 use crate::export::otlp::{Otlp, OtlpOptions};
 use crate::metrics::Metrics;
 use crate::model::{ClockPair, Line};
@@ -23,7 +21,6 @@ pub(super) struct Recording {
 }
 
 /// What is sent of it.
-#[cfg(feature = "otlp")]
 #[derive(Debug)]
 struct Sent {
     otlp: Otlp<Outbox>,
@@ -38,7 +35,6 @@ pub(super) struct Story {
     engine: Option<Engine>,
     pub(super) recording: Option<Recording>,
     pub(super) metrics: Metrics,
-    #[cfg(feature = "otlp")]
     sent: Option<Sent>,
     /// What was missed, for a person.
     pub(super) notes: Vec<String>,
@@ -64,7 +60,6 @@ impl Story {
     fn feed(&mut self, input: &Input<'_>) {
         // Metrics are in memory: nothing fails.
         let _ = self.metrics.input(input);
-        #[cfg(feature = "otlp")]
         if let Some(sent) = &mut self.sent {
             let _ = sent.otlp.input(input);
         }
@@ -77,7 +72,6 @@ impl Story {
 
     fn line(&mut self, line: &Line) {
         let _ = self.metrics.line(line);
-        #[cfg(feature = "otlp")]
         if let Some(sent) = &mut self.sent {
             let _ = sent.otlp.line(line);
         }
@@ -86,7 +80,6 @@ impl Story {
     /// From here on everything counts from nothing, and is sent.
     pub(super) fn zero(&mut self) {
         self.metrics.zero();
-        #[cfg(feature = "otlp")]
         if let Some(sent) = &mut self.sent {
             sent.otlp.forget();
             sent.outbox.clear();
@@ -95,13 +88,11 @@ impl Story {
 
     /// Nothing more comes for now.
     pub(super) fn flush(&mut self) {
-        #[cfg(feature = "otlp")]
         if let Some(sent) = &mut self.sent {
             let _ = sent.otlp.flush();
         }
     }
 
-    #[cfg(feature = "otlp")]
     pub(super) fn send_to(&mut self, outbox: Outbox, slow_ns: Option<u64>, names: bool) {
         let options = OtlpOptions { slow_ns: slow_ns.unwrap_or(SLOW_NS), names };
         self.sent = Some(Sent { otlp: Otlp::new(outbox.clone(), options), outbox, slow_ns });
@@ -125,7 +116,6 @@ impl Story {
                 let recorded = head.options.get("slow_ns").and_then(|ns| ns.parse().ok());
                 let slow_ns = recorded.unwrap_or(SLOW_NS);
                 self.engine = Some(engine(slow_ns));
-                #[cfg(feature = "otlp")]
                 if let Some(sent) = self.sent.as_mut().filter(|sent| sent.slow_ns.is_none()) {
                     sent.otlp.set_slow(slow_ns);
                 }
