@@ -195,7 +195,7 @@ impl<'a> Following<'a> {
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
-                self.sent_so_far(outbox.as_ref())?;
+                self.sent_so_far()?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
             let asked_to_end = tokio::time::timeout(pause, any(&mut signals)).await.is_ok();
@@ -205,9 +205,11 @@ impl<'a> Following<'a> {
             if asked_to_end {
                 // What was read since is shown too.
                 self.write()?;
-                self.send_rest(outbox.as_ref()).await;
+                if let Some(outbox) = &outbox {
+                    self.send_rest(outbox).await;
+                }
                 self.sent(outbox.as_ref());
-                self.sent_so_far(outbox.as_ref())?;
+                self.sent_so_far()?;
                 self.write()?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -227,7 +229,7 @@ impl<'a> Following<'a> {
         let slow_ns = self.args.slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
         self.publisher.borrow_mut().send_to(&outbox, slow_ns, self.args.names);
         let publisher = self.publisher.clone();
-        let ready = move || publisher.borrow().is_ready();
+        let ready = move || publisher.borrow().is_sending();
         tokio::task::spawn_local(otlp::send(outbox.clone(), endpoint, ready, output::note));
         Ok(Some(outbox))
     }
@@ -241,32 +243,33 @@ impl<'a> Following<'a> {
     }
 
     /// Where nothing else is published, what is sent is how far it is.
-    fn sent_so_far(&self, outbox: Option<&Outbox>) -> anyhow::Result<()> {
+    fn sent_so_far(&self) -> anyhow::Result<()> {
         let alone = self.args.textfile.is_none() && self.args.listen.is_none();
-        let publisher = self.publisher.borrow();
-        if alone && publisher.is_ready() && outbox.is_some_and(Outbox::is_empty) {
+        let mut publisher = self.publisher.borrow_mut();
+        if alone && publisher.is_ready() {
             publisher.published()?;
         }
         Ok(())
     }
 
-    /// Gives what still waits a moment, and says what is lost.
-    async fn send_rest(&self, outbox: Option<&Outbox>) {
-        let Some(outbox) = outbox else { return };
+    /// Gives what still waits a moment, and says what is not sent.
+    async fn send_rest(&self, outbox: &Outbox) {
         let sent = async {
             while !outbox.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         if tokio::time::timeout(SEND_REST, sent).await.is_err() {
-            output::note("the collector has not taken everything: what still waited is lost");
+            let (unsent, kept) = (outbox.unsent(), self.args.position.is_some());
+            let fate = if kept { "the next run sends them" } else { "they are lost" };
+            output::note(&format!("the collector has not taken {unsent} spans and log records: {fate}"));
         }
     }
 
     /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: that is said once.
     fn write(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.textfile else { return Ok(()) };
-        let publisher = self.publisher.borrow();
+        let mut publisher = self.publisher.borrow_mut();
         if !publisher.is_ready() {
             return Ok(());
         }
@@ -295,7 +298,7 @@ fn scraped(
     publisher: &RefCell<Publisher>,
     failed: &RefCell<Option<PublishError>>,
 ) -> Option<String> {
-    let publisher = publisher.borrow();
+    let mut publisher = publisher.borrow_mut();
     let metrics = publisher.is_ready().then(|| publisher.metrics())?;
     let text = match form {
         Form::Prometheus => metrics.prometheus_text(),

@@ -52,6 +52,7 @@ mod tests {
         for pid in 10..=u32::try_from(KEPT_MAX).unwrap() + 8 {
             told(pid, "slapd");
         }
+        told(10, "slapd");
         assert_eq!(commands.of(7), Some("mysqld"));
         commands.input(&(&Target { pid: 1_000_000, ..Target::default() }).into());
         assert_eq!((commands.0.len(), commands.of(7), commands.of(10)), (KEPT_MAX, None, Some("slapd")));

@@ -4,8 +4,9 @@
 //! a recording over rotation, finds the next one where a recorder is started anew, reads on behind a cut, and counts what it missed.
 //!
 //! # Nothing twice
-//! With a file for its [`Position`], a later run reads the files that are still there again, so that it knows what is open, and begins to count behind what the earlier
-//! run had published. Counters begin at 0 then, as Prometheus expects of a process that was started anew.
+//! With a file for its [`Position`]s, a later run reads the files that are still there again, so that it knows what is open, and begins to count behind what the earlier
+//! run had published. Counters begin at 0 then, as Prometheus expects of a process that was started anew. What is sent lags behind what is counted while a collector is
+//! down, so that it has a position of its own: a later run sends what the earlier one could not.
 
 mod beside;
 mod http;
@@ -27,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 pub use http::{Form, Listening};
 use place::{Opened, Place};
-use position::Position;
+use position::{Kept, Position};
 use story::Story;
 
 use crate::metrics::Metrics;
@@ -130,24 +131,39 @@ pub struct Publisher {
     last: Option<Opened>,
     story: Story,
     position_file: Option<PathBuf>,
-    /// Where the run before was, while this one has not come there.
+    /// How far the run before had counted, while this one has not come there.
     resume: Option<Position>,
+    /// How far everything has been sent, by this run or an earlier one.
+    sent: Option<Position>,
+    /// How far the runs before had sent, while this one has not come there.
+    resend: Option<Position>,
 }
 
 impl Publisher {
     /// Of the trace, ring or folder of rings at `path`, from its oldest file on; `follow`: also of what is still to be written, so that it need not be there yet.
     pub fn new(path: &Path, follow: bool, position_file: Option<PathBuf>) -> Result<Self, PublishError> {
         let place = Place::of(path, follow)?;
-        let resume = match &position_file {
-            Some(file) => Position::read(file).map_err(|source| position_error(file, source))?,
+        let kept = match &position_file {
+            Some(file) => Kept::read(file).map_err(|source| position_error(file, source))?,
             None => None,
         };
-        Ok(Self { place, follow, current: None, last: None, story: Story::default(), position_file, resume })
+        Ok(Self {
+            place,
+            follow,
+            current: None,
+            last: None,
+            story: Story::default(),
+            position_file,
+            resume: kept.map(|kept| kept.counted),
+            sent: kept.and_then(|kept| kept.sent),
+            resend: None,
+        })
     }
 
     /// Has what is told sent as well: stalls, and clients that waited for so long or, where that is not said, as long as the recording calls slow.
     pub fn send_to(&mut self, outbox: &otlp::Outbox, slow_ns: Option<u64>, names: bool) {
         self.story.send_to(outbox.clone(), slow_ns, names);
+        self.resend = self.sent;
     }
 
     /// What was counted so far.
@@ -160,20 +176,28 @@ impl Publisher {
         self.resume.is_none()
     }
 
+    /// Whether what is told is to be sent: not while what an earlier run had sent is read again.
+    pub const fn is_sending(&self) -> bool {
+        self.resend.is_none()
+    }
+
     /// What was missed since the last call, for a person.
     pub fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.story.notes)
     }
 
-    /// What was counted so far has been published: a later run goes on from here.
-    pub fn published(&self) -> Result<(), PublishError> {
+    /// What was counted so far has been published: a later run goes on from here. What was told and is not sent yet, it tells again.
+    pub fn published(&mut self) -> Result<(), PublishError> {
         let (Some(file), Some(current), Some(recording)) =
             (&self.position_file, &self.current, self.story.recording)
         else {
             return Ok(());
         };
-        let position = Position::new(recording, current.taken);
-        position.write(file).map_err(|source| position_error(file, source))
+        let counted = Position::new(recording, current.taken);
+        if self.resend.is_none() {
+            self.sent = self.story.sent(counted).or(self.sent);
+        }
+        Kept { counted, sent: self.sent }.write(file).map_err(|source| position_error(file, source))
     }
 
     /// Reads on: up to so many inputs. An error is final.
@@ -186,14 +210,21 @@ impl Publisher {
             match current.reader.next_input() {
                 Ok(Some(input)) => {
                     current.taken += 1;
-                    let behind =
-                        |position: &Position| position.is_before(self.story.at(&input), current.taken);
-                    if self.resume.as_ref().is_some_and(behind)
-                        && let Some(position) = self.resume.take()
-                    {
-                        self.story.zero();
-                        if self.story.recording.is_none() {
-                            self.story.missed(position.missed(self.story.at(&input)));
+                    let (at, first) = (self.story.at(&input), self.story.recording.is_none());
+                    let passed = |position: &mut Position| position.is_before(at, current.taken);
+                    if let Some(position) = self.resume.take_if(passed) {
+                        self.story.metrics.zero();
+                        if first {
+                            self.story.missed(position.missed(at));
+                        }
+                    }
+                    if first && self.story.is_sent() {
+                        self.sent = self.sent.or(at.map(|recording| Position::new(recording, 0)));
+                    }
+                    if let Some(position) = self.resend.take_if(passed) {
+                        self.story.forget();
+                        if first {
+                            self.story.never_sent(position.missed(at));
                         }
                     }
                     self.story.take(&input);
@@ -248,9 +279,12 @@ impl Publisher {
             }
             self.story.finish();
         }
+        // All there is was published before.
         if self.resume.take().is_some() {
-            // All there is was published before.
-            self.story.zero();
+            self.story.metrics.zero();
+        }
+        if self.resend.take().is_some() {
+            self.story.forget();
         }
         self.story.flush();
         let last = self.story.metrics.last_sample();

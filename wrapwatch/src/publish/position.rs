@@ -1,4 +1,4 @@
-//! How far a trace has been published, kept in a file of its own: a later run goes on there, and counts nothing twice.
+//! How far a trace has been published, kept in a file of its own: a later run goes on there, counts nothing twice, and sends what was not sent.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,33 @@ use super::beside::replace;
 use super::story::Recording;
 use crate::model::ClockPair;
 
-/// A place in a recording: everything up to it has been counted and published.
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// What is up to it has been counted and published.
+    #[serde(flatten)]
+    pub(super) counted: Position,
+    /// What is up to it has been sent, or dropped and counted; none: no run has sent anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sent: Option<Position>,
+}
+
+impl Kept {
+    /// The one in this file; none where there is no file yet.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        replace(path, &serde_json::to_vec(self).map_err(io::Error::other)?, 0o600)
+    }
+}
+
+/// A place in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// When the recording began.
@@ -23,19 +49,6 @@ pub(super) struct Position {
 impl Position {
     pub(super) const fn new(recording: Recording, inputs: u64) -> Self {
         Self { clock: recording.clock, file: recording.file, inputs }
-    }
-
-    /// The one kept in this file; none where there is no file yet.
-    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        replace(path, &serde_json::to_vec(self).map_err(io::Error::other)?, 0o600)
     }
 
     /// Whether an input, the so-manieth of its file, lies behind it. None: of no recording, before any head.

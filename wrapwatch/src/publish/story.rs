@@ -1,6 +1,7 @@
 //! Inputs of one recording after another → engine → metrics.
 
 use super::otlp::Outbox;
+use super::position::Position;
 use crate::engine::{Engine, Options};
 use crate::export::otlp::{Otlp, OtlpOptions};
 use crate::metrics::Metrics;
@@ -77,13 +78,23 @@ impl Story {
         }
     }
 
-    /// From here on everything counts from nothing, and is sent.
-    pub(super) fn zero(&mut self) {
-        self.metrics.zero();
+    /// What was told so far has been sent by an earlier run.
+    pub(super) fn forget(&mut self) {
         if let Some(sent) = &mut self.sent {
             sent.otlp.forget();
             sent.outbox.clear();
         }
+    }
+
+    /// Whether it is to be sent.
+    pub(super) const fn is_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// How far everything has been sent, where `now` is how far it is told.
+    pub(super) fn sent(&mut self, now: Position) -> Option<Position> {
+        self.flush();
+        self.sent.as_ref().and_then(|sent| sent.outbox.told(now))
     }
 
     /// Nothing more comes for now.
@@ -128,6 +139,13 @@ impl Story {
         if files > 0 {
             self.metrics.files_missed(files);
             self.notes.push(format!("{files} files of the recording were gone before they could be read: what they held is not counted"));
+        }
+    }
+
+    /// So many files were gone before everything in them was sent.
+    pub(super) fn never_sent(&mut self, files: u64) {
+        if files > 0 {
+            self.notes.push(format!("{files} files of the recording were gone before all of them was sent"));
         }
     }
 

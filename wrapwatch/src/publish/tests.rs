@@ -216,6 +216,72 @@ fn a_later_run_says_what_it_missed() {
 }
 
 #[test]
+fn what_was_not_sent_a_later_run_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let mut recorder = Recorder::begin(&path, 1, Limits::default());
+    recorder.blocks(10);
+    recorder.end();
+    let begin = |position: Option<PathBuf>| {
+        let outbox = otlp::Outbox::default();
+        let mut publisher = Publisher::new(&path, true, position).unwrap();
+        publisher.send_to(&outbox, Some(1), false);
+        (publisher, outbox)
+    };
+    let (mut whole, outbox) = begin(None);
+    read_on(&mut whole);
+    let all = outbox.unsent();
+    for is_taken in [false, true] {
+        let position = dir.path().join(format!("position-{is_taken}"));
+        let (mut earlier, outbox) = begin(Some(position.clone()));
+        // There is more to read, and what is told so far fills no batch.
+        while waits(&earlier) == 0 {
+            assert_eq!(earlier.poll(100).unwrap(), Polled::More);
+        }
+        earlier.published().unwrap();
+        let (told, counted) = (outbox.unsent(), waits(&earlier));
+        assert!(0 < told && told < all, "{told} of {all}");
+        if is_taken {
+            let batch = outbox.take().unwrap();
+            outbox.taken(&batch, 0);
+            assert!(outbox.is_empty());
+        }
+        earlier.published().unwrap();
+        let (mut later, outbox) = begin(Some(position));
+        assert_eq!((later.is_ready(), later.is_sending()), (false, false));
+        read_on(&mut later);
+        assert_eq!((later.is_ready(), later.is_sending()), (true, true));
+        assert_eq!(outbox.unsent(), if is_taken { all - told } else { all }, "taken: {is_taken}");
+        assert_eq!(waits(&later), 100 - counted);
+    }
+}
+
+#[test]
+fn a_later_run_says_what_was_never_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, position) = (dir.path().join("a.wwt"), dir.path().join("position"));
+    let begin = || {
+        let outbox = otlp::Outbox::default();
+        let mut publisher = Publisher::new(&path, true, Some(position.clone())).unwrap();
+        publisher.send_to(&outbox, Some(1), false);
+        (publisher, outbox)
+    };
+    let mut recorder = Recorder::begin(&path, 1, rotating(20_000, Some(1)));
+    let (mut earlier, _outbox) = begin();
+    // While the collector takes nothing, what is counted is far ahead of what is sent.
+    for _ in 0..60 {
+        recorder.blocks(1);
+        read_on(&mut earlier);
+        earlier.published().unwrap();
+    }
+    let (mut later, _outbox) = begin();
+    read_on(&mut later);
+    assert_eq!((waits(&later), value(&later, "wrapwatch_files_missed_total")), (0, 0));
+    let notes = later.take_notes();
+    assert!(notes.len() == 1 && notes[0].contains("before all of them was sent"), "{notes:?}");
+}
+
+#[test]
 fn what_is_no_trace_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.wwt");

@@ -6,14 +6,17 @@ use std::io;
 use std::rc::Rc;
 
 use crate::export::otlp::{Signal, TakeBatches};
+use crate::publish::position::Position;
 
 /// Bytes that may wait.
 const WAITING_MAX_BYTES: usize = 16 << 20;
 
 /// Spans or log records that are sent together.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(in crate::publish) struct Batch {
     pub(super) signal: Signal,
+    /// How many were put in before it, and itself.
+    number: u64,
     items: u64,
     pub(super) json: Vec<u8>,
 }
@@ -31,9 +34,15 @@ pub struct Tally {
 struct Inner {
     waiting: VecDeque<Batch>,
     bytes: usize,
-    /// Taken out and neither sent nor put back.
-    under_way: bool,
+    /// Batches put in.
+    put: u64,
+    /// Number and items of the one that is taken out and neither sent nor put back.
+    under_way: Option<(u64, u64)>,
     tallies: BTreeMap<Signal, Tally>,
+    /// A place in the trace, and the last batch of what is told up to it.
+    told: Option<(u64, Position)>,
+    /// The last such place whose batches are all gone.
+    sent: Option<Position>,
 }
 
 /// Shared by who fills it and who empties it.
@@ -48,8 +57,25 @@ impl Outbox {
 
     /// Whether everything is sent.
     pub fn is_empty(&self) -> bool {
+        self.unsent() == 0
+    }
+
+    /// Spans and log records that are not sent yet.
+    pub fn unsent(&self) -> u64 {
         let inner = self.0.borrow();
-        inner.waiting.is_empty() && !inner.under_way
+        let waiting: u64 = inner.waiting.iter().map(|batch| batch.items).sum();
+        waiting + inner.under_way.map_or(0, |(_, items)| items)
+    }
+
+    /// What is told up to this place has been put in. The last place, this or one before, up to which it is all gone: taken, or dropped and counted.
+    pub(in crate::publish) fn told(&self, place: Position) -> Option<Position> {
+        let mut inner = self.0.borrow_mut();
+        inner.settle();
+        if inner.told.is_none() {
+            inner.told = Some((inner.put, place));
+            inner.settle();
+        }
+        inner.sent
     }
 
     /// As if nothing had ever been put in.
@@ -57,17 +83,17 @@ impl Outbox {
         *self.0.borrow_mut() = Inner::default();
     }
 
-    pub(super) fn take(&self) -> Option<Batch> {
+    pub(in crate::publish) fn take(&self) -> Option<Batch> {
         let mut inner = self.0.borrow_mut();
         let batch = inner.waiting.pop_front()?;
         inner.bytes -= batch.json.len();
-        inner.under_way = true;
+        inner.under_way = Some((batch.number, batch.items));
         Some(batch)
     }
 
-    pub(super) fn taken(&self, batch: &Batch, rejected: u64) {
+    pub(in crate::publish) fn taken(&self, batch: &Batch, rejected: u64) {
         let mut inner = self.0.borrow_mut();
-        inner.under_way = false;
+        inner.under_way = None;
         let tally = inner.tallies.entry(batch.signal).or_default();
         let rejected = rejected.min(batch.items);
         tally.sent += batch.items - rejected;
@@ -81,7 +107,7 @@ impl Outbox {
     /// It is still to be sent, before all others; unless it has no room any more, being the oldest.
     pub(super) fn back(&self, batch: Batch) {
         let mut inner = self.0.borrow_mut();
-        inner.under_way = false;
+        inner.under_way = None;
         inner.bytes += batch.json.len();
         inner.waiting.push_front(batch);
         inner.fit();
@@ -89,6 +115,14 @@ impl Outbox {
 }
 
 impl Inner {
+    /// A place whose batches are gone is one up to which everything was sent.
+    fn settle(&mut self) {
+        let waiting = self.waiting.front().map(|batch| batch.number);
+        let oldest = self.under_way.map(|(number, _)| number).or(waiting);
+        let gone = self.told.take_if(|(last, _)| oldest.is_none_or(|oldest| oldest > *last));
+        self.sent = gone.map(|(_, place)| place).or(self.sent);
+    }
+
     fn fit(&mut self) {
         while self.bytes > WAITING_MAX_BYTES
             && let Some(batch) = self.waiting.pop_front()
@@ -103,7 +137,9 @@ impl TakeBatches for Outbox {
     fn batch(&mut self, signal: Signal, items: u64, json: Vec<u8>) -> io::Result<()> {
         let mut inner = self.0.borrow_mut();
         inner.bytes += json.len();
-        inner.waiting.push_back(Batch { signal, items, json });
+        inner.put += 1;
+        let number = inner.put;
+        inner.waiting.push_back(Batch { signal, number, items, json });
         inner.fit();
         Ok(())
     }
@@ -112,6 +148,8 @@ impl TakeBatches for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ClockPair, KtimeNs};
+    use crate::publish::story::Recording;
 
     #[test]
     fn what_does_not_fit_is_dropped_oldest_first_and_counted() {
@@ -135,5 +173,25 @@ mod tests {
         outbox.refused(&last);
         assert_eq!(outbox.tallies()[&Signal::Traces], Tally { sent: 3, dropped: 3 + 1 + 5 });
         assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+    #[test]
+    fn a_place_is_sent_once_all_before_it_is_gone() {
+        let outbox = Outbox::default();
+        let put = |bytes: usize| outbox.clone().batch(Signal::Logs, 1, vec![b' '; bytes]).unwrap();
+        let clock = ClockPair { ktime: KtimeNs(1), wall_ns: 1 };
+        let place = |inputs: u64| Position::new(Recording { clock, file: 0 }, inputs);
+        put(10);
+        let first = outbox.take().unwrap();
+        put(WAITING_MAX_BYTES);
+        assert_eq!(outbox.told(place(7)), None);
+        // The second is dropped for a third; the first is still under way.
+        put(10);
+        assert_eq!(outbox.told(place(8)), None);
+        outbox.taken(&first, 0);
+        assert_eq!(outbox.told(place(9)), Some(place(7)));
+        assert_eq!(outbox.unsent(), 1);
+        let third = outbox.take().unwrap();
+        outbox.refused(&third);
+        assert_eq!(outbox.told(place(10)), Some(place(10)));
     }
 }
