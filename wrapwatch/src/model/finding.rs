@@ -98,6 +98,9 @@ pub struct Evidence {
     pub server: Option<String>,
     /// The rule it is about.
     pub rule: Option<RuleRef>,
+    /// Clients' and other DNS names that the finding's texts hold: they are personal, for whoever tells it without them.
+    #[serde(skip)]
+    pub names: Vec<String>,
 }
 
 /// Something found.
@@ -113,6 +116,27 @@ pub struct Finding {
     pub evidence: Evidence,
     /// What to change, exactly; null where nothing of the server's can be.
     pub change: Option<String>,
+}
+
+impl Finding {
+    /// Without the names: `…` stands for each.
+    #[must_use]
+    pub fn without_names(&self) -> Self {
+        let mut names: Vec<&String> = self.evidence.names.iter().filter(|name| !name.is_empty()).collect();
+        // One can begin with another.
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        let without = |text: &String| names.iter().fold(text.clone(), |text, name| text.replace(*name, "…"));
+        Self {
+            message: without(&self.message),
+            change: self.change.as_ref().map(without),
+            evidence: Evidence {
+                facts: self.evidence.facts.iter().map(without).collect(),
+                names: Vec::new(),
+                ..self.evidence.clone()
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// What is supposed to have been otherwise.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Finding, FindingId, LookupKind, LookupOutcome, Severity};
+use crate::model::{Evidence, Finding, FindingId, LookupKind, LookupOutcome, Severity};
 
 use super::support::{Clients, Proof, counted, finding, in_check};
 use super::{Case, Detector, Seen};
@@ -10,7 +10,8 @@ use super::{Case, Detector, Seen};
 #[derive(Debug, Default)]
 pub(super) struct ForwardMismatch {
     proof: Proof,
-    clients: Clients,
+    /// Their names, and where these lead.
+    clients: Clients<(String, Vec<IpAddr>)>,
 }
 
 impl Detector for ForwardMismatch {
@@ -29,7 +30,7 @@ impl Detector for ForwardMismatch {
         };
         if mismatch {
             self.proof.add(connection, forward.dur_ns);
-            self.clients.add(ip, || leads_to(&name, &addresses));
+            self.clients.add(ip, || (name, addresses));
         }
     }
 
@@ -40,7 +41,10 @@ impl Detector for ForwardMismatch {
             counted(self.clients.len() as u64, "client", "clients"),
             if self.clients.len() == 1 { "it" } else { "them" }
         );
-        let facts = self.clients.iter().take(5).map(|(ip, name)| format!("{ip} is called {name}")).collect();
+        let listed = || self.clients.iter().take(5);
+        let facts =
+            listed().map(|(ip, (name, to))| format!("{ip} is called {}", leads_to(name, to))).collect();
+        let names = listed().map(|(_, (name, _))| name.clone()).collect();
         let change = format!(
             "Make both records agree: the name that the PTR record of {ip} gives needs an address record with {ip}; or name the client by address in the rule."
         );
@@ -48,7 +52,7 @@ impl Detector for ForwardMismatch {
             FindingId::ForwardMismatch,
             Severity::Warning,
             message,
-            self.proof.evidence(facts),
+            Evidence { names, ..self.proof.evidence(facts) },
             Some(change),
         )]
     }

@@ -344,6 +344,7 @@ impl About<'_> {
             Nanos(self.stats.rtt.p50_ns)
         ));
         facts.push(self.share());
+        let told = names.iter().map(|(name, _)| (*name).clone()).collect();
         let change = format!(
             "Find out who answers for {worst} (`dig +trace {worst}`): its zone's servers, or the upstream that {name} asks for it, are slow or dead. Until then put these clients into /etc/hosts."
         );
@@ -351,7 +352,7 @@ impl About<'_> {
             FindingId::NameSlow,
             self.severity(),
             message,
-            self.evidence(&answers.proof, facts),
+            Evidence { names: told, ..self.evidence(&answers.proof, facts) },
             Some(change),
         )
     }

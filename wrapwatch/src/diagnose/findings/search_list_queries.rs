@@ -1,6 +1,6 @@
 //! Names asked for again with the search list's domains appended: a lookup that fails anyway, several times over.
 
-use crate::model::{Finding, FindingId, Lookup, Severity};
+use crate::model::{Evidence, Finding, FindingId, Lookup, Severity};
 
 use super::support::{Proof, counted, finding, in_check};
 use super::{Case, Detector, Seen};
@@ -48,7 +48,7 @@ impl Detector for SearchListQueries {
             FindingId::SearchListQueries,
             Severity::Warning,
             message,
-            self.proof.evidence(facts),
+            Evidence { names: vec![name.clone(), longer.clone()], ..self.proof.evidence(facts) },
             Some(change.to_owned()),
         )]
     }

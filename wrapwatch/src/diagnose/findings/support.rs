@@ -50,7 +50,7 @@ impl Proof {
 
     pub(super) fn evidence(&self, facts: Vec<String>) -> Evidence {
         let connections = self.worst.iter().map(|(_, conn)| *conn).collect();
-        Evidence { facts, count: self.count, connections, server: None, rule: None }
+        Evidence { facts, count: self.count, connections, server: None, rule: None, names: Vec::new() }
     }
 }
 
@@ -65,15 +65,15 @@ pub(super) fn finding(
     Finding { id, severity, message, evidence, change }
 }
 
-/// Distinct clients with a text each, capped.
+/// Distinct clients with something of each, mostly a text; capped.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clients {
-    known: BTreeMap<IpAddr, String>,
+pub(super) struct Clients<T = String> {
+    known: BTreeMap<IpAddr, T>,
     pub more: bool,
 }
 
-impl Clients {
-    pub(super) fn add(&mut self, client: IpAddr, text: impl FnOnce() -> String) {
+impl<T> Clients<T> {
+    pub(super) fn add(&mut self, client: IpAddr, text: impl FnOnce() -> T) {
         if self.known.contains_key(&client) {
             return;
         }
@@ -84,7 +84,7 @@ impl Clients {
         self.known.insert(client, text());
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &String)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &T)> {
         self.known.iter()
     }
 

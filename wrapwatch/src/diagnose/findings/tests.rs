@@ -12,9 +12,9 @@ use crate::correlate::tests::{ALLOW, DENY, NS1, NS2, clock, main_thread};
 use crate::decode::dns;
 use crate::diagnose::Report;
 use crate::model::{
-    Degradation, DegradationKind, Finding, FindingId, KtimeNs, Lost, Scenario, Severity, WhatIf,
+    Degradation, DegradationKind, Finding, FindingId, KtimeNs, Line, Lost, Scenario, Severity, WhatIf,
 };
-use crate::replay::{TraceReport, Wanted};
+use crate::replay::{Options, Replay, TraceReport, Wanted};
 use crate::trace::block::BlockType;
 use crate::trace::{
     AcceptErrorSample, End, Found, Head, Listener, ListenerSample, NetnsSample, Sample, Scanner, SingleFile,
@@ -161,6 +161,20 @@ fn report(trace: &[u8]) -> Report {
 /// What a report says of this.
 fn found(report: Report, id: FindingId) -> Finding {
     report.findings.into_iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no {id:?}"))
+}
+
+/// The names that were asked for.
+fn asked(trace: &[u8]) -> BTreeSet<String> {
+    let mut replay = Replay::new(trace, Options::default());
+    let mut names = BTreeSet::new();
+    while let Some(line) = replay.next_line().unwrap() {
+        let Line::Connection(connection) = line else { continue };
+        for lookup in connection.lookups {
+            let queries = lookup.queries.into_iter().filter_map(|query| query.qname);
+            names.extend(queries.chain(lookup.name).filter(|name| !name.is_empty()));
+        }
+    }
+    names
 }
 
 /// The trace without its records, as a disk leaves it that was full when they were to be written.
@@ -557,10 +571,15 @@ fn two_accept_threads_that_are_half_busy_are_no_saturated_one() {
 fn every_finding_has_a_trace_that_shows_it_and_a_change_to_make() {
     let (mut text, mut tried) = (String::new(), BTreeSet::new());
     for (id, scene) in scenes() {
-        let report = scene.report();
-        let found = report.findings.iter().find(|finding| finding.id == id);
-        let found = found.unwrap_or_else(|| panic!("no {id:?}: {:#?}", report.findings));
-        text += &shown(found);
+        let trace = scene.trace();
+        let found = found(report(&trace), id);
+        text += &shown(&found);
+        // What is asked for, when the record of an address is missing, is that address.
+        if id != FindingId::PtrMissing {
+            let text = shown(&found.without_names());
+            let named = asked(&trace).into_iter().find(|name| text.contains(name));
+            assert_eq!(named, None, "in {text}");
+        }
         tried.insert(id.name());
     }
     let known = schemars::schema_for!(FindingId).to_value();

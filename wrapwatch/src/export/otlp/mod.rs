@@ -158,6 +158,7 @@ impl<B: TakeBatches> Otlp<B> {
     }
 
     fn finding(&mut self, finding: &Finding, until: Option<WallTime>) -> io::Result<()> {
+        let finding = if self.options.names { finding.clone() } else { finding.without_names() };
         let mut attributes = Attributes::default();
         attributes.text("wrapwatch.finding", &finding.id.name());
         attributes.maybe("wrapwatch.change", finding.change.as_deref());
@@ -173,7 +174,7 @@ impl<B: TakeBatches> Otlp<B> {
                 Severity::Warning => json::WARN,
                 Severity::Critical => json::ERROR,
             },
-            body: finding.message.clone().into(),
+            body: finding.message.into(),
             attributes,
             trace: None,
         })

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::export::support::looked_up_first;
-use crate::model::ThreadRole;
+use crate::model::{Evidence, FindingId, ThreadRole};
 
 /// Keeps what was told.
 #[derive(Debug, Default)]
@@ -74,6 +74,30 @@ fn the_check_is_where_it_began() {
     assert_eq!(placed["query PTR"], (5, 45, "reverse lookup"));
     assert_eq!(placed["forward lookup"], (50, 80, "check"));
     assert_eq!(placed["query A"], (50, 80, "forward lookup"));
+}
+
+#[test]
+fn names_are_told_where_they_are_wanted() {
+    let name = "laptop-of-ann.example";
+    let finding = Finding {
+        id: FindingId::NameSlow,
+        severity: Severity::Warning,
+        message: format!("The name {name} is slow."),
+        evidence: Evidence {
+            facts: vec![format!("{name}: late")],
+            names: vec!["laptop-of-ann".to_owned(), name.to_owned()],
+            ..Evidence::default()
+        },
+        change: Some(format!("`dig +trace {name}`")),
+    };
+    for names in [false, true] {
+        let mut otlp = otlp(names);
+        otlp.finding(&finding, None).unwrap();
+        otlp.flush().unwrap();
+        let log = &otlp.out.items(Signal::Logs)[0].to_string();
+        assert_eq!(log.matches(name).count(), if names { 3 } else { 0 }, "{log}");
+        assert_eq!((log.contains("ann"), log.contains("The name … is slow.")), (names, !names), "{log}");
+    }
 }
 
 #[test]
