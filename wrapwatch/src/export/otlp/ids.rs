@@ -27,7 +27,7 @@ impl serde::Serialize for SpanId {
 }
 
 /// Ids of one recording's connections.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ids {
     recording: u128,
 }

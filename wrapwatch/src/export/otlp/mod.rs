@@ -1,5 +1,5 @@
-//! A trace for OpenTelemetry: a client's wait as a trace (queue, check, lookups and queries as its spans, a link to whoever it was queued behind), stalls and findings as log
-//! records. Batches in OTLP's JSON form, which is what a file exporter writes and what OTLP/HTTP takes.
+//! A trace for OpenTelemetry: a client's wait as a trace (queue, check, lookups and queries as its spans, a link to whoever it was queued behind), stalls, findings and what
+//! cannot be seen as log records. Batches in OTLP's JSON form, which is what a file exporter writes and what OTLP/HTTP takes.
 //!
 //! Only clients that waited long or were not greeted become traces: one that was served at once says nothing, and there are thousands a second. Ids are made from host,
 //! recording and connection, so that a trace sent twice is the same one, and a link needs nobody to remember whom it names.
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::commands::Commands;
 use crate::diagnose::Report;
-use crate::model::{Connection, Finding, KtimeNs, Line, Outcome, Severity, Stall, WallTime};
+use crate::model::{Connection, Degradation, Finding, KtimeNs, Line, Severity, Stall, WallTime};
 use crate::observe::{NewStalls, Observer};
 use crate::trace::{Head, Input};
 
@@ -28,6 +28,8 @@ use crate::trace::{Head, Input};
 pub const SCHEMA_VERSION: u32 = 1;
 /// Spans, or log records, of a batch.
 const BATCH_MAX: usize = 512;
+/// Degradations remembered; further ones are told with each file of a recording.
+const DEGRADATIONS_MAX: usize = 64;
 
 /// What a batch holds; a file has batches of one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
@@ -63,6 +65,10 @@ pub struct Otlp<B> {
     ids: Ids,
     commands: Commands,
     stalls: NewStalls,
+    /// Told of this recording: each of its files says them again.
+    degradations: Vec<Degradation>,
+    /// When it was last said what time it is.
+    now: Nanos,
     spans: Vec<Span>,
     logs: Vec<LogRecord>,
 }
@@ -77,6 +83,8 @@ impl<B: TakeBatches> Otlp<B> {
             ids: Ids::default(),
             commands: Commands::new(),
             stalls: NewStalls::new(),
+            degradations: Vec::new(),
+            now: Nanos::default(),
             spans: Vec::new(),
             logs: Vec::new(),
         }
@@ -106,15 +114,18 @@ impl<B: TakeBatches> Otlp<B> {
         // What is told so far is another resource's.
         self.flush()?;
         let recording = head.clock.wall(head.clock.ktime);
-        self.ids = Ids::of(&head.hostname, recording);
+        let ids = Ids::of(&head.hostname, recording);
+        if std::mem::replace(&mut self.ids, ids) != ids {
+            self.degradations.clear();
+            self.now = Nanos::of(recording);
+        }
         self.resource = Resource::of(&head.hostname, recording);
         self.stalls.head(head);
         Ok(())
     }
 
     fn connection(&mut self, connection: &Connection) -> io::Result<()> {
-        let failed = matches!(connection.outcome, Outcome::Refused | Outcome::ServerError)
-            || connection.client_left.is_some();
+        let failed = spans::error(connection.outcome).is_some() || connection.client_left.is_some();
         if !failed && connection.waited_ns < self.options.slow_ns {
             return Ok(());
         }
@@ -135,6 +146,7 @@ impl<B: TakeBatches> Otlp<B> {
         attributes.number("process.pid", stall.pid.into()).number("thread.id", stall.tid.into());
         attributes.maybe("wrapwatch.server", self.commands.of(stall.pid));
         attributes.number("wrapwatch.blocked_ns", stall.blocked_ns);
+        attributes.boolean("wrapwatch.since_attach", stall.since_attach);
         attributes.maybe("wrapwatch.stall.lookup", stall.lookup.map(<&'static str>::from));
         attributes.server(stall.server.as_deref());
         attributes.peer(stall.peer).rule(stall.rule.as_ref());
@@ -146,12 +158,14 @@ impl<B: TakeBatches> Otlp<B> {
             attributes.number("wrapwatch.queue.limit", limit.into());
         }
         let server = stall.server.as_deref().map_or_else(String::new, |server| format!(" → {server}"));
+        let at_least = if stall.since_attach { "at least " } else { "" };
         let took = crate::model::Nanos(stall.blocked_ns);
         self.log(LogRecord {
             time: Nanos::of(stall.at),
             event: "wrapwatch.stall",
             severity: json::WARN,
-            body: format!("the accept thread has been in one check for {took}: {cause}{server}").into(),
+            body: format!("the accept thread has been in one check for {at_least}{took}: {cause}{server}")
+                .into(),
             attributes,
             trace: stall.conn.map(|conn| (self.ids.trace(conn), self.ids.span(conn, &[]))),
         })
@@ -175,6 +189,28 @@ impl<B: TakeBatches> Otlp<B> {
                 Severity::Critical => json::ERROR,
             },
             body: finding.message.into(),
+            attributes,
+            trace: None,
+        })
+    }
+
+    fn degradation(&mut self, degradation: &Degradation) -> io::Result<()> {
+        if self.degradations.contains(degradation) {
+            return Ok(());
+        }
+        if self.degradations.len() < DEGRADATIONS_MAX {
+            self.degradations.push(degradation.clone());
+        }
+        let mut attributes = Attributes::default();
+        attributes.text("wrapwatch.degradation", degradation.kind.into());
+        if let Some(pid) = degradation.pid {
+            attributes.number("process.pid", pid.into());
+        }
+        self.log(LogRecord {
+            time: self.now,
+            event: "wrapwatch.degradation",
+            severity: json::WARN,
+            body: degradation.message.clone().into(),
             attributes,
             trace: None,
         })
@@ -217,15 +253,18 @@ impl<B: TakeBatches> Observer for Otlp<B> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
         self.commands.input(input);
         match input {
-            Input::Head(head) => self.head(head),
-            _ => Ok(()),
+            Input::Head(head) => self.head(head)?,
+            Input::Clock(clock) => self.now = Nanos::of(clock.wall(clock.ktime)),
+            _ => {}
         }
+        Ok(())
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
             Line::Connection(connection) => self.connection(connection),
             Line::Stall(stall) => self.stall(stall),
+            Line::Degradation(degradation) => self.degradation(degradation),
             _ => Ok(()),
         }
     }

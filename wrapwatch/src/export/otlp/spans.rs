@@ -83,6 +83,7 @@ impl Told<'_> {
         }
         attributes.rule(connection.rule.as_ref());
         attributes.maybe("wrapwatch.client_left", connection.client_left.map(|left| left.how.into()));
+        attributes.boolean("wrapwatch.queue_seen", connection.queued_ns.is_some());
         attributes.number("wrapwatch.unknown_ns", connection.unknown_ns);
         attributes.boolean("wrapwatch.complete", connection.complete);
         if !connection.complete {
@@ -91,9 +92,9 @@ impl Told<'_> {
         if let Some(code) = connection.error_code {
             attributes.text("db.response.status_code", &code.to_string());
         }
-        if matches!(connection.outcome, Outcome::Refused | Outcome::ServerError) {
-            attributes.text("error.type", outcome);
-            span.status = Some(Status::error(outcome.to_owned()));
+        if let Some(error) = error(connection.outcome) {
+            attributes.text("error.type", error);
+            span.status = Some(Status::error(error.to_owned()));
         }
         let behind = connection.queued_behind.iter();
         span.links = behind.map(|conn| self.queued_behind(*conn)).collect();
@@ -175,6 +176,15 @@ impl Told<'_> {
     /// So long after accept, within its whole.
     fn moment(&self, at_ns: u64, (begin, end): Times) -> KtimeNs {
         super::since_1970(self.connection.at(at_ns)).clamp(begin, end.max(begin))
+    }
+}
+
+/// What became of a client, where the server or a rule would not have it.
+pub(super) fn error(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Refused | Outcome::ServerError | Outcome::Dropped => Some(outcome.into()),
+        // Of the last two it is not known.
+        Outcome::Greeted | Outcome::Unfinished | Outcome::HandedOver => None,
     }
 }
 

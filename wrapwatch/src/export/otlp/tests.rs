@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::export::support::looked_up_first;
-use crate::model::{Evidence, FindingId, ThreadRole};
+use crate::model::{ClockPair, DegradationKind, Evidence, FindingId, Outcome, StallCause, ThreadRole};
 
 /// Keeps what was told.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ impl Kept {
     }
 }
 
+/// Of clients that waited at all.
 fn otlp(names: bool) -> Otlp<Kept> {
     Otlp::new(Kept::default(), OtlpOptions { slow_ns: 1, names })
 }
@@ -74,6 +75,102 @@ fn the_check_is_where_it_began() {
     assert_eq!(placed["query PTR"], (5, 45, "reverse lookup"));
     assert_eq!(placed["forward lookup"], (50, 80, "check"));
     assert_eq!(placed["query A"], (50, 80, "forward lookup"));
+}
+
+fn attributes(item: &Value) -> BTreeMap<String, Value> {
+    let attributes = item["attributes"].as_array().unwrap().iter();
+    attributes
+        .map(|attribute| {
+            let value = attribute["value"].as_object().unwrap().values().next().unwrap();
+            (attribute["key"].as_str().unwrap().to_owned(), value.clone())
+        })
+        .collect()
+}
+
+#[test]
+fn whom_the_server_would_not_have_is_an_error_however_short_its_wait() {
+    for (outcome, error) in [
+        (Outcome::Dropped, Some("dropped")),
+        (Outcome::Refused, Some("refused")),
+        (Outcome::ServerError, Some("server_error")),
+        (Outcome::Unfinished, None),
+        (Outcome::Greeted, None),
+    ] {
+        let told = Connection { outcome, waited_ns: 0, client_left: None, ..looked_up_first() };
+        let spans = spans(told);
+        assert_eq!(spans.is_empty(), error.is_none(), "{outcome:?}");
+        let Some(error) = error else { continue };
+        assert_eq!((&spans[0]["status"]["message"], &spans[0]["status"]["code"]), (&error.into(), &2.into()));
+        assert_eq!(attributes(&spans[0])["error.type"], error);
+    }
+}
+
+#[test]
+fn what_is_not_known_of_a_wait_is_said() {
+    let queued = |queued_ns: Option<u64>| {
+        let spans = spans(Connection { queued_ns, ..looked_up_first() });
+        let queue = spans.iter().any(|span| span["name"] == "queue");
+        (attributes(&spans[0])["wrapwatch.queue_seen"].clone(), queue)
+    };
+    assert_eq!(queued(Some(7)), (true.into(), true));
+    assert_eq!(queued(Some(0)), (true.into(), false));
+    assert_eq!(queued(None), (false.into(), false));
+    for (since_attach, said) in [(false, " for 5.00 s: dns"), (true, " for at least 5.00 s: dns")] {
+        let log = &told(false, &[Line::Stall(stall(since_attach))]).items(Signal::Logs)[0];
+        assert_eq!(attributes(log)["wrapwatch.since_attach"], since_attach);
+        assert!(log["body"]["stringValue"].as_str().unwrap().ends_with(said), "{log}");
+    }
+}
+
+fn stall(since_attach: bool) -> Stall {
+    Stall {
+        at: WallTime(jiff::Timestamp::UNIX_EPOCH),
+        pid: 812,
+        tid: 812,
+        conn: None,
+        peer: None,
+        blocked_ns: 5_000_000_000,
+        since_attach,
+        cause: StallCause::Dns,
+        lookup: None,
+        name: None,
+        server: None,
+        table: None,
+        rule: None,
+        queued: None,
+        queue_limit: None,
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_told_once_a_recording() {
+    let clock = |second: u64| {
+        let ns = second * 1_000_000_000;
+        ClockPair { ktime: KtimeNs(ns), wall_ns: i64::try_from(ns).unwrap() }
+    };
+    let degradation = |pid: Option<u32>| Degradation {
+        kind: DegradationKind::NoQueueTime,
+        pid,
+        message: "how long a client was queued cannot be seen".to_owned(),
+    };
+    let mut otlp = otlp(false);
+    // A recording of two files, and another one.
+    for (began, file) in [(1, 0), (1, 1), (9, 0)] {
+        otlp.input(&(&Head { clock: clock(began), file, ..Head::default() }).into()).unwrap();
+        otlp.input(&Input::Clock(clock(began + 5))).unwrap();
+        for pid in [None, Some(7)] {
+            otlp.line(&Line::Degradation(degradation(pid))).unwrap();
+        }
+    }
+    otlp.flush().unwrap();
+    let logs = otlp.out.items(Signal::Logs);
+    let told: Vec<_> = logs
+        .iter()
+        .map(|log| (time(log, "timeUnixNano") / 1_000_000_000, attributes(log).get("process.pid").cloned()))
+        .collect();
+    let seven = Some(Value::from("7"));
+    assert_eq!(told, [(6, None), (6, seven.clone()), (14, None), (14, seven)]);
+    assert_eq!(attributes(&logs[0])["wrapwatch.degradation"], "no-queue-time");
 }
 
 #[test]
