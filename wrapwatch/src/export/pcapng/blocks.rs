@@ -15,16 +15,20 @@ const IF_TSRESOL: u16 = 9;
 const TSRESOL_NS: u8 = 9;
 /// Packets begin with an IPv4 or IPv6 header.
 const LINKTYPE_RAW: u16 = 101;
-/// Most bytes of an option: its length is 16 bits, and nobody reads more.
-const OPTION_MAX: usize = 4096;
+/// Most bytes of a text: an option's length is 16 bits, and nobody reads more.
+const TEXT_MAX: usize = 4096;
 
 /// The body of a block while it is made.
 #[derive(Debug, Default)]
 struct Body(Vec<u8>);
 
 impl Body {
+    /// A text; one that is too long is cut between two characters.
+    fn text(&mut self, code: u16, text: &str) {
+        self.option(code, &text.as_bytes()[..text.floor_char_boundary(TEXT_MAX)]);
+    }
+
     fn option(&mut self, code: u16, value: &[u8]) {
-        let value = &value[..value.len().min(OPTION_MAX)];
         self.0.extend(code.to_le_bytes());
         self.0.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.padded(value);
@@ -53,14 +57,14 @@ pub(super) fn begin(comment: &str, out: &mut impl Write) -> io::Result<()> {
     // Version 1.0; the section's length is not known.
     section.0.extend([1, 0, 0, 0]);
     section.0.extend((-1_i64).to_le_bytes());
-    section.option(OPT_COMMENT, comment.as_bytes());
-    section.option(SHB_USERAPPL, concat!("wrapwatch ", env!("CARGO_PKG_VERSION")).as_bytes());
+    section.text(OPT_COMMENT, comment);
+    section.text(SHB_USERAPPL, concat!("wrapwatch ", env!("CARGO_PKG_VERSION")));
     section.write(SECTION_HEADER, out)?;
     let mut interface = Body::default();
     interface.0.extend(LINKTYPE_RAW.to_le_bytes());
     // Reserved; packets of any length.
     interface.0.extend([0; 6]);
-    interface.option(IF_NAME, b"wrapwatch");
+    interface.text(IF_NAME, "wrapwatch");
     interface.option(IF_TSRESOL, &[TSRESOL_NS]);
     interface.write(INTERFACE, out)
 }
@@ -83,6 +87,6 @@ pub(super) fn packet(
         packet.0.extend(u32::try_from(len).map_err(io::Error::other)?.to_le_bytes());
     }
     packet.padded(data);
-    packet.option(OPT_COMMENT, comment.as_bytes());
+    packet.text(OPT_COMMENT, comment);
     packet.write(PACKET, out)
 }

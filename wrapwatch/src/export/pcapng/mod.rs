@@ -233,11 +233,7 @@ fn query_of<'a>(connection: &'a Connection, message: &Message) -> Option<(&'a Lo
 impl<W: Write> Observer for Pcapng<W> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
         match input {
-            Input::Head(head) => {
-                // Numbers of connections begin anew where recordings were joined.
-                while self.let_go()? {}
-                self.clock = head.clock;
-            }
+            Input::Head(head) => self.clock = head.clock,
             Input::Clock(clock) => self.clock = *clock,
             Input::Record(record) => self.record(record)?,
             _ => {}

@@ -19,6 +19,16 @@ fn blocks_are_as_long_as_they_say() {
 }
 
 #[test]
+fn a_text_that_is_too_long_is_cut_between_two_characters() {
+    let mut bytes = Vec::new();
+    blocks::packet(0, &[], 0, &format!("x{}", "é".repeat(4_000)), &mut bytes).unwrap();
+    // Type, length, interface, time, two lengths; then the option's code and length.
+    let [_, _, option @ ..] = &bytes[28..] else { panic!("{} bytes", bytes.len()) };
+    let len = usize::from(u16::from_le_bytes(option[..2].try_into().unwrap()));
+    assert_eq!(std::str::from_utf8(&option[2..2 + len]).map(str::len), Ok(4_095));
+}
+
+#[test]
 fn a_cut_message_keeps_its_length() {
     for server in ["10.0.0.53:53", "[2001:db8::53]:53"] {
         let server: SocketAddr = server.parse().unwrap();
