@@ -168,7 +168,7 @@ fn both_forms_hold_the_same() {
     // As the schema describes them.
     let schema: Value = serde_json::from_str(&run(&["schema", "parquet"])).unwrap();
     for (table, described) in TABLES.iter().zip(schema["tables"].as_array().unwrap()) {
-        let (parquet, _) = files(table);
+        let (parquet, csv) = files(table);
         let answers = duckdb(&[format!(
             "select column_name as name, column_type as type from (describe from '{parquet}')"
         )]);
@@ -181,7 +181,11 @@ fn both_forms_hold_the_same() {
             };
             json!({ "name": column["name"], "type": kind })
         });
-        assert_eq!(answers[0], columns.collect::<Vec<_>>(), "{table}");
+        let columns: Vec<Value> = columns.collect();
+        assert_eq!(answers[0], columns, "{table}");
+        let names: Vec<&str> = columns.iter().map(|column| column["name"].as_str().unwrap()).collect();
+        let csv = std::fs::read_to_string(csv).unwrap();
+        assert_eq!(csv.lines().next(), Some(names.join(",").as_str()), "{table}");
     }
 
     // One table into a file, or onto stdout; never over what is there.
@@ -202,24 +206,34 @@ fn code<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
     page.split(begin.as_str()).skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
 
-#[test]
-fn the_fleets_ten_questions_have_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_, tables) = exported(dir.path());
+/// The views and the questions of the page, asked of a store in this folder.
+fn fleet(dir: &Path) -> (Vec<String>, Vec<String>) {
+    let blocks = code(include_str!("../../../docs/fleet.md"), "sql duckdb");
+    let store = format!("'{}/", dir.join("fleet").display());
+    let views = blocks[0].split(';').map(str::trim).filter(|view| !view.is_empty());
+    let questions = blocks[1..].iter().map(|query| query.trim().trim_end_matches(';').to_owned());
+    (views.map(|view| view.replace("'fleet/", &store)).collect(), questions.collect())
+}
+
+/// A store with the tables of two hosts.
+fn store(dir: &Path) {
+    let (_, tables) = exported(dir);
     // Another host's, as it would be in the store.
-    let fleet = dir.path().join("fleet/day=2026-11-22");
+    let fleet = dir.join("fleet/day=2026-11-22");
     std::fs::create_dir_all(&fleet).unwrap();
     std::fs::rename(tables, fleet.join("here-a")).unwrap();
     let other = concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt");
     run(&["export", other, "--to", "parquet", "-o", fleet.join("db1-a").to_str().unwrap(), "--quiet"]);
+}
 
-    let blocks = code(include_str!("../../../docs/fleet.md"), "sql duckdb");
-    let store = format!("'{}/", dir.path().join("fleet").display());
-    let views = blocks[0].split(';').map(str::trim).filter(|view| !view.is_empty());
-    let mut queries: Vec<String> = views.map(|view| view.replace("'fleet/", &store)).collect();
+#[test]
+fn the_fleets_ten_questions_have_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    store(dir.path());
+    let (mut queries, questions) = fleet(dir.path());
     let views = queries.len();
-    queries.extend(blocks[1..].iter().map(|query| query.trim().trim_end_matches(';').to_owned()));
-    assert_eq!((views, blocks.len()), (5, 11));
+    queries.extend(questions);
+    assert_eq!((views, queries.len()), (5, 15));
     queries
         .push("select count(*) as n from query where thread = 'accept' and outcome = 'timeout'".to_owned());
     let mut answers = duckdb(&queries).split_off(views);
@@ -235,4 +249,45 @@ fn the_fleets_ten_questions_have_answers() {
     assert_eq!(waits.len(), 2, "two hosts: {waits:#?}");
     assert!(stalls.iter().any(|row| row["cause"] == "dns"), "{stalls:#?}");
     assert!(findings[0]["severity"] == "critical", "worst first: {findings:#?}");
+}
+
+/// What is not known is no other host's, nor nobody's fault.
+#[test]
+fn the_fleets_questions_tell_what_is_not_known() {
+    let dir = tempfile::tempdir().unwrap();
+    store(dir.path());
+    let (views, questions) = fleet(dir.path());
+    let mut queries = views.clone();
+    let mut ask = |view: usize, columns: &str, question: usize| {
+        let other = views[view].replace("create view", "create or replace view");
+        queries.push(other.replace(" as from", &format!(" as select * replace ({columns}) from")));
+        queries.push(questions[question - 1].clone());
+    };
+    let nobody = "null as blame_cause, null as blame_server, null as blame_ns";
+    let some = "'dns' as blame_cause, '192.0.2.1:53' as blame_server, waited_ns / 4 as blame_ns";
+    ask(0, &format!("{nobody}, waited_ns + 1 as unknown_ns"), 5);
+    ask(0, &format!("{some}, waited_ns / 2 + 1 as unknown_ns"), 5);
+    ask(0, &format!("{some}, waited_ns / 8 as unknown_ns, null as queued_ns"), 5);
+    ask(0, &format!("{nobody}, 0 as unknown_ns, null as queued_ns"), 5);
+    ask(0, &format!("{nobody}, 0 as unknown_ns, 0 as queued_ns"), 5);
+    ask(0, "null as queued_ns", 4);
+    ask(2, "'ident' as lookup_kind", 1);
+    ask(2, "null as lookup_kind, 'unseen' as outcome", 1);
+    let answers: Vec<Vec<Value>> = duckdb(&queries).split_off(views.len());
+    let [_, unknown, _, less, _, known, _, unseen, _, nothing, _, waits, _, ident, _, older] =
+        answers.try_into().unwrap();
+    let all = |rows: &[Value], cause: &str, nameserver: Option<&str>| {
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert_eq!((&row["cause"], row["nameserver"].as_str()), (&json!(cause), nameserver), "{row}");
+        }
+    };
+    all(&unknown, "unknown", None);
+    all(&less, "unknown", None);
+    all(&known, "dns", Some("192.0.2.1:53"));
+    all(&unseen, "unknown: the queue was not seen", None);
+    all(&nothing, "nothing of the wrappers", None);
+    assert!(waits.len() == 2 && waits.iter().all(|row| row["queue_unseen"] == row["clients"]), "{waits:#?}");
+    assert_eq!(ident, Vec::<Value>::new());
+    assert!(!older.is_empty() && older.iter().all(|row| row["unseen"] == row["queries"]), "{older:#?}");
 }
