@@ -10,10 +10,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::Value;
 use wrapwatch::model::Line;
 use wrapwatch_tests::{
@@ -24,7 +20,10 @@ use wrapwatch_tests::{
     watch::{Watch, binary},
 };
 
-use crate::{otlp::decoded, support::samples_in};
+use crate::{
+    otlp::decoded,
+    support::{end, samples_in},
+};
 
 /// What it answers, in turn; nothing breaks off. After these it takes everything.
 const TROUBLE: [&str; 3] =
@@ -122,10 +121,8 @@ fn a_collector_takes_each_span_once() {
     };
     as_taken("traces", &spans).unwrap();
     as_taken("logs", &logs).unwrap();
-    kill(Pid::from_raw(i32::try_from(publisher.id()).unwrap()), Signal::SIGTERM).unwrap();
-    let output = publisher.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (status, said) = end(publisher);
+    assert_eq!(status, Some(0), "{said}");
     // Trouble is said once, and its end.
     assert_eq!(said.lines().count(), 3, "{said}");
     assert!(

@@ -3,13 +3,9 @@
 use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::Value;
 use wrapwatch_tests::{
     clients::ClientsSpec,
@@ -19,14 +15,7 @@ use wrapwatch_tests::{
     watch::{Watch, nobody},
 };
 
-use crate::support::{assert_promtool_is_content, samples, samples_in, wrapwatch};
-
-/// Ends it as systemd does, and says what it said.
-fn end(child: Child) -> (Option<i32>, String) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
+use crate::support::{assert_promtool_is_content, end, samples, samples_in, wrapwatch};
 
 /// Nobody may look into it.
 fn open_to_all(dir: &Path) {

@@ -4,9 +4,13 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Lab, LabConfig, parts::unpacked},
@@ -17,6 +21,13 @@ use wrapwatch_tests::{
 /// Runs `wrapwatch` to its end.
 pub fn wrapwatch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     Command::new(binary().unwrap()).args(args).output().unwrap()
+}
+
+/// Ends it as systemd does: its status, and what it said.
+pub fn end(child: Child) -> (Option<i32>, String) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A program of Debian's package of Prometheus.
