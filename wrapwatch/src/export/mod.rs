@@ -15,10 +15,10 @@ pub use perfetto::Perfetto;
 
 use crate::context::Context;
 use crate::diagnose::{Diagnosis, Report};
-use crate::engine::{Engine, Options};
 use crate::model::Line;
 use crate::observe::Observer;
-use crate::trace::{ReadError, Reader};
+use crate::replay::{Options, Replay};
+use crate::trace::ReadError;
 
 /// Why a trace cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -49,41 +49,26 @@ pub fn diagnose(
     file_name: &str,
 ) -> Result<(Report, Context), ExportError> {
     let (mut diagnosis, mut count) = (Diagnosis::new(0), 0);
-    let engine = told(source, options, observer, |line, facts| {
+    let replay = told(source, options, observer, |line, facts| {
         if let Line::Connection(connection) = line {
             diagnosis.add(connection, facts);
             count += 1;
         }
     })?;
-    let report = diagnosis.finish(engine.context(), engine.summary(), file_name, count, true);
-    Ok((report, engine.into_context()))
+    let report = diagnosis.finish(replay.context(), replay.summary(), file_name, count, true);
+    Ok((report, replay.into_context()))
 }
 
-fn told(
-    source: impl Read,
+fn told<R: Read>(
+    source: R,
     options: Options,
     observer: &mut impl Observer,
     mut take: impl FnMut(Line, &Context),
-) -> Result<Engine, ExportError> {
-    let (mut reader, mut engine) = (Reader::new(source), Engine::new(options));
-    while let Some(input) = reader.next_input()? {
-        observer.input(&input)?;
-        engine.feed(&input);
-        lines(&mut engine, observer, &mut take)?;
-    }
-    engine.finish();
-    lines(&mut engine, observer, &mut take)?;
-    Ok(engine)
-}
-
-fn lines(
-    engine: &mut Engine,
-    observer: &mut impl Observer,
-    take: &mut impl FnMut(Line, &Context),
-) -> io::Result<()> {
-    while let Some(line) = engine.next_line() {
+) -> Result<Replay<R>, ExportError> {
+    let mut replay = Replay::new(source, options);
+    while let Some(line) = replay.next_line_of(|input| Ok::<_, ExportError>(observer.input(input)?))? {
         observer.line(&line)?;
-        take(line, engine.context());
+        take(line, replay.context());
     }
-    Ok(())
+    Ok(replay)
 }

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::engine::Engine;
 pub use crate::engine::Options;
 use crate::model::{ClockPair, KtimeNs, Line, Summary};
-use crate::trace::{ReadError, Reader};
+use crate::trace::{Input, ReadError, Reader};
 
 pub use lint_input::{FileCopy, LintInput};
 pub use trace_report::{TraceReport, Wanted};
@@ -49,6 +49,14 @@ impl<R: Read> Replay<R> {
 
     /// The next line; the last one is the summary, then `None`. An error is final: the source fails, is no trace, or is a later version's.
     pub fn next_line(&mut self) -> Result<Option<Line>, ReadError> {
+        self.next_line_of(|_| Ok(()))
+    }
+
+    /// The next line, for whoever wants to see each input before what comes of it.
+    pub fn next_line_of<E: From<ReadError>>(
+        &mut self,
+        mut see: impl FnMut(&Input<'_>) -> Result<(), E>,
+    ) -> Result<Option<Line>, E> {
         loop {
             if let Some(line) = self.engine.next_line() {
                 return Ok(Some(line));
@@ -57,6 +65,7 @@ impl<R: Read> Replay<R> {
                 return Ok(None);
             }
             if let Some(input) = self.reader.next_input()? {
+                see(&input)?;
                 self.engine.feed(&input);
             } else {
                 self.engine.finish();

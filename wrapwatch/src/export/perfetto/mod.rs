@@ -48,7 +48,6 @@ struct Process {
 #[derive(Debug)]
 pub struct Perfetto<W> {
     out: Out<W>,
-    begun: bool,
     commands: Commands,
     processes: BTreeMap<u32, Process>,
     queues: BTreeMap<String, Track>,
@@ -62,7 +61,6 @@ impl<W: Write> Perfetto<W> {
     pub const fn new(out: W) -> Self {
         Self {
             out: Out::new(out),
-            begun: false,
             commands: Commands::new(),
             processes: BTreeMap::new(),
             queues: BTreeMap::new(),
@@ -268,7 +266,7 @@ impl<W: Write> Observer for Perfetto<W> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
         self.commands.input(input);
         match input {
-            Input::Head(head) if !std::mem::replace(&mut self.begun, true) => self.out.clock(head.clock)?,
+            Input::Head(head) => self.out.clock(head.clock)?,
             Input::Sample(sample) => self.sample(sample)?,
             _ => {}
         }
