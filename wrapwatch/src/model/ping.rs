@@ -62,7 +62,7 @@ pub struct PingQueue {
 pub enum PingServed {
     /// One after another: the accept queue is where they waited.
     OneByOne,
-    /// At the same time: none of ours waited for another.
+    /// Greeted at about the same time: side by side, or all after the same wait.
     SideBySide,
 }
 

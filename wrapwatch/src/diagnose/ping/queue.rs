@@ -30,45 +30,56 @@ fn waits(attempts: &[PingAttempt]) -> Vec<Wait> {
     waits
 }
 
-/// What connections that waited together tell. Served one by one, each greeting comes a check's time after the one before; served side by side, all come
-/// at about the same time. What is between the two may be several workers, and is not told.
-pub fn queue(attempts: &[PingAttempt]) -> PingQueue {
-    let waits = waits(attempts);
-    // The longest run in which each began to wait before the one ahead of it was greeted.
-    let mut longest: &[Wait] = &[];
-    let mut start = 0;
-    for end in 1..=waits.len() {
-        let joins = match (waits.get(end), waits.get(end - 1)) {
-            (Some(next), Some(last)) => next.from_ns < last.to_ns,
-            _ => false,
-        };
-        if !joins {
-            let run = waits.get(start..end).unwrap_or_default();
-            if run.len() > longest.len() {
-                longest = run;
-            }
-            start = end;
+/// The most that waited in one moment, in the order of their greetings. Of several such moments the first, in which nobody's wait has others' turns before it.
+fn together(waits: &[Wait]) -> Vec<Wait> {
+    let at = |moment: i128| waits.iter().filter(move |wait| wait.from_ns <= moment && moment < wait.to_ns);
+    let mut most = (0, 0);
+    let mut moments: Vec<i128> = waits.iter().map(|wait| wait.from_ns).collect();
+    moments.sort_unstable();
+    for moment in moments {
+        let count = at(moment).count();
+        if count > most.0 {
+            most = (count, moment);
         }
     }
-    let told = PingQueue { together: longest.len() as u64, ..PingQueue::default() };
-    let (Some(first), Some(last)) = (longest.first(), longest.last()) else { return told };
-    let shortest = longest.iter().map(|wait| wait.to_ns - wait.from_ns).min().unwrap_or(0);
+    at(most.1).copied().collect()
+}
+
+/// What connections that waited in one moment tell. Served one by one, each greeting comes a check's time after the one before, and the first a check's time
+/// after it began. Anything else may be servers that work side by side and take different times, and is not told.
+pub fn queue(attempts: &[PingAttempt]) -> PingQueue {
+    let together = together(&waits(attempts));
+    let told = PingQueue { together: together.len() as u64, ..PingQueue::default() };
+    let (Some(first), Some(last)) = (together.first(), together.last()) else { return told };
+    let shortest = together.iter().map(|wait| wait.to_ns - wait.from_ns).min().unwrap_or(0);
     // A quick server's turns are lost in the noise of this host.
-    if longest.len() < TOGETHER_MIN || shortest < i128::from(SLOW_NS / 10) {
+    if together.len() < TOGETHER_MIN || shortest < i128::from(SLOW_NS / 10) {
         return told;
     }
-    let turns = i128::try_from(longest.len() - 1).unwrap_or(1);
-    let turn = (last.to_ns - first.to_ns) / turns;
-    if turn * 10 <= shortest {
+    let spread = last.to_ns - first.to_ns;
+    if spread * 10 <= shortest {
         return PingQueue { served: Some(PingServed::SideBySide), ..told };
     }
-    if turn * 2 < shortest {
+    if !has_turns(&together) {
         return told;
     }
+    let turn = spread / i128::try_from(together.len() - 1).unwrap_or(1);
     let ns = |ns: i128| u64::try_from(ns).ok();
     // Its own turn is no wait for others.
-    let behind = longest.iter().map(|wait| (wait.to_ns - wait.from_ns - turn).max(0)).max().and_then(ns);
+    let behind = together.iter().map(|wait| (wait.to_ns - wait.from_ns - turn).max(0)).max().and_then(ns);
     PingQueue { served: Some(PingServed::OneByOne), turn_ns: ns(turn), behind_ns: behind, ..told }
+}
+
+/// Whether all turns take about as long, the first one's included. That one may be longer, by what the server still did for somebody else; but clients that
+/// come at equal distances and are served side by side wait twice as long as their distance at least, where three of them wait in one moment.
+fn has_turns(together: &[Wait]) -> bool {
+    let mut gaps: Vec<i128> =
+        together.iter().zip(together.iter().skip(1)).map(|(one, next)| next.to_ns - one.to_ns).collect();
+    gaps.sort_unstable();
+    let (Some(&median), Some(first)) = (gaps.get(gaps.len() / 2), together.first()) else { return false };
+    let first = first.to_ns - first.from_ns;
+    let is_near = |gap: &i128| (gap - median).abs() * 4 <= median;
+    median > 0 && gaps.iter().all(is_near) && first * 4 >= median * 3 && first * 2 <= median * 3
 }
 
 /// A server that takes one client at a time, where that makes clients wait.
@@ -126,5 +137,34 @@ mod tests {
         // Together in the end only: the first has its turn alone.
         let later = waited(&[(0, 400), (1_000, 400), (1_000, 800), (1_000, 1_200)]);
         assert_eq!((later.together, later.turn_ns), (3, Some(400 * MS)));
+        // A chain of overlaps, but never three in one moment.
+        let chain = waited(&[(0, 400), (300, 500), (700, 500), (1_100, 500)]);
+        assert_eq!((chain.served, chain.together), (None, 2));
+    }
+
+    #[test]
+    fn servers_that_work_side_by_side_and_take_different_times_are_not_taken_for_one() {
+        let told = |times: &[(i64, u64)]| waited(times).served;
+        assert_eq!(told(&[(0, 50), (0, 5_000), (0, 5_001), (0, 5_002), (0, 5_003)]), None);
+        // A nameserver that is down costs some of them five seconds.
+        assert_eq!(told(&[(0, 300), (0, 5_300), (0, 300), (0, 5_300), (0, 300)]), None);
+        assert_eq!(told(&[(0, 300), (0, 5_300), (1, 5_300)]), None);
+        assert_eq!(told(&[(0, 300), (100, 5_300), (200, 300), (290, 5_300)]), None);
+        // At equal distances, each with a worker of its own.
+        assert_eq!(told(&[(0, 400), (150, 400), (300, 400)]), None);
+        // Two workers, the second one busy at first.
+        assert_eq!(told(&[(0, 400), (0, 600), (0, 800), (0, 1_000)]), None);
+        // The first turn is none: somebody else's is before it.
+        assert_eq!(told(&[(0, 5_000), (0, 5_600), (0, 6_200), (0, 6_800)]), None);
+    }
+
+    #[test]
+    fn turns_are_told_with_the_noise_of_a_host() {
+        let seen = waited(&[(0, 410), (1, 676), (2, 985), (0, 1_293), (1, 1_599)]);
+        assert_eq!((seen.served, seen.together), (Some(PingServed::OneByOne), 5));
+        assert_eq!(seen.turn_ns, Some(297_500_000));
+        // Whoever was greeted is followed by the next: the first three are the ones that tell.
+        let more = waited(&[(0, 300), (0, 600), (0, 900), (301, 900), (601, 900), (901, 900)]);
+        assert_eq!((more.turn_ns, more.together), (Some(300 * MS), 3));
     }
 }

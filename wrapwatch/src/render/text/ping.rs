@@ -129,7 +129,7 @@ impl Text {
                 )
             }
             (Some(PingServed::SideBySide), _) => {
-                format!("part of first byte: {together} waited together, none of them for another")
+                format!("part of first byte: {together} waited together, greeted at about the same time")
             }
             _ => "part of first byte: a client cannot see it alone".to_owned(),
         };
