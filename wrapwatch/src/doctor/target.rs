@@ -79,11 +79,10 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
 fn daemon(info: &ProcessInfo) -> (String, Option<String>) {
     let first = info.cmdline.first().map(String::as_str).filter(|first| !first.is_empty());
     let by_title = base_name(first.unwrap_or(&info.comm));
-    let program =
-        info.exe.as_ref().and_then(|exe| exe.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let program = program(info);
     let is_title = by_title.contains([' ', ':', '(']) || info.cmdline.len() == 1 && by_title.contains('[');
     let name = match program {
-        Some(program) if is_title => program.trim_end_matches(" (deleted)").to_owned(),
+        Some(program) if is_title => program,
         _ => by_title.to_owned(),
     };
     if name == "socat"
@@ -93,6 +92,12 @@ fn daemon(info: &ProcessInfo) -> (String, Option<String>) {
     }
     let named_by = daemons::find(&name).and_then(|daemon| daemon.named_by).map(ToOwned::to_owned);
     (daemons::name_for_libwrap(&name).to_owned(), named_by)
+}
+
+/// Base name of its executable.
+fn program(info: &ProcessInfo) -> Option<String> {
+    let name = info.exe.as_ref()?.file_name()?.to_string_lossy();
+    Some(name.trim_end_matches(" (deleted)").to_owned())
 }
 
 /// The value of socat's option tcpwrap (tcpwrappers, lt…), its own name where it has none.
@@ -167,10 +172,12 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
     let needed_on_disk = on_disk.map(|linkage| linkage.needed);
     let state = state(&mapped, needed, strings, needed_on_disk);
     // Whoever hands its clients to others need not map it itself.
-    let child = match state {
-        Wrapped::No => Some(describe::describe(pid).and_then(|described| described.wrapped_child)),
-        _ => None,
+    let (child, installed) = match (state, describe::describe(pid)) {
+        (Wrapped::No, Ok(described)) => (Some(described.wrapped_child), described.installed),
+        (Wrapped::No, Err(error)) => (Some(Err(error)), None),
+        _ => (None, None),
     };
+    let starts_programs = !process::SERVER_NAMES.contains(&program(info).as_deref().unwrap_or(&info.comm));
     let found = mapped.ok().flatten();
     WrapState {
         state,
@@ -183,6 +190,7 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
         strings,
         children_seen: matches!(child, Some(Ok(_))),
         wrapped_child: child.and_then(|child| child.ok().flatten()),
+        installed: installed.filter(|_| starts_programs).map(|installed| installed.path),
     }
 }
 

@@ -171,6 +171,10 @@ pub struct WrapState {
     /// Where it has none, all processes that it started could be looked at.
     #[serde(default)]
     pub children_seen: bool,
+    /// Where it has none: the file of it that a program which the server starts for a client would map. Null where there is none, and for mysqld and mariadbd,
+    /// which start none.
+    #[serde(default)]
+    pub installed: Option<String>,
 }
 
 /// A file the server reads.

@@ -105,7 +105,11 @@ pub const DAEMONS: [Daemon; 28] = {
     [
         daemon("mysqld", AcceptThread),
         daemon("mariadbd", AcceptThread),
-        daemon("sshd", PerConnection),
+        helped(
+            daemon("sshd", PerConnection),
+            "sshd-session",
+            "its version (from OpenSSH 9.8 on sshd starts it for each client)",
+        ),
         daemon("vsftpd", PerConnection),
         daemon("mosquitto", EventLoop),
         daemon("rpcbind", EventLoop),

@@ -308,23 +308,42 @@ fn without(case: &Case<'_>) -> DoctorProblem {
         let change = "Run as root (CAP_SYS_PTRACE).";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }
-    let then = if looks_up_itself(case) {
-        "but it looks clients up itself"
-    } else {
-        "if clients wait, look elsewhere"
+    if let Some(installed) = &libwrap.installed {
+        let message = format!(
+            "No sign of libwrap in this server or in processes of it that run now. A program that it starts for a client would find libwrap ({installed}): whether clients are checked is not known."
+        );
+        let change = "wrapwatch live shows the checks of the programs that the server hands its clients to.";
+        return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
+    }
+    let (then, change) = match looks_up_itself(case) {
+        Some(true) => (": but it looks clients up itself", None),
+        Some(false) => (": if clients wait, look elsewhere", None),
+        None => (
+            ". Whether it looks clients up itself is not known",
+            Some(
+                "wrapwatch live shows a server's own lookups; of MySQL and MariaDB --mysql-defaults tells whether there are any.",
+            ),
+        ),
     };
-    let message = format!("No sign of libwrap in this server or in processes that it started: {then}.");
-    case.problem(Kind::NotWrapped, Severity::Info, message)
+    let message = format!("No sign of libwrap in this server or in processes of it that run now{then}.");
+    let problem = case.problem(Kind::NotWrapped, Severity::Info, message);
+    match change {
+        Some(change) => problem.change(change),
+        None => problem,
+    }
 }
 
-/// Whether the server is known to ask for its clients' names without libwrap.
-fn looks_up_itself(case: &Case<'_>) -> bool {
-    let by_configuration = case.target.login_limits.as_ref().is_some_and(|login| match login.limits {
-        Limits::Sshd { use_dns, .. } => use_dns,
-        Limits::Postgres { log_hostname, names_in_hba, .. } => log_hostname || names_in_hba == Some(true),
-    });
-    let counters = case.target.counters.as_ref();
-    by_configuration || counters.is_some_and(|counters| counters.skip_name_resolve == Some(false))
+/// Whether the server asks for its clients' names without libwrap; None where its settings are not known, or in doubt.
+fn looks_up_itself(case: &Case<'_>) -> Option<bool> {
+    if let Some(login) = &case.target.login_limits {
+        let looks_up = match login.limits {
+            Limits::Sshd { use_dns, .. } => Some(use_dns),
+            Limits::Postgres { log_hostname: true, .. } => Some(true),
+            Limits::Postgres { names_in_hba, .. } => names_in_hba,
+        };
+        return looks_up.filter(|_| login.doubt.is_none());
+    }
+    case.target.counters.as_ref()?.skip_name_resolve.map(|skips| !skips)
 }
 
 /// A process without a listener, whose clients another one accepts.

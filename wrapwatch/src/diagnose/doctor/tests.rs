@@ -4,7 +4,7 @@ use super::*;
 use crate::model::QueryOutcome;
 use crate::model::doctor::{
     ClientName, Confinement, Holder, Limits, ListenerState, LoginLimits, MaxStartups, NameserverState,
-    Network, RecentClients, Relation, ResolverState, View, WrapState,
+    Network, RecentClients, Relation, ResolverState, ServerCounters, View, WrapState,
 };
 
 /// A wrapped mysqld that nothing is wrong with.
@@ -32,6 +32,7 @@ pub(in crate::diagnose) fn target() -> Target {
             tcpd_context: Some(true),
             wrapped_child: None,
             children_seen: false,
+            installed: None,
         },
         view: View::Target,
         tables: Vec::new(),
@@ -121,12 +122,50 @@ fn look_elsewhere_only_where_nobody_else_may_check_its_clients() {
     let mut unseen = unwrapped("mysqld");
     unseen.libwrap.children_seen = false;
     assert_eq!(both(&unseen), (0, 1));
+    // What is not running now is started with the next client.
+    let mut later = unwrapped("ser2net");
+    later.libwrap.installed = Some("/lib/libwrap.so.0".to_owned());
+    assert_eq!(both(&later), (0, 1));
     // Its rules are looked at all the same.
     let all = problems(&unwrapped("imap"), &rules);
     assert!(
         all.iter().any(|problem| problem.kind == DoctorProblemKind::Rules(ProblemKind::DnsLookup)),
         "{all:?}"
     );
+}
+
+#[test]
+fn look_elsewhere_only_where_the_servers_own_lookups_are_known() {
+    let rules = texts("ALL: 10.\n", "nameserver 10.1.1.53\n");
+    let said = |target: &Target| {
+        let mut told = found(target, &rules, ServerProblem::NotWrapped);
+        let message = told.remove(0).message;
+        ["look elsewhere", "looks clients up itself is not known", "but it looks clients up itself"]
+            .map(|part| message.contains(part))
+    };
+    let (elsewhere, unknown, itself) = ([true, false, false], [false, true, false], [false, false, true]);
+    let mysqld = |skip_name_resolve| Target {
+        counters: Some(ServerCounters { skip_name_resolve, ..ServerCounters::default() }),
+        ..unwrapped("mysqld")
+    };
+    assert_eq!(said(&unwrapped("mysqld")), unknown);
+    assert_eq!(
+        [None, Some(true), Some(false)].map(|skips| said(&mysqld(skips))),
+        [unknown, elsewhere, itself]
+    );
+    let postgres = |log_hostname, names_in_hba, doubt: Option<&str>| {
+        let limits = Limits::Postgres { authentication_timeout_s: 60, log_hostname, names_in_hba };
+        let login_limits =
+            Some(LoginLimits { files: Vec::new(), doubt: doubt.map(ToOwned::to_owned), limits });
+        Target { login_limits, ..unwrapped("postgres") }
+    };
+    assert_eq!(said(&postgres(false, Some(false), None)), elsewhere);
+    assert_eq!(said(&postgres(false, Some(false), Some("a file is not there"))), unknown);
+    assert_eq!(said(&postgres(false, None, None)), unknown);
+    assert_eq!(said(&postgres(true, None, None)), itself);
+    // From OpenSSH 9.8 on libwrap is in sshd-session.
+    let kinds = [ServerProblem::NotWrapped, ServerProblem::CheckedElsewhere];
+    assert_eq!(kinds.map(|kind| found(&unwrapped("sshd"), &rules, kind).len()), [0, 1]);
 }
 
 #[test]
