@@ -84,7 +84,7 @@ pub(crate) struct Demo {
 /// Options of `daemons`.
 #[derive(Debug, Args)]
 pub(crate) struct Daemons {
-    /// Print a JSON object a daemon: `daemon`, `ok`, `honest`, `wanted`, `told`, `why`
+    /// Print a JSON object a daemon: `daemon`, `standing`, `ok`, `honest`, `unexpected`, `known_wrong`, `wanted`, `told`, `why`
     #[arg(long)]
     pub(crate) json: bool,
     /// Only these: files of tests/daemons, without their ending

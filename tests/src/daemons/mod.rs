@@ -19,4 +19,4 @@ pub mod world;
 
 pub use judge::{Judgement, judge};
 pub use run::{Row, run};
-pub use spec::{Daemon, all};
+pub use spec::{Daemon, Standing, all};

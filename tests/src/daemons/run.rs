@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::{self, Clock, Way};
-use super::judge::{Client, judge};
+use super::judge::{Asked, Client, Judgement, judge};
 use super::noise::Canary;
-use super::spec::{Daemon, Group};
-use super::told::{self, Told};
+use super::spec::{Daemon, Group, Standing};
+use super::told;
 use super::world::{World, address};
 use crate::wait_for;
 
@@ -19,10 +19,16 @@ use crate::wait_for;
 pub struct Row {
     /// Its name.
     pub daemon: String,
+    /// What came of it.
+    pub standing: Standing,
     /// What is told is right.
     pub ok: bool,
     /// It is not, but says so.
     pub honest: bool,
+    /// Why that fails the run, if it does.
+    pub unexpected: Option<String>,
+    /// Why it is known to be wrong, if it is.
+    pub known_wrong: Option<String>,
     /// What should be told.
     pub wanted: Value,
     /// What is told.
@@ -32,7 +38,14 @@ pub struct Row {
 }
 
 /// Runs the daemon, its clients and wrapwatch, and judges.
-pub fn run(daemon: &Daemon) -> Result<Row> {
+pub fn run(daemon: &Daemon) -> Row {
+    attempt(daemon).unwrap_or_else(|error| {
+        let why = vec![format!("it could not be run: {error:#}")];
+        row(daemon, Judgement { standing: Standing::Failed, why }, Value::Null, Value::Null)
+    })
+}
+
+fn attempt(daemon: &Daemon) -> Result<Row> {
     let addressed = addressed(daemon);
     let evil: Vec<IpAddr> =
         addressed.iter().filter(|(group, _)| group.evil).map(|(_, address)| *address).collect();
@@ -56,21 +69,37 @@ pub fn run(daemon: &Daemon) -> Result<Row> {
             wanted: group.wanted.clone(),
         });
     }
-    Ok(row(daemon, &clients, &told, &world))
+    deal(world.asked(world.server().ip())?, &mut clients);
+    let mut judgement = judge(&daemon.wanted, &clients, &told);
+    if judgement.standing == Standing::Failed {
+        judgement.why.push(format!("the daemon said: {}", world.log()));
+    }
+    let wanted = json!({ "all": daemon.wanted, "clients": clients.iter().map(wanted).collect::<Vec<_>>() });
+    Ok(row(daemon, judgement, wanted, told.short()))
 }
 
-fn row(daemon: &Daemon, clients: &[Client], told: &Told, world: &World) -> Row {
-    let judgement = judge(&daemon.wanted, clients, told);
-    let mut why = judgement.why;
-    if clients.iter().any(|client| client.clock.failed.is_some()) {
-        why.push(format!("the daemon said: {}", world.log()));
+/// Gives lookups of the server's own address to the clients for whose log line they were made. The nameserver does not know whose they are: whoever was
+/// served first has the first.
+fn deal(mut of_server: Vec<Asked>, clients: &mut [Client]) {
+    of_server.sort_by_key(|asked| asked.from_ns);
+    let mut left = of_server.into_iter();
+    clients.sort_by_key(|client| client.clock.first_ns);
+    for client in clients {
+        client.asked.extend(left.by_ref().take(client.wanted.for_the_log));
     }
+}
+
+fn row(daemon: &Daemon, judgement: Judgement, wanted: Value, told: Value) -> Row {
+    let Judgement { standing, why } = judgement;
     Row {
         daemon: daemon.name.clone(),
-        ok: judgement.ok,
-        honest: judgement.honest,
-        wanted: json!({ "all": daemon.wanted, "clients": clients.iter().map(wanted).collect::<Vec<_>>() }),
-        told: told.short(),
+        standing,
+        ok: standing == Standing::Right,
+        honest: standing == Standing::Honest,
+        unexpected: daemon.unexpected(standing),
+        known_wrong: daemon.known_wrong.clone(),
+        wanted,
+        told,
         why,
     }
 }
@@ -120,4 +149,26 @@ fn drive(daemon: &Daemon, world: &World, clients: &[(&Group, IpAddr)]) -> Result
         let ended = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client failed")));
         ended.map(|clock| clock?.context("a client could not begin")).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::named;
+    use super::*;
+
+    #[test]
+    fn lookups_for_a_log_are_dealt_out_to_whom_they_were_made_for() {
+        let greeted = |host, at| Client {
+            address: address(host),
+            clock: Clock { first_ns: at, ..Clock::default() },
+            noise_ns: 0,
+            asked: Vec::new(),
+            wanted: named("sslh").unwrap().clients[usize::from(at.is_none())].wanted.clone(),
+        };
+        let mut clients = [greeted(0, Some(9)), greeted(1, None), greeted(2, Some(5))];
+        let asked = |from_ns| Asked { name: "1.0.0.10.in-addr.arpa".into(), from_ns, to_ns: from_ns + 1 };
+        deal(vec![asked(7), asked(3)], &mut clients);
+        let dealt = clients.map(|client| (client.address, client.asked.first().map(|asked| asked.from_ns)));
+        assert_eq!(dealt, [(address(1), None), (address(2), Some(3)), (address(0), Some(7))]);
+    }
 }

@@ -29,10 +29,41 @@ pub struct Daemon {
     pub transport: Transport,
     /// Its port.
     pub port: u16,
+    /// What has to come of it, right or honest. Another outcome, a better one too, fails the run.
+    pub expected: Standing,
+    /// Why less than that comes of it today; the run fails once it does not.
+    #[serde(default)]
+    pub known_wrong: Option<String>,
     /// What has to be told of all clients together.
     pub wanted: Wanted,
     /// Its clients.
     pub clients: Vec<Group>,
+}
+
+/// What came of a daemon, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It could not be run, or a client failed: nothing is proved.
+    Failed,
+    /// Something false is told.
+    Wrong,
+    /// Not all is told, but that is said.
+    Honest,
+    /// All is told, and true.
+    Right,
+}
+
+impl Standing {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Wrong => "wrong",
+            Self::Honest => "cannot tell",
+            Self::Right => "right",
+        }
+    }
 }
 
 /// A program that has to run first.
@@ -83,6 +114,9 @@ pub struct Wanted {
     /// What may be told of although it is false of most daemons: see [`mod@super::judge`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// It cannot be traced: this is said instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
 
 /// Clients that do the same.
@@ -150,9 +184,27 @@ pub struct WantedOfClient {
     pub outcome: String,
     /// Who asks for its name.
     pub asks: Asks,
+    /// How many lookups of the server's own address it makes for this client, for its log.
+    #[serde(default)]
+    pub for_the_log: usize,
     /// Lookups after the first byte, until the login ends, have to be told too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub login: bool,
+}
+
+impl Daemon {
+    /// What fails the run, if this came of it.
+    pub fn unexpected(&self, came: Standing) -> Option<String> {
+        let (is, expected) = (came.word(), self.expected.word());
+        let file = format!("tests/daemons/{}.toml", self.name);
+        match &self.known_wrong {
+            _ if came == Standing::Failed => Some("it could not be tried".to_owned()),
+            Some(_) if came >= self.expected => Some(format!("{is}, and known as wrong: mend {file}")),
+            None if came < self.expected => Some(format!("{is}, should be {expected}")),
+            None if came > self.expected => Some(format!("{is}, more than {expected}: mend {file}")),
+            Some(_) | None => None,
+        }
+    }
 }
 
 /// The folder with all of them.
@@ -202,10 +254,26 @@ mod tests {
         for daemon in daemons {
             assert!(!daemon.packages.is_empty() && !daemon.start.is_empty(), "{}", daemon.name);
             assert!(!daemon.clients.is_empty() && !daemon.wanted.verdict.is_empty(), "{}", daemon.name);
+            assert!(daemon.expected >= Standing::Honest, "{}", daemon.name);
             for group in &daemon.clients {
                 assert_ne!(group.steps.is_empty(), group.program.is_empty(), "{}", daemon.name);
                 assert!(group.count > 0, "{}", daemon.name);
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_as_its_file_says_fails_the_run() {
+        use Standing::{Failed, Honest, Right, Wrong};
+        let all = [Failed, Wrong, Honest, Right];
+        let fails = |expected, known_wrong: Option<&str>| {
+            let known_wrong = known_wrong.map(str::to_owned);
+            let daemon = Daemon { expected, known_wrong, ..named("sshd").unwrap() };
+            all.map(|came| daemon.unexpected(came).is_some())
+        };
+        assert_eq!(fails(Right, None), [true, true, true, false]);
+        assert_eq!(fails(Honest, None), [true, true, false, true]);
+        assert_eq!(fails(Right, Some("no")), [true, false, false, true]);
+        assert_eq!(fails(Honest, Some("no")), [true, false, true, true]);
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask daemons`: whether wrapwatch tells the truth of real daemons.
 //!
 //! This fetches their packages and builds; running and judging is `wrapwatch-daemons` in the tests' package, since it drives the lab. What a daemon is
-//! stands in `tests/daemons/NAME.toml`.
+//! stands in `tests/daemons/NAME.toml`, and what has to come of it: another outcome, a better one too, is a failure.
 
 pub(crate) mod packages;
 
@@ -28,11 +28,10 @@ pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
     demo::become_root_program("debug", PROGRAM, &args)
 }
 
-/// Whether [`ALWAYS`] are right. What they take is built.
+/// Whether [`ALWAYS`] are as expected, which is right. What they take is built.
 pub(crate) fn always() -> Result<()> {
     packages::ensure()?;
-    let args: Vec<String> = ["--right"].into_iter().chain(ALWAYS).map(str::to_owned).collect();
-    let mut command: Command = demo::root_program("debug", PROGRAM, &args)?;
+    let mut command: Command = demo::root_program("debug", PROGRAM, &ALWAYS.map(str::to_owned))?;
     process::run(&mut command)
 }
 

@@ -42,6 +42,10 @@ mv "$to.new" "$to"
 #[derive(Deserialize)]
 struct Daemon {
     packages: Vec<String>,
+    #[cfg(test)]
+    expected: String,
+    #[cfg(test)]
+    known_wrong: Option<String>,
 }
 
 /// Unpacks what is not there yet.
@@ -69,22 +73,34 @@ fn wanted(folder: &Path) -> Result<BTreeSet<String>> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "toml") {
-            let text = fs::read_to_string(&path)?;
-            let daemon: Daemon = toml::from_str(&text).with_context(|| path.display().to_string())?;
-            all.extend(daemon.packages);
+            all.extend(read(&path)?.packages);
         }
     }
     Ok(all)
 }
 
+fn read(path: &Path) -> Result<Daemon> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    toml::from_str(&text).with_context(|| path.display().to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wanted;
-    use crate::workspace;
+    use super::{read, wanted};
+    use crate::{daemons::ALWAYS, workspace};
 
     #[test]
     fn packages_are_read_from_the_daemons_files() {
         let all = wanted(&workspace::root().unwrap().join("tests/daemons")).unwrap();
         assert!(all.contains("openssh-server"), "{all:?}");
+    }
+
+    #[test]
+    fn what_runs_always_has_to_be_right() {
+        for name in ALWAYS {
+            let path = workspace::root().unwrap().join(format!("tests/daemons/{name}.toml"));
+            let daemon = read(&path).unwrap();
+            assert_eq!((daemon.expected.as_str(), daemon.known_wrong), ("right", None), "{name}");
+        }
     }
 }

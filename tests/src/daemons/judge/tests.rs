@@ -23,7 +23,7 @@ fn client() -> Client {
         clock,
         noise_ns: 0,
         asked: vec![asked("2.0.2.10.in-addr.arpa", 2), asked("c-10-2-0-2.lab.example", 403)],
-        wanted: WantedOfClient { outcome: "greeted".into(), asks: Asks::Check, login: false },
+        wanted: WantedOfClient { outcome: "greeted".into(), asks: Asks::Check, for_the_log: 0, login: false },
     }
 }
 
@@ -34,6 +34,7 @@ fn wanted() -> Wanted {
         daemon: Some("sshd".into()),
         mysqld: false,
         findings: Vec::new(),
+        refusal: None,
     }
 }
 
@@ -48,7 +49,7 @@ fn truth() -> Told {
     });
     let summary =
         json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988 });
-    let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow" }] });
+    let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow", "evidence": {} }] });
     Told { refused: None, connections: vec![connection], report }
 }
 
@@ -65,25 +66,25 @@ fn changed(changes: &[(&str, Value)]) -> Judgement {
 
 /// Neither right nor honest, for this one reason.
 fn is_wrong(judgement: &Judgement, reason: &str) {
-    assert!(!judgement.ok && !judgement.honest, "{judgement:?}");
+    assert_eq!(judgement.standing, Standing::Wrong, "{judgement:?}");
     assert!(judgement.why[0].contains(reason), "{judgement:?}");
 }
 
 #[test]
 fn the_truth_is_right() {
-    assert_eq!(changed(&[]), Judgement { ok: true, honest: false, why: Vec::new() });
+    assert_eq!(changed(&[]), Judgement { standing: Standing::Right, why: Vec::new() });
 }
 
 #[test]
 fn a_time_is_right_within_2_ms_and_what_the_scheduler_adds() {
-    assert!(changed(&[("connection /total_ns", json!(811 * MS))]).ok);
+    assert_eq!(changed(&[("connection /total_ns", json!(811 * MS))]).standing, Standing::Right);
     is_wrong(&changed(&[("connection /total_ns", json!(813 * MS))]), "total_ns");
     is_wrong(&changed(&[("connection /total_ns", json!(807 * MS))]), "total_ns");
     is_wrong(&changed(&[("connection /total_ns", Value::Null)]), "total_ns");
     let noisy = Client { noise_ns: 5 * MS, ..client() };
     let mut told = truth();
     told.connections[0]["total_ns"] = json!(815 * MS);
-    assert!(judge(&wanted(), &[noisy], &told).ok);
+    assert_eq!(judge(&wanted(), &[noisy], &told).standing, Standing::Right);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn what_follows_the_first_byte_is_due_where_the_login_counts() {
     told.connections[0]["dns_ns"] = json!(0);
     told.connections[0]["lookups"] = json!([]);
     told.report["summary"]["lookup_share"] = json!(0);
-    assert!(judge(&wanted(), std::slice::from_ref(&late), &told).ok);
+    assert_eq!(judge(&wanted(), std::slice::from_ref(&late), &told).standing, Standing::Right);
     late.wanted.login = true;
     is_wrong(&judge(&wanted(), &[late], &told), "is not told");
 }
@@ -119,20 +120,20 @@ fn a_wrong_outcome_is_no_gap_but_an_open_one_is() {
     let with = |outcome: &str| [&incomplete[..], &[("connection /outcome", json!(outcome))]].concat();
     is_wrong(&changed(&with("refused")), "refused, should be greeted");
     let open = changed(&with("handed_over"));
-    assert!(open.honest && !open.ok, "{open:?}");
+    assert_eq!(open.standing, Standing::Honest, "{open:?}");
     is_wrong(&changed(&[("connection /outcome", json!("handed_over"))]), "handed_over, should be greeted");
-    assert!(changed(&incomplete).honest, "that it is not complete is not right");
+    assert_eq!(changed(&incomplete).standing, Standing::Honest, "that it is not complete is not right");
 }
 
 #[test]
 fn the_verdict_is_of_the_kind_or_cannot_tell() {
     is_wrong(&changed(&[("report /summary/verdict_kind", json!("nobody_waited"))]), "nobody_waited");
     let open = changed(&[("report /summary/verdict_kind", json!("cannot_tell"))]);
-    assert!(open.honest && !open.ok, "{open:?}");
+    assert_eq!(open.standing, Standing::Honest, "{open:?}");
     is_wrong(&changed(&[("report /summary/lookup_share", json!(0.5))]), "share of lookups");
     let open =
         [("report /summary/verdict_kind", json!("cannot_tell")), ("report /summary/lookup_share", json!(0))];
-    assert!(changed(&open).honest);
+    assert_eq!(changed(&open).standing, Standing::Honest);
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn every_client_is_told_once() {
     told.connections.clear();
     is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
     told.report["summary"]["verdict_kind"] = json!("cannot_tell");
-    assert!(judge(&wanted(), &[client()], &told).honest);
+    assert_eq!(judge(&wanted(), &[client()], &told).standing, Standing::Honest);
 }
 
 #[test]
@@ -200,16 +201,63 @@ fn one_thread_has_everybody_wait_for_all_lookups() {
     told.connections.push(serde_json::from_str(&text).unwrap());
     let others = Wanted { behind: Behind::Others, ..wanted() };
     let judgement = judge(&others, &[first.clone(), second.clone()], &told);
-    assert!(judgement.ok, "{judgement:?}");
+    assert_eq!(judgement.standing, Standing::Right, "{judgement:?}");
     told.report["summary"]["lookup_share"] = json!(0.497);
     is_wrong(&judge(&others, &[first, second], &told), "share of lookups");
 }
 
 #[test]
-fn that_it_does_not_attach_is_honest_and_a_client_that_fails_proves_nothing() {
-    let told = Told { refused: Some("serves UDP only".into()), ..Told::default() };
-    assert!(judge(&wanted(), &[client()], &told).honest);
+fn that_it_does_not_attach_is_honest_for_the_reason_that_is_expected_only() {
+    let told = Told { refused: Some("pid 7 has no listening TCP socket".into()), ..Told::default() };
+    is_wrong(&judge(&wanted(), &[client()], &told), "did not attach");
+    let refusal = |reason: &str| Wanted { refusal: Some(reason.to_owned()), ..wanted() };
+    is_wrong(&judge(&refusal("exited"), &[client()], &told), "did not attach");
+    let expected = judge(&refusal("no listening TCP socket"), &[client()], &told);
+    assert_eq!(expected.standing, Standing::Honest);
+}
+
+#[test]
+fn a_client_that_fails_proves_nothing() {
     let mut failed = client();
     failed.clock.failed = Some("connection refused".into());
-    is_wrong(&judge(&wanted(), &[failed], &truth()), "itself failed");
+    let judgement = judge(&wanted(), &[failed], &truth());
+    assert_eq!(judgement.standing, Standing::Failed);
+    assert!(judgement.why[0].contains("itself failed"), "{judgement:?}");
+}
+
+#[test]
+fn connections_of_no_client_are_wrong() {
+    let mut unknown = truth();
+    unknown.connections.push(json!({ "peer": null, "outcome": "greeted", "complete": false }));
+    assert_eq!(judge(&wanted(), &[client()], &unknown).standing, Standing::Honest);
+    for peer in [json!("unix"), json!("10.0.0.1:41000"), Value::Null] {
+        let mut told = truth();
+        told.connections.push(json!({ "peer": peer, "outcome": "greeted", "complete": true }));
+        is_wrong(&judge(&wanted(), &[client()], &told), "a connection is no client's");
+    }
+}
+
+#[test]
+fn nobody_is_acquitted_whom_the_nameservers_log_convicts() {
+    // Even where the file allows the verdict.
+    let mut told = truth();
+    told.report["summary"]["verdict_kind"] = json!("nobody_waited");
+    let verdict = ["wrappers", "nobody_waited"].map(str::to_owned).to_vec();
+    let allowed = Wanted { verdict, ..wanted() };
+    is_wrong(&judge(&allowed, &[client()], &told), "but this is said: nobody_waited");
+    let text = ("report /summary/verdict", json!("Nobody can tell: look elsewhere."));
+    is_wrong(&changed(&[("report /summary/verdict_kind", json!("cannot_tell")), text]), "look elsewhere");
+    // Lookups that nobody waits for are another matter.
+    let mut quick = client();
+    quick.clock.first_ns = Some(quick.clock.called_ns + MS);
+    (told.connections[0]["total_ns"], told.connections[0]["dns_ns"]) = (json!(MS), json!(0));
+    told.report["summary"]["lookup_share"] = json!(0);
+    assert_eq!(judge(&allowed, &[quick], &told).why, Vec::<String>::new());
+}
+
+#[test]
+fn what_evidence_says_is_read_too() {
+    let evidence = json!({ "clients": [{ "cure": "raise back_log" }] });
+    is_wrong(&changed(&[("report /findings/0/evidence", evidence)]), "back_log");
+    is_wrong(&changed(&[("report /findings/0/id", json!("nameserver-silent"))]), "nameserver-silent");
 }
