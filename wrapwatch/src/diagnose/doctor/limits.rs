@@ -20,23 +20,22 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     let Some(login) = &case.target.login_limits else { return };
     let found = match login.limits {
         Limits::Sshd { login_grace_s, max_startups, use_dns } => {
-            out.extend(slots(case, max_startups, login_grace_s));
             // With no limit there is nothing to outlast.
-            login_grace_s.filter(|_| use_dns).and_then(|grace| {
+            let outlast = login_grace_s.filter(|_| use_dns).and_then(|grace| {
                 own_lookups(case, "sshd looks each client up itself (UseDNS yes)", ("LoginGraceTime", grace))
-            })
+            });
+            [slots(case, max_startups, login_grace_s), outlast]
         }
         Limits::Postgres { authentication_timeout_s, log_hostname, names_in_hba } => {
-            if log_hostname {
-                out.push(log_hostnames(case, authentication_timeout_s));
-            }
             let who = "PostgreSQL looks up each client that comes to a name in pg_hba.conf";
             let timeout = ("authentication_timeout", authentication_timeout_s);
-            if names_in_hba == Some(true) { own_lookups(case, who, timeout) } else { None }
+            let outlast = if names_in_hba == Some(true) { own_lookups(case, who, timeout) } else { None };
+            [log_hostname.then(|| log_hostnames(case, authentication_timeout_s)), outlast]
         }
     };
     let doubt =
         login.doubt.as_ref().map_or_else(String::new, |why| format!(" (perhaps set otherwise: {why})"));
+    let found = found.into_iter().flatten();
     out.extend(found.map(|problem| DoctorProblem { message: problem.message + &doubt, ..problem }));
 }
 

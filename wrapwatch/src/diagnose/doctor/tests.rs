@@ -271,10 +271,27 @@ fn postgresqls_lookups_are_compared_with_its_time() {
     assert_eq!(told(&postgres(true, Some(false))), [1, 0]);
     assert_eq!(told(&postgres(false, Some(true))), [0, 1]);
     assert_eq!(told(&postgres(false, None)), [0, 0]);
-    let mut doubtful = postgres(false, Some(true));
-    doubtful.login_limits.as_mut().unwrap().doubt = Some("/x: not there".to_owned());
-    let told = found(&doubtful, &rules, ServerProblem::LookupsOutlastLogin);
-    assert!(told[0].message.ends_with("(perhaps set otherwise: /x: not there)"), "{told:?}");
+}
+
+#[test]
+fn what_a_configuration_says_in_doubt_is_told_with_the_doubt() {
+    let max_startups = MaxStartups { start: 10, rate: 30, full: 100 };
+    let sshd = Limits::Sshd { login_grace_s: Some(5), max_startups, use_dns: true };
+    let postgres =
+        Limits::Postgres { authentication_timeout_s: 5, log_hostname: true, names_in_hba: Some(true) };
+    let rules = texts("ALL: .example.com\n", "nameserver 10.1.1.51\n");
+    use ServerProblem::{ChecksTakeSlots, LookupsOutlastLogin, OwnLookups};
+    for (daemon, limits, kinds) in [
+        ("sshd", sshd, [ChecksTakeSlots, LookupsOutlastLogin]),
+        ("postgres", postgres, [OwnLookups, LookupsOutlastLogin]),
+    ] {
+        let mut doubtful = with_limits(daemon, limits);
+        doubtful.login_limits.as_mut().unwrap().doubt = Some("/x: not there".to_owned());
+        for kind in kinds {
+            let told = found(&doubtful, &rules, kind);
+            assert!(told[0].message.ends_with("(perhaps set otherwise: /x: not there)"), "{told:?}");
+        }
+    }
 }
 
 fn answer(server: &str, outcome: QueryOutcome, rtt_ms: u64, rcode: &str, found: bool) -> NameserverState {

@@ -79,6 +79,21 @@ impl Source for Host {
     }
 }
 
+/// A setting's value; what is not understood is a doubt.
+fn parsed<T>(
+    source: &mut dyn Source,
+    name: &str,
+    value: Option<String>,
+    parse: fn(&str) -> Option<T>,
+) -> Option<T> {
+    let value = value?;
+    let parsed = parse(&value);
+    if parsed.is_none() {
+        source.doubt(format!("{name} '{value}': not understood"));
+    }
+    parsed
+}
+
 /// A path, below `folder` where it is relative.
 fn below(folder: &str, path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", folder.trim_end_matches('/')) }

@@ -1,6 +1,6 @@
 //! sshd_config(5): the first value of a keyword counts, those behind a Match are for some clients only.
 
-use super::{Source, below, expand};
+use super::{Source, below, expand, parsed};
 use crate::model::doctor::{Limits, MaxStartups};
 
 /// Where sshd looks, and where paths that are relative begin.
@@ -30,31 +30,35 @@ impl Found {
 
 /// By the arguments that the server was started with; its title still has them (`sshd: /usr/sbin/sshd -D [listener] …`).
 pub(super) fn read(source: &mut dyn Source, cmdline: &[String]) -> Limits {
-    let arguments: Vec<&str> = cmdline.iter().flat_map(|part| part.split_whitespace()).collect();
     let mut found = Found::default();
-    let mut path = format!("{FOLDER}/sshd_config");
-    for pair in arguments.windows(2) {
-        match pair {
-            ["-o", setting] => {
-                if let Some((keyword, value)) = setting.split_once('=') {
-                    found.take(keyword, value);
-                }
-            }
-            ["-f", file] => path = String::from(*file),
-            _ => {}
-        }
-    }
+    let path = given(cmdline, &mut found).unwrap_or_else(|| format!("{FOLDER}/sshd_config"));
     file(source, &path, 0, &mut found);
+    let grace_s = parsed(source, "LoginGraceTime", found.grace, seconds).unwrap_or(120);
+    let usual = MaxStartups { start: 10, rate: 30, full: 100 };
     Limits::Sshd {
         // 0 is no limit.
-        login_grace_s: found.grace.as_deref().map_or(Some(120), seconds).filter(|&seconds| seconds > 0),
-        max_startups: found.startups.as_deref().and_then(startups).unwrap_or(MaxStartups {
-            start: 10,
-            rate: 30,
-            full: 100,
-        }),
-        use_dns: found.use_dns.is_some_and(|value| value.eq_ignore_ascii_case("yes")),
+        login_grace_s: Some(grace_s).filter(|&seconds| seconds > 0),
+        max_startups: parsed(source, "MaxStartups", found.startups, startups).unwrap_or(usual),
+        use_dns: parsed(source, "UseDNS", found.use_dns, yes_or_no).unwrap_or(false),
     }
+}
+
+/// What arguments set (`-o Keyword=value`, `-g seconds`), and the file that they name (`-f file`); values may follow their letter at once.
+fn given(cmdline: &[String], found: &mut Found) -> Option<String> {
+    let mut path = None;
+    let mut words = cmdline.iter().flat_map(|part| part.split_whitespace());
+    while let Some(word) = words.next() {
+        let option = word.strip_prefix('-').and_then(|rest| rest.split_at_checked(1));
+        let Some((option @ ("o" | "f" | "g"), rest)) = option else { continue };
+        let value = if rest.is_empty() { words.next()? } else { rest };
+        match (option, value.split_once('=')) {
+            ("f", _) => path = Some(value.to_owned()),
+            ("g", _) => found.take("LoginGraceTime", value),
+            (_, Some((keyword, value))) => found.take(keyword, value),
+            (_, None) => found.take(value, words.next()?),
+        }
+    }
+    path
 }
 
 fn file(source: &mut dyn Source, path: &str, depth: usize, found: &mut Found) {
@@ -67,7 +71,7 @@ fn file(source: &mut dyn Source, path: &str, depth: usize, found: &mut Found) {
         let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
         let (keyword, value) = line.split_at(end);
         let value = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
-        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches('"');
+        let mut words = value.split_whitespace().map(|word| word.trim_matches('"'));
         if keyword.starts_with('#') {
             continue;
         }
@@ -75,20 +79,28 @@ fn file(source: &mut dyn Source, path: &str, depth: usize, found: &mut Found) {
             return;
         }
         if keyword.eq_ignore_ascii_case("Include") {
-            for pattern in value.split_whitespace() {
-                let pattern = below(FOLDER, pattern.trim_matches('"'));
+            for pattern in words.take_while(|word| !word.starts_with('#')) {
+                let pattern = below(FOLDER, pattern);
                 for included in expand(source, &pattern) {
                     file(source, &included, depth + 1, found);
                 }
             }
         } else {
-            found.take(keyword, value);
+            found.take(keyword, words.next().unwrap_or_default());
         }
     }
 }
 
+fn yes_or_no(text: &str) -> Option<bool> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    if is("yes") { Some(true) } else { is("no").then_some(false) }
+}
+
 /// `120`, `2m`, `1h30m` (sshd_config(5), TIME FORMATS).
 fn seconds(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
     let (mut total, mut number) = (0u64, None::<u64>);
     for c in text.chars() {
         let unit = match c.to_ascii_lowercase() {
@@ -154,6 +166,20 @@ mod tests {
         let circle = [("/etc/ssh/sshd_config", "Include sshd_config\nUseDNS yes\n")];
         let (found, doubt) = read_from(&circle, &["sshd"]);
         assert!(found == limits(Some(120), (10, 30, 100), true) && doubt.is_some(), "{found:?}");
+        let arguments = ["sshd", "-f/tmp/c", "-g", "7", "-oUseDNS=no", "-o", "MaxStartups 4"];
+        assert_eq!(read_from(&texts, &arguments), (limits(Some(7), (4, 100, 4), false), None));
+    }
+
+    #[test]
+    fn a_value_that_is_not_understood_is_a_doubt() {
+        for line in ["LoginGraceTime soon", "MaxStartups 3:50", "UseDNS perhaps", "LoginGraceTime"] {
+            let (found, doubt) = read_from(&[("/etc/ssh/sshd_config", line)], &["sshd"]);
+            assert_eq!(found, limits(Some(120), (10, 30, 100), false));
+            assert!(doubt.is_some_and(|doubt| doubt.contains("not understood")), "{line}");
+        }
+        let good = "LoginGraceTime \"9\"\t# short\nMaxStartups 3 # few\nUseDNS Yes\n";
+        let (found, doubt) = read_from(&[("/etc/ssh/sshd_config", good)], &["sshd"]);
+        assert_eq!((found, doubt), (limits(Some(9), (3, 100, 3), true), None));
     }
 
     #[test]
