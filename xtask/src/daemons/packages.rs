@@ -26,7 +26,7 @@ rm -rf "$to" "$to.new"
 mkdir -p "$to.new/usr/bin" "$to.new/usr/sbin" "$to.new/usr/lib"
 for folder in bin sbin lib; do ln -s "usr/$folder" "$to.new/$folder"; done
 at=$(mktemp -d); trap 'rm -rf "$at"' EXIT; cd "$at"
-needed() { for package in "$@"; do apt-get install --simulate --no-install-recommends "$package"; done > simulated; }
+needed() { for package in "$@"; do apt-get install --simulate --no-install-recommends "$package" || return 1; done > simulated; }
 needed "$@" 2> said || { apt-get update; needed "$@"; }
 sed -n 's/^Inst \([^ ]*\).*/\1/p' simulated | sort -u > list
 get() { apt-get download --quiet $(cat list) libwrap0; }
