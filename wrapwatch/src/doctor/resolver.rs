@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::Path};
 
-use super::files::{file_state, is_socket};
+use super::files::{file_state, is_refused, is_socket, read};
 use crate::{
     diagnose::doctor::paths,
     host::{
@@ -32,9 +32,9 @@ pub(super) struct Resolver {
     pub(super) cannot_open: Option<String>,
 }
 
-/// As process `viewer` sees it; nameservers are asked from its network namespace.
-pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
-    let conf = files::read(viewer, paths::RESOLV_CONF);
+/// Process `pid`'s, as process `viewer` sees it; nameservers are asked from its network namespace.
+pub(super) fn examine(pid: u32, viewer: u32, queries: bool) -> Resolver {
+    let conf = read(pid, viewer, paths::RESOLV_CONF);
     let nsswitch = files::read(viewer, paths::NSSWITCH_CONF);
     let hosts = files::read(viewer, paths::HOSTS);
     let states = vec![
@@ -42,11 +42,7 @@ pub(super) fn examine(viewer: u32, queries: bool) -> Resolver {
         file_state(paths::NSSWITCH_CONF, &nsswitch, |text| nsswitch::hosts(text).len() as u64),
         file_state(paths::HOSTS, &hosts, |text| HostsFile::parse(text).entries.len() as u64),
     ];
-    // As itself we have our own rights, which say nothing of the server's.
-    let cannot_open = match &conf {
-        Err(error @ HostError::Io { .. }) if viewer != std::process::id() => Some(error.why()),
-        _ => None,
-    };
+    let cannot_open = conf.as_ref().err().filter(|_| is_refused(&conf)).map(HostError::why);
     let texts = [conf, nsswitch, hosts].map(|read| read.map(|copy| copy.bytes).unwrap_or_default());
     let settings = ResolvConf::parse(&texts[0]);
     let sockets = SOCKETS

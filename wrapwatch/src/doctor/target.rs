@@ -1,10 +1,11 @@
 //! One server's part: the process, libwrap in it, its tables, listeners and network.
 
-use std::net::SocketAddr;
+use std::{collections::HashMap, net::SocketAddr};
 
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
+use nix::unistd::Pid;
 
-use super::files::file_state;
+use super::files::{file_state, is_refused, read as read_for};
 use super::{limits, resolver};
 use crate::{
     diagnose::doctor::{TableDoubt, Texts, paths},
@@ -16,7 +17,6 @@ use crate::{
         listeners, netns,
         network::{self, Limits},
         process::{self, ProcessInfo},
-        rights::Identity,
         sockdiag::SockDiag,
         tables::read_named,
     },
@@ -37,7 +37,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     // Whoever may open its root may look at its files as it sees them; else there is our own view.
     let inside = files::can_look(pid) && netns::within(pid, || Ok(())).is_ok();
     let (view, viewer) = if inside { (View::Target, pid) } else { (View::Here, std::process::id()) };
-    let resolver = resolver::examine(viewer, queries);
+    let resolver = resolver::examine(pid, viewer, queries);
     let (tables, mut texts) = tables(pid, viewer, &resolver.texts);
     texts.conf.cannot_open.clone_from(&resolver.cannot_open);
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
@@ -112,18 +112,48 @@ fn socat_name(cmdline: &[String]) -> Option<String> {
     })
 }
 
-/// The nearest process that started this one and has a listener; helpers and children of servers have none of their own.
+/// The nearest process that started this one and accepts clients for it: it has a listener, and this process has a client of that or is in its session, as
+/// helpers are. Who logged in by sshd and started a server there is in another one.
 fn accepts_for(pid: u32) -> Option<Holder> {
+    let held = Descriptors::read(pid, &[]).map(|held| held.sockets).unwrap_or_default();
     let mut at = pid;
     for _ in 0..GENERATIONS {
         at = u32::try_from(holders::parent_of(i32::try_from(at).ok()?)?).ok().filter(|&parent| parent > 0)?;
-        let listens = SockDiag::open(at).and_then(|mut diag| listeners::read(at, &mut diag));
-        if listens.is_ok_and(|listeners| !listeners.is_empty()) {
+        let helps = session(pid).is_some_and(|own| session(at) == Some(own));
+        if accepts(at, helps, &held).unwrap_or(false) {
             let comm = ProcessInfo::read(at).ok()?.comm;
             return Some(Holder { pid: at, comm, relation: Relation::Parent });
         }
     }
     None
+}
+
+/// Whether a process has a listener, and one of these sockets (by inode) is a client of it; or whoever has them `helps`.
+fn accepts(pid: u32, helps: bool, held: &HashMap<u64, i32>) -> Result<bool, HostError> {
+    let mut diag = SockDiag::open(pid)?;
+    let listeners = listeners::read(pid, &mut diag)?;
+    if helps && !listeners.is_empty() {
+        return Ok(true);
+    }
+    for port in ports(&listeners) {
+        let found = diag.dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port)?;
+        if found.iter().any(|socket| held.contains_key(&socket.inode)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A process' session (setsid(2)).
+fn session(pid: u32) -> Option<Pid> {
+    nix::unistd::getsid(Some(Pid::from_raw(i32::try_from(pid).ok()?))).ok()
+}
+
+fn ports(listeners: &[listeners::Listener]) -> Vec<u16> {
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// So far a process that accepts is looked for.
@@ -239,11 +269,8 @@ fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
     let inode = |fd: i32| held.iter().find(|(_, held)| **held == fd).map(|(inode, _)| *inode);
     let holders =
         holders::find(pid, &listeners.iter().filter_map(|listener| inode(listener.fd)).collect()).ok();
-    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
-    ports.sort_unstable();
-    ports.dedup();
     let mut connections = 0;
-    for port in ports {
+    for port in ports(&listeners) {
         let found = diag.dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port)?;
         connections += found.iter().filter(|socket| held.contains_key(&socket.inode)).count() as u64;
     }
@@ -286,19 +313,11 @@ fn numbers(pid: u32, view: View) -> Network {
 /// Why what is read of a file is not all of it.
 const TOO_LARGE: &str = "larger than 1 MiB";
 
-/// No more of a file is read than so much.
-fn is_whole(copy: &files::Copy) -> bool {
-    copy.mark.size <= files::MAX_BYTES
-}
-
 /// What keeps a table from being known. Where the server's user may not open it, that is known.
 fn doubt(viewer: u32, path: &str, read: &Result<files::Copy, HostError>) -> Option<TableDoubt> {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     match read {
-        Ok(copy) if copy.exists && !is_whole(copy) => Some(TableDoubt::NotLookedAt(TOO_LARGE.to_owned())),
-        Err(error @ (HostError::Slow { .. } | HostError::Stuck(_))) => {
-            Some(TableDoubt::NotLookedAt(error.why()))
-        }
+        Ok(copy) if copy.exists && !copy.is_whole() => Some(TableDoubt::NotLookedAt(TOO_LARGE.to_owned())),
         Err(error @ HostError::Unusable { .. }) => {
             let meta = files::metadata(viewer, path).ok().flatten();
             let is_null = |meta: &std::fs::Metadata| meta.rdev() == nix::sys::stat::makedev(1, 3);
@@ -309,41 +328,28 @@ fn doubt(viewer: u32, path: &str, read: &Result<files::Copy, HostError>) -> Opti
                 _ => Some(TableDoubt::NotLookedAt(error.why())),
             }
         }
+        Err(error) if !is_refused(read) => Some(TableDoubt::NotLookedAt(error.why())),
         _ => None,
     }
 }
 
 /// Both tables, and everything with them taken apart.
 fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Texts) {
-    let read = paths::TABLES.map(|path| {
-        let refused = || HostError::io(path, std::io::ErrorKind::PermissionDenied.into());
-        let copy = match files::read(viewer, path) {
-            Err(HostError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(refused());
-            }
-            read => read?,
-        };
-        // As itself it was read with its own rights. What we can read, the server's user perhaps cannot.
-        let may = || Some(Identity::of(pid).ok()?.may(4, &files::metadata(viewer, path).ok()??));
-        if viewer != pid && may() == Some(false) {
-            return Err(refused());
-        }
-        Ok(copy)
-    });
+    let read = paths::TABLES.map(|path| read_for(pid, viewer, path));
     let mut doubts = [None, None];
     for ((doubt, read), path) in doubts.iter_mut().zip(&read).zip(paths::TABLES) {
         *doubt = self::doubt(viewer, path, read);
     }
     let texts = read.each_ref().map(|read| match read {
-        Ok(copy) if copy.exists && is_whole(copy) => Ok(Some(copy.bytes.clone())),
-        Ok(_) | Err(HostError::Unusable { .. } | HostError::Slow { .. } | HostError::Stuck(_)) => Ok(None),
-        Err(error) => Err(error.why()),
+        Ok(copy) if copy.exists && copy.is_whole() => Ok(Some(copy.bytes.clone())),
+        Err(error) if is_refused(read) => Err(error.why()),
+        _ => Ok(None),
     });
     let [conf, nsswitch, hosts] = resolver;
     let mut texts = Texts::of(texts, conf, nsswitch, hosts);
     texts.doubts = doubts;
     texts.named = read_named(&texts.tables, |path| match files::read(viewer, path) {
-        Ok(copy) if copy.exists && is_whole(&copy) => FileText::Text(copy.bytes),
+        Ok(copy) if copy.exists && copy.is_whole() => FileText::Text(copy.bytes),
         Ok(copy) if copy.exists => FileText::NotKnown(TOO_LARGE.to_owned()),
         Ok(_) => FileText::Missing,
         // With the server's rights it is libwrap's error as well.
@@ -389,6 +395,31 @@ mod tests {
         assert_eq!(socat("TCP-LISTEN:1,fork,tcpwrap=mysvc,reuseaddr"), plain("mysvc"));
         assert_eq!(socat("TCP-LISTEN:1,tcpwrappers"), plain("socat"));
         assert_eq!(socat("TCP-LISTEN:1"), ("socat".to_owned(), true));
+    }
+
+    #[test]
+    fn a_helper_is_told_from_a_server_that_somebody_started_in_a_login() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepts_for_one = |program: &[&str], stdin: std::process::Stdio| {
+            let mut command = std::process::Command::new(program[0]);
+            let mut child = command.args(&program[1..]).stdin(stdin).spawn().unwrap();
+            let at = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
+            while at("comm") != "sleep\n" {
+                std::thread::yield_now();
+            }
+            let found = accepts_for(child.id()).map(|holder| holder.pid);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            found
+        };
+        let own = Some(std::process::id());
+        let (helper, login) = (["sleep", "60"], ["setsid", "sleep", "60"]);
+        assert_eq!(accepts_for_one(&helper, std::process::Stdio::null()), own);
+        assert_eq!(accepts_for_one(&login, std::process::Stdio::null()), None);
+        assert_eq!(accepts_for_one(&login, std::os::fd::OwnedFd::from(accepted).into()), own);
+        drop(client);
     }
 
     #[test]

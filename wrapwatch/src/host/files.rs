@@ -31,7 +31,7 @@ use super::{
 
 /// More than this of one file is never read.
 pub const MAX_BYTES: u64 = 1 << 20;
-/// So many names of a directory are read at most.
+/// Directories with more names are not read.
 const NAMES_MAX: usize = 1024;
 
 /// File systems whose files the kernel makes up (linux/magic.h): proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, bpf, configfs, pstore, efivarfs,
@@ -68,6 +68,13 @@ pub struct Copy {
     pub exists: bool,
     /// Mark of change.
     pub mark: Mark,
+}
+
+impl Copy {
+    /// Whether all of the file was read.
+    pub const fn is_whole(&self) -> bool {
+        self.mark.size <= MAX_BYTES
+    }
 }
 
 /// Inode, size and times: what changes when a file does.
@@ -129,7 +136,7 @@ pub fn metadata(pid: u32, path: &str) -> Result<Option<Metadata>, HostError> {
     })
 }
 
-/// The names in a directory as process `pid` would see it, if it may, in their order; so many at most.
+/// The names in a directory as process `pid` would see it, if it may, in their order. Of a directory with too many of them nothing is known.
 pub fn names(pid: u32, path: &str) -> Result<Vec<String>, HostError> {
     let owned = path.to_owned();
     on_worker(pid, path, move |view| view.names(&owned))
@@ -240,9 +247,14 @@ impl View<'_> {
         }
         // The very directory that was looked at.
         let again = format!("/proc/self/fd/{}", found.0.as_raw_fd());
-        let entries = std::fs::read_dir(again).map_err(failed)?.take(NAMES_MAX);
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(again).map_err(failed)? {
+            if names.len() >= NAMES_MAX {
+                let why = format!("more than {NAMES_MAX} names");
+                return Err(HostError::Unusable { what: path.to_owned(), why });
+            }
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
         names.sort_unstable();
         Ok(names)
     }
@@ -358,6 +370,19 @@ mod tests {
             assert!(view.read("/proc/self/fd/0").is_err());
             assert!(view.read("a\0b").unwrap_err().to_string().contains("NUL"));
         });
+    }
+
+    #[test]
+    fn of_a_directory_with_too_many_names_none_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let names = || view(|view| view.names(path));
+        for number in 0..NAMES_MAX {
+            std::fs::write(directory.path().join(format!("{number:04}")), "").unwrap();
+        }
+        assert_eq!(names().unwrap().len(), NAMES_MAX);
+        std::fs::write(directory.path().join("x"), "").unwrap();
+        assert!(names().unwrap_err().to_string().contains("more than 1024 names"));
     }
 
     #[test]

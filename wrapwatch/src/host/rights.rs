@@ -25,6 +25,12 @@ pub(super) fn is_spoiled() -> bool {
     SPOILED.get()
 }
 
+/// Whether a thread can become someone else: the kernel then decides as for the target.
+pub fn can_become_another() -> bool {
+    let has = |cap| caps::has_cap(None, CapSet::Effective, cap).unwrap_or(false);
+    has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
+}
+
 /// Who a process is to the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -6,7 +6,7 @@ mod postgres;
 mod sshd;
 
 use crate::{
-    host::{HostError, files, process::ProcessInfo},
+    host::{files, process::ProcessInfo},
     model::doctor::LoginLimits,
 };
 
@@ -48,7 +48,7 @@ impl Source for Host {
             return None;
         }
         let error = match files::read(self.viewer, path) {
-            Ok(copy) if copy.exists && copy.mark.size <= files::MAX_BYTES => {
+            Ok(copy) if copy.exists && copy.is_whole() => {
                 self.files.push(path.to_owned());
                 return Some(String::from_utf8_lossy(&copy.bytes).into_owned());
             }
@@ -63,12 +63,8 @@ impl Source for Host {
     fn names(&mut self, directory: &str) -> Option<Vec<String>> {
         match files::names(self.viewer, directory) {
             Ok(names) => Some(names),
-            Err(error @ HostError::Io { .. }) => {
-                self.doubt(format!("{directory}: {}", error.why()));
-                None
-            }
             Err(error) => {
-                self.doubt(error.to_string());
+                self.doubt(format!("{directory}: {}", error.why()));
                 None
             }
         }
