@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
-use super::evaluate::{Command, Evaluation, Lookup, LookupKind, Place, Subject, Tables};
+use super::evaluate::{Evaluation, Lookup, LookupKind, Place, Subject, Tables};
 use super::inet;
 use super::lint::{Input, UNLISTED};
-use super::options::{Keyword, chop, lossy, steps};
+use super::options::{Keyword, is_waited_for, lossy, steps};
 use super::problems::may_concern;
 use super::table::TableKind;
 use crate::model::Nanos;
@@ -58,16 +58,12 @@ pub(super) fn waits(
         };
         Wait { lookup: Some(lookup.kind), ns, of }
     };
-    let commands = checked.commands.iter().filter(|command| is_waited_for(command)).map(|command| {
+    let waited = checked.commands.iter().filter(|command| is_waited_for(command.option, &command.command));
+    let commands = waited.map(|command| {
         let of = format!("{}: as long as it runs", command.option.name());
         Wait { lookup: None, ns: None, of }
     });
     checked.lookups.iter().map(one).chain(commands).collect()
-}
-
-/// Whether libwrap waits for a command: its shell ends when the command does, unless it sends it into the background. A twist ends the check.
-fn is_waited_for(command: &Command) -> bool {
-    command.option != Keyword::Twist && !chop(&command.command).ends_with(b"&")
 }
 
 /// What may happen in a check of some client, by the kinds of problems that a daemon's own rules have.
@@ -75,6 +71,8 @@ fn is_waited_for(command: &Command) -> bool {
 pub struct Steps {
     /// A rule needs names.
     pub names: bool,
+    /// One needs the server's own name (`daemon@name`).
+    pub server_name: bool,
     /// One asks the client's ident service.
     pub ident: bool,
     /// One asks for a netgroup.
@@ -92,8 +90,8 @@ pub fn worst(
 ) -> Vec<Wait> {
     let mut waits = Vec::new();
     let mut push = |lookup, (ns, of)| waits.push(Wait { lookup, ns, of });
-    if steps.names {
-        // A name with dots, as clients have.
+    for _ in [steps.names, steps.server_name].into_iter().filter(|&asked| asked) {
+        // A name with dots, as clients have, and servers.
         let forward = Wanted::Forward { name: "client.example.com", ipv6: false };
         push(Some(LookupKind::Reverse), resolver.bound(Wanted::Reverse, false));
         push(Some(LookupKind::Forward), resolver.bound(forward, false));

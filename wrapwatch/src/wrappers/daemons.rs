@@ -102,6 +102,14 @@ const fn hosts_ctl(program: &'static str, blocking: Blocking) -> Daemon {
 /// The daemons that were looked at.
 pub const DAEMONS: [Daemon; 28] = {
     use Blocking::{AcceptThread, EventLoop, PerConnection, Pool};
+    let stunnel = configured("stunnel", "the name in [brackets] of each service in stunnel.conf", Pool);
+    let inetd = helped(
+        configured("inetd", "the base name of the service's server", PerConnection),
+        "tcpd",
+        "/usr/sbin/tcpd before the server in inetd.conf",
+    );
+    let sslh =
+        Daemon { named_by: Some("the service in sslh's configuration"), ..hosts_ctl("sslh", PerConnection) };
     [
         daemon("mysqld", AcceptThread),
         daemon("mariadbd", AcceptThread),
@@ -116,21 +124,13 @@ pub const DAEMONS: [Daemon; 28] = {
         named("rpc.mountd", &["mountd"], EventLoop),
         named("rpc.statd", &["statd"], EventLoop),
         hosts_ctl("slapd", Pool),
-        configured("stunnel4", "the name in [brackets] of each service in stunnel.conf", Pool),
-        configured("stunnel", "the name in [brackets] of each service in stunnel.conf", Pool),
+        Daemon { program: "stunnel4", ..stunnel },
+        stunnel,
         daemon("proftpd", PerConnection),
         configured("socat", "the value of the option tcpwrap", AcceptThread),
         configured("xinetd", "the base name of the service's server, or NAMEINARGS", PerConnection),
-        helped(
-            configured("inetd", "the base name of the service's server", PerConnection),
-            "tcpd",
-            "/usr/sbin/tcpd before the server in inetd.conf",
-        ),
-        helped(
-            configured("inetutils-inetd", "the base name of the service's server", PerConnection),
-            "tcpd",
-            "/usr/sbin/tcpd before the server in inetd.conf",
-        ),
+        inetd,
+        Daemon { program: "inetutils-inetd", ..inetd },
         configured("tcpd", "the base name of the service's server", PerConnection),
         daemon("conserver", AcceptThread),
         daemon("ser2net", AcceptThread),
@@ -140,11 +140,8 @@ pub const DAEMONS: [Daemon; 28] = {
             "tcpwrap",
             "login_access_sockets = tcpwrap in dovecot's configuration",
         ),
-        Daemon { named_by: Some("the service in sslh's configuration"), ..hosts_ctl("sslh", PerConnection) },
-        Daemon {
-            named_by: Some("the service in sslh's configuration"),
-            ..hosts_ctl("sslh-select", EventLoop)
-        },
+        sslh,
+        Daemon { program: "sslh-select", blocking: EventLoop, ..sslh },
         daemon("nrpe", PerConnection),
         daemon("in.tftpd", PerConnection),
         hosts_ctl("snmpd", EventLoop),

@@ -220,6 +220,9 @@ fn what_follows_from_a_problem_is_no_problem_of_its_own() {
         "\u{feff}mysqld: 10.\nmysqld: 11.\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(told(&utf_16), [(Kind::NulByte, Critical)]);
     assert_eq!(told(&utf_16[2..]), [(Kind::NulByte, Critical)]);
+    // Without NULs libwrap reads on, whatever the first two bytes are.
+    let marked = told(b"\xff\xfemysqld: 10.\nmysqld: 11.\n");
+    assert!(marked.iter().all(|(kind, _)| *kind != Kind::NulByte), "{marked:?}");
     let latin = told(b"mysqld: caf\xe9.example.com\n");
     assert_eq!(latin, [(Kind::NeverMatches, Warning), (Kind::DnsLookup, Warning)]);
 }

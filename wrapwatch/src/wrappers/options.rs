@@ -173,6 +173,11 @@ fn field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
+/// Whether libwrap waits for an option's command: its shell ends when the command does, unless it sends it into the background. A twist ends the check.
+pub(super) fn is_waited_for(option: Keyword, command: &[u8]) -> bool {
+    matches!(option, Keyword::Spawn | Keyword::Aclexec) && !chop(command).ends_with(b"&")
+}
+
 /// libwrap's `chop_string`: without white space at either end.
 pub(super) fn chop(text: &[u8]) -> &[u8] {
     let start = text.iter().position(|&byte| !is_space(byte)).unwrap_or(text.len());

@@ -184,6 +184,7 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     let has = |kind| of_rules.iter().any(|problem| problem.kind == kind);
     let steps = Steps {
         names: has(ProblemKind::DnsLookup),
+        server_name: has(ProblemKind::ServerName),
         ident: has(ProblemKind::Ident),
         netgroup: has(ProblemKind::Netgroup),
         command: has(ProblemKind::BlockingSpawn) || has(ProblemKind::Aclexec),
@@ -194,7 +195,7 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
         target,
         texts,
         wrapped,
-        looks_up: steps.names,
+        looks_up: steps.names || steps.server_name,
         has_rules: match &target.named_by {
             Some(_) if !empty => None,
             _ => Some(!empty && !has(ProblemKind::NoRuleForDaemon)),

@@ -88,6 +88,8 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     let command = outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60\n", quick);
     assert!(command[0].message.contains("a time that nothing bounds (a rule's command"), "{command:?}");
     assert_eq!(outlasts("mysqld", "ALL: @trusted\n", quick).len(), 1);
+    let own = outlasts("mysqld", "mysqld@db.example.com: ALL\n", two);
+    assert!(own[0].message.contains("up to 40.0 s"), "{own:?}");
     assert_eq!(outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60 &\n", quick), []);
     // Of these nothing is known that ends the wait: sshd's LoginGraceTime begins after the check.
     for daemon in ["sshd", "vsftpd", "imap", "postgres"] {
@@ -275,12 +277,12 @@ fn postgresqls_lookups_are_compared_with_its_time() {
 
 #[test]
 fn what_a_configuration_says_in_doubt_is_told_with_the_doubt() {
+    use ServerProblem::{ChecksTakeSlots, LookupsOutlastLogin, OwnLookups};
     let max_startups = MaxStartups { start: 10, rate: 30, full: 100 };
     let sshd = Limits::Sshd { login_grace_s: Some(5), max_startups, use_dns: true };
     let postgres =
         Limits::Postgres { authentication_timeout_s: 5, log_hostname: true, names_in_hba: Some(true) };
     let rules = texts("ALL: .example.com\n", "nameserver 10.1.1.51\n");
-    use ServerProblem::{ChecksTakeSlots, LookupsOutlastLogin, OwnLookups};
     for (daemon, limits, kinds) in [
         ("sshd", sshd, [ChecksTakeSlots, LookupsOutlastLogin]),
         ("postgres", postgres, [OwnLookups, LookupsOutlastLogin]),

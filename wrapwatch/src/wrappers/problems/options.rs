@@ -3,7 +3,7 @@
 use super::{Finding, Problem, ProblemKind as Kind, Rule, Scene, Severity};
 use crate::wrappers::daemons::{self, Blocking};
 use crate::wrappers::inet;
-use crate::wrappers::options::{self, Keyword, OptionError, Step, chop, lossy};
+use crate::wrappers::options::{self, Keyword, OptionError, Step, lossy};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     for rule in scene.rules() {
@@ -46,7 +46,7 @@ fn check(step: &Step, blocking: Blocking) -> Option<Finding> {
     }
     match step.keyword {
         Keyword::Setenv => options::variable(value).err().map(|error| refusal(&error)),
-        Keyword::Spawn if !chop(value).ends_with(b"&") => {
+        Keyword::Spawn if options::is_waited_for(step.keyword, value) => {
             let message =
                 format!("The command holds {} until it has ended{}.", blocking.held(), blocking.others());
             Some(
@@ -55,11 +55,14 @@ fn check(step: &Step, blocking: Blocking) -> Option<Finding> {
             )
         }
         Keyword::Aclexec => {
+            let held = if options::is_waited_for(step.keyword, value) {
+                format!("holds {} until it has ended{}", blocking.held(), blocking.others())
+            } else {
+                "runs in the background, where its failure is not seen".to_owned()
+            };
             let message = format!(
-                "The verdict depends on this command, which holds {} until it has ended{}. After a failure, libwrap takes every later match \
-                 of a rule with options for none, until an aclexec succeeds again.",
-                blocking.held(),
-                blocking.others()
+                "The verdict depends on this command, which {held}. After a failure, libwrap takes every later match of a rule with options for \
+                 none, until an aclexec succeeds again."
             );
             Some(Finding::new(Kind::Aclexec, Severity::Warning, message).change("Decide by address instead."))
         }

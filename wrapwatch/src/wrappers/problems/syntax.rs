@@ -58,10 +58,11 @@ fn table(scene: &Scene<'_>, kind: TableKind, out: &mut Vec<Problem>) {
     }
 }
 
-/// A table that begins with a byte order mark of UTF-16, or of which every other byte is NUL.
+/// A table that has NULs and begins with a byte order mark of UTF-16, or of which every other byte is NUL.
 pub(super) fn is_utf_16(text: &[u8]) -> bool {
     let nuls = text.split(|&byte| byte == 0).count() - 1;
-    matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || text.len() > 3 && nuls * 5 >= text.len() * 2
+    let marked = matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+    marked && nuls > 0 || text.len() > 3 && nuls * 5 >= text.len() * 2
 }
 
 /// The line at which libwrap gives the table up.
