@@ -78,7 +78,7 @@ pub enum Hooks {
     Auto,
     /// Raw tracepoints: the cheapest; detached at once
     Raw,
-    /// Tracepoints through perf: where the kernel's memory may not be read
+    /// Perf tracepoints: where the kernel's memory may not be read
     Tracepoint,
 }
 

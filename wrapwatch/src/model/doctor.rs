@@ -67,7 +67,7 @@ pub struct Kernel {
 pub enum HookKind {
     /// A raw tracepoint of the kernel: the first choice before Linux 7.0.
     RawTracepoint,
-    /// A tracepoint of the kernel through perf.
+    /// A perf tracepoint of the kernel.
     Tracepoint,
     /// A function of libwrap in one server.
     Uprobe,

@@ -116,7 +116,7 @@ pub enum DegradationKind {
     NotWrapped,
     /// What happened before the trace.
     BeganMidway,
-    /// No raw tracepoints: tracepoints through perf instead.
+    /// No raw tracepoints: perf tracepoints instead.
     NoRawTracepoints,
     /// Raw tracepoints on a kernel that leaves calls out there, and does not say which.
     SkippedCalls,

@@ -7,7 +7,7 @@ use super::ProbeError;
 /// Fails with a sentence that names what is missing and what is there.
 ///
 /// CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON (capabilities(7)). These with CAP_SYS_PTRACE are enough on raw tracepoints; what takes CAP_SYS_ADMIN itself
-/// (entering a target's network namespace, uprobes, on most systems tracepoints through perf) can be done without, and it is said what is lost.
+/// (entering a target's network namespace, uprobes, on most systems perf tracepoints) can be done without, and it is said what is lost.
 pub fn check() -> Result<(), ProbeError> {
     let have = caps::read(None, CapSet::Effective).unwrap_or_default();
     let missing = lacking(&have);

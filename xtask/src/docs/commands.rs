@@ -1,7 +1,7 @@
 //! Commands in the documents: the program that was built has to understand each, with its options.
 //!
-//! A command is asked for its help with all its arguments before that: clap reads those first, and refuses what it does not know. What a
-//! command does is tested elsewhere.
+//! A command is asked for its help with all its arguments before that: clap reads those first, and refuses what it does not know. What it looks at
+//! only once all is read goes unnoticed: arguments that exclude each other, or are missing. What a command does is tested elsewhere.
 
 use std::{path::Path, process::Command};
 
@@ -69,7 +69,7 @@ fn commands(page: &Page) -> impl Iterator<Item = (&Page, usize, Vec<String>)> {
     })
 }
 
-/// As a shell takes a line apart, up to a pipe, a redirection, a comment.
+/// As a shell takes a line apart, up to a pipe, a redirection, a comment or the next command. Only single quotes are known.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -69,7 +69,7 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
     }
 }
 
-/// Raw tracepoints, or tracepoints through perf, of which all must be there.
+/// Raw tracepoints, or perf tracepoints, of which all must be there.
 fn hook_sets(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let of_kind = |kind| hooks.iter().filter(move |hook| hook.kind == kind);
     let broken =
@@ -89,7 +89,7 @@ fn hook_sets(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         Some(hook) if hook.state == HookState::NotTried => {}
         Some(hook) => {
             let message = format!(
-                "raw tracepoints cannot be had ({}): with tracepoints through perf each hooked call costs the server more, detaching takes seconds, \
+                "raw tracepoints cannot be had ({}): with perf tracepoints each hooked call costs the server more, detaching takes seconds, \
                  and now and then the kernel leaves out a handshake",
                 why(hook)
             );
@@ -115,7 +115,7 @@ fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let perf = || hooks.iter().filter(|hook| hook.kind == HookKind::Tracepoint);
     match perf().find(|hook| hook.required && hook.state != HookState::Works) {
         None => {
-            let message = "tracepoints through perf are taken, since with raw ones this kernel leaves calls out: each hooked call costs the server more, \
+            let message = "perf tracepoints are taken, since with raw ones this kernel leaves calls out: each hooked call costs the server more, \
                            detaching takes seconds, and now and then the kernel leaves out a handshake";
             out.push(about(Kind::NoRawTracepoints, None, message, ""));
             for hook in perf() {
@@ -124,7 +124,7 @@ fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         }
         Some(hook) => {
             let message = format!(
-                "with raw tracepoints this kernel leaves out calls of a busy server, and tracepoints through perf cannot be had ({}): a connection may \
+                "with raw tracepoints this kernel leaves out calls of a busy server, and perf tracepoints cannot be had ({}): a connection may \
                  be missing or wrong",
                 why(hook)
             );

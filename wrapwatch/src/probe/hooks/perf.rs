@@ -129,7 +129,7 @@ impl HookSet for Tracepoints {
             kind: DegradationKind::NoRawTracepoints,
             pid: None,
             message: format!(
-                "tracepoints through perf instead of raw ones ({why}): the same is seen, but each hooked call costs the server more, detaching takes seconds, \
+                "perf tracepoints instead of raw ones ({why}): the same is seen, but each hooked call costs the server more, detaching takes seconds, \
                  and now and then the kernel leaves out a handshake, whose wait in the queue is then not known"
             ),
         })

@@ -128,7 +128,7 @@ impl HookSet for RawTracepoints {
             pid: None,
             message: format!(
                 "raw tracepoints, with which Linux 7.0 and later leave out calls of a busy server: now and then a connection is not told, or told \
-                 wrongly; with tracepoints through perf, which take CAP_SYS_ADMIN and tracefs, they leave out far fewer ({why})"
+                 wrongly; with perf tracepoints, which take CAP_SYS_ADMIN and tracefs, they leave out far fewer ({why})"
             ),
         })
     }
