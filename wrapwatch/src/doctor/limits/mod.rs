@@ -10,12 +10,12 @@ use crate::{
     model::doctor::LoginLimits,
 };
 
-/// Files that are read for one server: a configuration includes a handful.
-const FILES_MAX: usize = 64;
+/// Files and directories that are looked for, for one server: a configuration includes a handful.
+const LOOKS_MAX: usize = 64;
 
 /// A server's limits; None for servers of which none are known here.
 pub(super) fn examine(viewer: u32, daemon: &str, info: &ProcessInfo) -> Option<LoginLimits> {
-    let mut source = Host { viewer, files: Vec::new(), doubt: None };
+    let mut source = Host::new(viewer);
     let limits = match daemon {
         "sshd" => sshd::read(&mut source, &info.cmdline),
         "postgres" => postgres::read(&mut source, &info.cmdline)?,
@@ -39,12 +39,28 @@ struct Host {
     viewer: u32,
     files: Vec<String>,
     doubt: Option<String>,
+    /// What was looked for, whether it was there or not.
+    looks: usize,
+}
+
+impl Host {
+    const fn new(viewer: u32) -> Self {
+        Self { viewer, files: Vec::new(), doubt: None, looks: 0 }
+    }
+
+    /// Counts what is looked for; false where that is too much.
+    fn may_look(&mut self) -> bool {
+        self.looks += 1;
+        if self.looks > LOOKS_MAX {
+            self.doubt(format!("more than {LOOKS_MAX} files and directories"));
+        }
+        self.looks <= LOOKS_MAX
+    }
 }
 
 impl Source for Host {
     fn text(&mut self, path: &str) -> Option<String> {
-        if self.files.len() >= FILES_MAX {
-            self.doubt(format!("more than {FILES_MAX} files"));
+        if !self.may_look() {
             return None;
         }
         let error = match files::read(self.viewer, path) {
@@ -61,6 +77,9 @@ impl Source for Host {
     }
 
     fn names(&mut self, directory: &str) -> Option<Vec<String>> {
+        if !self.may_look() {
+            return None;
+        }
         match files::names(self.viewer, directory) {
             Ok(names) => Some(names),
             Err(error) => {
@@ -175,7 +194,7 @@ mod tests {
         std::fs::write(folder.path().join("more/50.conf"), "UseDNS yes\n").unwrap();
         std::fs::write(&path, format!("Include {}/more/*.conf\n", folder.path().display())).unwrap();
         let read = |path: &str| {
-            let mut source = Host { viewer: std::process::id(), files: Vec::new(), doubt: None };
+            let mut source = Host::new(std::process::id());
             let limits = sshd::read(&mut source, &["sshd".to_owned(), "-f".to_owned(), path.to_owned()]);
             (source.files.len(), source.doubt, limits)
         };
@@ -184,5 +203,21 @@ mod tests {
         assert!(matches!(limits, crate::model::doctor::Limits::Sshd { use_dns: true, .. }), "{limits:?}");
         let (files, doubt, _) = read("/nowhere/sshd_config");
         assert!(files == 0 && doubt.is_some_and(|doubt| doubt.contains("not there")));
+    }
+
+    #[test]
+    fn what_is_not_there_counts_as_looked_for() {
+        let mut source = Host::new(std::process::id());
+        for look in 0..LOOKS_MAX {
+            let found = if look % 2 == 0 {
+                source.text("/nowhere/x")
+            } else {
+                source.names("/nowhere").map(|_| String::new())
+            };
+            assert_eq!(found, None);
+        }
+        source.doubt = None;
+        assert_eq!((source.text("/proc/none"), source.names("/")), (None, None));
+        assert!(source.doubt.is_some_and(|doubt| doubt.contains("more than 64")));
     }
 }
