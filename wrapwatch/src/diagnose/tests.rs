@@ -243,6 +243,14 @@ fn the_servers_own_lookups_are_not_the_wrappers() {
 #[test]
 fn nothing_accepted_is_said_to_be_so() {
     assert_eq!(summed(&[]).verdict, "No connection was accepted.");
+    // Of datagrams none is: that is no reason to look elsewhere.
+    let asked = SummaryBuilder::new().build(Counts { unowned_checks: 3, ..Counts::default() });
+    assert!(
+        asked.verdict.contains("libwrap was asked 3 times, each time without a connection"),
+        "{}",
+        asked.verdict
+    );
+    assert_eq!(asked.verdict_kind, VerdictKind::CannotTell);
     let mut sim = Sim::default();
     for n in 1..=3 {
         sim.established(10 * SEC + n, n, format!("10.77.0.{n}:4000").parse().unwrap());

@@ -163,8 +163,20 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     Verdict { kind, text: said }
 }
 
+/// What shows where clients wait that are not followed.
+const TO_TELL_UNOWNED: &str =
+    "look at the server's calls (`strace -f -p PID`), or at what the nameservers answer (`wrapwatch doctor`)";
+
 fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
     let (kind, text) = match (facts.still_queued, facts.queued_by_samples) {
+        (0, _) if facts.unowned_checks > 0 => (
+            VerdictKind::CannotTell,
+            format!(
+                "What the clients waited for cannot be told: libwrap was asked {} times, each time without a connection (datagrams, RPC), and only connections are followed. To \
+                 tell: {TO_TELL_UNOWNED}.",
+                facts.unowned_checks
+            ),
+        ),
         (0, _) => (VerdictKind::CannotTell, "No connection was accepted.".to_owned()),
         (n, Some(queued)) if queued > 0 => (
             VerdictKind::Queue,
@@ -236,8 +248,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     if facts.unowned_checks > 0 && !facts.is_unknown() {
         return format!(
             "What the clients waited for cannot be told: libwrap was asked {} times for clients that were not being followed: after their first byte (a login), or without a \
-             connection (datagrams, RPC). Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: look at the server's calls \
-             (`strace -f -p PID`), or at what the nameservers answer (`wrapwatch doctor`).",
+             connection (datagrams, RPC). Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
             facts.unowned_checks,
             facts.share(facts.waiting.explained()),
             facts.share(facts.waiting.resolve_ns)
