@@ -459,9 +459,13 @@ impl Correlator {
             self.close_check(current, false);
         }
         let Some(thread) = self.threads.get(&key) else { return };
-        // Another thread may have waited for something else, unless it was given the connection as soon as all others were checked.
-        if by == story.tid || thread.history.is_freed(to, workers::AT_ONCE_NS) {
-            story.behind_after = thread.history.behind(story.conn, from, to);
+        let behind = thread.history.behind(story.conn, from, to);
+        // Another thread may have waited for something else, unless this one was in the others' checks all the time, and it began when they were over: as late as threads
+        // are woken, which is the later the less there is of the CPUs.
+        let late_ns = workers::AT_ONCE_NS.max(to.since(from) / 20);
+        let busy = || behind.held_ns().saturating_add(late_ns) >= to.since(from);
+        if by == story.tid || (busy() && thread.history.is_freed(to, late_ns)) {
+            story.behind_after = behind;
         }
     }
 

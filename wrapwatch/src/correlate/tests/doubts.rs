@@ -172,9 +172,11 @@ fn given_to_a_thread(late: u64) -> Connection {
 
 #[test]
 fn one_that_a_thread_took_over_when_the_others_were_checked_waited_for_them() {
-    let told = given_to_a_thread(100_000);
-    assert_eq!(told.served_behind_ns / (100 * MS), 8, "{told:#?}");
-    assert!(crate::diagnose::waiting(&told).handover_ns < 2 * MS);
+    for late in [100_000, 30 * MS] {
+        let told = given_to_a_thread(late);
+        assert_eq!(told.served_behind_ns / (100 * MS), 8, "{told:#?}");
+        assert!(crate::diagnose::waiting(&told).handover_ns < 2 * MS + late);
+    }
     // This one waited for something else.
     let told = given_to_a_thread(300 * MS);
     assert_eq!(told.served_behind_ns, 0, "{told:#?}");
