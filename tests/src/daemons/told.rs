@@ -76,6 +76,8 @@ impl Told {
                 "wrapper_ns",
                 "dns_ns",
                 "resolve_ns",
+                "handover_ns",
+                "served_behind_ns",
                 "total_ns",
                 "unknown_ns",
                 "checks",

@@ -1,7 +1,7 @@
 //! Connections from synthetic events: one test for each way a check can go.
 
 mod doubts;
-mod families;
+pub(crate) mod families;
 mod props;
 pub(crate) mod scenes;
 pub(crate) mod sim;

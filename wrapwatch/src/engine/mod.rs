@@ -293,7 +293,10 @@ impl Engine {
     }
 
     fn sample(&mut self, sample: &Sample) {
-        self.time(sample.at);
+        // Who was asleep was looked at after the records were taken: there may be more of before that.
+        if sample.is_whole() {
+            self.time(sample.at);
+        }
         for process in &sample.targets {
             for thread in &process.accept_threads {
                 self.correlator.note_accept_thread(process.pid, thread.tid, sample.at, thread.at_listener);

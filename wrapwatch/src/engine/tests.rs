@@ -4,9 +4,10 @@ mod acquittal;
 
 use std::collections::BTreeMap;
 
-use wrapwatch_common::records::{self as abi, Kind};
+use wrapwatch_common::records::{self as abi, Class, Kind};
 
 use super::*;
+use crate::correlate::tests::families::{accepted, checks, client};
 use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve};
 use crate::correlate::tests::sim::{GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID};
 use crate::correlate::tests::{ALLOW, DENY, clock, main_thread};
@@ -78,6 +79,35 @@ fn records(rules: bool) -> Vec<Rec> {
     arrive(&mut sim, &mut th, 7, 12 * SEC);
     let records = sim.records();
     if rules { records } else { without_rules(records) }
+}
+
+/// Who is asleep is looked at when the ring was emptied, and by then it has more.
+#[test]
+fn a_look_at_threads_ends_nothing_of_which_more_is_to_come() {
+    let (mut sim, mut th) = (Sim::default(), main_thread());
+    accepted(&mut sim, &mut th, 1);
+    checks(&mut sim, &mut th, "syslog-ng", MS, 1);
+    sim.established(th.t, 0x1002, client(2));
+    th.t += 100_000;
+    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
+    th.conn = 1;
+    sim.shutdown(&mut th, 5);
+    sim.close(&mut th, 5, Class::Accepted);
+    let mut live = Live::begin(&head(true));
+    for record in sim.records() {
+        live.feed(Input::Record(&record.bytes));
+        if record.kind == Kind::Shutdown {
+            let asleep = vec![ProcessSample { pid: TGID, asleep: vec![TGID], ..ProcessSample::default() }];
+            let at = KtimeNs(record.ts + 20 * MS);
+            live.feed(&Sample { at, targets: asleep, ..Sample::default() });
+        }
+    }
+    let (lines, _) = live.end(End { at: KtimeNs(th.t + SEC), ..End::default() });
+    let told = String::from_utf8(lines).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_str(told.lines().find(|line| line.contains("\"conn\":1,")).unwrap()).unwrap();
+    assert_eq!(told["served_behind_ns"].as_u64().unwrap_or(0) / (100 * MS), 8, "{told:#}");
 }
 
 /// As of a libwrap without `tcpd_context`: the records that come after a rule's have the number before.

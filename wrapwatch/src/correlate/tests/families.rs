@@ -5,19 +5,19 @@ use wrapwatch_common::records::WHAT_HOSTS_ACCESS;
 use super::*;
 use crate::model::StallCause;
 
-pub(super) fn client(n: u64) -> std::net::SocketAddr {
+pub(crate) fn client(n: u64) -> std::net::SocketAddr {
     addr(&format!("10.77.0.{n}:40000"))
 }
 
 /// Established, accepted 0.1 ms later on descriptor 5, whatever number that has elsewhere.
-pub(super) fn accepted(sim: &mut Sim, th: &mut Thread, n: u64) {
+pub(crate) fn accepted(sim: &mut Sim, th: &mut Thread, n: u64) {
     sim.established(th.t, 0x1000 + n, client(n));
     th.t += 100_000;
     sim.accept_socket(th, n, 5, 0x1000 + n, client(n));
 }
 
 /// libwrap is asked in this thread and says `ret` after a lookup of `dns_ns`.
-pub(super) fn checks(sim: &mut Sim, th: &mut Thread, daemon: &str, dns_ns: u64, ret: i32) {
+pub(crate) fn checks(sim: &mut Sim, th: &mut Thread, daemon: &str, dns_ns: u64, ret: i32) {
     sim.request(th, 4, daemon);
     sim.open(th, ALLOW, 6);
     sim.read(th, 6, 161);
