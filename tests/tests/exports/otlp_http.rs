@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -37,7 +37,12 @@ struct Collector {
 }
 
 impl Collector {
-    fn start(dir: PathBuf) -> Self {
+    /// Into files of this folder, once it has answered these in turn.
+    fn start(dir: PathBuf, trouble: &'static [&'static str]) -> Self {
+        std::fs::create_dir(&dir).unwrap();
+        for signal in ["traces", "logs"] {
+            std::fs::write(dir.join(format!("{signal}.jsonl")), "").unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(0));
@@ -45,7 +50,7 @@ impl Collector {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut asked = counter.lock().unwrap();
-                take(stream.unwrap(), TROUBLE.get(*asked).copied(), &dir);
+                take(stream.unwrap(), trouble.get(*asked).copied(), &dir);
                 *asked += 1;
             }
         });
@@ -81,25 +86,24 @@ fn take(mut stream: TcpStream, trouble: Option<&str>, dir: &Path) {
         .unwrap();
 }
 
+/// Sends a trace there, with a key.
+fn publish(address: &str) -> Command {
+    let mut command = Command::new(binary().unwrap());
+    command.args(["publish", "--follow", "--otlp"]).stderr(Stdio::piped());
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address);
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of%20the%20lab");
+    command
+}
+
 #[test]
 fn a_collector_takes_each_span_once() {
     let dir = tempfile::tempdir().unwrap();
     let (file, text, taken) = (dir.path().join("a.wwt"), dir.path().join("a.prom"), dir.path().join("taken"));
-    std::fs::create_dir(&taken).unwrap();
-    for signal in ["traces", "logs"] {
-        std::fs::write(taken.join(format!("{signal}.jsonl")), "").unwrap();
-    }
-    let collector = Collector::start(taken.clone());
+    let collector = Collector::start(taken.clone(), &TROUBLE);
     let lab = Lab::start(LabConfig::default()).unwrap();
     let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
-    let publisher = std::process::Command::new(binary().unwrap())
-        .args(["publish", "--follow", "--otlp", "--slow", "100ms", "--every", "200ms", "--textfile"])
-        .args([&text, &file])
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address)
-        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of the lab")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let options = ["--slow", "100ms", "--every", "200ms", "--textfile"];
+    let publisher = publish(&collector.address).args(options).args([&text, &file]).spawn().unwrap();
     lab.clients(ClientsSpec::one_by_one(2)).unwrap();
     lab.rules([Rule::delay(300)]).unwrap();
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
@@ -156,4 +160,34 @@ fn a_collector_takes_each_span_once() {
     let dropped =
         samples_in(&text).into_iter().filter(|(series, _)| series.starts_with("wrapwatch_otlp_dropped"));
     assert!(dropped.into_iter().all(|(_, value)| value == 0.0));
+}
+
+#[test]
+fn what_no_collector_took_the_next_run_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (position, taken) = (dir.path().join("position"), dir.path().join("taken"));
+    let begin = |address: &str| {
+        let mut command = publish(address);
+        command.args(["--slow", "1ns", "--every", "100ms", "--position"]).arg(&position);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt"));
+        command.spawn().unwrap()
+    };
+    // Nobody listens there any more.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let publisher = begin(&format!("http://{address}"));
+    wait_for("how far it is is kept", || Ok(position.exists())).unwrap();
+    let (status, said) = end(publisher);
+    assert_eq!(status, Some(0), "{said}");
+    let untaken = said.split("the collector has not taken ").nth(1).unwrap();
+    let (untaken, fate) = untaken.split_once(' ').unwrap();
+    assert_eq!(fate.trim(), "spans and log records: the next run sends them");
+    let collector = Collector::start(taken.clone(), &[]);
+    let publisher = begin(&collector.address);
+    wait_for("it is all taken", || {
+        let (spans, logs) = decoded(&taken);
+        Ok((spans.len() + logs.len()).to_string() == untaken)
+    })
+    .unwrap();
+    let (status, said) = end(publisher);
+    assert_eq!((status, said.lines().count()), (Some(0), 1), "{said}");
 }

@@ -59,7 +59,7 @@ pub struct Args {
     /// How often the text file is written
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
-    /// Remember here how far it is: after a restart nothing is counted twice, and what was missed is said
+    /// Remember here how far it is: after a restart nothing is counted twice, what was not sent is sent, and what was missed is said
     #[arg(long, value_name = "FILE", requires = "follow")]
     position: Option<PathBuf>,
     /// Say less on stderr: only errors
