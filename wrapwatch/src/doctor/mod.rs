@@ -4,6 +4,7 @@
 //! takes none is done all the same, and what was left out is among the degradations.
 
 mod clients;
+mod family;
 mod files;
 mod kernel;
 mod limits;
