@@ -27,8 +27,10 @@ pub struct Clock {
     pub connected_ns: u64,
     /// The server's first byte came.
     pub first_ns: Option<u64>,
-    /// The server's end came.
+    /// The server's end came: then it was seen.
     pub ended_ns: Option<u64>,
+    /// It was there before it was waited for, so that it came at any moment until then. The kernel gives it no time.
+    pub end_was_there: bool,
     /// All that came.
     pub received: Vec<u8>,
     /// What was not as the script says.
@@ -130,22 +132,30 @@ fn receive(socket: &Socket, clock: &mut Clock) -> io::Result<bool> {
     // Of the first byte alone, for what is received together has the last packet's time. A datagram is one packet.
     let first_of_stream = clock.first_ns.is_none() && socket.r#type()? == Type::STREAM;
     let room = if first_of_stream { 1 } else { buffer.len() };
-    let (length, came_ns) = {
-        let mut parts = [IoSliceMut::new(buffer.get_mut(..room).unwrap_or_default())];
-        let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec);
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()) {
-            Ok(message) => (message.bytes, stamp(message.cmsgs()?).map_or_else(now_ns, monotonic)),
-            Err(nix::errno::Errno::ECONNRESET) => (0, now_ns()),
-            Err(error) => return Err(error.into()),
-        }
-    };
+    let buffer = buffer.get_mut(..room).unwrap_or_default();
+    let at_once = receive_once(socket, buffer, MsgFlags::MSG_DONTWAIT);
+    let was_there = !matches!(&at_once, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    let received = if was_there { at_once } else { receive_once(socket, buffer, MsgFlags::empty()) };
+    let (length, came_ns) = received?;
     if length == 0 {
         clock.ended_ns = Some(came_ns);
+        clock.end_was_there = was_there;
         return Ok(false);
     }
     clock.first_ns.get_or_insert(came_ns);
     clock.received.extend_from_slice(buffer.get(..length).unwrap_or_default());
     Ok(true)
+}
+
+/// How much came, and when; nothing at the end.
+fn receive_once(socket: &Socket, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, u64)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        Ok(message) => Ok((message.bytes, stamp(message.cmsgs()?).map_or_else(now_ns, monotonic))),
+        Err(nix::errno::Errno::ECONNRESET) => Ok((0, now_ns())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn stamp(mut messages: impl Iterator<Item = ControlMessageOwned>) -> Option<u64> {
@@ -205,6 +215,29 @@ mod tests {
         let first = clock.first_ns.unwrap();
         assert!(clock.called_ns <= clock.connected_ns && clock.connected_ns <= first, "{first}");
         assert!(first <= clock.ended_ns.unwrap() && first <= now_ns());
+    }
+
+    #[test]
+    fn an_end_that_was_there_before_somebody_waited_for_it_is_told_from_one_that_came() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.connect(&server.local_addr().unwrap().into()).unwrap();
+        let (client, _) = server.accept().unwrap();
+        let mut clock = Clock::default();
+        let is_waiting = {
+            let own = format!("/proc/self/task/{}/stat", nix::unistd::gettid());
+            move || std::fs::read_to_string(&own).is_ok_and(|stat| stat.contains(") S "))
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !is_waiting() {
+                    std::thread::yield_now();
+                }
+                drop(client);
+            });
+            assert!(!receive(&socket, &mut clock).unwrap() && !clock.end_was_there);
+        });
+        assert!(!receive(&socket, &mut clock).unwrap() && clock.end_was_there);
     }
 
     #[test]

@@ -182,6 +182,25 @@ fn what_a_refused_client_is_kept_for_is_no_wait_for_lookups() {
 }
 
 #[test]
+fn an_end_that_was_there_came_at_any_moment_until_then() {
+    let mut late = client();
+    late.wanted = WantedOfClient { outcome: "refused".into(), asks: Asks::Nobody, ..late.wanted };
+    (late.asked, late.clock.first_ns) = (Vec::new(), None);
+    late.clock.ended_ns = Some(late.clock.called_ns + 9 * MS);
+    let mut told = truth();
+    for (name, value) in [("outcome", json!("refused")), ("total_ns", json!(MS)), ("dns_ns", json!(0))] {
+        told.connections[0][name] = value;
+    }
+    told.connections[0]["lookups"] = json!([]);
+    told.report["summary"]["lookup_share"] = json!(0);
+    is_wrong(&judge(&wanted(), &[late.clone()], &told), "total_ns");
+    late.clock.end_was_there = true;
+    assert_eq!(judge(&wanted(), &[late.clone()], &told).why, Vec::<String>::new());
+    told.connections[0]["total_ns"] = json!(20 * MS);
+    is_wrong(&judge(&wanted(), &[late], &told), "total_ns");
+}
+
+#[test]
 fn one_thread_has_everybody_wait_for_all_lookups() {
     // The second client came with the first, was asked about afterwards, and both were served at the end.
     let (mut first, mut second) = (client(), client());
