@@ -94,7 +94,7 @@ fn a_look_at_threads_ends_nothing_of_which_more_is_to_come() {
     th.conn = 1;
     sim.shutdown(&mut th, 5);
     sim.close(&mut th, 5, Class::Accepted);
-    let mut live = Live::begin(&head(true));
+    let mut live = Live::begin(&Head { kernel: "6.12.0".to_owned(), ..head(true) });
     for record in sim.records() {
         live.feed(Input::Record(&record.bytes));
         if record.kind == Kind::Shutdown {
