@@ -244,7 +244,7 @@ impl About<'_> {
         let before: Vec<&Asked> = self.client.asked_while_waiting(true).collect();
         let end = self.client.end_ns().unwrap_or(u64::MAX);
         // A and AAAA may be asked for at once.
-        let asked_ns = covered(before.iter().copied(), 0, end);
+        let asked_ns = overall::covered(before.iter().copied(), 0, end);
         let tolerance = self.client.lookups_tolerance_ns(before.len());
         let (check, own) = (self.number("dns_ns").unwrap_or(0), self.number("resolve_ns").unwrap_or(0));
         let (right, other) = match self.client.wanted.asks {

@@ -112,7 +112,7 @@ fn share(
 }
 
 /// How much of a span at least one of these covers.
-fn covered<'a>(asked: impl Iterator<Item = &'a Asked>, from: u64, to: u64) -> u64 {
+pub(super) fn covered<'a>(asked: impl Iterator<Item = &'a Asked>, from: u64, to: u64) -> u64 {
     let mut spans: Vec<_> = asked.map(|asked| (asked.from_ns.max(from), asked.to_ns.min(to))).collect();
     spans.sort_unstable();
     let (mut sum, mut reached) = (0, from);
