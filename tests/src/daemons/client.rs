@@ -25,6 +25,8 @@ pub struct Clock {
     pub called_ns: u64,
     /// `connect` had returned, or the request was sent.
     pub connected_ns: u64,
+    /// Its first bytes were sent, where it speaks first: a server that defers (tcp(7), `TCP_DEFER_ACCEPT`) gets to see it only then.
+    pub sent_ns: Option<u64>,
     /// The server's first byte came.
     pub first_ns: Option<u64>,
     /// The server's end came: then it was seen.
@@ -101,6 +103,9 @@ fn talk(way: Way, steps: &[Step], clock: &mut Clock) -> io::Result<()> {
             Step::Shutdown(_) => socket.shutdown(Shutdown::Write)?,
             Step::Read(text) => read_until(&socket, text.as_bytes(), clock)?,
             Step::End(_) => while receive(&socket, clock)? {},
+        }
+        if matches!(step, Step::Send(_) | Step::Hex(_) | Step::Zeros(_)) && clock.first_ns.is_none() {
+            clock.sent_ns.get_or_insert_with(now_ns);
         }
         if way.transport == Transport::Udp && clock.received.is_empty() {
             clock.connected_ns = now_ns();
@@ -214,6 +219,7 @@ mod tests {
         assert_eq!(clock.received, b"220 hello\r\n");
         let first = clock.first_ns.unwrap();
         assert!(clock.called_ns <= clock.connected_ns && clock.connected_ns <= first, "{first}");
+        assert!(clock.connected_ns <= clock.sent_ns.unwrap());
         assert!(first <= clock.ended_ns.unwrap() && first <= now_ns());
     }
 

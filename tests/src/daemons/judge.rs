@@ -208,7 +208,8 @@ impl About<'_> {
         let tolerance = self.client.tolerance_ns();
         // An end that was there when the client looked for it may have come at any moment until then.
         let earliest = if clock.first_ns.is_none() && clock.end_was_there { clock.connected_ns } else { end };
-        let least = earliest.saturating_sub(clock.connected_ns).saturating_sub(tolerance);
+        let seen = clock.sent_ns.unwrap_or(clock.connected_ns);
+        let least = earliest.saturating_sub(seen).saturating_sub(tolerance);
         let most = end.saturating_sub(clock.called_ns) + tolerance;
         match self.number("total_ns") {
             Some(total) if (least..=most).contains(&total) => {}

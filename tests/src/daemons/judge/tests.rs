@@ -81,6 +81,12 @@ fn a_time_is_right_within_2_ms_and_what_the_scheduler_adds() {
     is_wrong(&changed(&[("connection /total_ns", json!(813 * MS))]), "total_ns");
     is_wrong(&changed(&[("connection /total_ns", json!(807 * MS))]), "total_ns");
     is_wrong(&changed(&[("connection /total_ns", Value::Null)]), "total_ns");
+    // It was late to speak, and the server did not see it before.
+    let mut late = client();
+    late.clock.sent_ns = Some(late.clock.called_ns + 4 * MS);
+    let mut told = truth();
+    told.connections[0]["total_ns"] = json!(806 * MS);
+    assert_eq!(judge(&wanted(), &[late], &told).standing, Standing::Right);
     let noisy = Client { noise_ns: 5 * MS, ..client() };
     let mut told = truth();
     told.connections[0]["total_ns"] = json!(815 * MS);
