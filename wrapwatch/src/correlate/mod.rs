@@ -387,12 +387,16 @@ impl Correlator {
             // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
             let busy_until = story.lookups_end().map_or(end, |last| last.max(end));
             let (check, around) = if story.is_checked() {
-                (painted, vec![(story.accepted, story.check_begin()), (end, busy_until)])
+                (painted, [(story.accepted, story.check_begin()), (end, busy_until)])
             } else {
-                (Arc::default(), vec![(story.accepted, busy_until)])
+                (Arc::default(), [(story.accepted, busy_until), (end, end)])
             };
-            let own = around.iter().flat_map(|(from, to)| parts::paint(&spans, *from, *to));
-            let own = own.filter(|span| span.cause == StallCause::Dns).collect();
+            let own = if around.iter().all(|(from, to)| from >= to) {
+                Arc::default()
+            } else {
+                let own = around.iter().flat_map(|(from, to)| parts::paint(&spans, *from, *to));
+                own.filter(|span| span.cause == StallCause::Dns).collect()
+            };
             let held = Held { conn, from: story.accepted, busy_until, to: busy_until, check, own };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
@@ -459,12 +463,14 @@ impl Correlator {
             self.close_check(current, false);
         }
         let Some(thread) = self.threads.get(&key) else { return };
-        let behind = thread.history.behind(story.conn, from, to);
-        // Another thread may have waited for something else, unless this one was in the others' checks all the time, and it began when they were over: as late as threads
+        // Another thread may have waited for something else, unless it began when the others' checks were over, and this one was in them all the time: as late as threads
         // are woken, which is the later the less there is of the CPUs.
         let late_ns = workers::AT_ONCE_NS.max(to.since(from) / 20);
-        let busy = || behind.held_ns().saturating_add(late_ns) >= to.since(from);
-        if by == story.tid || (busy() && thread.history.is_freed(to, late_ns)) {
+        if by != story.tid && !thread.history.is_freed(to, late_ns) {
+            return;
+        }
+        let behind = thread.history.behind(story.conn, from, to);
+        if by == story.tid || behind.held_ns().saturating_add(late_ns) >= to.since(from) {
             story.behind_after = behind;
         }
     }
