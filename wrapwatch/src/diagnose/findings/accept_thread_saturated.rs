@@ -11,6 +11,8 @@ use super::{Case, Detector, Seen};
 const BUSY: f64 = 0.8;
 /// A stretch of checks back to back that a client notices.
 const LONG_NS: u64 = 1_000_000_000;
+/// Less than this, all of it together, nobody notices: what `--slow` is where nothing is said.
+const NOTICED_NS: u64 = 100_000_000;
 /// Fewer checks are one slow client's, not a crowd.
 const CHECKS_MIN: u64 = 5;
 
@@ -39,7 +41,8 @@ impl Detector for AcceptThreadSaturated {
         let busy_ns = busiest.map_or(0, |thread| thread.busy_ns.min(case.elapsed_ns));
         let whole_trace = Share::of(busy_ns, case.elapsed_ns);
         let stretched = count >= CHECKS_MIN && ns >= LONG_NS;
-        let crowded = busiest.is_some_and(|thread| thread.connections >= CHECKS_MIN);
+        // A trace of a few milliseconds is full of little.
+        let crowded = busiest.is_some_and(|thread| thread.connections >= CHECKS_MIN) && busy_ns >= NOTICED_NS;
         if !stretched && (whole_trace.0 < BUSY || !crowded) {
             return Vec::new();
         }

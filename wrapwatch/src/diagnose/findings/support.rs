@@ -116,6 +116,12 @@ pub(super) fn is_table(seen: &Seen<'_>, path: &str) -> bool {
     known.any(|table| table == path)
 }
 
+/// Whether a table is the one with whom to refuse.
+pub(super) fn is_deny_table(seen: &Seen<'_>, path: &str) -> bool {
+    let known = seen.facts.target_by_pid(seen.connection.pid).and_then(|target| target.deny_table.as_deref());
+    known.map_or_else(|| path.ends_with("/hosts.deny"), |deny| deny == path)
+}
+
 /// Lookups of names inside the check.
 pub(super) fn in_check(connection: &Connection) -> impl Iterator<Item = &Lookup> {
     connection

@@ -496,6 +496,50 @@ fn that_no_table_was_read_does_not_prove_that_there_is_no_check() {
     );
 }
 
+/// libwrap refuses where it cannot read hosts.deny.
+#[test]
+fn an_unreadable_hosts_deny_refuses() {
+    let scene = Scene::played(|sim, th| {
+        sim.established(th.t, 0x1001, addr("10.77.0.1:36001"));
+        th.t += 20_000;
+        sim.accept(th, 1, 101, Some(addr("10.77.0.1:36001")));
+        sim.check(th, WHAT_HOSTS_ACCESS, 0, 0);
+        sim.open(th, ALLOW, -2);
+        sim.open(th, DENY, -13);
+        sim.check(th, WHAT_HOSTS_ACCESS, 1, 0);
+        sim.shutdown(th, 101);
+        sim.close(th, 101, Class::Accepted);
+    });
+    let findings = scene.report().findings;
+    let found: Vec<_> = findings.iter().filter(|found| found.id == FindingId::TableUnreadable).collect();
+    assert_eq!(found.len(), 1, "{findings:#?}");
+    assert!(
+        found[0].message.contains("(EACCES) in 1 check: libwrap refused everybody"),
+        "{}",
+        found[0].message
+    );
+}
+
+/// Five checks within three milliseconds leave nobody waiting.
+#[test]
+fn a_trace_of_a_moment_is_no_saturated_thread() {
+    let scene = Scene::played(|sim, th| {
+        for n in 1..=6_u64 {
+            let peer = addr(&format!("10.77.0.{n}:36001"));
+            sim.established(th.t, 0x1000 + n, peer);
+            sim.accept(th, n, 31, Some(peer));
+            sim.open(th, ALLOW, 33);
+            th.t += 500_000;
+            sim.close(th, 33, Class::File);
+            let mut own = Thread { tid: 1000 + u32::try_from(n).unwrap(), conn: n, t: th.t };
+            sim.peer(&mut own, 31, 0);
+            sim.first_packet(&mut own, 31, GREETING);
+        }
+    });
+    let findings = scene.report().findings;
+    assert!(findings.iter().all(|found| found.id != FindingId::AcceptThreadSaturated), "{:#?}", findings);
+}
+
 #[test]
 fn the_line_to_write_is_a_number() {
     let scene = Scene {
