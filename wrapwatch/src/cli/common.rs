@@ -258,13 +258,14 @@ mod tests {
         use clap::CommandFactory as _;
         for command in super::super::Cli::command().get_subcommands() {
             for arg in command.get_arguments() {
-                let which = ["pids", "comm", "unit", "wait"].contains(&arg.get_id().as_str());
+                let which = ["pids", "comm", "unit", "wrapped", "wait"].contains(&arg.get_id().as_str());
                 let targets = command.get_arguments().any(|arg| arg.get_id() == "unit");
                 assert_eq!(
                     arg.get_help_heading() == Some(TARGET),
                     which && targets,
-                    "{} {arg}",
-                    command.get_name()
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
                 );
             }
         }

@@ -1,10 +1,10 @@
 //! `wrapwatch diff`: did the fix work.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::common::Color;
+use super::output::print;
 use super::report::{FilterArgs, read, text};
 use crate::diagnose;
 use crate::render::json;
@@ -37,13 +37,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = |path| read(path, args.filter.filter(), 0, args.quiet);
     let (before, after) = (read(&args.before)?, read(&args.after)?);
     let diff = diagnose::diff((&before.report, &before.context), (&after.report, &after.context));
-    let mut out = io::stdout().lock();
-    if args.json {
-        out.write_all(json::pretty(&diff)?.as_bytes())?;
-        writeln!(out)?;
-    } else {
-        out.write_all(text(args.color).diff(&diff).as_bytes())?;
-    }
-    out.flush()?;
+    print(&if args.json { json::pretty(&diff)? + "\n" } else { text(args.color).diff(&diff) })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -61,21 +61,21 @@ pub enum Format {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// hosts.allow
-    #[arg(long, value_name = "FILE", default_value = "/etc/hosts.allow")]
-    allow: PathBuf,
-    /// hosts.deny
-    #[arg(long, value_name = "FILE", default_value = "/etc/hosts.deny")]
-    deny: PathBuf,
-    /// resolv.conf
-    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
-    resolv: PathBuf,
-    /// hosts
-    #[arg(long, value_name = "FILE", default_value = "/etc/hosts")]
-    hosts: PathBuf,
-    /// nsswitch.conf
-    #[arg(long, value_name = "FILE", default_value = "/etc/nsswitch.conf")]
-    nsswitch: PathBuf,
+    /// hosts.allow [default: the trace's, or /etc/hosts.allow]
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
+    /// hosts.deny [default: the trace's, or /etc/hosts.deny]
+    #[arg(long, value_name = "FILE")]
+    deny: Option<PathBuf>,
+    /// resolv.conf [default: the trace's, or /etc/resolv.conf]
+    #[arg(long, value_name = "FILE")]
+    resolv: Option<PathBuf>,
+    /// hosts [default: the trace's, or /etc/hosts]
+    #[arg(long, value_name = "FILE")]
+    hosts: Option<PathBuf>,
+    /// nsswitch.conf [default: the trace's, or /etc/nsswitch.conf]
+    #[arg(long, value_name = "FILE")]
+    nsswitch: Option<PathBuf>,
     /// The daemon's name: the base name of what the server was started as [default: the trace's, or mysqld]
     #[arg(long, value_name = "NAME")]
     daemon: Option<String>,
@@ -219,7 +219,8 @@ fn shown(args: &Args, report: &Report) -> anyhow::Result<String> {
 
 /// The ignore file; where nobody named one it need not be there, nor be of use.
 fn ignore_file(args: &Args) -> anyhow::Result<IgnoreFile> {
-    let path = args.ignore.clone().unwrap_or_else(|| args.allow.with_file_name(IGNORE_FILE));
+    let allow = args.allow.as_deref().unwrap_or(Path::new(TableKind::Allow.default_path()));
+    let path = args.ignore.clone().unwrap_or_else(|| allow.with_file_name(IGNORE_FILE));
     if args.no_ignore {
         return Ok(IgnoreFile::default());
     }

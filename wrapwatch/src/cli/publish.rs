@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    io::Write as _,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -137,10 +136,7 @@ fn once(args: &Args, mut publisher: Publisher) -> anyhow::Result<ExitCode> {
         Some(path) => {
             write_textfile(path, metrics).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        None => match std::io::stdout().write_all(metrics.prometheus_text().as_bytes()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            written => written.context("cannot write output")?,
-        },
+        None => output::print(&metrics.prometheus_text())?,
     }
     Ok(ExitCode::SUCCESS)
 }

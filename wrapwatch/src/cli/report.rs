@@ -1,6 +1,5 @@
 //! `wrapwatch report`: what a trace comes to.
 
-use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::common::{Color, FailOn, duration};
-use super::output;
+use super::output::{self, print};
 use super::progress::Reading;
 use crate::diagnose;
 use crate::engine::{Filter, Moment, Peer};
@@ -124,14 +123,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // It tells of clients and names: only its owner may read it.
         FileSink::write(path, args.force, page(&read).as_bytes())?;
     }
-    let mut out = io::stdout().lock();
     if args.json {
-        out.write_all(json::pretty(report)?.as_bytes())?;
-        writeln!(out)?;
+        print(&(json::pretty(report)? + "\n"))?;
     } else if args.html.is_none() {
-        out.write_all(text(args.color).report(report).as_bytes())?;
+        print(&text(args.color).report(report))?;
     }
-    out.flush()?;
     let worst = args.fail_on.map(Severity::from).filter(|limit| report.worst() >= Some(*limit));
     Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(3)))
 }

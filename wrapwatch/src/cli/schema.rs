@@ -1,6 +1,6 @@
 //! `wrapwatch schema`: what is printed with `--json`, described for machines (JSON Schema 2020-12); and what is written and sent otherwise: series, tables, attributes.
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use strum::VariantArray as _;
 
+use super::output::print;
 use crate::export::otlp;
 use crate::{
     diagnose::{Diff, Report},
@@ -64,12 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let described = args.what.and_then(What::described).unwrap_or_else(|| schema(args.what));
     let mut text = serde_json::to_string_pretty(&described).context("cannot print the schema")?;
     text.push('\n');
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write output")
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    print(&text).map(|()| ExitCode::SUCCESS)
 }
 
 /// One document that a subcommand prints with `--json`, or any of them.

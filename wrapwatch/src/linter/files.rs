@@ -16,16 +16,16 @@ use crate::wrappers::nsswitch::{self, Service};
 use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables};
 
 /// Where the files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Paths {
     /// hosts.allow and hosts.deny.
-    pub tables: [PathBuf; 2],
+    pub tables: [Option<PathBuf>; 2],
     /// resolv.conf.
-    pub resolv: PathBuf,
+    pub resolv: Option<PathBuf>,
     /// hosts.
-    pub hosts: PathBuf,
+    pub hosts: Option<PathBuf>,
     /// nsswitch.conf.
-    pub nsswitch: PathBuf,
+    pub nsswitch: Option<PathBuf>,
 }
 
 /// Whose checks are looked at.
@@ -92,10 +92,11 @@ impl Files {
         {
             let slot = kind as usize;
             let its_path = recorded.table_path(kind);
-            let given = &paths.tables[slot];
-            let path = if given == Path::new(kind.default_path()) { Path::new(its_path) } else { given };
+            let given = paths.tables[slot].as_deref();
+            let path = given.unwrap_or(Path::new(its_path));
             shown[slot] = path.to_string_lossy().into_owned();
-            let table = match copy_or_file(recorded, path, its_path, role)? {
+            let copy = if given.is_some() { None } else { recorded.file(role, its_path) };
+            let table = match copy_or_file(copy, path)? {
                 Found::Text(text) => {
                     texts[slot] = text;
                     Table::parse(&texts[slot])
@@ -107,15 +108,15 @@ impl Files {
         }
         let (mut absent, mut unknown) = (Vec::new(), Vec::new());
         let mut cannot_open = None;
-        let mut other = |path: &Path, default: &str, role| -> Result<(String, Vec<u8>), HostError> {
+        let mut other = |given: &Option<PathBuf>, default, role| -> Result<(String, Vec<u8>), HostError> {
+            let path = given.as_deref().unwrap_or(Path::new(default));
             let shown = path.to_string_lossy().into_owned();
-            if let Some(FileCopy::NotKept(why)) =
-                recorded.file(role, default).filter(|_| path == Path::new(default))
-            {
+            let copy = if given.is_some() { None } else { recorded.file(role, default) };
+            if let Some(FileCopy::NotKept(why)) = copy {
                 unknown.push((role, shown.clone(), why));
                 return Ok((shown, Vec::new()));
             }
-            let text = match copy_or_file(recorded, path, default, role)? {
+            let text = match copy_or_file(copy, path)? {
                 Found::Text(text) => text,
                 Found::Unusable(why) if role == SnapshotRole::ResolvConf => {
                     cannot_open = Some(why);
@@ -234,13 +235,8 @@ pub(super) fn named_file(path: &str) -> FileText {
 }
 
 /// The copy in the trace, unless the path was given by an option.
-fn copy_or_file(
-    recorded: &LintInput,
-    path: &Path,
-    default: &str,
-    role: SnapshotRole,
-) -> Result<Found, HostError> {
-    Ok(match recorded.file(role, default).filter(|_| path == Path::new(default)) {
+fn copy_or_file(copy: Option<FileCopy>, path: &Path) -> Result<Found, HostError> {
+    Ok(match copy {
         Some(FileCopy::Text(text)) => Found::Text(text),
         Some(FileCopy::Missing) => Found::Missing,
         Some(FileCopy::Unreadable(why)) => Found::Unusable(why),
@@ -263,10 +259,10 @@ mod tests {
         std::fs::write(at("allow"), "mysqld: .example.com\n").unwrap();
         std::os::unix::fs::symlink(at("resolv"), at("resolv")).unwrap();
         let paths = Paths {
-            tables: [at("allow"), at("deny")],
-            resolv: at("resolv"),
-            hosts: at("hosts"),
-            nsswitch: at("nsswitch"),
+            tables: [Some(at("allow")), Some(at("deny"))],
+            resolv: Some(at("resolv")),
+            hosts: Some(at("hosts")),
+            nsswitch: Some(at("nsswitch")),
         };
         let files = Files::read(&paths, None).unwrap();
         let server = Endpoint::new("0.0.0.0".parse().unwrap(), 3306);
@@ -280,13 +276,7 @@ mod tests {
     #[test]
     fn settings_that_a_trace_has_by_half_bound_nothing_and_blame_nobody() {
         let text = |text: &str| FileCopy::Text(text.as_bytes().to_vec());
-        let usual = |name: &str| PathBuf::from(format!("/etc/{name}"));
-        let paths = Paths {
-            tables: [usual("hosts.allow"), usual("hosts.deny")],
-            resolv: usual("resolv.conf"),
-            hosts: usual("hosts"),
-            nsswitch: usual("nsswitch.conf"),
-        };
+        let paths = Paths::default();
         let trace = LintInput {
             files: vec![
                 (SnapshotRole::HostsAllow, text("mysqld: .example.com\n")),
@@ -310,6 +300,9 @@ mod tests {
         assert_eq!((report.clients[0].worst_case_ns, report.clients[0].first_silent_ns), (None, None));
         assert!(report.clients[0].waits[0].of.contains("not known"), "{:?}", report.clients[0].waits);
         assert!(report.problems.iter().all(|problem| problem.file != "/etc/resolv.conf"));
+        // What an option names is read, whatever the trace has: also where it has the usual name.
+        let named = Paths { resolv: Some("/etc/resolv.conf".into()), ..Paths::default() };
+        assert_eq!(Files::read(&named, Some(&trace)).unwrap().remarks, [""; 0]);
         // Of a table nothing may be said without it.
         let mut trace = trace;
         trace.files[0].1 = FileCopy::NotKept("cut".to_owned());
@@ -325,10 +318,10 @@ mod tests {
         std::fs::write(at("allow"), format!("mysqld: {large}\n")).unwrap();
         std::fs::write(at("deny"), "ALL: ALL\n").unwrap();
         let paths = Paths {
-            tables: [at("allow"), at("deny")],
-            resolv: at("none"),
-            hosts: at("none"),
-            nsswitch: at("none"),
+            tables: [Some(at("allow")), Some(at("deny"))],
+            resolv: Some(at("none")),
+            hosts: Some(at("none")),
+            nsswitch: Some(at("none")),
         };
         let files = Files::read(&paths, None).unwrap();
         assert_eq!(files.named[&large], FileText::NotKnown("larger than 1 MiB".to_owned()));
@@ -369,12 +362,8 @@ mod tests {
             ..LintInput::default()
         };
         let none = || folder.path().join("none");
-        let paths = Paths {
-            tables: ["/etc/hosts.allow".into(), "/etc/hosts.deny".into()],
-            resolv: none(),
-            hosts: none(),
-            nsswitch: none(),
-        };
+        let paths =
+            Paths { tables: [None, None], resolv: Some(none()), hosts: Some(none()), nsswitch: Some(none()) };
         let files = Files::read(&paths, Some(&trace)).unwrap();
         let of = |path: &str| files.named[path].clone();
         assert_eq!(of(here), FileText::Elsewhere);
@@ -383,8 +372,9 @@ mod tests {
             (FileText::Missing, FileText::Unreadable("EACCES".to_owned()))
         );
         assert_eq!(of("/copied"), FileText::Text(b"10.0.2.15\n".to_vec()));
-        let own = Paths { tables: [folder.path().join("allow"), none()], ..paths };
-        std::fs::write(&own.tables[0], allow).unwrap();
+        let table = folder.path().join("allow");
+        std::fs::write(&table, allow).unwrap();
+        let own = Paths { tables: [Some(table), Some(none())], ..paths };
         let files = Files::read(&own, None).unwrap();
         assert_eq!(files.named[here], FileText::Text(b"10.0.2.14\n".to_vec()), "without a trace it is read");
     }

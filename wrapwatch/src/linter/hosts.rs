@@ -82,10 +82,10 @@ fn one(host: &str, etc: &Path, folder: &Path, subject: &Subject<'_>) -> HostRepo
 fn look(etc: &Path, folder: &Path, subject: &Subject<'_>, report: &mut HostReport) -> Result<(), String> {
     let at = |name: &str| inside(&etc.join(name), folder);
     let paths = Paths {
-        tables: [at("hosts.allow")?, at("hosts.deny")?],
-        resolv: at("resolv.conf")?,
-        hosts: at("hosts")?,
-        nsswitch: at("nsswitch.conf")?,
+        tables: [Some(at("hosts.allow")?), Some(at("hosts.deny")?)],
+        resolv: Some(at("resolv.conf")?),
+        hosts: Some(at("hosts")?),
+        nsswitch: Some(at("nsswitch.conf")?),
     };
     // What a rule names is a path on that host: known where its folder has the file.
     let named = |path: &str| {
