@@ -27,10 +27,9 @@ fn with_its_rights(
     (as_server, may): (bool, Option<bool>),
 ) -> Result<files::Copy, HostError> {
     match read {
-        read if as_server => read,
-        _ if may == Some(false) => Err(HostError::io(path, ErrorKind::PermissionDenied.into())),
-        read if is_refused(&read) => Err(HostError::Permission { pid, what: "its files" }),
-        read => read,
+        read if !is_refused(&read) && may != Some(false) => read,
+        _ if as_server || may == Some(false) => Err(HostError::io(path, ErrorKind::PermissionDenied.into())),
+        _ => Err(HostError::Permission { pid, what: "its files" }),
     }
 }
 

@@ -537,7 +537,7 @@ fn a_trace_of_a_moment_is_no_saturated_thread() {
         }
     });
     let findings = scene.report().findings;
-    assert!(findings.iter().all(|found| found.id != FindingId::AcceptThreadSaturated), "{:#?}", findings);
+    assert!(findings.iter().all(|found| found.id != FindingId::AcceptThreadSaturated), "{findings:#?}");
 }
 
 #[test]
