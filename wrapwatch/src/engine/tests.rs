@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use wrapwatch_common::records::{self as abi, Class, Kind};
 
 use super::*;
-use crate::correlate::tests::families::{accepted, checks, client};
+use crate::correlate::tests::families::{accepted, accepted_on, checks};
 use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve};
 use crate::correlate::tests::sim::{GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID};
 use crate::correlate::tests::{ALLOW, DENY, clock, main_thread};
@@ -87,9 +87,7 @@ fn a_look_at_threads_ends_nothing_of_which_more_is_to_come() {
     let (mut sim, mut th) = (Sim::default(), main_thread());
     accepted(&mut sim, &mut th, 1);
     checks(&mut sim, &mut th, "syslog-ng", MS, 1);
-    sim.established(th.t, 0x1002, client(2));
-    th.t += 100_000;
-    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    accepted_on(&mut sim, &mut th, 2, 9);
     checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
     th.conn = 1;
     sim.shutdown(&mut th, 5);

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
-    host::{clock, confine, process, reader},
+    host::{clock, confine, process, reader, servers},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
     probe::{self, Probe, Ring},
@@ -447,7 +447,12 @@ fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     }
     let mut found: Vec<Process> = Vec::new();
     let mut failed = None;
+    let by_number = matches!(wanted, process::Wanted::Pids(_));
     for pid in pids {
+        // Clients' own processes have the server's name, and there may be hundreds.
+        if !by_number && servers::above(pid).any(|above| found.iter().any(|known| known.info.pid == above)) {
+            continue;
+        }
         match Process::open_server(pid) {
             Ok(tracee) if found.iter().any(|known| known.info.pid == tracee.info.pid) => {}
             Ok(tracee) => {
@@ -466,7 +471,7 @@ fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     }
     match failed {
         // Of several found by name, one that cannot be taken is no reason to leave the others.
-        Some(error) if found.is_empty() || matches!(wanted, process::Wanted::Pids(_)) => Err(error.into()),
+        Some(error) if found.is_empty() || by_number => Err(error.into()),
         _ => Ok(found),
     }
 }

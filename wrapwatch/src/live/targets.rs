@@ -9,7 +9,7 @@ use wrapwatch_common::records::Kind;
 use super::{Process, Session, SessionError, inputs::describe, seed};
 use crate::{
     decode::{self, Event},
-    host::{clock, process},
+    host::{clock, process, servers},
     model::{Degradation, DegradationKind, KtimeNs},
     observe::Notice,
     probe::{ProbeError, Ring},
@@ -247,7 +247,9 @@ impl Session<'_> {
     /// Looks for processes to trace that are not traced yet. The ring is emptied after each, for it takes long.
     pub(super) fn look(&mut self, ring: &mut Ring) {
         for pid in process::find(&self.settings.wanted).unwrap_or_default() {
-            if self.targets.contains_key(&pid) {
+            let known = |pid| self.targets.contains_key(&pid);
+            let by_number = matches!(self.settings.wanted, process::Wanted::Pids(_));
+            if known(pid) || (!by_number && servers::above(pid).any(known)) {
                 continue;
             }
             match Process::open_server(pid) {

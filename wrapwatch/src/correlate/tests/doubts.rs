@@ -2,7 +2,7 @@
 
 use wrapwatch_common::records::{Kind, WHAT_HOSTS_ACCESS};
 
-use super::families::{accepted, checks, client};
+use super::families::{accepted, accepted_on, checks, client};
 use super::*;
 use crate::model::{Stage, StallCause, UnknownReason};
 
@@ -38,9 +38,7 @@ fn one_thread_for_all(during: impl Fn(&mut Sim, &mut Thread)) -> Vec<Connection>
     let mut th = main_thread();
     accepted(&mut sim, &mut th, 1);
     checks(&mut sim, &mut th, "mosquitto", MS, 1);
-    sim.established(th.t, 0x1002, client(2));
-    th.t += 100_000;
-    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    accepted_on(&mut sim, &mut th, 2, 9);
     during(&mut sim, &mut th);
     for (n, fd) in [(1, 5), (2, 9)] {
         th.conn = n;
@@ -132,9 +130,7 @@ fn one_that_is_closed_without_a_word_was_served_then() {
     let mut th = main_thread();
     accepted(&mut sim, &mut th, 1);
     checks(&mut sim, &mut th, "syslog-ng", MS, 1);
-    sim.established(th.t, 0x1002, client(2));
-    th.t += 100_000;
-    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    accepted_on(&mut sim, &mut th, 2, 9);
     checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
     for (n, fd) in [(1, 5), (2, 9)] {
         th.conn = n;
@@ -156,9 +152,7 @@ fn given_to_a_thread(late: u64) -> Connection {
     let mut th = main_thread();
     accepted(&mut sim, &mut th, 1);
     checks(&mut sim, &mut th, "syslog-ng", MS, 1);
-    sim.established(th.t, 0x1002, client(2));
-    th.t += 100_000;
-    sim.accept_socket(&mut th, 2, 9, 0x1002, client(2));
+    accepted_on(&mut sim, &mut th, 2, 9);
     checks(&mut sim, &mut th, "syslog-ng", 800 * MS, 1);
     let mut reader = Thread { tid: 301, conn: 1, t: th.t + late };
     sim.peer(&mut reader, 5, 0);

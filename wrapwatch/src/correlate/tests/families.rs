@@ -11,9 +11,14 @@ pub(crate) fn client(n: u64) -> std::net::SocketAddr {
 
 /// Established, accepted 0.1 ms later on descriptor 5, whatever number that has elsewhere.
 pub(crate) fn accepted(sim: &mut Sim, th: &mut Thread, n: u64) {
+    accepted_on(sim, th, n, 5);
+}
+
+/// As [`accepted`], on another descriptor.
+pub(crate) fn accepted_on(sim: &mut Sim, th: &mut Thread, n: u64, fd: i32) {
     sim.established(th.t, 0x1000 + n, client(n));
     th.t += 100_000;
-    sim.accept_socket(th, n, 5, 0x1000 + n, client(n));
+    sim.accept_socket(th, n, fd, 0x1000 + n, client(n));
 }
 
 /// libwrap is asked in this thread and says `ret` after a lookup of `dns_ns`.

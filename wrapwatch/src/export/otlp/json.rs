@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::json;
 
 use super::Signal;
 use super::ids::{SpanId, TraceId};
@@ -239,9 +240,6 @@ pub(super) fn batch(signal: Signal, resource: &Resource, items: &[impl Serialize
         Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
         Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
     };
-    let resource = serde_json::to_string(resource)?;
-    let scope = serde_json::to_string(&Scope::default())?;
-    let items = serde_json::to_string(items)?;
-    let scoped = format!(r#""{scoped}":[{{"scope":{scope},"{named}":{items}}}]"#);
-    Ok(format!(r#"{{"{of}":[{{"resource":{resource},{scoped}}}]}}"#).into_bytes())
+    let scopes = [json!({ "scope": Scope::default(), named: items })];
+    Ok(serde_json::to_vec(&json!({ of: [{ "resource": resource, scoped: scopes }] }))?)
 }
