@@ -84,7 +84,9 @@ pub struct Conn {
     pub sk: u64,
     /// [`thread_key`] of the thread that accepted it.
     pub acceptor: u64,
-    /// When a descriptor of it was last closed by that thread.
+    /// [`thread_key`] of the last thread that closed a descriptor of it, and when.
+    pub let_go_by: u64,
+    /// See [`Self::let_go_by`].
     pub let_go_ns: u64,
     /// 1 where the socket's own end is the connection's, and no descriptor's: a process or thread was made for it, or one that the server has made accepted it.
     pub socket_ends: u32,
@@ -279,7 +281,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 24);
-    assert!(size_of::<Conn>() == 56);
+    assert!(size_of::<Conn>() == 64);
     assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);

@@ -44,7 +44,7 @@ fn a_helper_leads_to_the_process_that_listens() {
     assert_eq!(clock.failed, None);
     watch.wait_connections(1).unwrap();
     let seen = watch.stop().unwrap();
-    assert!(seen.stderr.contains("which it comes from"), "{}", seen.stderr);
+    assert!(seen.stderr.contains("accepts for it and is traced"), "{}", seen.stderr);
     let told = seen.connections();
     assert_eq!((told.len(), told[0].pid), (1, world.pid), "{told:#?}");
 }

@@ -5,7 +5,7 @@ use aya_log_ebpf::debug;
 use wrapwatch_common::{
     abi::{AF_INET, AF_INET6, EAGAIN, EINTR},
     counters::Counter,
-    maps::{Failures, Watch, failure_key},
+    maps::{Failures, Thread, Watch, failure_key},
     records::{Accept, AcceptFailed, AcceptSocket, Class, Kind},
     syscalls::call,
 };
@@ -79,7 +79,7 @@ fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
         return;
     };
     fds::watch(fd, conn, Class::Accepted, 0);
-    conns::work_for(conn);
+    conns::set(targets::thread(), Thread { conn, ..Thread::default() });
     if sk == 0 {
         let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
         let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };

@@ -108,16 +108,17 @@ fn ends_connection(sk: u64, closed: bool, gone: bool) {
     // SAFETY: a live map value.
     let (socket_ends, letting_go) = unsafe {
         let recently = emit::now() - (*state).let_go_ns < CLOSING_NS;
-        ((*state).socket_ends != 0, (*state).acceptor == thread && recently)
+        ((*state).socket_ends != 0, (*state).let_go_by == thread && recently)
     };
     // With data that nobody has read, closing resets.
     let closed = closed || (gone && (letting_go || conns::working_for() == Some(conn)));
-    if gone && !closed {
-        // SAFETY: a live map value.
-        unsafe { (*state).reset = 1 };
-    } else if closed && socket_ends {
+    if closed && socket_ends {
         close::ended(conn);
         conns::leave(thread, conn);
+    } else if gone {
+        // Also where the thread that is interrupted works for it: one that closes it has told so before.
+        // SAFETY: a live map value.
+        unsafe { (*state).reset = 1 };
     }
 }
 

@@ -58,10 +58,17 @@ pub fn is_acceptor(conn: u64) -> bool {
     CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).acceptor } == targets::thread())
 }
 
-/// Makes the current thread work for a connection.
+/// Makes the current thread work for a connection. If it is in a check, it stays in that.
 #[inline(always)]
 pub fn work_for(conn: u64) {
-    set(targets::thread(), Thread { conn, ..Thread::default() });
+    let thread = targets::thread();
+    match THREADS.get_ptr_mut(thread) {
+        // SAFETY: only this thread writes its entry.
+        Some(value) => unsafe { (*value).conn = conn },
+        None => {
+            set(thread, Thread { conn, ..Thread::default() });
+        }
+    }
 }
 
 /// Says what a thread works for; false where there is no room.
@@ -104,17 +111,19 @@ pub fn inherited(fd: i32) -> Option<u64> {
 }
 
 /// A descriptor of a connection's socket goes, and it is not the last one, or the socket's own end tells of that. An acceptor that has made a process for it works for it no longer.
+/// Of a socket that its client has reset no end is told: that of the process which was made for it is.
 #[inline(always)]
 pub fn lets_go(conn: u64) -> bool {
     let Some(state) = CONNS.get_ptr_mut(conn) else { return false };
     // SAFETY: a live map value.
     unsafe {
-        if (*state).sk == 0 || (*state).socket_ends == 0 || (*state).reset != 0 {
+        let thread = targets::thread();
+        let given_away = (*state).acceptor == thread && !targets::is_made();
+        if (*state).sk == 0 || (*state).socket_ends == 0 || ((*state).reset != 0 && !given_away) {
             return false;
         }
-        let thread = targets::thread();
-        if (*state).acceptor == thread {
-            (*state).let_go_ns = now();
+        ((*state).let_go_by, (*state).let_go_ns) = (thread, now());
+        if given_away {
             leave(thread, conn);
         }
     }

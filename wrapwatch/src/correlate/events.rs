@@ -221,7 +221,10 @@ impl Correlator {
         if let Some(last) = thread.current.replace(story.conn) {
             // A check in another process goes on.
             match self.open.get(&last).map(|last| (last.is_checked_by_acceptor(), last.given)) {
-                None | Some((true, _)) => self.close_check(last, false),
+                None | Some((true, _)) => {
+                    self.close_check(last, false);
+                    self.prolong_hold(key, last);
+                }
                 Some((false, given)) => self.held_until(key, last, given.map(|(at, _)| at)),
             }
             let established = story.established;

@@ -404,6 +404,18 @@ impl Correlator {
         }
     }
 
+    /// A hold that was written down early: the server looked the client up by itself since.
+    fn prolong_hold(&mut self, key: u64, conn: u64) {
+        let Some((story, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else { return };
+        let Some((held, last)) = thread.history.last_mut(conn).zip(story.lookups_end()) else { return };
+        if last > held.busy_until {
+            let since = parts::paint(&story.take_spans(last, None), held.busy_until, last);
+            let own = since.into_iter().filter(|span| span.cause == StallCause::Dns);
+            held.own = held.own.iter().copied().chain(own).collect();
+            (held.busy_until, held.to) = (last, last);
+        }
+    }
+
     /// Ends a connection's story and tells it.
     fn conclude(&mut self, conn: u64, still: bool) {
         self.close_check(conn, still);
@@ -466,7 +478,9 @@ impl Correlator {
         // Another thread may have waited for something else, unless it began when the others' checks were over, and this one was in them all the time: as late as threads
         // are woken, which is the later the less there is of the CPUs.
         let late_ns = workers::AT_ONCE_NS.max(to.since(from) / 20);
-        if by != story.tid && !thread.history.is_freed(to, late_ns) {
+        let checks =
+            self.open.get(&current).is_some_and(|current| current.over.is_none() && current.accepted < to);
+        if by != story.tid && (checks || !thread.history.is_freed(to, late_ns)) {
             return;
         }
         let behind = thread.history.behind(story.conn, from, to);

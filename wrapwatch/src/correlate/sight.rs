@@ -82,7 +82,7 @@ pub(super) struct Wait<'a> {
     pub until: KtimeNs,
     /// Of the time before the check, and after it, what the server's own lookups took.
     pub own_before_ns: u64,
-    /// See above.
+    /// See [`Self::own_before_ns`].
     pub own_after_ns: u64,
     /// What it waited behind until a thread took it over.
     pub workers: Queued,
@@ -171,7 +171,8 @@ impl Wait<'_> {
     fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
         let behind = &self.story.behind_after;
-        let others = self.workers.behind_ns.saturating_add(behind.held_ns());
+        // Both are of the same time.
+        let others = self.workers.behind_ns.max(behind.held_ns());
         let rest = whole.saturating_sub(self.own_after_ns).saturating_sub(others);
         let unwatched = Some((UnknownReason::UnwatchedCall, behind.unwatched_ns()));
         let found = if self.blind.times {

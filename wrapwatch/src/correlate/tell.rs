@@ -88,7 +88,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
-        handover_resolve_ns: workers.behind_ns.saturating_add(story.behind_after.own.sum(None)),
+        handover_resolve_ns: workers.behind_ns.max(story.behind_after.own.sum(None)),
         resolve_ns: own_before.saturating_add(own_after),
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),

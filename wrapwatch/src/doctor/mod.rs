@@ -4,7 +4,6 @@
 //! takes none is done all the same, and what was left out is among the degradations.
 
 mod clients;
-mod family;
 mod files;
 mod kernel;
 mod limits;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
 use super::files::{file_state, is_refused, read as read_for};
-use super::{family, limits, resolver};
+use super::{limits, resolver};
 use crate::{
     diagnose::doctor::{TableDoubt, Texts, paths},
     host::{
@@ -16,12 +16,16 @@ use crate::{
         listeners, netns,
         network::{self, Limits},
         process::{self, ProcessInfo},
+        servers,
         sockdiag::SockDiag,
         tables::read_named,
     },
     model::{
         WallTime,
-        doctor::{FileState, ListenerState, Network, RecentClients, Target, View, WrapState, Wrapped},
+        doctor::{
+            FileState, Holder, ListenerState, Network, RecentClients, Relation, Target, View, WrapState,
+            Wrapped,
+        },
     },
     probe,
     wrappers::{FileText, daemons},
@@ -64,10 +68,16 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
         counters: None,
         resolver: resolver.state,
         clients,
-        accepts_for_it: if no_listener { family::accepts_for(pid) } else { None },
+        accepts_for_it: if no_listener { accepts_for(pid) } else { None },
         login_limits,
     };
     Ok((target, texts))
+}
+
+/// The process that accepts for one without a listener.
+fn accepts_for(pid: u32) -> Option<Holder> {
+    let info = ProcessInfo::read(servers::accepts_for(pid)?).ok()?;
+    Some(Holder { pid: info.pid, comm: info.comm, relation: Relation::Parent })
 }
 
 /// The name that libwrap gets, and what in a configuration says another. Servers that write a title over their arguments (`sshd: …`, `proftpd: (accepting
@@ -219,7 +229,7 @@ fn sockets(pid: u32) -> Result<(Vec<ListenerState>, u64), HostError> {
     let holders =
         holders::find(pid, &listeners.iter().filter_map(|listener| inode(listener.fd)).collect()).ok();
     let mut connections = 0;
-    for port in family::ports(&listeners) {
+    for port in servers::ports(&listeners) {
         let found = diag.dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port)?;
         connections += found.iter().filter(|socket| held.contains_key(&socket.inode)).count() as u64;
     }

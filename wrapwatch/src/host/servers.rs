@@ -1,27 +1,65 @@
-//! Which process accepts: a helper, a client's own process or a program that is started for each client does not, the one that made it does.
+//! Which process accepts clients: a helper, or a process that is made for a client, does not, the one that it comes from does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
+use nix::unistd::Pid;
 use procfs::process::Process;
 
-use super::{HostError, libwrap, listeners, process::ProcessInfo, unasked};
+use super::{
+    HostError, descriptors::Descriptors, holders, libwrap, listeners, process::ProcessInfo,
+    sockdiag::SockDiag, unasked,
+};
 
-/// How far up is looked. A process behind which more stand is no server's helper.
-const GENERATIONS: usize = 8;
-/// It listens for others that are to be started (socket activation): it is the server only where somebody says so.
-const INIT: u32 = 1;
+/// So far a process that accepts is looked for.
+const GENERATIONS: usize = 4;
 
-/// The processes that `pid` comes from, the nearest first.
-pub fn above(pid: u32) -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(pid), |pid| parent(*pid)).skip(1).take(GENERATIONS)
+/// The nearest process that started this one and accepts clients for it: it has a listener, and this process has a client of that or is in its session, as
+/// helpers are. Who logged in by sshd and started a server there is in another one.
+pub fn accepts_for(pid: u32) -> Option<u32> {
+    let held = Descriptors::read(pid, &[]).map(|held| held.sockets).unwrap_or_default();
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        at = u32::try_from(holders::parent_of(i32::try_from(at).ok()?)?).ok().filter(|&parent| parent > 0)?;
+        let helps = session(pid).is_some_and(|own| session(at) == Some(own));
+        if accepts(at, helps, &held).unwrap_or(false) {
+            return Some(at);
+        }
+    }
+    None
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-    u32::try_from(stat.ppid).ok().filter(|parent| *parent > INIT)
+/// Whether a process has a listener, and one of these sockets (by inode) is a client of it; or whoever has them `helps`.
+fn accepts(pid: u32, helps: bool, held: &HashMap<u64, i32>) -> Result<bool, HostError> {
+    let mut diag = SockDiag::open(pid)?;
+    let listeners = listeners::read(pid, &mut diag)?;
+    if helps && !listeners.is_empty() {
+        return Ok(true);
+    }
+    for port in ports(&listeners) {
+        let found = diag.dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port)?;
+        if found.iter().any(|socket| held.contains_key(&socket.inode)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// The processes that listen and map libwrap, or have made one that does, ascending; of those that may be traced unasked. What inetd starts for each client maps it while it runs only.
+/// A process' session (setsid(2)).
+fn session(pid: u32) -> Option<Pid> {
+    nix::unistd::getsid(Some(Pid::from_raw(i32::try_from(pid).ok()?))).ok()
+}
+
+/// The ports of these listeners, each once.
+pub fn ports(listeners: &[listeners::Listener]) -> Vec<u16> {
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The processes that listen and map libwrap, or have a helper that does, ascending; of those that may be traced unasked. What inetd starts for each client maps it while it
+/// runs only.
 pub(super) fn wrapped() -> Result<Vec<u32>, HostError> {
     let all = procfs::process::all_processes()
         .map_err(|error| HostError::Unusable { what: "/proc".into(), why: error.to_string() })?;
@@ -32,11 +70,14 @@ pub(super) fn wrapped() -> Result<Vec<u32>, HostError> {
         if !matches!(libwrap::is_mapped(pid), Ok(true)) {
             continue;
         }
-        let server = std::iter::once(pid).chain(above(pid)).find(|pid| listens(*pid));
+        let server = if listens(pid) { Some(pid) } else { accepts_for(pid).filter(|pid| *pid != INIT) };
         found.extend(server.filter(|pid| is_of_the_machine(*pid)));
     }
     Ok(found.into_iter().collect())
 }
+
+/// It listens for others that are to be started (socket activation), and all of the machine comes from it: it is traced only where somebody says so.
+pub const INIT: u32 = 1;
 
 fn listens(pid: u32) -> bool {
     listeners::of(pid).is_ok_and(|(listeners, _)| !listeners.is_empty())
@@ -50,21 +91,30 @@ fn is_of_the_machine(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-    use std::process::{Command, Stdio};
-
     use super::*;
 
     #[test]
-    fn a_child_leads_to_the_process_that_listens() {
-        let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
-        let own = std::process::id();
-        assert!(listens(own));
-        assert_eq!(above(child.id()).next(), Some(own));
-        assert!(above(child.id()).all(|pid| pid != INIT));
-        drop(child.stdin.take());
-        child.wait().unwrap();
-        assert_eq!(above(child.id()).next(), None, "one that has ended");
+    fn a_helper_is_told_from_a_server_that_somebody_started_in_a_login() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepts_for_one = |program: &[&str], stdin: std::process::Stdio| {
+            let mut command = std::process::Command::new(program[0]);
+            let mut child = command.args(&program[1..]).stdin(stdin).spawn().unwrap();
+            let at = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
+            while at("comm") != "sleep\n" {
+                std::thread::yield_now();
+            }
+            let found = accepts_for(child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            found
+        };
+        let own = Some(std::process::id());
+        let (helper, login) = (["sleep", "60"], ["setsid", "sleep", "60"]);
+        assert_eq!(accepts_for_one(&helper, std::process::Stdio::null()), own);
+        assert_eq!(accepts_for_one(&login, std::process::Stdio::null()), None);
+        assert_eq!(accepts_for_one(&login, std::os::fd::OwnedFd::from(accepted).into()), own);
+        drop(client);
     }
 }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
-    host::{clock, confine, process, reader, servers},
+    host::{clock, confine, process, reader},
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
     probe::{self, Probe, Ring},
@@ -449,17 +449,13 @@ fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     let mut failed = None;
     let by_number = matches!(wanted, process::Wanted::Pids(_));
     for pid in pids {
-        // Clients' own processes have the server's name, and there may be hundreds.
-        if !by_number && servers::above(pid).any(|above| found.iter().any(|known| known.info.pid == above)) {
-            continue;
-        }
         match Process::open_server(pid) {
             Ok(tracee) if found.iter().any(|known| known.info.pid == tracee.info.pid) => {}
             Ok(tracee) => {
                 let info = &tracee.info;
                 if info.pid != pid {
                     log::warn!(
-                        "pid {pid} does not listen; pid {} ({}), which it comes from, does and is traced",
+                        "pid {pid} does not listen; pid {} ({}) accepts for it and is traced",
                         info.pid,
                         info.comm
                     );

@@ -89,18 +89,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Looks the process up that accepts for `pid`: itself, or the nearest one that it comes from.
+    /// Looks the process up that accepts for `pid`: itself, or one that it comes from and works for.
     pub fn open_server(pid: u32) -> Result<Self, HostError> {
         match Self::open(pid) {
-            Err(HostError::NotListening { pid, comm }) => servers::above(pid)
-                .find_map(|above| Self::open(above).ok())
-                .ok_or(HostError::NotListening { pid, comm }),
+            Err(HostError::NotListening { pid, comm }) => match servers::accepts_for(pid) {
+                Some(server) if server != servers::INIT => Self::open(server),
+                _ => Err(HostError::NotListening { pid, comm }),
+            },
             opened => opened,
         }
     }
 
     /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
-    fn open(pid: u32) -> Result<Self, HostError> {
+    pub fn open(pid: u32) -> Result<Self, HostError> {
         // First of all: what is read by the number afterwards is of this process as long as it lives.
         let pidfd = process::pidfd(pid)?;
         let described = describe::describe(pid)?;

@@ -9,7 +9,7 @@ use wrapwatch_common::records::Kind;
 use super::{Process, Session, SessionError, inputs::describe, seed};
 use crate::{
     decode::{self, Event},
-    host::{clock, process, servers},
+    host::{clock, process},
     model::{Degradation, DegradationKind, KtimeNs},
     observe::Notice,
     probe::{ProbeError, Ring},
@@ -247,16 +247,16 @@ impl Session<'_> {
     /// Looks for processes to trace that are not traced yet. The ring is emptied after each, for it takes long.
     pub(super) fn look(&mut self, ring: &mut Ring) {
         for pid in process::find(&self.settings.wanted).unwrap_or_default() {
-            let known = |pid| self.targets.contains_key(&pid);
-            let by_number = matches!(self.settings.wanted, process::Wanted::Pids(_));
-            if known(pid) || (!by_number && servers::above(pid).any(known)) {
+            if self.targets.contains_key(&pid) {
                 continue;
             }
-            match Process::open_server(pid) {
+            let by_number = matches!(self.settings.wanted, process::Wanted::Pids(_));
+            // By name many may be helpers of one that is traced: looking for whose they are, again and again, would take long.
+            match if by_number { Process::open_server(pid) } else { Process::open(pid) } {
                 // Starting up: it will listen soon, and be found the next time.
                 Err(_) => {}
                 Ok(tracee) if self.targets.contains_key(&tracee.info.pid) => {}
-                Ok(tracee) if self.refused.contains(&(pid, tracee.info.start_ticks)) => {}
+                Ok(tracee) if self.refused.contains(&(tracee.info.pid, tracee.info.start_ticks)) => {}
                 Ok(tracee) => {
                     self.add(tracee);
                     self.drain(ring);

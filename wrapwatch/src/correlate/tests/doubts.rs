@@ -146,6 +146,55 @@ fn one_that_is_closed_without_a_word_was_served_then() {
     told.iter().for_each(adds_up);
 }
 
+#[test]
+fn one_that_a_thread_took_over_while_another_is_checked_waited_for_something_else() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    checks(&mut sim, &mut th, "mysqld", MS, 1);
+    accepted_on(&mut sim, &mut th, 2, 9);
+    checks(&mut sim, &mut th, "mysqld", 8 * SEC, 1);
+    sim.established(th.t, 0x1003, client(3));
+    th.t += 1_000;
+    sim.accept_socket(&mut th, 3, 11, 0x1003, client(3));
+    // In the midst of the third one's check.
+    let mut worker = Thread { tid: 301, conn: 1, t: th.t + 100 * MS };
+    sim.peer(&mut worker, 5, 0);
+    sim.first_packet(&mut worker, 5, GREETING);
+    sim.request(&mut th, 11, "mysqld");
+    sim.open(&mut th, ALLOW, 6);
+    th.t += 400 * MS;
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(told[0].served_behind_ns, 0, "{:#?}", told[0]);
+    adds_up(&told[0]);
+}
+
+#[test]
+fn a_lookup_after_a_hold_that_was_written_down_early_holds_the_thread_too() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    checks(&mut sim, &mut th, "conserver", MS, 1);
+    accepted_on(&mut sim, &mut th, 2, 9);
+    checks(&mut sim, &mut th, "conserver", 100 * MS, 1);
+    // The first one is served and told, then the second one is looked up while a third is queued.
+    th.conn = 1;
+    sim.first_packet(&mut th, 5, GREETING);
+    th.conn = 2;
+    th.t += 50 * MS;
+    sim.established(th.t, 0x1003, client(3));
+    looks_up(&mut sim, &mut th, 400 * MS);
+    sim.accept_socket(&mut th, 3, 11, 0x1003, client(3));
+    checks(&mut sim, &mut th, "conserver", MS, 1);
+    sim.first_packet(&mut th, 11, GREETING);
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(told[0].served_behind_ns / (100 * MS), 1, "{:#?}", told[0]);
+    assert_eq!(told[2].queued_resolve_ns / (100 * MS), 4, "{:#?}", told[2]);
+    told.iter().for_each(adds_up);
+}
+
 /// The first client's check ends, the thread checks the second for 800 ms, and `late` later another thread reads what the first has sent.
 fn given_to_a_thread(late: u64) -> Connection {
     let mut sim = Sim::default();
