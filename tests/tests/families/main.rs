@@ -2,19 +2,23 @@
 //! stands in `tests/daemons`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use wrapwatch::host::{
     children,
     process::{self, Wanted},
 };
-use wrapwatch::model::Outcome;
+use wrapwatch::model::{Missing, Outcome};
 use wrapwatch_tests::daemons::{
     client::{self, Way},
     spec::{self, Transport},
     world::{World, address},
 };
 use wrapwatch_tests::nameserver::zone::{name_of, reverse_name};
+use wrapwatch_tests::wait_for;
 use wrapwatch_tests::watch::Watch;
 
 fn way(world: &World, n: usize) -> Way {
@@ -48,6 +52,40 @@ fn a_helper_leads_to_the_process_that_listens() {
     let told = seen.connections();
     assert_eq!((told.len(), told[0].pid), (1, world.pid), "{told:#?}");
 }
+
+/// As a load balancer looks whether a port answers: connected, and reset at once, before the server has made a process, or after.
+#[test]
+fn clients_that_reset_come_to_an_end() {
+    let daemon = spec::named("vsftpd").unwrap();
+    let world = World::start(&daemon, &[]).unwrap();
+    world.answer_after(5).unwrap();
+    let watch = Watch::pid(world.pid).unwrap();
+    std::thread::scope(|scope| {
+        let probes = scope.spawn(|| {
+            world.enter_clients().unwrap();
+            for n in 0..RESETS {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.bind(&SocketAddr::new(address(n), 0).into()).unwrap();
+                socket.connect(&world.server().into()).unwrap();
+                if n % 2 == 1 {
+                    wait_for("there is a process", || Ok(!children::family(world.pid, 10_000)?.0.is_empty()))
+                        .unwrap();
+                }
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        probes.join().unwrap();
+    });
+    world.wait_done().unwrap();
+    let seen = watch.stop().unwrap();
+    let (summary, told) = (seen.summary().unwrap(), seen.connections());
+    assert_eq!((summary.accepts, told.len()), (RESETS as u64, RESETS), "{summary:#?}");
+    assert_eq!((summary.unowned_checks, summary.lost), (0, 0), "{summary:#?}");
+    let open: Vec<_> = told.iter().filter(|told| told.missing.contains(&Missing::StillOpen)).collect();
+    assert!(open.is_empty(), "{open:#?}");
+}
+
+const RESETS: usize = 200;
 
 /// As many at once.
 const AT_ONCE: usize = 20;
