@@ -163,10 +163,12 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
     // Whoever hands its clients to others need not map it itself.
     let (child, installed) = match (state, describe::describe(pid)) {
         (Wrapped::No, Ok(described)) => (Some(described.wrapped_child), described.installed),
-        (Wrapped::No, Err(error)) => (Some(Err(error)), None),
-        _ => (None, None),
+        (Wrapped::No, Err(error)) => (Some(Err(error)), Ok(None)),
+        _ => (None, Ok(None)),
     };
     let starts_programs = !process::SERVER_NAMES.contains(&program(info).as_deref().unwrap_or(&info.comm));
+    let installed = if starts_programs { installed } else { Ok(None) };
+    let (installed, installed_not_seen) = apart(installed.map(|found| found.map(|found| found.path)));
     let found = mapped.ok().flatten();
     WrapState {
         state,
@@ -179,7 +181,8 @@ fn wrap_state(pid: u32, info: &ProcessInfo) -> WrapState {
         strings,
         children_seen: matches!(child, Some(Ok(_))),
         wrapped_child: child.and_then(|child| child.ok().flatten()),
-        installed: installed.filter(|_| starts_programs).map(|installed| installed.path),
+        installed,
+        installed_not_seen,
     }
 }
 
@@ -195,6 +198,14 @@ fn state(
         (Ok(None), _, _, Some(true)) => Wrapped::NextStart,
         (Ok(None), ..) => Wrapped::No,
         (Err(_), ..) => Wrapped::Unknown,
+    }
+}
+
+/// What was found, and why that is not known.
+fn apart<T>(found: Result<Option<T>, HostError>) -> (Option<T>, Option<String>) {
+    match found {
+        Ok(found) => (found, None),
+        Err(error) => (None, Some(error.to_string())),
     }
 }
 
@@ -326,6 +337,16 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_taken_to_be_absent() {
+        let seen = |found: Result<Option<u8>, HostError>| {
+            let (found, why) = apart(found);
+            (found, why.is_some())
+        };
+        let all = [Ok(Some(1)), Ok(None), Err(HostError::Stuck(1))].map(seen);
+        assert_eq!(all, [(Some(1), false), (None, false), (None, true)]);
+    }
 
     #[test]
     fn a_daemon_has_the_name_that_libwrap_gets() {

@@ -32,8 +32,8 @@ pub struct Description {
     pub libwrap: Option<Libwrap>,
     /// Where it maps no libwrap: one of its children that does. An error where that could not be seen.
     pub wrapped_child: Result<Option<u32>, HostError>,
-    /// Where it maps no libwrap: the file that a program which it starts would map.
-    pub installed: Option<Libwrap>,
+    /// Where it maps no libwrap: the file that a program which it starts would map. An error where that could not be seen.
+    pub installed: Result<Option<Libwrap>, HostError>,
     /// Where the tables' paths are to be read; None where that is not possible.
     pub table_paths: Option<TablePaths>,
 }
@@ -100,10 +100,8 @@ fn here(pid: u32) -> Result<Description, HostError> {
         None => libwrap::child_with(pid),
     };
     let installed = match &libwrap {
-        Some(_) => None,
-        None => libwrap::installed_here(pid)
-            .inspect_err(|error| log::info!("looking for libwrap where pid {pid} would find it: {error}"))
-            .unwrap_or_default(),
+        Some(_) => Ok(None),
+        None => libwrap::installed_here(pid),
     };
     Ok(Description { info, libwrap, wrapped_child, installed, table_paths })
 }

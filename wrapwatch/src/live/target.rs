@@ -73,7 +73,7 @@ pub struct Process {
     /// As in [`Description`].
     wrapped_child: Result<Option<u32>, HostError>,
     /// As in [`Description`].
-    installed: Option<Libwrap>,
+    installed: Result<Option<Libwrap>, HostError>,
     /// Its listeners as they were when last looked at.
     pub listeners: Vec<Listener>,
     /// Its network namespace.
@@ -203,7 +203,11 @@ impl Process {
 
     /// The libwrap whose functions tell of its checks: the one that it maps, or the one that programs which it starts map.
     pub fn watched_libwrap(&self) -> Option<&Libwrap> {
-        self.libwrap.as_ref().or_else(|| self.installed.as_ref().filter(|_| self.may_hand_over()))
+        self.libwrap.as_ref().or_else(|| self.installed().filter(|_| self.may_hand_over()))
+    }
+
+    fn installed(&self) -> Option<&Libwrap> {
+        self.installed.as_ref().ok()?.as_ref()
     }
 
     /// Its ports.
@@ -227,8 +231,12 @@ impl Process {
         }
         match &self.libwrap {
             // What a process that it makes maps is known when that checks.
-            None if self.may_hand_over() && self.installed.is_some() => {}
+            None if self.may_hand_over() && self.installed().is_some() => {}
             None => lost.push(match &self.wrapped_child {
+                Ok(None) if let Some(why) = self.installed.as_ref().err().filter(|_| self.may_hand_over()) => about(
+                    DegradationKind::NoProcessAccess,
+                    &format!("this server does not use libwrap; whether programs that it starts would is not known, and their checks are not seen: {why}"),
+                ),
                 Ok(None) => about(
                     DegradationKind::NotWrapped,
                     "this server does not use libwrap (neither it nor a child of its maps it): if clients wait, look elsewhere; queue, the server's own lookups and outcomes are still shown",

@@ -175,6 +175,9 @@ pub struct WrapState {
     /// which start none.
     #[serde(default)]
     pub installed: Option<String>,
+    /// Why it could not be seen whether there is one. Null where it could.
+    #[serde(default)]
+    pub installed_not_seen: Option<String>,
 }
 
 /// A file the server reads.

@@ -315,6 +315,13 @@ fn without(case: &Case<'_>) -> DoctorProblem {
         let change = "wrapwatch live shows the checks of the programs that the server hands its clients to.";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }
+    if let Some(why) = &libwrap.installed_not_seen {
+        let message = format!(
+            "No sign of libwrap in this server or in processes of it that run now. Whether a program that it starts for a client would find libwrap is not known: {why}."
+        );
+        let change = "wrapwatch live shows the checks of the programs that the server hands its clients to.";
+        return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
+    }
     let (then, change) = match looks_up_itself(case) {
         Some(true) => (": but it looks clients up itself", None),
         Some(false) => (": if clients wait, look elsewhere", None),

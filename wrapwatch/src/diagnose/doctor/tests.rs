@@ -33,6 +33,7 @@ pub(in crate::diagnose) fn target() -> Target {
             wrapped_child: None,
             children_seen: false,
             installed: None,
+            installed_not_seen: None,
         },
         view: View::Target,
         tables: Vec::new(),
@@ -128,6 +129,9 @@ fn look_elsewhere_only_where_nobody_else_may_check_its_clients() {
     let mut later = unwrapped("ser2net");
     later.libwrap.installed = Some("/lib/libwrap.so.0".to_owned());
     assert_eq!(both(&later), (0, 1));
+    let mut not_seen = unwrapped("ser2net");
+    not_seen.libwrap.installed_not_seen = Some("its files do not come".to_owned());
+    assert_eq!(both(&not_seen), (0, 1));
     // Its rules are looked at all the same.
     let all = problems(&unwrapped("imap"), &rules);
     assert!(
