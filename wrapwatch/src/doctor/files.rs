@@ -33,6 +33,15 @@ fn with_its_rights(
     }
 }
 
+/// Why what is read of a file is not all of it.
+pub(super) const TOO_LARGE: &str = "larger than 1 MiB";
+
+/// Whether it is /dev/null.
+pub(super) fn is_null(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3)
+}
+
 /// Whether the server itself may not open what was to be read.
 pub(super) fn is_refused(read: &Result<files::Copy, HostError>) -> bool {
     matches!(read, Err(HostError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
-use super::files::{file_state, is_refused, read as read_for};
+use super::files::{TOO_LARGE, file_state, is_null, is_refused, read as read_for};
 use super::{limits, resolver};
 use crate::{
     diagnose::doctor::{TableDoubt, Texts, paths},
@@ -40,6 +40,7 @@ pub(super) fn examine(pid: u32, queries: bool) -> Result<(Target, Texts), HostEr
     let resolver = resolver::examine(pid, viewer, queries);
     let (tables, mut texts) = tables(pid, viewer, &resolver.texts);
     texts.conf.cannot_open.clone_from(&resolver.cannot_open);
+    texts.conf.unknown.clone_from(&resolver.state.doubt);
     let (listeners, connections) = sockets(pid).map_or((None, None), |(l, c)| (Some(l), Some(c)));
     // From another network the question would be another's.
     let clients = if queries && inside { clients(viewer, listeners.as_deref(), &texts) } else { None };
@@ -219,7 +220,9 @@ fn deleted(pid: u32, found: &Libwrap) -> bool {
 
 /// Its recent clients' names, where its resolver asks nameservers.
 fn clients(viewer: u32, listeners: Option<&[ListenerState]>, texts: &Texts) -> Option<RecentClients> {
-    let asks = texts.services.iter().any(|service| service.name == "dns") && texts.conf.attempts > 0;
+    let asks = texts.services.iter().any(|service| service.name == "dns")
+        && texts.conf.attempts > 0
+        && texts.conf.unknown.is_none();
     let listeners: Vec<SocketAddr> =
         listeners?.iter().filter_map(|listener| listener.local.parse().ok()).collect();
     if !asks || listeners.is_empty() {
@@ -280,21 +283,17 @@ fn numbers(pid: u32, view: View) -> Network {
     }
 }
 
-/// Why what is read of a file is not all of it.
-const TOO_LARGE: &str = "larger than 1 MiB";
-
 /// What keeps a table from being known. Where the server's user may not open it, that is known.
 fn doubt(viewer: u32, path: &str, read: &Result<files::Copy, HostError>) -> Option<TableDoubt> {
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    use std::os::unix::fs::FileTypeExt as _;
     match read {
         Ok(copy) if copy.exists && !copy.is_whole() => Some(TableDoubt::NotLookedAt(TOO_LARGE.to_owned())),
         Err(error @ HostError::Unusable { .. }) => {
             let meta = files::metadata(viewer, path).ok().flatten();
-            let is_null = |meta: &std::fs::Metadata| meta.rdev() == nix::sys::stat::makedev(1, 3);
             match meta.map(|meta| (meta.file_type(), is_null(&meta))) {
                 Some((kind, _)) if kind.is_fifo() => Some(TableDoubt::Fifo),
                 // libwrap opens either, and has nothing to read.
-                Some((kind, is_null)) if kind.is_dir() || kind.is_char_device() && is_null => None,
+                Some((kind, is_null)) if kind.is_dir() || is_null => None,
                 _ => Some(TableDoubt::NotLookedAt(error.why())),
             }
         }

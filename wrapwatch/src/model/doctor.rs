@@ -414,6 +414,9 @@ pub struct ResolverState {
     /// query from the server's network.
     #[serde(default)]
     pub upstreams: Vec<NameserverState>,
+    /// Why nothing of resolv.conf is known: then there are no nameservers here, and `timeout_s`, `attempts` and `search` say nothing. Null where it is known.
+    #[serde(default)]
+    pub doubt: Option<String>,
 }
 
 /// From where something was looked at.
@@ -508,6 +511,8 @@ pub enum ServerProblem {
     TableNotKnown,
     /// A table that whoever opens it waits at.
     TableBlocks,
+    /// What resolv.conf has is not known.
+    ResolverNotKnown,
     /// libwrap is linked in statically.
     StaticLibwrap,
     /// The program on disk is linked otherwise than the one that runs.

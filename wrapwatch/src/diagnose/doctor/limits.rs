@@ -41,7 +41,7 @@ pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
 
 /// A check takes one of sshd's places for connections that have not logged in. Its time for a login begins only after it.
 fn slots(case: &Case<'_>, max: MaxStartups, grace_s: Option<u64>) -> Option<DoctorProblem> {
-    if !case.wrapped || case.waits.is_empty() {
+    if !case.wrapped || case.waits.is_empty() || case.is_bound_unknown() {
         return None;
     }
     let MaxStartups { start, rate, full } = max;
@@ -75,7 +75,8 @@ fn own_lookups(case: &Case<'_>, who: &str, (setting, seconds): (&str, u64)) -> O
     let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
     let steps = bound::Steps { names: true, ..bound::Steps::default() };
     let worst = bound::sum(&bound::worst(&texts.tables, ("", 0), &resolver, steps));
-    if worst.is_some_and(|worst| worst < seconds.saturating_mul(SECOND_NS)) {
+    let unknown = worst.is_none() && texts.conf.unknown.is_some();
+    if unknown || worst.is_some_and(|worst| worst < seconds.saturating_mul(SECOND_NS)) {
         return None;
     }
     let message = format!(

@@ -14,7 +14,7 @@ use crate::{
     model::Severity,
     model::doctor::{DoctorProblem, DoctorProblemKind, ServerProblem, Target, Wrapped},
     wrappers::{
-        FileText, HostsFile, ResolvConf, Table, Tables, Wait,
+        FileText, HostsFile, LookupKind, ResolvConf, Table, Tables, Wait,
         bound::{self, Steps},
         cost::Resolver,
         daemons,
@@ -132,6 +132,13 @@ impl Case<'_> {
     /// Its longest check; none where nothing that is known here bounds it.
     fn worst_ns(&self) -> Option<u64> {
         bound::sum(&self.waits)
+    }
+
+    /// Whether resolv.conf's settings alone keep the bound from being known; what nothing bounds has none whatever they are.
+    fn is_bound_unknown(&self) -> bool {
+        let is_dns = |wait: &Wait| matches!(wait.lookup, Some(LookupKind::Reverse | LookupKind::Forward));
+        let unbounded = |wait: &Wait| wait.ns.is_none() && !is_dns(wait);
+        self.texts.conf.unknown.is_some() && self.worst_ns().is_none() && !self.waits.iter().any(unbounded)
     }
 
     /// Of what that consists, as the middle of a sentence.

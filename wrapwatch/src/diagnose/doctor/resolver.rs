@@ -16,10 +16,23 @@ pub(super) const SLOW_NS: u64 = 100_000_000;
 pub(super) const REFUSALS: [&str; 3] = ["REFUSED", "SERVFAIL", "NOTIMP"];
 
 pub(super) fn find(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
+    out.extend(not_known(case));
     nameservers(case, out);
     upstreams(case, out);
     services(case, out);
     outlasts(case, out);
+}
+
+/// Settings that nobody could look at from here.
+fn not_known(case: &Case<'_>) -> Option<DoctorProblem> {
+    let why = case.texts.conf.unknown.as_ref()?;
+    let severity = if case.wrapped && case.looks_up { Severity::Warning } else { Severity::Info };
+    let message = format!(
+        "{} was not looked at ({why}): whom the server asks for names, and how long that takes, is not known.",
+        paths::RESOLV_CONF
+    );
+    let problem = case.problem(Kind::ResolverNotKnown, severity, message).file(paths::RESOLV_CONF);
+    Some(problem.change("See what it is; wrapwatch looks at regular files of 1 MiB at most."))
 }
 
 fn dead(server: &NameserverState) -> bool {
@@ -179,7 +192,7 @@ fn outlasts(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         return;
     };
     let worst = case.worst_ns();
-    if worst.is_some_and(|worst| worst < seconds * SECOND_NS) {
+    if case.is_bound_unknown() || worst.is_some_and(|worst| worst < seconds * SECOND_NS) {
         return;
     }
     let message = format!("A check can take {} ({}). {who}.", longest(worst), case.parts());

@@ -49,6 +49,7 @@ pub(in crate::diagnose) fn target() -> Target {
             search: Vec::new(),
             sockets: Vec::new(),
             upstreams: Vec::new(),
+            doubt: None,
         },
         clients: None,
         named_by: None,
@@ -487,4 +488,31 @@ fn what_a_server_is_shown_with_fits_a_terminal() {
         let words = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>().join(" ");
         assert!(words(&text).contains(shown), "{shown}: {text}");
     }
+}
+
+#[test]
+fn of_settings_that_are_not_known_no_bound_is_told() {
+    let known = texts("ALL: .example.com\n", "");
+    let mut unknown = texts("ALL: .example.com\n", "");
+    unknown.conf.unknown = Some("larger than 1 MiB".to_owned());
+    let mut with_command = texts("ALL: .example.com: spawn /bin/true\n", "");
+    with_command.conf.unknown = Some("larger than 1 MiB".to_owned());
+    let nrpe = Target { daemon: "nrpe".to_owned(), ..target() };
+    let outlasts = |texts: &Texts| found(&nrpe, texts, ServerProblem::CheckOutlastsClients).len();
+    assert_eq!([&known, &unknown, &with_command].map(outlasts), [1, 0, 1]);
+    let max_startups = MaxStartups { start: 10, rate: 30, full: 100 };
+    let limits = Limits::Sshd { login_grace_s: Some(1), max_startups, use_dns: true };
+    let login_limits = Some(LoginLimits { files: Vec::new(), doubt: None, limits });
+    let sshd = Target { daemon: "sshd".to_owned(), login_limits, ..target() };
+    let kinds = [ServerProblem::ChecksTakeSlots, ServerProblem::LookupsOutlastLogin];
+    assert_eq!(kinds.map(|kind| found(&sshd, &known, kind).len()), [1, 1]);
+    assert_eq!(kinds.map(|kind| found(&sshd, &unknown, kind).len()), [0, 0]);
+    let told = found(&nrpe, &unknown, ServerProblem::ResolverNotKnown);
+    assert!(told[0].message.contains("1 MiB"), "{told:?}");
+    let missing = |texts: &Texts| {
+        let is =
+            |problem: &DoctorProblem| problem.kind == DoctorProblemKind::Rules(ProblemKind::NoNameserver);
+        problems(&nrpe, texts).iter().any(is)
+    };
+    assert_eq!((missing(&known), missing(&unknown)), (true, false));
 }

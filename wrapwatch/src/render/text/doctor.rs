@@ -368,7 +368,10 @@ impl Text {
         } else {
             format!(", search {}", self.outside(&resolver.search.join(" "), 60))
         };
-        self.say(text, "", &format!("timeout:{} attempts:{}{search}", resolver.timeout_s, resolver.attempts));
+        if resolver.doubt.is_none() {
+            let settings = format!("timeout:{} attempts:{}{search}", resolver.timeout_s, resolver.attempts);
+            self.say(text, "", &settings);
+        }
         for (i, server) in resolver.nameservers.iter().enumerate() {
             let (style, said) = self.nameserver(server);
             self.say_in(text, style, if i == 0 { "nameservers" } else { "" }, &said);
