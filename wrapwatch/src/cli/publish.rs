@@ -238,12 +238,14 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Where nothing else is published, what is sent is how far it is.
+    /// Keeps how far it is sent. Where nothing else is published, that is how far it is.
     fn sent_so_far(&self) -> anyhow::Result<()> {
         let alone = self.args.textfile.is_none() && self.args.listen.is_none();
         let mut publisher = self.publisher.borrow_mut();
         if alone && publisher.is_ready() {
             publisher.published()?;
+        } else if self.args.otlp {
+            publisher.sent()?;
         }
         Ok(())
     }

@@ -133,6 +133,8 @@ pub struct Publisher {
     position_file: Option<PathBuf>,
     /// How far the run before had counted, while this one has not come there.
     resume: Option<Position>,
+    /// How far what was counted has been published, by this run or an earlier one.
+    counted: Option<Position>,
     /// How far everything has been sent, by this run or an earlier one.
     sent: Option<Position>,
     /// How far the runs before had sent, while this one has not come there.
@@ -155,6 +157,7 @@ impl Publisher {
             story: Story::default(),
             position_file,
             resume: kept.map(|kept| kept.counted),
+            counted: kept.map(|kept| kept.counted),
             sent: kept.and_then(|kept| kept.sent),
             resend: None,
         })
@@ -188,16 +191,30 @@ impl Publisher {
 
     /// What was counted so far has been published: a later run goes on from here. What was told and is not sent yet, it tells again.
     pub fn published(&mut self) -> Result<(), PublishError> {
-        let (Some(file), Some(current), Some(recording)) =
-            (&self.position_file, &self.current, self.story.recording)
-        else {
-            return Ok(());
-        };
-        let counted = Position::new(recording, current.taken);
-        if self.resend.is_none() {
-            self.sent = self.story.sent(counted).or(self.sent);
+        self.now().map_or(Ok(()), |now| self.keep(now))
+    }
+
+    /// What was told so far is sent, as far as it is: a later run sends the rest only. How much is counted stays as it was published last.
+    pub fn sent(&mut self) -> Result<(), PublishError> {
+        match self.counted {
+            Some(counted) if self.is_sending() => self.keep(counted),
+            _ => Ok(()),
         }
-        Kept { counted, sent: self.sent }.write(file).map_err(|source| position_error(file, source))
+    }
+
+    fn keep(&mut self, counted: Position) -> Result<(), PublishError> {
+        let (Some(file), Some(now)) = (&self.position_file, self.now()) else { return Ok(()) };
+        if self.resend.is_none() {
+            self.sent = self.story.sent(now).or(self.sent);
+        }
+        Kept { counted, sent: self.sent }.write(file).map_err(|source| position_error(file, source))?;
+        self.counted = Some(counted);
+        Ok(())
+    }
+
+    /// How far it has read.
+    fn now(&self) -> Option<Position> {
+        Some(Position::new(self.story.recording?, self.current.as_ref()?.taken))
     }
 
     /// Reads on: up to so many inputs. An error is final.
@@ -218,8 +235,10 @@ impl Publisher {
                             self.story.missed(position.missed(at));
                         }
                     }
-                    if first && self.story.is_sent() {
-                        self.sent = self.sent.or(at.map(|recording| Position::new(recording, 0)));
+                    let begin = at.filter(|_| first).map(|recording| Position::new(recording, 0));
+                    self.counted = self.counted.or(begin);
+                    if self.story.is_sent() {
+                        self.sent = self.sent.or(begin);
                     }
                     if let Some(position) = self.resend.take_if(passed) {
                         self.story.forget();

@@ -257,6 +257,46 @@ fn what_was_not_sent_a_later_run_sends() {
 }
 
 #[test]
+fn what_was_sent_since_it_was_last_counted_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let mut recorder = Recorder::begin(&path, 1, Limits::default());
+    recorder.blocks(10);
+    recorder.end();
+    for is_counted in [false, true] {
+        let position = dir.path().join(format!("position-{is_counted}"));
+        let begin = || {
+            let outbox = otlp::Outbox::default();
+            let mut publisher = Publisher::new(&path, true, Some(position.clone())).unwrap();
+            publisher.send_to(&outbox, Some(1), false);
+            (publisher, outbox)
+        };
+        let (mut earlier, outbox) = begin();
+        let mut counted = 0;
+        while waits(&earlier) == 0 {
+            assert_eq!(earlier.poll(100).unwrap(), Polled::More);
+        }
+        if is_counted {
+            earlier.published().unwrap();
+            counted = waits(&earlier);
+        }
+        read_on(&mut earlier);
+        earlier.sent().unwrap();
+        while let Some(batch) = outbox.take() {
+            outbox.taken(&batch, 0);
+        }
+        earlier.sent().unwrap();
+        // Killed before it counts anything of its own.
+        let (mut next, _outbox) = begin();
+        next.poll(1).unwrap();
+        next.sent().unwrap();
+        let (mut later, outbox) = begin();
+        read_on(&mut later);
+        assert_eq!((outbox.unsent(), waits(&later)), (0, 100 - counted), "counted: {is_counted}");
+    }
+}
+
+#[test]
 fn a_later_run_says_what_was_never_sent() {
     let dir = tempfile::tempdir().unwrap();
     let (path, position) = (dir.path().join("a.wwt"), dir.path().join("position"));
