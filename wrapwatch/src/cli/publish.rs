@@ -252,6 +252,10 @@ impl<'a> Following<'a> {
 
     /// Gives what still waits a moment, and says what is not sent.
     async fn send_rest(&self, outbox: &Outbox) {
+        // What waits was sent by an earlier run: it was read again only.
+        if !self.publisher.borrow().is_sending() {
+            return;
+        }
         let sent = async {
             while !outbox.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -314,5 +318,49 @@ async fn any(signals: &mut [Signal]) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::export::otlp::{Signal, TakeBatches as _};
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn what_an_earlier_run_sent_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (trace, position) = (dir.path().join("a.wwt"), dir.path().join("position"));
+        let place = serde_json::json!({ "clock": { "ktime": 1, "wall_ns": 1 }, "file": 0, "inputs": 9 });
+        let at_once = |is_resumed: bool| {
+            let mut kept = place.clone();
+            if is_resumed {
+                kept["sent"] = place.clone();
+            }
+            std::fs::write(&position, kept.to_string()).unwrap();
+            let command = ["publish", "--follow", "--otlp", "--position"].map(Into::into);
+            let command = command.into_iter().chain([position.clone().into(), trace.clone().into()]);
+            let args = Command::parse_from::<_, std::ffi::OsString>(command).args;
+            let mut publisher = Publisher::new(&trace, true, Some(position.clone())).unwrap();
+            let mut outbox = Outbox::default();
+            publisher.send_to(&outbox, None, false);
+            assert_eq!(publisher.is_sending(), !is_resumed);
+            outbox.batch(Signal::Traces, 3, Vec::new()).unwrap();
+            let following = Following::new(&args, publisher);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            pin!(following.send_rest(&outbox)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        assert_eq!([true, false].map(at_once), [true, false]);
     }
 }
