@@ -126,12 +126,26 @@ fn ident(input: &Input<'_>, place: Option<Place>) -> (Option<u64>, String) {
 
 /// The longest that libwrap waits for an ident service by the rules that this daemon can get to.
 fn longest_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
+    options_of(tables, (daemon, port)).filter_map(rfc931).fold(IDENT_TIMEOUT_NS, u64::max)
+}
+
+/// Whether a rule that this daemon can get to runs a command that is waited for.
+pub fn waits_for_commands(tables: &Tables, daemon: (&str, u16)) -> bool {
+    let waits = |options| {
+        steps(options)
+            .map_while(Result::ok)
+            .any(|step| is_waited_for(step.keyword, step.value.as_deref().unwrap_or_default()))
+    };
+    options_of(tables, daemon).any(waits)
+}
+
+/// The options of each rule that a daemon can get to.
+fn options_of<'a>(tables: &'a Tables, (daemon, port): (&str, u16)) -> impl Iterator<Item = &'a [u8]> {
     [TableKind::Allow, TableKind::Deny]
         .into_iter()
         .flat_map(|kind| tables.get(kind).entries().iter().map(move |entry| (kind, entry)))
-        .filter(|(kind, entry)| may_concern(tables.get(*kind).daemons(entry), daemon, port))
-        .filter_map(|(kind, entry)| rfc931(tables.get(kind).options(entry)?))
-        .fold(IDENT_TIMEOUT_NS, u64::max)
+        .filter(move |(kind, entry)| may_concern(tables.get(*kind).daemons(entry), daemon, port))
+        .filter_map(|(kind, entry)| tables.get(kind).options(entry))
 }
 
 fn ident_told(ns: u64) -> (Option<u64>, String) {

@@ -189,15 +189,16 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     let empty =
         !doubtful && texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
     let has = |kind| of_rules.iter().any(|problem| problem.kind == kind);
+    let daemon = (target.daemon.as_str(), first_port(target));
     let steps = Steps {
         names: has(ProblemKind::DnsLookup),
         server_name: has(ProblemKind::ServerName),
         ident: has(ProblemKind::Ident),
         netgroup: has(ProblemKind::Netgroup),
-        command: has(ProblemKind::BlockingSpawn) || has(ProblemKind::Aclexec),
+        command: (has(ProblemKind::BlockingSpawn) || has(ProblemKind::Aclexec))
+            && bound::waits_for_commands(&texts.tables, daemon),
     };
     let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
-    let daemon = (target.daemon.as_str(), first_port(target));
     let case = Case {
         target,
         texts,

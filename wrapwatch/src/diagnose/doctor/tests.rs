@@ -516,3 +516,19 @@ fn of_settings_that_are_not_known_no_bound_is_told() {
     };
     assert_eq!((missing(&known), missing(&unknown)), (true, false));
 }
+
+#[test]
+fn a_command_in_the_background_is_no_wait() {
+    let nrpe = Target { daemon: "nrpe".to_owned(), ..target() };
+    let outlasts = |allow: &str| {
+        found(&nrpe, &texts(allow, "nameserver 10.1.1.53\n"), ServerProblem::CheckOutlastsClients).len()
+    };
+    for (command, wait) in [("aclexec /bin/true", 1), ("aclexec /bin/true &", 0), ("spawn /bin/true &", 0)] {
+        assert_eq!(outlasts(&format!("nrpe: 10.: {command}\n")), wait, "{command}");
+        assert_eq!(
+            outlasts(&format!("nrpe: 10.: aclexec /bin/true &\nsshd: 10.: {command}\n")),
+            0,
+            "{command}"
+        );
+    }
+}
