@@ -162,7 +162,8 @@ fn has_names(source: &mut dyn Source, path: &str) -> Option<bool> {
 /// A host line whose address is no address and no keyword.
 fn is_named(fields: &[String]) -> bool {
     let [kind, _, _, address, ..] = fields else { return false };
-    let number = address.split('/').next().unwrap_or_default();
+    // Quotes change a keyword only.
+    let number = address.trim_matches('"').split('/').next().unwrap_or_default();
     let is_address = number.parse::<IpAddr>().is_ok();
     kind.starts_with("host") && !is_address && !matches!(address.as_str(), "all" | "samehost" | "samenet")
 }
@@ -263,6 +264,7 @@ mod tests {
         for line in [
             "host \"my db\" all 10.0.0.1 255.255.255.255 md5",
             "host a, b c 10.0.0.0/8 md5",
+            "host all all \"10.0.0.0/8\" md5",
             "host all all samenet md5 # db.example.com",
             "# host all all db.example.com md5",
             "local all all peer",
