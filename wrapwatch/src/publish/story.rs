@@ -142,10 +142,11 @@ impl Story {
         }
     }
 
-    /// So many files were gone before everything in them was sent.
+    /// So many files were gone, of which all but the first were not sent; that one perhaps to its end.
     pub(super) fn never_sent(&mut self, files: u64) {
         if files > 0 {
-            self.notes.push(format!("{files} files of the recording were gone before all of them was sent"));
+            self.notes
+                .push(format!("{files} files of the recording were gone and may not all have been sent"));
         }
     }
 
