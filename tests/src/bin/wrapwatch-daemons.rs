@@ -48,7 +48,7 @@ fn row(daemon: &Daemon, json: bool) -> Result<Row> {
         if let Some(unexpected) = &row.unexpected {
             writeln!(out, "    NOT AS EXPECTED: {unexpected}")?;
         }
-        if let Some(known) = &row.known_wrong {
+        for known in &row.known_wrong {
             writeln!(out, "    known: {known}")?;
         }
         for why in &row.why {

@@ -53,6 +53,22 @@ pub struct Judgement {
     pub standing: Standing,
     /// What is not right; what is not honest first.
     pub why: Vec<String>,
+    /// How many of these are not honest.
+    pub wrong: usize,
+}
+
+impl Judgement {
+    /// What is not honest.
+    pub fn wrong(&self) -> &[String] {
+        self.why.get(..self.wrong).unwrap_or_default()
+    }
+
+    /// Something else that is not honest.
+    pub(super) fn complain(&mut self, what: String) {
+        self.standing = self.standing.min(Standing::Wrong);
+        self.why.insert(0, what);
+        self.wrong += 1;
+    }
 }
 
 /// What is not right.
@@ -124,7 +140,8 @@ pub fn judge(wanted: &Wanted, clients: &[Client], told: &Told) -> Judgement {
     } else {
         Standing::Wrong
     };
-    Judgement { standing, why: complaints.into_iter().map(|complaint| complaint.what).collect() }
+    let wrong = complaints.iter().filter(|complaint| !complaint.admitted).count();
+    Judgement { standing, why: complaints.into_iter().map(|complaint| complaint.what).collect(), wrong }
 }
 
 /// A connection's client.

@@ -27,8 +27,8 @@ pub struct Row {
     pub honest: bool,
     /// Why that fails the run, if it does.
     pub unexpected: Option<String>,
-    /// Why it is known to be wrong, if it is.
-    pub known_wrong: Option<String>,
+    /// What is known to be wrong of it.
+    pub known_wrong: Vec<String>,
     /// What should be told.
     pub wanted: Value,
     /// What is told.
@@ -41,7 +41,7 @@ pub struct Row {
 pub fn run(daemon: &Daemon) -> Row {
     attempt(daemon).unwrap_or_else(|error| {
         let why = vec![format!("it could not be run: {error:#}")];
-        row(daemon, Judgement { standing: Standing::Failed, why }, Value::Null, Value::Null)
+        row(daemon, Judgement { standing: Standing::Failed, wrong: why.len(), why }, Value::Null, Value::Null)
     })
 }
 
@@ -69,8 +69,11 @@ fn attempt(daemon: &Daemon) -> Result<Row> {
             wanted: group.wanted.clone(),
         });
     }
-    deal(world.asked(world.server().ip())?, &mut clients);
+    let left = deal(world.asked(world.server().ip())?, &mut clients);
     let mut judgement = judge(&daemon.wanted, &clients, &told);
+    for asked in left {
+        judgement.complain(format!("{} was asked for the sake of nobody", asked.name));
+    }
     if judgement.standing == Standing::Failed {
         judgement.why.push(format!("the daemon said: {}", world.log()));
     }
@@ -79,24 +82,26 @@ fn attempt(daemon: &Daemon) -> Result<Row> {
 }
 
 /// Gives lookups of the server's own address to the clients for whose log line they were made. The nameserver does not know whose they are: whoever was
-/// served first has the first.
-fn deal(mut of_server: Vec<Asked>, clients: &mut [Client]) {
+/// served first has the first. What is left over was made for nobody that is known.
+fn deal(mut of_server: Vec<Asked>, clients: &mut [Client]) -> Vec<Asked> {
     of_server.sort_by_key(|asked| asked.from_ns);
     let mut left = of_server.into_iter();
     clients.sort_by_key(|client| client.clock.first_ns);
     for client in clients {
         client.asked.extend(left.by_ref().take(client.wanted.for_the_log));
     }
+    left.collect()
 }
 
 fn row(daemon: &Daemon, judgement: Judgement, wanted: Value, told: Value) -> Row {
-    let Judgement { standing, why } = judgement;
+    let unexpected = daemon.unexpected(judgement.standing, judgement.wrong());
+    let Judgement { standing, why, .. } = judgement;
     Row {
         daemon: daemon.name.clone(),
         standing,
         ok: standing == Standing::Right,
         honest: standing == Standing::Honest,
-        unexpected: daemon.unexpected(standing),
+        unexpected,
         known_wrong: daemon.known_wrong.clone(),
         wanted,
         told,
@@ -167,7 +172,8 @@ mod tests {
         };
         let mut clients = [greeted(0, Some(9)), greeted(1, None), greeted(2, Some(5))];
         let asked = |from_ns| Asked { name: "1.0.0.10.in-addr.arpa".into(), from_ns, to_ns: from_ns + 1 };
-        deal(vec![asked(7), asked(3)], &mut clients);
+        let left = deal(vec![asked(9), asked(7), asked(3)], &mut clients);
+        assert_eq!(left, [asked(9)]);
         let dealt = clients.map(|client| (client.address, client.asked.first().map(|asked| asked.from_ns)));
         assert_eq!(dealt, [(address(1), None), (address(2), Some(3)), (address(0), Some(7))]);
     }

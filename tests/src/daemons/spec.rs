@@ -1,5 +1,6 @@
 //! A daemon as `tests/daemons/NAME.toml` has it.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -31,9 +32,9 @@ pub struct Daemon {
     pub port: u16,
     /// What has to come of it, right or honest. Another outcome, a better one too, fails the run.
     pub expected: Standing,
-    /// Why less than that comes of it today; the run fails once it does not.
+    /// Parts of what is told falsely of it today: the run fails on anything else that is, and once one of these is not.
     #[serde(default)]
-    pub known_wrong: Option<String>,
+    pub known_wrong: Vec<String>,
     /// What has to be told of all clients together.
     pub wanted: Wanted,
     /// Its clients.
@@ -193,17 +194,27 @@ pub struct WantedOfClient {
 }
 
 impl Daemon {
-    /// What fails the run, if this came of it.
-    pub fn unexpected(&self, came: Standing) -> Option<String> {
+    /// What fails the run, if this came of it; `wrong`: what is told falsely.
+    pub fn unexpected(&self, came: Standing, wrong: &[String]) -> Option<String> {
         let (is, expected) = (came.word(), self.expected.word());
         let file = format!("tests/daemons/{}.toml", self.name);
-        match &self.known_wrong {
-            _ if came == Standing::Failed => Some("it could not be tried".to_owned()),
-            Some(_) if came >= self.expected => Some(format!("{is}, and known as wrong: mend {file}")),
-            None if came < self.expected => Some(format!("{is}, should be {expected}")),
-            None if came > self.expected => Some(format!("{is}, more than {expected}: mend {file}")),
-            Some(_) | None => None,
+        if came == Standing::Failed {
+            return Some("it could not be tried".to_owned());
         }
+        if self.known_wrong.is_empty() {
+            return match came.cmp(&self.expected) {
+                Ordering::Less => Some(format!("{is}, should be {expected}")),
+                Ordering::Greater => Some(format!("{is}, more than {expected}: mend {file}")),
+                Ordering::Equal => None,
+            };
+        }
+        let is_known = |what: &&String| self.known_wrong.iter().any(|known| what.contains(known.as_str()));
+        if let Some(what) = wrong.iter().find(|what| !is_known(what)) {
+            return Some(format!("not among what is known as wrong: {what}"));
+        }
+        let is_told = |known: &&String| wrong.iter().any(|what| what.contains(known.as_str()));
+        let not_told = self.known_wrong.iter().find(|known| !is_told(known))?;
+        Some(format!("{is}, and {not_told:?} is known as wrong: mend {file}"))
     }
 }
 
@@ -266,14 +277,21 @@ mod tests {
     fn what_is_not_as_its_file_says_fails_the_run() {
         use Standing::{Failed, Honest, Right, Wrong};
         let all = [Failed, Wrong, Honest, Right];
-        let fails = |expected, known_wrong: Option<&str>| {
-            let known_wrong = known_wrong.map(str::to_owned);
-            let daemon = Daemon { expected, known_wrong, ..named("sshd").unwrap() };
-            all.map(|came| daemon.unexpected(came).is_some())
+        let daemon = |expected, known_wrong: &[&str]| {
+            let known_wrong = known_wrong.iter().map(ToString::to_string).collect();
+            Daemon { expected, known_wrong, ..named("sshd").unwrap() }
         };
-        assert_eq!(fails(Right, None), [true, true, true, false]);
-        assert_eq!(fails(Honest, None), [true, true, false, true]);
-        assert_eq!(fails(Right, Some("no")), [true, false, false, true]);
-        assert_eq!(fails(Honest, Some("no")), [true, false, true, true]);
+        let fails = |daemon: Daemon| all.map(|came| daemon.unexpected(came, &[]).is_some());
+        assert_eq!(fails(daemon(Right, &[])), [true, true, true, false]);
+        assert_eq!(fails(daemon(Honest, &[])), [true, true, false, true]);
+        let fails = |known_wrong: &[&str], wrong: &[&str]| {
+            let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+            let came = if wrong.is_empty() { Right } else { Wrong };
+            daemon(Right, known_wrong).unexpected(came, &wrong).is_some()
+        };
+        assert!(!fails(&["one", "two"], &["10.0.0.1: one", "10.0.0.2: one", "two"]));
+        assert!(fails(&["one"], &["10.0.0.1: one", "two"]), "another one");
+        assert!(fails(&["one", "two"], &["one"]), "one less");
+        assert!(fails(&["one"], &[]), "none any more");
     }
 }

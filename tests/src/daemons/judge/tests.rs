@@ -72,7 +72,11 @@ fn is_wrong(judgement: &Judgement, reason: &str) {
 
 #[test]
 fn the_truth_is_right() {
-    assert_eq!(changed(&[]), Judgement { standing: Standing::Right, why: Vec::new() });
+    assert_eq!(changed(&[]), Judgement { standing: Standing::Right, why: Vec::new(), wrong: 0 });
+    let mut judgement = changed(&[]);
+    judgement.complain("and more".to_owned());
+    is_wrong(&judgement, "and more");
+    assert_eq!(judgement.wrong(), ["and more"]);
 }
 
 #[test]
