@@ -163,7 +163,6 @@ fn one_that_a_thread_took_over_while_another_is_checked_waited_for_something_els
     sim.first_packet(&mut worker, 5, GREETING);
     sim.request(&mut th, 11, "mysqld");
     sim.open(&mut th, ALLOW, 6);
-    th.t += 400 * MS;
     let mut told = run(sim);
     told.sort_by_key(|told| told.conn);
     assert_eq!(told[0].served_behind_ns, 0, "{:#?}", told[0]);
