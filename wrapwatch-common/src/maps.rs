@@ -181,8 +181,9 @@ pub struct Busy {
     pub fds: u64,
 }
 
-/// As a number of entries: so many that it never comes back to 0. What is exact for one target only is then not used.
-pub const MANY: u64 = 1 << 62;
+/// As a number of entries: so many that it never comes back to 0. What is exact for one target only is then not used. No byte of it is 0: where the kernel
+/// copies it byte by byte in the place of another number, that is not 0 in between, which would let calls go.
+pub const MANY: u64 = 0x4040_4040_4040_4040;
 
 /// As the only target: no process has this number.
 pub const NOBODY: u32 = u32::MAX;

@@ -2,13 +2,13 @@
 
 use wrapwatch_common::{
     counters::Counter,
-    maps::{MANY, NOBODY, SEVERAL, Target, thread_key},
+    maps::{NOBODY, SEVERAL, Target, thread_key},
 };
 
 use crate::{
     emit::{count, now},
     kernel,
-    maps::{BUSY, GATE, TARGETS},
+    maps::{GATE, TARGETS},
     shared::load,
 };
 
@@ -51,25 +51,10 @@ pub fn named() -> u64 {
     }
 }
 
-/// From now on every process is looked up: there are several targets.
-#[inline(always)]
-pub fn are_several() {
-    if only() == SEVERAL {
-        return;
-    }
-    // SAFETY: live map values. User space writes them too, when it adds a target: the same.
-    unsafe {
-        core::ptr::addr_of_mut!((*BUSY.ptr()).calls).write_volatile(MANY);
-        core::ptr::addr_of_mut!((*BUSY.ptr()).fds).write_volatile(MANY);
-        core::ptr::addr_of_mut!((*GATE.ptr()).conns).write_volatile(MANY);
-        core::ptr::addr_of_mut!((*GATE.ptr()).only_target).write_volatile(SEVERAL);
-    }
-}
-
-/// Makes a process that a target has made one, too; false where there is no room. It goes on as what that is, until it calls `execve`.
+/// Makes a process that a target has made one, too; false where there is no room. It goes on as what that is, until it calls `execve`. User space has every process
+/// looked up before it has any followed.
 #[inline(always)]
 pub fn add(process: u32, target: Target) -> bool {
-    are_several();
     let added = TARGETS.insert(process, Target { generation: generation(), ..target }, 0).is_ok();
     if !added {
         count(Counter::FullTargets);

@@ -250,10 +250,6 @@ impl<'a> Session<'a> {
         self.feed.input(&Input::Record(record));
         if header.kind == Kind::Exec as u16 {
             self.is_replaced(header.tgid);
-        } else if header.kind == Kind::Fork as u16
-            && let Err(error) = self.probe.has_forked()
-        {
-            log::warn!("{error}");
         }
     }
 

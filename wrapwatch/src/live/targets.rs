@@ -37,6 +37,9 @@ impl Session<'_> {
         for tracee in &first {
             self.attach_uprobes(tracee);
         }
+        if first.len() > 1 {
+            self.probe.expect_several()?;
+        }
         let mut failed = None;
         for tracee in first {
             let (target, start) = (describe(&tracee), tracee.info.start_ticks);
@@ -66,6 +69,9 @@ impl Session<'_> {
         let pid = tracee.info.pid;
         self.watch_exit(&tracee)?;
         let files = tracee.changed_files();
+        if tracee.may_hand_over() {
+            self.probe.expect_several()?;
+        }
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
         self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
         self.follow_family(&tracee);

@@ -66,8 +66,10 @@ impl Probe {
         self.registry.adopt(&mut self.ebpf, pid, child, &midway)
     }
 
-    /// A target has made a process that is followed: from then on the kernel side looks everything up.
-    pub fn has_forked(&mut self) -> Result<(), ProbeError> {
+    /// There will be several targets, or one whose processes are followed. To be called before any of them is a target, see [`Registry::look_everything_up`].
+    ///
+    /// [`Registry::look_everything_up`]: super::registry::Registry::look_everything_up
+    pub fn expect_several(&mut self) -> Result<(), ProbeError> {
         self.registry.look_everything_up(&mut self.ebpf)
     }
 

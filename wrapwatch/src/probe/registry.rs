@@ -201,7 +201,8 @@ impl Registry {
         if self.targets.is_empty() { Ok(()) } else { self.look_everything_up(ebpf) }
     }
 
-    /// Has the kernel side look every call up. It does so by itself when a target makes a process that is followed.
+    /// Has the kernel side look every call up. Best before there is a target: the kernel may copy a map's value byte by byte, and a call that reads the only target's
+    /// number in the midst of that is let go.
     pub(super) fn look_everything_up(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         if self.keep == Keep::LookedUp {
             return Ok(());
@@ -233,7 +234,7 @@ impl Registry {
         insert(ebpf, "TARGETS", pid, &target)
     }
 
-    /// Follows the processes that a target makes from now on: `follows` as in [`Target::follows`].
+    /// Follows the processes that a target makes from now on, which the kernel side makes targets: `follows` as in [`Target::follows`].
     pub(super) fn follow(
         &mut self,
         ebpf: &mut Ebpf,
@@ -241,6 +242,7 @@ impl Registry {
         follows: u16,
         context_from_check: u64,
     ) -> Result<(), ProbeError> {
+        self.look_everything_up(ebpf)?;
         let Some(target) = self.targets.get_mut(&pid) else { return Ok(()) };
         (target.follows, target.context_from_check) = (follows, context_from_check);
         Self::change_target(ebpf, pid, *target)
@@ -255,7 +257,6 @@ impl Registry {
         midway: &[u32],
     ) -> Result<(), ProbeError> {
         let Some(target) = self.targets.get(&pid).copied() else { return Ok(()) };
-        self.look_everything_up(ebpf)?;
         for &tid in midway {
             let call = Inflight { call: call::MIDWAY, fd: -1, ..Inflight::default() };
             self.keep.enter_call(ebpf, thread_key(child, tid), call)?;

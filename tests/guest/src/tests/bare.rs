@@ -39,7 +39,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         let first = skipped::undoubted(&seen, &clients)?.first().and_then(|client| client.source);
         let source = first.context("no client")?;
         let connection = seen.of(&source.to_string())?;
-        ensure!(connection.outcome == Outcome::Greeted, "told as {:?}", connection.outcome);
+        ensure!(connection.outcome == Outcome::Greeted, "told as {connection:?}");
         let rule = connection.rule.as_ref().context("no rule")?;
         ensure!(rule.text.is_some(), "the rule's text is not there: {rule:?}");
         Ok(())
