@@ -288,5 +288,11 @@ const _: () = {
     assert!(size_of::<Slot>() == 56);
     assert!(size_of::<Gate>() == 80);
     assert!(size_of::<Busy>() == 16);
+    let bytes = MANY.to_ne_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        assert!(bytes[at] != 0);
+        at += 1;
+    }
     assert!(size_of::<PidNamespace>() == 16);
 };

@@ -25,6 +25,8 @@ const TOLERANCE_NS: u64 = 2_000_000;
 pub struct Client {
     /// Its address, which no other client has.
     pub address: IpAddr,
+    /// It sends datagrams: it has no connection that could be told.
+    pub datagrams: bool,
     /// Its clock.
     pub clock: Clock,
     /// How late the scheduler let threads run meanwhile.
@@ -155,7 +157,11 @@ fn one(wanted: &Wanted, client: &Client, told: &Told, complaints: &mut Vec<Compl
     let its: Vec<&Value> = told.connections.iter().filter(is_its).collect();
     let [connection] = its.as_slice() else {
         let what = format!("{} is told of {} times", client.address, its.len());
-        complaints.push(Complaint { what, admitted: its.is_empty() && told.verdict_kind() == "cannot_tell" });
+        // That libwrap was asked for somebody without a connection is said where it is not in the verdict, too.
+        let asked =
+            client.datagrams && told.summary("unowned_checks").as_u64().is_some_and(|asked| asked > 0);
+        let admitted = its.is_empty() && (asked || told.verdict_kind() == "cannot_tell");
+        complaints.push(Complaint { what, admitted });
         return;
     };
     let mut about = About { client, connection, complaints };

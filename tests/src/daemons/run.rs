@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::client::{self, Clock, Way};
 use super::judge::{Asked, Client, Judgement, judge};
 use super::noise::Canary;
-use super::spec::{Daemon, Group, Standing};
+use super::spec::{Daemon, Group, Standing, Transport};
 use super::told;
 use super::world::{World, address};
 use crate::wait_for;
@@ -63,6 +63,7 @@ fn attempt(daemon: &Daemon) -> Result<Row> {
         let until = clock.first_ns.or(clock.ended_ns).unwrap_or(u64::MAX);
         clients.push(Client {
             address,
+            datagrams: group.transport.unwrap_or(daemon.transport) == Transport::Udp,
             noise_ns: noise.within(clock.called_ns, until),
             asked: world.asked(address)?,
             clock,
@@ -164,6 +165,7 @@ mod tests {
     #[test]
     fn lookups_for_a_log_are_dealt_out_to_whom_they_were_made_for() {
         let greeted = |host, at| Client {
+            datagrams: false,
             address: address(host),
             clock: Clock { first_ns: at, ..Clock::default() },
             noise_ns: 0,

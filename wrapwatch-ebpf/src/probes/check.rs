@@ -123,6 +123,12 @@ fn requested(conn: u64, fd: i32, what: u8, daemon: u64) {
 }
 
 #[inline(always)]
+fn is_in_check() -> bool {
+    // SAFETY: only this thread writes its entry.
+    unsafe { THREADS.get(targets::thread()) }.is_some_and(|thread| thread.in_check != 0)
+}
+
+#[inline(always)]
 fn is_over() {
     let thread = targets::thread();
     if let Some(value) = THREADS.get_ptr_mut(thread) {
@@ -158,7 +164,12 @@ pub fn shell_cmd_ret(_ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn note(what: u8, returned: u8, ret: i32) -> u32 {
-    let Some(conn) = conns::working_for() else { return 0 };
+    let conn = match conns::working_for() {
+        Some(conn) => conn,
+        // Of a check for a client without a connection its end is told: whoever waits for this thread waits for that.
+        None if returned != 0 && is_in_check() => 0,
+        None => return 0,
+    };
     let hdr = emit::header(Kind::Check, conn, emit::now(), size_of::<Check>());
     emit::fixed(&Check { hdr, ret, what, returned, pad: 0 }, Counter::LostOther);
     0

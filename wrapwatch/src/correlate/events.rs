@@ -1,7 +1,5 @@
 //! Taking events: who they belong to.
 
-use std::sync::Arc;
-
 use wrapwatch_common::maps::{thread_key, watch_key};
 use wrapwatch_common::records as abi;
 
@@ -11,7 +9,6 @@ use crate::model::{Client, KtimeNs, Missing};
 
 use super::check::PathKind;
 use super::handshakes::{Found, Handshake, Step, Wanted, step};
-use super::queue::Held;
 use super::story::{Birth, Story};
 use super::{Correlator, Listener, TWIST_NS};
 
@@ -35,7 +32,11 @@ impl Correlator {
                 self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
             }
             // A datagram's, a request's within a connection, or a login's after the first byte.
-            Event::Request(rec, _) if rec.hdr.conn == 0 => self.stats.unowned_checks += 1,
+            Event::Request(rec, _) if rec.hdr.conn == 0 => {
+                self.stats.unowned_checks += 1;
+                self.unowned_check_begins(&rec.hdr);
+            }
+            Event::Check(rec) if rec.hdr.conn == 0 && rec.returned != 0 => self.unowned_check_ends(&rec.hdr),
             // Of no connection.
             Event::AcceptFailed(_) => {}
             Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),
@@ -211,84 +212,17 @@ impl Correlator {
         }
     }
 
-    /// The accept thread turns from its last connection to this one.
-    fn hold(&mut self, story: &mut Story) {
-        let key = thread_key(story.tgid, story.tid);
-        self.thread(key);
-        let thread = self.threads.entry(key).or_default();
-        thread.last_accept = story.accepted;
-        let lost = std::mem::take(&mut thread.lost_accept);
-        if let Some(last) = thread.current.replace(story.conn) {
-            // A check in another process goes on.
-            match self.open.get(&last).map(|last| (last.is_checked_by_acceptor(), last.given)) {
-                None | Some((true, _)) => {
-                    self.close_check(last, false);
-                    self.prolong_hold(key, last);
-                }
-                Some((false, given)) => self.held_until(key, last, given.map(|(at, _)| at)),
-            }
-            let established = story.established;
-            let thread = self.threads.entry(key).or_default();
-            let mut queued = false;
-            if let Some(held) = thread.history.last_mut(last) {
-                queued = established.is_some_and(|established| established <= held.busy_until);
-                if queued {
-                    held.to = story.accepted.max(held.busy_until);
-                }
-            }
-            if let Some(last_story) = self.open.get_mut(&last) {
-                let unseen = established.is_none() && matches!(story.client, Some(Client::Ip(_)));
-                if unseen && self.config.sees_handshakes {
-                    last_story.miss(Missing::NextHandshakeUnseen);
-                }
-                last_story.next_accept = Some((story.accepted, queued));
-                if last_story.shutdown.is_some()
-                    && last_story.closed.is_none()
-                    && last_story.first_packet.is_none()
-                {
-                    last_story.miss(Missing::CloseUnseen);
-                }
-            }
-            self.schedule(last);
-        }
-        let Some(thread) = self.threads.get_mut(&key) else { return };
-        thread.delays.forget_before(story.accepted);
-        if let Some(established) = story.established {
-            story.behind = thread.history.behind(story.conn, established, story.accepted);
-            if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
-                story.miss(Missing::AcceptsLost);
-            }
-        }
-    }
-
-    /// A connection whose accept thread gave it to a process or thread, at a time that is known, held that thread until then.
-    fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
-        let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
-        let (from, to) = (story.accepted, given.max(story.accepted));
-        let held = Held { conn, from, busy_until: to, to, check: Arc::default(), own: Arc::default() };
-        if let Some(thread) = self.threads.get_mut(&key) {
-            thread.history.push(held, self.shared.limits.history);
-        }
-    }
-
-    /// Makes sure that there is room for an accept thread.
-    pub(super) fn thread(&mut self, key: u64) {
-        if self.threads.contains_key(&key) || self.threads.len() < self.shared.limits.threads.max(1) {
-            return;
-        }
-        let idle = self.threads.iter().map(|(key, thread)| (thread.last_accept, *key)).min();
-        if let Some((_, idle)) = idle {
-            self.threads.remove(&idle);
-        }
-    }
-
     fn connection_event(&mut self, event: &Event<'_>) {
         let hdr = event.header();
         // Nearly all are of a connection that is open and goes on: found once, and nothing to schedule.
         if let Some(story) = self.open.get_mut(&hdr.conn) {
             story.take(event, &mut self.shared);
+            let begins = story.begins.take();
             if story.is_told() {
                 self.schedule(hdr.conn);
+            }
+            if let Some(at) = begins {
+                self.check_begins(hdr.conn, at);
             }
         } else if self.adopt_orphan(event) {
             self.connection_event(event);

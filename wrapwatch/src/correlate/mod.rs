@@ -36,6 +36,7 @@ mod story;
 mod take;
 mod tell;
 mod texts;
+mod turns;
 mod workers;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -73,10 +74,13 @@ const TWIST_NS: u64 = 500_000_000;
 /// An accept thread.
 #[derive(Debug, Default)]
 struct AcceptThread {
-    /// The connection it accepted last, told or not.
+    /// The connection that it turned to last, told or not.
     current: Option<u64>,
-    last_accept: KtimeNs,
+    /// When it turned to that one: its accept, or, where one thread serves all, the beginning of its check.
+    turned: KtimeNs,
     history: History,
+    /// Since when it asks libwrap about a client without a connection.
+    unowned_check: Option<KtimeNs>,
     /// An accept of this thread was lost since the last that was seen.
     lost_accept: bool,
     delays: RunDelays,
@@ -377,7 +381,7 @@ impl Correlator {
         let target = self.shared.targets.get(&story.tgid);
         let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
         if let Some(thread) = self.threads.get(&key).filter(|_| story.is_checked_by_acceptor()) {
-            spans.extend(thread.delays.spans(&spans, story.accepted, end));
+            spans.extend(thread.delays.spans(&spans, story.turned_to(), end));
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
@@ -397,7 +401,11 @@ impl Correlator {
                 let own = around.iter().flat_map(|(from, to)| parts::paint(&spans, *from, *to));
                 own.filter(|span| span.cause == StallCause::Dns).collect()
             };
-            let held = Held { conn, from: story.accepted, busy_until, to: busy_until, check, own };
+            // That it was accepted, and nothing done for it, is history already.
+            if story.passed && check.is_empty() && own.is_empty() {
+                return;
+            }
+            let held = Held { conn, from: story.turned_to(), busy_until, to: busy_until, check, own };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
             }

@@ -14,6 +14,9 @@ use super::servers::ServerId;
 /// Most connections named in `queued_behind`.
 const NAMED_MAX: usize = 5;
 
+/// As [`Held::conn`]: somebody who has no connection.
+pub(super) const NOBODY: u64 = 0;
+
 /// A connection's hold on its accept thread.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -110,7 +113,9 @@ impl History {
             self.holds.pop_front();
             self.forgot = true;
         }
-        self.holds.push_back(held);
+        // What a thread did it did one after the other; it may be known later.
+        let before = self.holds.iter().rposition(|known| known.to <= held.to);
+        self.holds.insert(before.map_or(0, |before| before + 1), held);
     }
 
     /// The last hold, if it is this connection's.
@@ -134,8 +139,10 @@ impl History {
             if ns == 0 {
                 continue;
             }
-            behind.count += 1;
-            named.push((ns, held.conn));
+            if held.conn != NOBODY {
+                behind.count += 1;
+                named.push((ns, held.conn));
+            }
             if named.len() > 4 * NAMED_MAX {
                 keep_longest(&mut named);
             }

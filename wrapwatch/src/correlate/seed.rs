@@ -82,7 +82,7 @@ impl Correlator {
         self.thread(thread_key(seed.tgid, seed.tid));
         let thread = self.threads.entry(thread_key(seed.tgid, seed.tid)).or_default();
         thread.current = Some(seed.conn);
-        thread.last_accept = seed.at;
+        thread.turned = seed.at;
         self.fds.insert(watch_key(seed.tgid, seed.fd), seed.conn);
         self.open.insert(seed.conn, Box::new(story));
     }

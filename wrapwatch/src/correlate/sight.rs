@@ -163,8 +163,11 @@ impl Wait<'_> {
         } else {
             self.doubt().unwrap_or(UnknownReason::UnwatchedCall)
         };
-        let before = self.story.check_begin().since(self.story.accepted).saturating_sub(self.own_before_ns);
-        [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), self.doubt().map(|why| (why, before))]
+        let behind = &self.story.behind_before;
+        let known = self.own_before_ns.saturating_add(behind.held_ns());
+        let before = self.story.check_begin().since(self.story.accepted).saturating_sub(known);
+        let doubt = self.doubt().or(behind.cut.then_some(UnknownReason::Forgotten));
+        [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), doubt.map(|why| (why, before))]
     }
 
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
@@ -174,7 +177,8 @@ impl Wait<'_> {
         // Both are of the same time.
         let others = self.workers.behind_ns.max(behind.held_ns());
         let rest = whole.saturating_sub(self.own_after_ns).saturating_sub(others);
-        let unwatched = Some((UnknownReason::UnwatchedCall, behind.unwatched_ns()));
+        let unwatched = behind.unwatched_ns().saturating_add(self.story.behind_before.unwatched_ns());
+        let unwatched = Some((UnknownReason::UnwatchedCall, unwatched));
         let found = if self.blind.times {
             return [Some((UnknownReason::NoTimes, whole)), None];
         } else if self.has(Missing::HandedOver) {

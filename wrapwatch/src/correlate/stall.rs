@@ -20,7 +20,7 @@ pub struct OpenCheck {
     pub conn: u64,
     /// Its client.
     pub peer: Option<Client>,
-    /// Accept's return, or the attach.
+    /// Accept's return, or the attach; the check's beginning where the thread had turned to others before.
     pub since: KtimeNs,
     /// `since` is the attach: the check began before.
     pub since_attach: bool,
@@ -102,9 +102,9 @@ impl Correlator {
     fn long(&self, now: KtimeNs, slow_ns: u64) -> impl Iterator<Item = (&AcceptThread, &Story)> {
         let current =
             self.threads.values().filter_map(|thread| Some((thread, &**self.open.get(&thread.current?)?)));
-        current
-            .filter(|(_, story)| story.holds_accept_thread())
-            .filter(move |(_, story)| now.since(story.accepted) >= slow_ns && story.in_check() != Some(false))
+        current.filter(|(_, story)| story.holds_accept_thread()).filter(move |(_, story)| {
+            now.since(story.turned_to()) >= slow_ns && story.in_check() != Some(false)
+        })
     }
 
     fn is_doubted(&self, thread: &AcceptThread, story: &Story) -> bool {
@@ -133,7 +133,7 @@ fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
         tid: story.tid,
         conn: story.conn,
         peer: story.client,
-        since: story.accepted,
+        since: story.turned_to(),
         since_attach: story.birth == Birth::Seeded,
         certain: story.in_check() == Some(true),
         cause,

@@ -68,6 +68,14 @@ pub(super) struct Story {
     /// Last record of the checker but the end.
     pub last_step: KtimeNs,
     pub behind: Behind,
+    /// The accept thread turned to others before it did anything for it.
+    pub passed: bool,
+    /// Its check has just begun.
+    pub begins: Option<KtimeNs>,
+    /// The accept thread had turned to others before its check began.
+    pub late: bool,
+    /// Whose checks its thread was in from accept until then.
+    pub behind_before: Behind,
     /// Whose checks its thread was in after its own, until it was served.
     pub behind_after: Behind,
     /// The check's end and what it was spent on, once it is over and its hold is in the accept thread's history.
@@ -113,6 +121,10 @@ impl Story {
             next_accept: None,
             last_step: accepted,
             behind: Behind::default(),
+            passed: false,
+            begins: None,
+            late: false,
+            behind_before: Behind::default(),
             behind_after: Behind::default(),
             over: None,
             twisted: false,
@@ -187,13 +199,29 @@ impl Story {
         self.check.seen() || (!self.sure() && lookups())
     }
 
-    /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap, which reads a table before it asks for a name.
+    /// Whether its accept thread has done anything for it, or somebody else has.
+    pub(super) fn is_begun(&self) -> bool {
+        let asks = !self.resolver.lookups.is_empty() || !self.resolver.queries.is_empty();
+        asks || self.is_checked() || self.handover.is_some() || self.ended().is_some() || self.over.is_some()
+    }
+
+    /// When the accept thread turned to it.
+    pub(super) fn turned_to(&self) -> KtimeNs {
+        if self.late { self.check_begin() } else { self.accepted }
+    }
+
+    /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap, which reads a table before it asks for a name, and where it
+    /// turned to others before.
     pub(super) fn check_begin(&self) -> KtimeNs {
         let asked = self.check.asked.first().map(|asked| asked.at);
-        let read = || self.check.tables.first().filter(|_| self.sure()).map(|table| table.from);
+        let read = || self.check.tables.first().filter(|_| self.sure() || self.late).map(|table| table.from);
         let Some(at) = asked.or_else(read) else { return self.accepted };
         let before = |looking: &super::lookups::Looking| looking.tid == self.checker && looking.first < at;
-        if self.resolver.lookups.iter().any(before) { at.max(self.accepted) } else { self.accepted }
+        if self.late || self.resolver.lookups.iter().any(before) {
+            at.max(self.accepted)
+        } else {
+            self.accepted
+        }
     }
 
     /// When the check ended, as far as was seen; accept's return where there was none.

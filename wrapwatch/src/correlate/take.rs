@@ -101,9 +101,18 @@ impl Story {
             self.check.overflow = true;
             return;
         }
+        self.may_begin(&rec.hdr);
         let daemon = shared.paths.share(daemon);
         let (tid, at) = (rec.hdr.tid, KtimeNs(rec.hdr.ts_ns));
         self.check.asked.push(Asking { what: rec.what, daemon, tid, at, end: None });
+    }
+
+    /// The accept thread asks libwrap, or reads a table, the first time.
+    fn may_begin(&mut self, hdr: &abi::Header) {
+        let first = !self.check.seen() && self.check.asked.is_empty();
+        if first && hdr.tid == self.tid && self.checker == self.tid {
+            self.begins = Some(KtimeNs(hdr.ts_ns));
+        }
     }
 
     fn is_mine(&self, hdr: &abi::Header) -> bool {
@@ -139,6 +148,9 @@ impl Story {
             self.resolver.end_lookup(rec.hdr.tid);
         }
         let limit = shared.limits.uses;
+        if kind.is_table() {
+            self.may_begin(&rec.hdr);
+        }
         if self.is_mine(&rec.hdr) {
             let call = call(&rec.hdr, rec.enter_ns, StallCause::File);
             self.check.span(call, shared.limits.spans);

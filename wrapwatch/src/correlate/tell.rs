@@ -88,11 +88,14 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         wrapper_ns,
         parts: parts::parts(painted),
         handover_ns: story.handover.map(|at| at.since(check_end)),
-        handover_resolve_ns: workers.behind_ns.max(story.behind_after.own.sum(None)),
+        handover_resolve_ns: workers
+            .behind_ns
+            .max(story.behind_after.own.sum(None))
+            .saturating_add(story.behind_before.own.sum(None)),
         resolve_ns: own_before.saturating_add(own_after),
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),
-        served_behind_ns: story.behind_after.named_ns(),
+        served_behind_ns: story.behind_before.named_ns().saturating_add(story.behind_after.named_ns()),
         greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
         total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
         held_ns: held_ns(story, outcome),
@@ -245,14 +248,15 @@ fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
         return 0;
     }
     match story.next_accept {
-        Some((at, true)) if at <= until => at.since(story.accepted),
-        _ => check_end.since(story.accepted),
+        Some((at, true)) if at <= until && !story.late => at.since(story.accepted),
+        _ => check_end.since(story.turned_to()),
     }
 }
 
 fn blame(painted: &[parts::Span], story: &Story, servers: &Servers) -> Vec<Blame> {
     let mut queued = story.behind.checks.clone();
-    let named = story.behind_after.checks.iter().filter(|(cause, ..)| *cause != StallCause::Other);
+    let served = story.behind_before.checks.iter().chain(story.behind_after.checks.iter());
+    let named = served.filter(|(cause, ..)| *cause != StallCause::Other);
     named.for_each(|(cause, server, ns)| queued.add(cause, server, ns));
     let mut own = Tally::default();
     own.add_spans(painted);

@@ -102,11 +102,14 @@ fn share(
             complaints.push(Complaint { what, admitted: false });
         }
     }
+    let unknown = told.summary("unknown_share").as_f64().unwrap_or(0.0);
     match told.summary("lookup_share").as_f64() {
         Some(said) if (said - share).abs() <= tolerance => {}
         said => complaints.push(Complaint {
             what: format!("the share of lookups is {said:?}; by the nameservers' log {share:.3}"),
-            admitted: cannot_tell && said.is_none_or(|said| said <= share + tolerance),
+            // It is no more, and the rest is said to be unknown.
+            admitted: said.is_none_or(|said| said <= share + tolerance)
+                && (cannot_tell || said.is_some_and(|said| said + unknown >= share - tolerance)),
         }),
     }
 }

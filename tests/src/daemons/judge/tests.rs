@@ -20,6 +20,7 @@ fn client() -> Client {
     };
     Client {
         address: IpAddr::from([10, 2, 0, 2]),
+        datagrams: false,
         clock,
         noise_ns: 0,
         asked: vec![asked("2.0.2.10.in-addr.arpa", 2), asked("c-10-2-0-2.lab.example", 403)],
@@ -47,8 +48,7 @@ fn truth() -> Told {
         "lookups": [query("2.0.2.10.in-addr.arpa"), query("c-10-2-0-2.lab.example")],
         "checks": [{ "daemon": "sshd" }],
     });
-    let summary =
-        json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988 });
+    let summary = json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988, "unknown_share": 0.0 });
     let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow", "evidence": {} }] });
     Told { refused: None, connections: vec![connection], report }
 }
@@ -144,6 +144,14 @@ fn the_verdict_is_of_the_kind_or_cannot_tell() {
     let open =
         [("report /summary/verdict_kind", json!("cannot_tell")), ("report /summary/lookup_share", json!(0))];
     assert_eq!(changed(&open).standing, Standing::Honest);
+    let most = |unknown| {
+        changed(&[
+            ("report /summary/lookup_share", json!(0.6)),
+            ("report /summary/unknown_share", json!(unknown)),
+        ])
+    };
+    assert_eq!(most(0.4).standing, Standing::Honest);
+    is_wrong(&most(0.3), "share of lookups");
 }
 
 #[test]
@@ -169,6 +177,11 @@ fn every_client_is_told_once() {
     told.connections.push(told.connections[0].clone());
     is_wrong(&judge(&wanted(), &[client()], &told), "told of 2 times");
     told.connections.clear();
+    is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
+    let of_datagrams = [Client { datagrams: true, ..client() }];
+    is_wrong(&judge(&wanted(), &of_datagrams, &told), "told of 0 times");
+    told.report["summary"]["unowned_checks"] = json!(1);
+    assert_eq!(judge(&wanted(), &of_datagrams, &told).standing, Standing::Honest);
     is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
     told.report["summary"]["verdict_kind"] = json!("cannot_tell");
     assert_eq!(judge(&wanted(), &[client()], &told).standing, Standing::Honest);

@@ -2,15 +2,9 @@
 
 use wrapwatch_common::records::{Kind, WHAT_HOSTS_ACCESS};
 
-use super::families::{accepted, accepted_on, checks, client};
+use super::families::{accepted, accepted_on, adds_up, checks, client};
 use super::*;
 use crate::model::{Stage, StallCause, UnknownReason};
-
-fn adds_up(told: &Connection) {
-    let waiting = crate::diagnose::waiting(told);
-    let sum = waiting.explained() + waiting.unexplained() + waiting.unknown_ns;
-    assert_eq!(sum, waiting.total_ns, "{waiting:#?} {told:#?}");
-}
 
 /// In tenths of a second, where it is at least one.
 fn unknown(told: &Connection) -> Vec<(UnknownReason, Stage, u64)> {

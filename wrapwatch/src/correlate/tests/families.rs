@@ -9,6 +9,13 @@ pub(crate) fn client(n: u64) -> std::net::SocketAddr {
     addr(&format!("10.77.0.{n}:40000"))
 }
 
+/// What was seen of its wait, and what is unknown, add up to it.
+pub(crate) fn adds_up(told: &Connection) {
+    let waiting = crate::diagnose::waiting(told);
+    let sum = waiting.explained() + waiting.unexplained() + waiting.unknown_ns;
+    assert_eq!(sum, waiting.total_ns, "{waiting:#?} {told:#?}");
+}
+
 /// Established, accepted 0.1 ms later on descriptor 5, whatever number that has elsewhere.
 pub(crate) fn accepted(sim: &mut Sim, th: &mut Thread, n: u64) {
     accepted_on(sim, th, n, 5);
@@ -287,4 +294,107 @@ fn a_check_before_the_process_is_made_holds_the_accept_thread() {
     assert_eq!((told[0].service_ns / (800 * MS), told[0].complete), (1, true), "{:#?}", told[0]);
     let behind: u64 = told[1].blame.iter().filter(|b| b.cause == StallCause::Dns).map(|b| b.queued_ns).sum();
     assert_eq!((behind / (800 * MS), &*told[1].queued_behind), (1, [1].as_slice()), "{:#?}", told[1]);
+}
+
+/// One thread accepts three clients at once, then asks libwrap for each when its request has come, the last one first.
+fn each_at_its_request(uprobes: bool) -> Vec<Connection> {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in 1..=3 {
+        accepted_on(&mut sim, &mut th, n, 4 + i32::try_from(n).unwrap());
+    }
+    // A request comes when its client likes.
+    th.t += 50 * MS;
+    for n in [3, 1, 2] {
+        th.conn = n;
+        if uprobes {
+            sim.request(&mut th, -1, "rpcbind");
+        }
+        sim.open(&mut th, ALLOW, 8);
+        sim.read(&mut th, 8, 161);
+        let asked = query(7, &format!("{n}.0.77.10.in-addr.arpa"), dns::PTR);
+        sim.connect(&mut th, 9, addr(NS1), Class::Dns, false, 0, 10_000);
+        sim.send(&mut th, 9, &asked);
+        th.t += 800 * MS;
+        sim.recv(&mut th, 9, &answer(&asked, 0, Some("c1.corp.example")));
+        sim.close(&mut th, 9, Class::Dns);
+        sim.close(&mut th, 8, Class::File);
+        if uprobes {
+            sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+        }
+        sim.first_packet(&mut th, 4 + i32::try_from(n).unwrap(), *b"\x80\0\0\x1c\0\0\0");
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    told
+}
+
+#[test]
+fn a_thread_that_serves_all_may_check_each_when_its_request_has_come() {
+    for uprobes in [true, false] {
+        let told = each_at_its_request(uprobes);
+        for (told, turn) in told.iter().zip([1, 2, 0]) {
+            assert!(told.complete && told.outcome == Outcome::Greeted, "{told:#?}");
+            assert_eq!((told.parts.dns_ns / (100 * MS), told.resolve_ns), (8, 0), "{told:#?}");
+            assert_eq!(told.served_behind_ns / (100 * MS), turn * 8, "{told:#?}");
+            adds_up(told);
+            // Without uprobes it is not known what the thread did until it opened a table for the one that it had accepted last.
+            if uprobes {
+                assert_eq!(told.unknown_ns, 0, "{told:#?}");
+                assert!((800 * MS..802 * MS).contains(&told.wrapper_ns), "{told:#?}");
+                assert!(told.check_at_ns >= turn * 800 * MS + 50 * MS, "{told:#?}");
+            } else {
+                assert!((45 * MS..50 * MS).contains(&told.unknown_ns), "{told:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_comes_while_a_request_is_checked_waits_behind_it() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted_on(&mut sim, &mut th, 1, 5);
+    accepted_on(&mut sim, &mut th, 2, 6);
+    th.conn = 1;
+    sim.established(th.t + 100 * MS, 0x1003, client(3));
+    checks(&mut sim, &mut th, "rpcbind", 800 * MS, 1);
+    sim.first_packet(&mut th, 5, *b"\x80\0\0\x1c\0\0\0");
+    sim.accept_socket(&mut th, 3, 5, 0x1003, client(3));
+    for n in [2, 3] {
+        th.conn = n;
+        checks(&mut sim, &mut th, "rpcbind", 100 * MS, 1);
+        sim.first_packet(&mut th, 5, *b"\x80\0\0\x1c\0\0\0");
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(
+        (told[2].queued_ns.unwrap() / (100 * MS), told[2].queued_behind.as_slice()),
+        (7, [1].as_slice())
+    );
+    assert_eq!((told[1].served_behind_ns / (100 * MS), told[2].served_behind_ns / (100 * MS)), (8, 1));
+    told.iter().for_each(adds_up);
+}
+
+#[test]
+fn who_waits_for_the_check_of_a_datagram_waits_for_what_is_not_known() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted_on(&mut sim, &mut th, 1, 5);
+    th.conn = 0;
+    sim.established(th.t + 100 * MS, 0x1002, client(2));
+    sim.request(&mut th, -1, "rpcbind");
+    th.t += 800 * MS;
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+    sim.accept_socket(&mut th, 2, 6, 0x1002, client(2));
+    for n in [1, 2] {
+        th.conn = n;
+        checks(&mut sim, &mut th, "rpcbind", 100 * MS, 1);
+        sim.first_packet(&mut th, 5, *b"\x80\0\0\x1c\0\0\0");
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!((told[0].unknown_ns / (100 * MS), told[1].unknown_ns / (100 * MS)), (8, 7), "{told:#?}");
+    assert_eq!((told[1].queued_behind_count, told[0].served_behind_ns), (1, 0));
+    told.iter().for_each(adds_up);
 }

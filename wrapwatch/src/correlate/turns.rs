@@ -1,0 +1,132 @@
+//! What an accept thread turns to: the next client, or, where one thread serves all, one that it had accepted before.
+
+use std::sync::Arc;
+
+use wrapwatch_common::maps::thread_key;
+use wrapwatch_common::records as abi;
+
+use crate::model::{COMPUTING_MAX_NS, Client, KtimeNs, Missing, StallCause};
+
+use super::Correlator;
+use super::parts::Span;
+use super::queue::{Held, NOBODY};
+use super::story::Story;
+
+impl Correlator {
+    /// The accept thread turns from its last connection to this one.
+    pub(super) fn hold(&mut self, story: &mut Story) {
+        let key = thread_key(story.tgid, story.tid);
+        self.thread(key);
+        let thread = self.threads.entry(key).or_default();
+        thread.turned = story.accepted;
+        let lost = std::mem::take(&mut thread.lost_accept);
+        if let Some(last) = thread.current.replace(story.conn) {
+            self.leave(key, last);
+            let established = story.established;
+            let thread = self.threads.entry(key).or_default();
+            let mut queued = false;
+            if let Some(held) = thread.history.last_mut(last) {
+                queued = established.is_some_and(|established| established <= held.busy_until);
+                if queued {
+                    held.to = story.accepted.max(held.busy_until);
+                }
+            }
+            if let Some(last_story) = self.open.get_mut(&last) {
+                let unseen = established.is_none() && matches!(story.client, Some(Client::Ip(_)));
+                if unseen && self.config.sees_handshakes {
+                    last_story.miss(Missing::NextHandshakeUnseen);
+                }
+                last_story.next_accept = Some((story.accepted, queued));
+                if last_story.shutdown.is_some()
+                    && last_story.closed.is_none()
+                    && last_story.first_packet.is_none()
+                {
+                    last_story.miss(Missing::CloseUnseen);
+                }
+            }
+            self.schedule(last);
+        }
+        let Some(thread) = self.threads.get_mut(&key) else { return };
+        thread.delays.forget_before(story.accepted);
+        if let Some(established) = story.established {
+            story.behind = thread.history.behind(story.conn, established, story.accepted);
+            if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
+                story.miss(Missing::AcceptsLost);
+            }
+        }
+    }
+
+    /// A check begins in the accept thread. Where that serves all, it asks when a client's request has come, and may have turned to others since it accepted this one. Where it
+    /// has not, only libwrap's own function tells the check's beginning from what came before.
+    pub(super) fn check_begins(&mut self, conn: u64, at: KtimeNs) {
+        let Some(story) = self.open.get(&conn) else { return };
+        let (key, accepted) = (thread_key(story.tgid, story.tid), story.accepted);
+        let Some(thread) = self.threads.get_mut(&key) else { return };
+        let at_once = at.since(accepted) <= COMPUTING_MAX_NS || story.check.asked.is_empty();
+        if thread.current == Some(conn) && thread.turned <= accepted && at_once {
+            return;
+        }
+        thread.turned = at;
+        if let Some(last) = thread.current.replace(conn).filter(|last| *last != conn) {
+            self.leave(key, last);
+        }
+        let behind = self.threads.get(&key).map(|thread| thread.history.behind(conn, accepted, at));
+        if let (Some(behind), Some(story)) = (behind, self.open.get_mut(&conn)) {
+            (story.behind_before, story.late) = (behind, true);
+        }
+    }
+
+    /// An accept thread asks libwrap about somebody who has no connection that is followed.
+    pub(super) fn unowned_check_begins(&mut self, hdr: &abi::Header) {
+        if let Some(thread) = self.threads.get_mut(&thread_key(hdr.tgid, hdr.tid)) {
+            thread.unowned_check = Some(KtimeNs(hdr.ts_ns));
+        }
+    }
+
+    /// That is over: what it looked up meanwhile is not known.
+    pub(super) fn unowned_check_ends(&mut self, hdr: &abi::Header) {
+        let Some(thread) = self.threads.get_mut(&thread_key(hdr.tgid, hdr.tid)) else { return };
+        let Some(from) = thread.unowned_check.take() else { return };
+        let to = KtimeNs(hdr.ts_ns).max(from);
+        let check = Arc::new([Span { from, to, cause: StallCause::Other, server: None }]);
+        let held = Held { conn: NOBODY, from, busy_until: to, to, check, own: Arc::default() };
+        thread.history.push(held, self.shared.limits.history);
+    }
+
+    /// An accept thread turns from a connection to another: what it did for it becomes history. To one for which it did nothing yet it may come back.
+    fn leave(&mut self, key: u64, last: u64) {
+        let Some(story) = self.open.get_mut(&last) else { return };
+        if !story.is_checked_by_acceptor() {
+            // A check in another process goes on.
+            let given = story.given.map(|(at, _)| at);
+            self.held_until(key, last, given);
+        } else if story.is_begun() {
+            self.close_check(last, false);
+            self.prolong_hold(key, last);
+        } else if !std::mem::replace(&mut story.passed, true) {
+            let accepted = story.accepted;
+            self.held_until(key, last, Some(accepted));
+        }
+    }
+
+    /// A connection whose accept thread gave it to a process or thread, at a time that is known, held that thread until then.
+    fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
+        let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
+        let (from, to) = (story.accepted, given.max(story.accepted));
+        let held = Held { conn, from, busy_until: to, to, check: Arc::default(), own: Arc::default() };
+        if let Some(thread) = self.threads.get_mut(&key) {
+            thread.history.push(held, self.shared.limits.history);
+        }
+    }
+
+    /// Makes sure that there is room for an accept thread.
+    pub(super) fn thread(&mut self, key: u64) {
+        if self.threads.contains_key(&key) || self.threads.len() < self.shared.limits.threads.max(1) {
+            return;
+        }
+        let idle = self.threads.iter().map(|(key, thread)| (thread.turned, *key)).min();
+        if let Some((_, idle)) = idle {
+            self.threads.remove(&idle);
+        }
+    }
+}
