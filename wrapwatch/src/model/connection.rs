@@ -193,7 +193,8 @@ pub struct Connection {
     pub client_left: Option<ClientLeft>,
     /// ESTABLISHED → accept returned. Lost SYNs are before it, so it is a lower bound after a queue overflow.
     pub queued_ns: Option<u64>,
-    /// When the wrapper check began, from accepted: later where the server had looked the client up itself before it asked libwrap. 0 where there was no check.
+    /// When the wrapper check began, from accepted: later where the server had looked the client up itself before it asked libwrap, or asks when a request has come. 0 where there
+    /// was no check.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub check_at_ns: u64,
     /// The wrapper check, from `check_at_ns` to its end.
@@ -203,7 +204,7 @@ pub struct Connection {
     pub parts: Parts,
     /// Check's end → the connection thread took over.
     pub handover_ns: Option<u64>,
-    /// Check's end → the connection thread took over, or the thread that serves all came back to it: it was in the server's own lookups for other clients.
+    /// Check's end → the connection thread took over, or the thread that serves all came to it, also before its check: it was in the server's own lookups for other clients.
     #[serde(default)]
     pub handover_resolve_ns: u64,
     /// The server's own lookups, outside the wrapper check.
@@ -214,7 +215,7 @@ pub struct Connection {
     /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
     #[serde(default)]
     pub waited_ns: u64,
-    /// Its own check's end → first packet, or another thread's taking over: the thread that serves all was in what other clients' checks waited for.
+    /// Before its own check, and from its end → first packet, or another thread's taking over: the thread that serves all was in what other clients' checks waited for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub served_behind_ns: u64,
     /// Accept returned → first packet.
