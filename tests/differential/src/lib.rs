@@ -2,7 +2,11 @@
 //!
 //! One [`Case`] a line goes in as JSON, one [`Answer`] a line comes out. The oracle keeps libwrap's state between cases, as a server does.
 
+pub mod check;
+pub mod libwrap;
+pub mod nameserver;
 pub mod resolver;
+pub mod took;
 pub mod world;
 
 use std::io::{BufRead, BufReader, Write};

@@ -69,6 +69,7 @@ fn fixed(allow: &str, deny: &str) -> ([String; 2], Vec<String>) {
         conf: &ResolvConf::default(),
         resolv_path: "/etc/resolv.conf",
         services: &nsswitch::hosts(b""),
+        netgroup: &nsswitch::netgroup(b""),
         nsswitch_path: "/etc/nsswitch.conf",
         hosts: &HostsFile::parse(b""),
         hosts_path: "/etc/hosts",

@@ -7,6 +7,7 @@
 #[path = "common/rng.rs"]
 mod rng;
 
+#[expect(dead_code, reason = "shared with the other tests")]
 #[path = "common/glibc.rs"]
 mod glibc;
 
@@ -22,7 +23,7 @@ fn expect(question: &Question) -> (u64, Option<String>, Option<u64>) {
     let services = nsswitch::hosts(question.nsswitch.as_deref().unwrap_or_default().as_bytes());
     let hosts = HostsFile::parse(question.hosts.as_bytes());
     let own_domain = question.hostname.split_once('.').map(|(_, domain)| domain);
-    let resolver = Resolver { conf: &conf, services: &services, own_domain };
+    let resolver = Resolver { conf: &conf, services: &services, netgroup: &[], own_domain };
     let client = question.client.parse().expect("an address");
     let states = |reverse: bool| -> Vec<Nameserver> {
         let state = |address: &std::net::IpAddr| {

@@ -57,6 +57,7 @@ pub struct Files {
     /// Path of /etc/hosts.
     pub hosts_path: String,
     services: Vec<Service>,
+    netgroup: Vec<Service>,
     nsswitch_path: String,
     named: BTreeMap<String, FileText>,
     /// Files that are not there: nothing is said of them.
@@ -160,6 +161,7 @@ impl Files {
             hosts,
             hosts_path,
             services: nsswitch::hosts(&nsswitch),
+            netgroup: nsswitch::netgroup(&nsswitch),
             nsswitch_path,
             named,
             absent,
@@ -179,6 +181,7 @@ impl Files {
             conf: &self.conf,
             resolv_path: &self.resolv_path,
             services: &self.services,
+            netgroup: &self.netgroup,
             nsswitch_path: &self.nsswitch_path,
             hosts: &self.hosts_file,
             hosts_path: &self.hosts_path,

@@ -7,13 +7,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::classify::client_words;
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
-use super::evaluate::{Evaluation, Lookup, LookupKind, Place, Subject, Tables};
-use super::inet;
+use super::evaluate::{Evaluation, Lookup, LookupKind, Subject, Tables};
 use super::lint::{Input, UNLISTED};
-use super::options::{Keyword, is_waited_for, lossy, steps};
+use super::options::{Keyword, Step, is_waited_for, rfc931_seconds, steps};
 use super::problems::may_concern;
-use super::table::TableKind;
+use super::table::{Entry, Table, TableKind};
 use crate::model::Nanos;
 
 /// One lookup of a check, or a command that it waits for, and the longest that it can take.
@@ -42,14 +42,11 @@ pub(super) fn waits(
         };
         let address = address.to_canonical();
         let (ns, of) = match lookup.kind {
-            LookupKind::Ident => ident(input, lookup.place),
-            LookupKind::Netgroup => (
-                None,
-                format!(
-                    "netgroup {}: as long as the services of nsswitch.conf's netgroup line take",
-                    lookup.question
-                ),
-            ),
+            LookupKind::Ident => ident(input, checked.ident_limit_s),
+            LookupKind::Netgroup => {
+                let (ns, of) = resolver.netgroup_bound();
+                (ns, format!("netgroup {}: {of}", lookup.question))
+            }
             LookupKind::Reverse => resolver.bound(Wanted::Reverse, input.hosts.reverse(address).is_some()),
             LookupKind::Forward => {
                 let ipv6 = address.is_ipv6();
@@ -97,10 +94,10 @@ pub fn worst(
         push(Some(LookupKind::Forward), resolver.bound(forward, false));
     }
     if steps.ident {
-        push(Some(LookupKind::Ident), ident_told(longest_ident(tables, daemon, port)));
+        push(Some(LookupKind::Ident), ident_told(worst_ident(tables, daemon, port)));
     }
     if steps.netgroup {
-        push(Some(LookupKind::Netgroup), (None, "as long as the netgroup's services take".to_owned()));
+        push(Some(LookupKind::Netgroup), resolver.netgroup_bound());
     }
     if steps.command {
         push(None, (None, "a rule's command: as long as it runs".to_owned()));
@@ -113,20 +110,44 @@ pub fn sum(waits: &[Wait]) -> Option<u64> {
     waits.iter().try_fold(0u64, |sum, wait| Some(sum.saturating_add(wait.ns?)))
 }
 
-/// The client's ident service, as long as the option that asks for it says. libwrap keeps that number for the rest of the process, so that a
-/// `user@host` pattern may wait as long as the largest of those that this daemon can get to.
-fn ident(input: &Input<'_>, place: Option<Place>) -> (Option<u64>, String) {
-    let tables = input.tables;
-    let own = place.and_then(|place| {
-        let table = tables.get(place.table);
-        rfc931(table.options(table.entry_at(place.line)?)?)
-    });
-    ident_told(own.unwrap_or_else(|| longest_ident(tables, input.daemon, input.server.port)))
+/// The client's ident service: as long as the rule's own option said before it was asked. libwrap keeps that number for the rest of the process, so that
+/// whatever else asks (`user@host`, `%u`, `rfc931` without a number) may wait as long as the largest of those that this daemon can get to.
+fn ident(input: &Input<'_>, own_s: Option<u32>) -> (Option<u64>, String) {
+    let longest = || longest_ident(input.tables, input.daemon, input.server.port);
+    ident_told(own_s.map_or_else(longest, seconds_ns))
 }
 
 /// The longest that libwrap waits for an ident service by the rules that this daemon can get to.
 fn longest_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
     options_of(tables, (daemon, port)).filter_map(rfc931).fold(IDENT_TIMEOUT_NS, u64::max)
+}
+
+/// The same for the worst check: where each rule that asks says a time of its own before it does, that of libwrap's beginning never counts.
+fn worst_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
+    let asks_without = rules_of(tables, (daemon, port)).any(|(table, entry)| {
+        client_words(table.clients(entry)).any(|word| word.user.is_some())
+            || table.options(entry).is_some_and(|options| {
+                steps(options)
+                    .map_while(Result::ok)
+                    .find_map(|step| asks_without_time(&step))
+                    .unwrap_or(false)
+            })
+    });
+    if asks_without {
+        return longest_ident(tables, daemon, port);
+    }
+    options_of(tables, (daemon, port)).filter_map(rfc931).max().unwrap_or(IDENT_TIMEOUT_NS)
+}
+
+/// Of an option that asks the ident service: whether it does so without a time of its own.
+fn asks_without_time(step: &Step) -> Option<bool> {
+    let value = step.value.as_deref().unwrap_or_default();
+    match step.keyword {
+        Keyword::Rfc931 => Some(rfc931_seconds(value).is_none()),
+        // What a banner has is not known here.
+        Keyword::Banners => Some(true),
+        _ => (step.expand && value.windows(2).any(|pair| pair == b"%u")).then_some(true),
+    }
 }
 
 /// Whether a rule that this daemon can get to runs a command that is waited for.
@@ -140,12 +161,20 @@ pub fn waits_for_commands(tables: &Tables, daemon: (&str, u16)) -> bool {
 }
 
 /// The options of each rule that a daemon can get to.
-fn options_of<'a>(tables: &'a Tables, (daemon, port): (&str, u16)) -> impl Iterator<Item = &'a [u8]> {
+fn options_of<'a>(tables: &'a Tables, daemon: (&str, u16)) -> impl Iterator<Item = &'a [u8]> {
+    rules_of(tables, daemon).filter_map(|(table, entry)| table.options(entry))
+}
+
+/// Each rule that a daemon can get to, and its table.
+fn rules_of<'a>(
+    tables: &'a Tables,
+    (daemon, port): (&str, u16),
+) -> impl Iterator<Item = (&'a Table, &'a Entry)> {
     [TableKind::Allow, TableKind::Deny]
         .into_iter()
-        .flat_map(|kind| tables.get(kind).entries().iter().map(move |entry| (kind, entry)))
-        .filter(move |(kind, entry)| may_concern(tables.get(*kind).daemons(entry), daemon, port))
-        .filter_map(|(kind, entry)| tables.get(kind).options(entry))
+        .map(|kind| tables.get(kind))
+        .flat_map(|table| table.entries().iter().map(move |entry| (table, entry)))
+        .filter(move |(table, entry)| may_concern(table.daemons(entry), daemon, port))
 }
 
 fn ident_told(ns: u64) -> (Option<u64>, String) {
@@ -156,12 +185,14 @@ fn ident_told(ns: u64) -> (Option<u64>, String) {
     (Some(ns), of)
 }
 
-/// The time of a rule's `rfc931` option.
+/// The time that a rule's `rfc931` option says, where it says one.
 fn rfc931(options: &[u8]) -> Option<u64> {
     let step = steps(options).map_while(Result::ok).find(|step| step.keyword == Keyword::Rfc931)?;
-    let seconds = step.value.as_deref().and_then(|value| inet::scan_signed(lossy(value).as_bytes()));
-    let ns = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|&seconds| seconds > 0);
-    Some(ns.map_or(IDENT_TIMEOUT_NS, |seconds| seconds.saturating_mul(super::cost::SECOND_NS)))
+    rfc931_seconds(step.value.as_deref()?).map(seconds_ns)
+}
+
+fn seconds_ns(seconds: u32) -> u64 {
+    u64::from(seconds).saturating_mul(super::cost::SECOND_NS)
 }
 
 #[cfg(test)]
@@ -178,6 +209,42 @@ mod tests {
         assert_eq!(bound("sshd: ALL: rfc931 60\nmysqld: me@10.9.0.21\n"), Some(IDENT_TIMEOUT_NS));
         let own = bound("mysqld: 10.7.7.7: rfc931 60\nmysqld: me@10.9.0.21\n");
         assert_eq!(own, Some(60 * crate::wrappers::cost::SECOND_NS));
+    }
+
+    #[test]
+    fn ident_takes_as_long_as_libwrap_has_been_told_before_it_asks() {
+        let bound = |allow: &str| {
+            let host = Host::new(allow.as_bytes(), b"ALL: ALL\n").asked_about(&[("10.9.0.21", None)]);
+            sum(&host.lint().clients[0].waits).map(|ns| ns / crate::wrappers::cost::SECOND_NS)
+        };
+        assert_eq!(bound("mysqld: 10. : rfc931 3\n"), Some(3));
+        assert_eq!(
+            bound("mysqld: me@10. : rfc931 3\n"),
+            Some(10),
+            "the pattern asks before the option says a time"
+        );
+        assert_eq!(bound("mysqld: 10. : spawn echo %u & : rfc931 3\n"), Some(10));
+        assert_eq!(
+            bound("mysqld: 10.9. : rfc931\nmysqld: 10.7. : rfc931 60\n"),
+            Some(60),
+            "the number is kept"
+        );
+    }
+
+    #[test]
+    fn the_worst_ident_of_any_client_is_not_longer_than_the_rules_say() {
+        let worst = |allow: &str| {
+            let host = Host::new(allow.as_bytes(), b"");
+            worst_ident(&host.tables, "mysqld", 3306) / crate::wrappers::cost::SECOND_NS
+        };
+        assert_eq!(
+            worst("mysqld: 10. : rfc931 3\nmysqld: 11. : rfc931 2 : spawn echo %u &\nsshd: ALL: rfc931\n"),
+            3
+        );
+        assert_eq!(worst("mysqld: 10. : rfc931 3\nmysqld: me@11.\n"), 10);
+        assert_eq!(worst("mysqld: 10. : spawn echo %u & : rfc931 3\n"), 10);
+        assert_eq!(worst("mysqld: 10. : rfc931 3\nmysqld: 11. : rfc931\n"), 10);
+        assert_eq!(worst("mysqld: 10. : rfc931 30\nmysqld: 11. : rfc931\n"), 30);
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub struct Resolver<'a> {
     pub conf: &'a ResolvConf,
     /// nsswitch.conf's hosts line.
     pub services: &'a [Service],
+    /// nsswitch.conf's netgroup line.
+    pub netgroup: &'a [Service],
     /// Domain of the host's own name, for a resolv.conf without search list.
     pub own_domain: Option<&'a str>,
 }
@@ -242,6 +244,31 @@ impl Resolver<'_> {
                 ServiceCosts { outcomes: all(ns), of: Some(of) }
             }
         }
+    }
+
+    /// The longest that a netgroup takes, and of what it consists. Files of this host answer at once, also where one group names others; how long a
+    /// service takes that asks servers, nothing here bounds.
+    pub fn netgroup_bound(&self) -> (Option<u64>, String) {
+        let mut asked = Vec::new();
+        for service in self.netgroup {
+            match service.name.as_str() {
+                "files" | "db" if service.stops_at(Status::NotFound) && service.stops_at(Status::Unavail) => {
+                    break;
+                }
+                "files" | "db" => {}
+                name => asked.push(name),
+            }
+        }
+        if asked.is_empty() {
+            return (Some(0), "from files of this host".to_owned());
+        }
+        (
+            None,
+            format!(
+                "as long as {} and its servers take (nsswitch.conf's netgroup line)",
+                asked.join(", then ")
+            ),
+        )
     }
 
     fn dns_bound(&self, wanted: Wanted<'_>) -> (Option<u64>, String) {
@@ -346,7 +373,7 @@ mod tests {
         let services = nsswitch::hosts(b"");
         let cost = |text: &str, domain: Option<&str>, name: &str| {
             let conf = conf(text);
-            let resolver = Resolver { conf: &conf, services: &services, own_domain: domain };
+            let resolver = Resolver { conf: &conf, services: &services, netgroup: &[], own_domain: domain };
             seconds(resolver.lookup(Wanted::Forward { name, ipv6: false }, false, &[Nameserver::Silent]))
         };
         assert_eq!(cost("nameserver 10.0.0.1\n", None, "db1.example.com"), Some(10));
@@ -362,7 +389,7 @@ mod tests {
         let conf = conf("nameserver 10.0.0.1\n");
         let cost = |line: &str, wanted, in_files| {
             let services = nsswitch::hosts(line.as_bytes());
-            let resolver = Resolver { conf: &conf, services: &services, own_domain: None };
+            let resolver = Resolver { conf: &conf, services: &services, netgroup: &[], own_domain: None };
             let waiting = resolver.lookup(wanted, in_files, &[Nameserver::Silent]);
             (seconds(waiting), waiting.answered)
         };

@@ -164,6 +164,9 @@ pub struct Evaluation {
     pub rule: Option<Place>,
     /// Lookups in order.
     pub lookups: Vec<Lookup>,
+    /// Where the client's ident service was asked: for how many seconds libwrap waits at most, as the rule's own option said before it was. None where
+    /// that is what an earlier check of this process left behind, or where nobody was asked.
+    pub ident_limit_s: Option<u32>,
     /// Commands in order.
     pub commands: Vec<Command>,
     /// What libwrap logs.
@@ -202,6 +205,7 @@ pub fn evaluate(tables: &Tables, request: &Request, env: &mut dyn Environment) -
         reason,
         rule,
         lookups: check.lookups,
+        ident_limit_s: check.ident_limit_s,
         commands: check.commands,
         warnings: check.warnings,
         read_to: check.read_to,
@@ -245,6 +249,9 @@ pub(super) struct Check<'a> {
     pub(super) aclexec_failed: bool,
     pub(super) commands: Vec<Command>,
     pub(super) place: Option<Place>,
+    /// `rfc931_timeout`, where this check has set it.
+    pub(super) rfc931_timeout_s: Option<u32>,
+    ident_limit_s: Option<u32>,
     lookups: Vec<Lookup>,
     warnings: Vec<Warning>,
     read_to: [Option<u32>; 2],
@@ -267,6 +274,8 @@ impl<'a> Check<'a> {
             aclexec_failed: request.aclexec_failed,
             commands: Vec::new(),
             place: None,
+            rfc931_timeout_s: None,
+            ident_limit_s: None,
             lookups: Vec::new(),
             warnings: Vec::new(),
             read_to: [None; 2],
@@ -300,6 +309,7 @@ impl<'a> Check<'a> {
             let both = self.client.port().zip(self.server.port());
             let user = both.and_then(|_| self.env.ident()).map(user_name).filter(|user| !user.is_empty());
             if both.is_some() {
+                self.ident_limit_s = self.rfc931_timeout_s;
                 let question = lossy(self.client.address());
                 let (kind, subject) = (LookupKind::Ident, Subject::Client);
                 self.lookups.push(Lookup {

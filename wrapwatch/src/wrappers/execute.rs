@@ -58,6 +58,7 @@ fn run(step: &Step, value: &[u8], check: &mut Check<'_>) -> Result<(), Stop> {
             Ok(())
         }
         Keyword::Rfc931 => {
+            check.rfc931_timeout_s = options::rfc931_seconds(value).or(check.rfc931_timeout_s);
             check.ask_user();
             Ok(())
         }

@@ -23,6 +23,7 @@ fn host(texts: Example, named: &[(&str, &[u8])]) -> Host<'static> {
         daemon: texts.daemon,
         conf: ResolvConf::parse(resolv.as_bytes()),
         services: nsswitch::hosts(texts.nsswitch.as_bytes()),
+        netgroup: nsswitch::netgroup(texts.nsswitch.as_bytes()),
         hosts: HostsFile::parse(texts.hosts.as_bytes()),
         ..Host::new(texts.allow.as_bytes(), or(texts.deny, "ALL: ALL\n").as_bytes())
     };
@@ -123,8 +124,15 @@ fn other_services_are_named_and_resolv_conf_does_not_apply_to_them() {
 }
 
 #[test]
-fn a_netgroup_has_no_bound_and_says_so() {
-    let report = client(Example { allow: "mysqld: @trusted\n", ..USUAL });
+fn a_netgroup_has_the_bound_of_its_services_and_says_so() {
+    let of = |nsswitch| client(Example { allow: "mysqld: @trusted\n", nsswitch, ..USUAL });
+    for files in ["", "netgroup: files\n", "netgroup: files [NOTFOUND=return UNAVAIL=return] nis\n"] {
+        let report = of(files);
+        assert_eq!(report.waits.last().map(|wait| wait.ns), Some(Some(0)), "{report:#?}");
+        assert_eq!(report.worst_case_ns, Some(4 * SECOND_NS), "the names alone");
+    }
+    let report = of("netgroup: files nis sss\n");
+    assert!(report.waits.last().is_some_and(|wait| wait.of.contains("nis, then sss")), "{report:#?}");
     assert_eq!(report.worst_case_ns, None);
     assert_eq!(report.waits.iter().filter(|wait| wait.ns.is_some()).count(), 2, "{report:#?}");
 }

@@ -58,7 +58,9 @@ pub struct Input<'a> {
     pub resolv_path: &'a str,
     /// nsswitch.conf's hosts line.
     pub services: &'a [Service],
-    /// Its path.
+    /// nsswitch.conf's netgroup line.
+    pub netgroup: &'a [Service],
+    /// nsswitch.conf's path.
     pub nsswitch_path: &'a str,
     /// /etc/hosts.
     pub hosts: &'a HostsFile,
@@ -150,7 +152,12 @@ impl Report {
 
 /// Looks at everything.
 pub fn lint(input: &Input<'_>) -> Report {
-    let resolver = Resolver { conf: input.conf, services: input.services, own_domain: input.own_domain };
+    let resolver = Resolver {
+        conf: input.conf,
+        services: input.services,
+        netgroup: input.netgroup,
+        own_domain: input.own_domain,
+    };
     let scene = Scene {
         tables: input.tables,
         texts: input.texts,

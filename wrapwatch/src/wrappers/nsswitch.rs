@@ -1,4 +1,4 @@
-//! The `hosts` line of nsswitch.conf (nsswitch.conf(5)): who is asked for names, and when the asking stops.
+//! The `hosts` and `netgroup` lines of nsswitch.conf (nsswitch.conf(5)): who is asked, and when the asking stops.
 
 use super::options::lossy;
 
@@ -38,15 +38,25 @@ impl Service {
 /// The services asked for host names, in order. glibc's default where the file or the line is missing: files, then dns. None where
 /// the line is there and wrong: then no name is ever found.
 pub fn hosts(text: &[u8]) -> Vec<Service> {
+    line_of(text, b"hosts").unwrap_or_else(|| vec![Service::new("files"), Service::new("dns")])
+}
+
+/// The services asked for netgroups, in order. glibc's default where the file or the line is missing: files.
+pub fn netgroup(text: &[u8]) -> Vec<Service> {
+    line_of(text, b"netgroup").unwrap_or_else(|| vec![Service::new("files")])
+}
+
+/// A database's line; none where there is no such line.
+fn line_of(text: &[u8], database: &[u8]) -> Option<Vec<Service>> {
     let mut services = None;
     for line in text.split(|&byte| byte == b'\n') {
         let line = line.split(|&byte| byte == b'#' || byte == 0).next().unwrap_or_default().trim_ascii();
-        let Some(rest) = line.strip_prefix(b"hosts") else { continue };
+        let Some(rest) = line.strip_prefix(database) else { continue };
         let Some(rest) = rest.trim_ascii_start().strip_prefix(b":") else { continue };
         // The last line wins.
         services = Some(services_of(&lossy(rest)).unwrap_or_default());
     }
-    services.unwrap_or_else(|| vec![Service::new("files"), Service::new("dns")])
+    services
 }
 
 fn services_of(text: &str) -> Option<Vec<Service>> {

@@ -240,6 +240,11 @@ pub(super) fn check_value(keyword: Keyword, value: Option<&[u8]>) -> Result<(), 
     if fine { Ok(()) } else { Err(OptionError::BadValue { what, value: lossy(value) }) }
 }
 
+/// The seconds of an `rfc931` option; none where it says none, or something else.
+pub(super) fn rfc931_seconds(value: &[u8]) -> Option<u32> {
+    inet::scan_signed(value).and_then(|seconds| u32::try_from(seconds).ok()).filter(|&seconds| seconds > 0)
+}
+
 /// The facilities and levels in libwrap's options.c; newer ones of syslog's (authpriv, ftp) are not among them.
 const FACILITIES: [&str; 17] = [
     "kern", "user", "mail", "daemon", "auth", "lpr", "news", "uucp", "cron", "local0", "local1", "local2",

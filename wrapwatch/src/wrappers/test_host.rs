@@ -18,6 +18,7 @@ pub(crate) struct Host<'a> {
     pub(crate) server: IpAddr,
     pub(crate) conf: ResolvConf,
     pub(crate) services: Vec<Service>,
+    pub(crate) netgroup: Vec<Service>,
     pub(crate) hosts: HostsFile,
     pub(crate) clients: Vec<Client>,
 }
@@ -34,6 +35,7 @@ impl<'a> Host<'a> {
             server: "10.0.9.9".parse().unwrap(),
             conf: ResolvConf::default(),
             services: nsswitch::hosts(b""),
+            netgroup: nsswitch::netgroup(b""),
             hosts: HostsFile::default(),
             clients: Vec::new(),
         }
@@ -59,6 +61,7 @@ impl<'a> Host<'a> {
             conf: &self.conf,
             resolv_path: "/etc/resolv.conf",
             services: &self.services,
+            netgroup: &self.netgroup,
             nsswitch_path: "/etc/nsswitch.conf",
             hosts: &self.hosts,
             hosts_path: "/etc/hosts",

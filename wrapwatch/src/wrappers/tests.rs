@@ -28,6 +28,7 @@ fn everything(texts: &[Vec<u8>; 5], client: std::net::IpAddr) {
         server: client,
         conf: ResolvConf::parse(&texts[2]),
         services: nsswitch::hosts(&texts[3]),
+        netgroup: nsswitch::netgroup(&texts[3]),
         hosts: HostsFile::parse(&texts[4]),
         clients: vec![
             Client { address: client, name: None },

@@ -14,46 +14,8 @@ use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
-use wrapwatch_differential::{Answer, Case, End, Event, TableText, What};
-
-/// `struct tcpd_context`.
-#[repr(C)]
-struct Context {
-    file: *const c_char,
-    line: c_int,
-}
-
-/// `struct host_info` (tcpd.h).
-#[repr(C)]
-struct HostInfo {
-    name: [c_char; 128],
-    addr: [c_char; 128],
-    sin: *mut libc::sockaddr,
-    unit: *mut c_void,
-    request: *mut RequestInfo,
-}
-
-/// `struct request_info` (tcpd.h).
-#[repr(C)]
-struct RequestInfo {
-    fd: c_int,
-    user: [c_char; 128],
-    daemon: [c_char; 128],
-    pid: [c_char; 10],
-    client: HostInfo,
-    server: HostInfo,
-    sink: *mut c_void,
-    hostname: *mut c_void,
-    hostaddr: *mut c_void,
-    cleanup: *mut c_void,
-    config: *mut c_void,
-}
-
-/// Keys of `request_init` (tcpd.h).
-const RQ_FILE: c_int = 1;
-const RQ_DAEMON: c_int = 2;
-const RQ_CLIENT_SIN: c_int = 6;
-const RQ_SERVER_SIN: c_int = 9;
+use wrapwatch_differential::libwrap::{Asked, Context, Libwrap};
+use wrapwatch_differential::{Answer, Case, Event, TableText, What};
 
 /// The process id that a forked aclexec command would have.
 const CHILD: libc::pid_t = 0x7fff_1234;
@@ -422,118 +384,6 @@ pub unsafe extern "C" fn __vsyslog_chk(
     note(What::Warn, text);
 }
 
-/// A socket address libwrap can keep a pointer to.
-#[expect(clippy::unnecessary_box_returns, reason = "its address must not change")]
-#[expect(clippy::cast_possible_truncation, reason = "address families are small numbers")]
-fn socket_address(end: &End) -> Box<libc::sockaddr_in6> {
-    // SAFETY: all zero is a valid socket address of either family.
-    let mut out: Box<libc::sockaddr_in6> = Box::new(unsafe { std::mem::zeroed() });
-    match end.address {
-        IpAddr::V4(v4) => {
-            let address = (&raw mut *out).cast::<libc::sockaddr_in>();
-            // SAFETY: sockaddr_in is smaller than sockaddr_in6.
-            unsafe {
-                (*address).sin_family = libc::AF_INET as libc::sa_family_t;
-                (*address).sin_port = end.port.to_be();
-                (*address).sin_addr.s_addr = v4.to_bits().to_be();
-            }
-        }
-        IpAddr::V6(v6) => {
-            out.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            out.sin6_port = end.port.to_be();
-            out.sin6_addr.s6_addr = v6.octets();
-            out.sin6_scope_id = end.scope;
-        }
-    }
-    out
-}
-
-/// The library's parts.
-struct Libwrap {
-    request_init: unsafe extern "C" fn(*mut RequestInfo, ...) -> *mut RequestInfo,
-    hosts_access: unsafe extern "C" fn(*mut RequestInfo) -> c_int,
-    allow_table: *mut *const c_char,
-    deny_table: *mut *const c_char,
-    resident: *mut c_int,
-    context: *mut Context,
-    sock_hostname: *mut c_void,
-    sock_hostaddr: *mut c_void,
-}
-
-impl Libwrap {
-    fn load() -> Result<Self, String> {
-        // SAFETY: loading libwrap runs no constructors of its own.
-        let library = unsafe { libc::dlopen(c"libwrap.so.0".as_ptr(), libc::RTLD_NOW) };
-        if library.is_null() {
-            return Err("cannot load libwrap.so.0: install libwrap0".to_owned());
-        }
-        let symbol = |name: &CStr| {
-            // SAFETY: a handle from dlopen.
-            let symbol = unsafe { libc::dlsym(library, name.as_ptr()) };
-            if symbol.is_null() {
-                Err(format!("libwrap has no {}", name.to_string_lossy()))
-            } else {
-                Ok(symbol)
-            }
-        };
-        // SAFETY: the types are those of tcpd.h.
-        unsafe {
-            Ok(Self {
-                request_init: std::mem::transmute::<
-                    *mut c_void,
-                    unsafe extern "C" fn(*mut RequestInfo, ...) -> *mut RequestInfo,
-                >(symbol(c"request_init")?),
-                hosts_access: std::mem::transmute::<
-                    *mut c_void,
-                    unsafe extern "C" fn(*mut RequestInfo) -> c_int,
-                >(symbol(c"hosts_access")?),
-                allow_table: symbol(c"hosts_allow_table")?.cast(),
-                deny_table: symbol(c"hosts_deny_table")?.cast(),
-                resident: symbol(c"resident")?.cast(),
-                context: symbol(c"tcpd_context")?.cast(),
-                sock_hostname: symbol(c"sock_hostname")?,
-                sock_hostaddr: symbol(c"sock_hostaddr")?,
-            })
-        }
-    }
-
-    fn check(&self, case: &Case, fd: c_int, tables: &[CString; 2]) -> bool {
-        let daemon = CString::new(case.daemon.as_str()).unwrap_or_default();
-        let client = case.client.as_ref().map(socket_address);
-        let server = case.server.as_ref().map(socket_address);
-        let pointer = |address: &Option<Box<libc::sockaddr_in6>>| {
-            address.as_ref().map_or(null(), |address| std::ptr::from_ref(&**address)).cast::<libc::sockaddr>()
-        };
-        // SAFETY: tcpd.h's struct may be all zero (request_init zeroes it); pointers given to libwrap outlive the call; this is the only
-        // thread.
-        unsafe {
-            let mut request: RequestInfo = std::mem::zeroed();
-            let init = self.request_init;
-            init(
-                &raw mut request,
-                RQ_FILE,
-                fd,
-                RQ_DAEMON,
-                daemon.as_ptr(),
-                RQ_CLIENT_SIN,
-                pointer(&client),
-                RQ_SERVER_SIN,
-                pointer(&server),
-                0 as c_int,
-            );
-            request.hostname = self.sock_hostname;
-            request.hostaddr = self.sock_hostaddr;
-            *self.allow_table = tables[0].as_ptr();
-            *self.deny_table = tables[1].as_ptr();
-            // The oracle counts as a resident process from its first check on, unless the case says otherwise.
-            *self.resident = if case.first { -1 } else { 1 };
-            (*self.context).file = null();
-            (*self.context).line = 0;
-            (self.hosts_access)(&raw mut request) != 0
-        }
-    }
-}
-
 fn answer(allowed: Option<bool>) {
     let events = WORLD.with_borrow_mut(|world| std::mem::take(&mut world.events));
     let Ok(mut line) = serde_json::to_vec(&Answer { allowed, events }) else { return };
@@ -595,7 +445,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         WORLD.with_borrow_mut(|world| world.case = Some(case.clone()));
         // Its own for each: banners that nobody reads would fill one.
         let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
-        let allowed = libwrap.check(&case, socket.as_raw_fd(), &tables);
+        // The oracle counts as a resident process from its first check on, unless the case says otherwise.
+        let request = Asked {
+            daemon: &case.daemon,
+            client: case.client.as_ref(),
+            server: case.server.as_ref(),
+            resident: !case.first,
+        };
+        let allowed = libwrap.check(&request, socket.as_raw_fd(), &tables);
         WORLD.with_borrow_mut(|world| world.case = None);
         answer(Some(allowed));
     }

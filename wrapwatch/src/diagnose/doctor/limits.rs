@@ -7,10 +7,7 @@ use crate::{
         Severity,
         doctor::{DoctorProblem, Limits, MaxStartups, ServerProblem as Kind},
     },
-    wrappers::{
-        bound,
-        cost::{Resolver, SECOND_NS},
-    },
+    wrappers::{bound, cost::SECOND_NS},
 };
 
 /// `refuse` in libwrap sleeps so long before it ends the process (clean_exit.c).
@@ -72,9 +69,8 @@ fn slots(case: &Case<'_>, max: MaxStartups, grace_s: Option<u64>) -> Option<Doct
 /// The server's own reverse and forward lookup, within its time for a login.
 fn own_lookups(case: &Case<'_>, who: &str, (setting, seconds): (&str, u64)) -> Option<DoctorProblem> {
     let texts = case.texts;
-    let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
     let steps = bound::Steps { names: true, ..bound::Steps::default() };
-    let worst = bound::sum(&bound::worst(&texts.tables, ("", 0), &resolver, steps));
+    let worst = bound::sum(&bound::worst(&texts.tables, ("", 0), &texts.resolver(), steps));
     let unknown = worst.is_none() && texts.conf.unknown.is_some();
     if unknown || worst.is_some_and(|worst| worst < seconds.saturating_mul(SECOND_NS)) {
         return None;

@@ -18,7 +18,7 @@ use crate::{
         bound::{self, Steps},
         cost::Resolver,
         daemons,
-        nsswitch::Service,
+        nsswitch::{self, Service},
         problems::{self, Problem, ProblemKind, Scene},
     },
 };
@@ -46,6 +46,8 @@ pub struct Texts {
     pub conf: ResolvConf,
     /// nsswitch.conf's hosts line.
     pub services: Vec<Service>,
+    /// nsswitch.conf's netgroup line.
+    pub netgroup: Vec<Service>,
     /// /etc/hosts.
     pub hosts: HostsFile,
     /// Files that rules name.
@@ -80,23 +82,28 @@ impl Texts {
             tables: Tables { allow: parse(&tables[0]), deny: parse(&tables[1]) },
             raw: tables.map(|table| table.ok().flatten().unwrap_or_default()),
             conf: ResolvConf::parse(conf),
-            services: crate::wrappers::nsswitch::hosts(nsswitch),
+            services: nsswitch::hosts(nsswitch),
+            netgroup: nsswitch::netgroup(nsswitch),
             hosts: HostsFile::parse(hosts),
             named: BTreeMap::new(),
             doubts: [None, None],
         }
     }
 
+    /// What decides how long lookups take.
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver { conf: &self.conf, services: &self.services, netgroup: &self.netgroup, own_domain: None }
+    }
+
     /// What is wrong with them, for a server of this name.
     fn problems(&self, target: &Target) -> Vec<Problem> {
-        let resolver = Resolver { conf: &self.conf, services: &self.services, own_domain: None };
         let mut found = problems::find(&Scene {
             tables: &self.tables,
             texts: [&self.raw[0], &self.raw[1]],
             paths: paths::TABLES,
             daemon: &target.daemon,
             port: first_port(target),
-            resolver,
+            resolver: self.resolver(),
             resolv_path: paths::RESOLV_CONF,
             nsswitch_path: paths::NSSWITCH_CONF,
             hosts: &self.hosts,
@@ -198,7 +205,6 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
         command: (has(ProblemKind::BlockingSpawn) || has(ProblemKind::Aclexec))
             && bound::waits_for_commands(&texts.tables, daemon),
     };
-    let resolver = Resolver { conf: &texts.conf, services: &texts.services, own_domain: None };
     let case = Case {
         target,
         texts,
@@ -208,7 +214,7 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
             Some(_) if !empty => None,
             _ => Some(!empty && !has(ProblemKind::NoRuleForDaemon)),
         },
-        waits: bound::worst(&texts.tables, daemon, &resolver, steps),
+        waits: bound::worst(&texts.tables, daemon, &texts.resolver(), steps),
     };
     let mut out = Vec::new();
     server::find(&case, &mut out);

@@ -89,7 +89,13 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     assert!(ident[0].message.contains("up to 10.0 s (ident: "), "{ident:?}");
     let command = outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60\n", quick);
     assert!(command[0].message.contains("a time that nothing bounds (a rule's command"), "{command:?}");
-    assert_eq!(outlasts("mysqld", "ALL: @trusted\n", quick).len(), 1);
+    // Netgroups of files of the host take no time, those of servers any.
+    assert_eq!(outlasts("mysqld", "ALL: @trusted\n", quick), []);
+    let of_nis =
+        Texts { netgroup: nsswitch::netgroup(b"netgroup: nis\n"), ..texts("ALL: @trusted\n", quick) };
+    assert_eq!(found(&target(), &of_nis, ServerProblem::CheckOutlastsClients).len(), 1);
+    // The option's own time, where nothing asks before it.
+    assert_eq!(outlasts("mysqld", "ALL: 10. : rfc931 3\n", quick), []);
     let own = outlasts("mysqld", "mysqld@db.example.com: ALL\n", two);
     assert!(own[0].message.contains("up to 40.0 s"), "{own:?}");
     assert_eq!(outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60 &\n", quick), []);
