@@ -155,6 +155,65 @@ fn nameservers_behind_resolved_are_asked_and_blamed_by_their_own_addresses() {
     assert_eq!(doctor(pid, &[]).target().resolver.upstreams, []);
 }
 
+/// Has the socket of 127.0.0.1's port 53 in the server's network, goes by dnsmasq's name and has its arguments; ends with its standard input.
+const FORWARDER: &str = "
+import ctypes, socket, sys
+PR_SET_NAME = 15
+ctypes.CDLL(None).prctl(PR_SET_NAME, b'dnsmasq', 0, 0, 0)
+listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+listener.bind(('127.0.0.1', 53))
+print('ready', flush=True)
+sys.stdin.read()
+";
+
+/// Behind 127.0.0.1 there are others as well: those of the configuration of whoever has the socket.
+#[test]
+fn nameservers_behind_dnsmasq_are_those_of_its_configuration() {
+    use std::io::{BufRead as _, BufReader};
+    let lab = Lab::start(LabConfig::default()).unwrap();
+    let pid = lab.server_pid().unwrap();
+    lab.files(Files::resolv("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")).unwrap();
+    let nobody = doctor(pid, &[]);
+    let [unknown] = nobody.target().resolver.forwarders.as_slice() else {
+        panic!("{:#?}", nobody.target().resolver)
+    };
+    assert!(unknown.pid.is_none() && unknown.doubt.is_some() && unknown.upstreams.is_empty(), "{unknown:#?}");
+    // /run is the lab's own.
+    let conf = "no-resolv\nserver=10.1.1.53\nserver=/corp.example/10.1.1.54\n";
+    std::fs::write(format!("/proc/{pid}/root/run/forwarder.conf"), conf).unwrap();
+    let mut child = std::process::Command::new("nsenter")
+        .args(["-t", &pid.to_string(), "-n", "-m", "--", "python3", "-c", FORWARDER])
+        .arg("--conf-file=/run/forwarder.conf")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    lab.rules([Rule::silent().at([10, 1, 1, 53])]).unwrap();
+    let run = doctor(pid, &[]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let [forwarder] = run.target().resolver.forwarders.as_slice() else {
+        panic!("{:#?}", run.target().resolver)
+    };
+    assert_eq!((forwarder.pid, forwarder.program.as_deref()), (Some(child.id()), Some("dnsmasq")));
+    assert_eq!(
+        (forwarder.files.as_slice(), &forwarder.doubt),
+        (&["/run/forwarder.conf".to_owned()][..], &None)
+    );
+    assert!(forwarder.others && !forwarder.recursive, "{forwarder:#?}");
+    let told: Vec<_> =
+        forwarder.upstreams.iter().map(|server| (server.server.to_string(), server.outcome)).collect();
+    assert_eq!(told, [("10.1.1.53".to_owned(), Some(QueryOutcome::Timeout))]);
+    let problem = run.problem("upstream-fails");
+    assert!(
+        problem.message.contains("10.1.1.53, which dnsmasq") && problem.message.contains("silent"),
+        "{problem:?}"
+    );
+}
+
 /// A child that was left a listener is found by the socket.
 #[test]
 fn a_listener_that_another_process_holds() {

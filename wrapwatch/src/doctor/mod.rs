@@ -4,7 +4,9 @@
 //! takes none is done all the same, and what was left out is among the degradations.
 
 mod clients;
+mod configuration;
 mod files;
+mod forwarders;
 mod kernel;
 mod limits;
 mod resolver;

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::Path};
 
 use super::files::{TOO_LARGE, file_state, is_null, is_refused, is_socket, read};
+use super::forwarders;
 use crate::{
     diagnose::doctor::paths,
     host::{
@@ -19,7 +20,7 @@ const SOCKETS: [(&str, &str); 2] =
     [("nscd", "/var/run/nscd/socket"), ("systemd-resolved", "/run/systemd/resolve/io.systemd.Resolve")];
 
 /// Where systemd-resolved listens for glibc, and where it writes whom it asks itself (systemd-resolved.service(8)).
-const STUBS: [IpAddr; 2] =
+pub(super) const STUBS: [IpAddr; 2] =
     [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
 const UPSTREAMS: &str = "/run/systemd/resolve/resolv.conf";
 
@@ -60,15 +61,19 @@ pub(super) fn examine(pid: u32, viewer: u32, queries: bool) -> Resolver {
         .collect();
     let asks_resolved = settings.nameservers.iter().any(|server| STUBS.contains(server));
     let upstreams = if asks_resolved { upstreams(viewer, queries) } else { Vec::new() };
+    // From another network the same address would be another's.
+    let forwarders =
+        if viewer == pid { forwarders::examine(viewer, &settings.nameservers, queries) } else { Vec::new() };
     let state = ResolverState {
         files: states,
         services: nsswitch::hosts(&texts[1]).into_iter().map(|service| service.name).collect(),
-        nameservers: nameservers(viewer, &settings, queries),
+        nameservers: nameservers(viewer, &settings.nameservers, queries),
         timeout_s: settings.timeout_s,
         attempts: settings.attempts,
         search: settings.search.clone().unwrap_or_default(),
         sockets,
         upstreams,
+        forwarders,
         doubt,
     };
     Resolver { state, texts, cannot_open }
@@ -98,13 +103,13 @@ fn is_loop(error: &HostError) -> bool {
 fn upstreams(viewer: u32, queries: bool) -> Vec<NameserverState> {
     let Ok(copy) = files::read(viewer, UPSTREAMS) else { return Vec::new() };
     let settings = ResolvConf::parse(&copy.bytes);
-    if settings.default_nameserver { Vec::new() } else { nameservers(viewer, &settings, queries) }
+    if settings.default_nameserver { Vec::new() } else { nameservers(viewer, &settings.nameservers, queries) }
 }
 
-fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<NameserverState> {
+/// Each asked once, from the network of process `viewer`.
+pub(super) fn nameservers(viewer: u32, servers: &[IpAddr], queries: bool) -> Vec<NameserverState> {
     let unasked = |error: Option<String>| {
-        settings
-            .nameservers
+        servers
             .iter()
             .map(|&server| NameserverState {
                 server,
@@ -117,17 +122,15 @@ fn nameservers(viewer: u32, settings: &ResolvConf, queries: bool) -> Vec<Nameser
             })
             .collect()
     };
-    if !queries {
+    if !queries || servers.is_empty() {
         return unasked(None);
     }
     // Each for its own name: a question that reveals nothing.
-    let questions: Vec<_> = settings.nameservers.iter().map(|&server| (server, server)).collect();
+    let questions: Vec<_> = servers.iter().map(|&server| (server, server)).collect();
     match netns::within(viewer, || Ok(nameserver::ask_all(&questions))) {
-        Ok(answers) => answers
-            .into_iter()
-            .zip(&settings.nameservers)
-            .map(|(asked, &server)| answered(server, asked))
-            .collect(),
+        Ok(answers) => {
+            answers.into_iter().zip(servers).map(|(asked, &server)| answered(server, asked)).collect()
+        }
         Err(error) => unasked(Some(error.to_string())),
     }
 }

@@ -393,6 +393,38 @@ pub struct ResolverSocket {
     pub present: Option<bool>,
 }
 
+/// A program of this host that a nameserver line leads to, and whom it asks itself, as its configuration files say: what it was told while it runs
+/// stands in no file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Forwarder {
+    /// The nameserver's address.
+    pub server: IpAddr,
+    /// Its process; null where that is not known.
+    pub pid: Option<u32>,
+    /// Its name.
+    pub program: Option<String>,
+    /// The files that were read.
+    pub files: Vec<String>,
+    /// Those that it asks for any name, and what each did with one query from its network.
+    pub upstreams: Vec<NameserverState>,
+    /// It asks others for some domains.
+    pub others: bool,
+    /// It asks the servers of each zone itself, from the root's on.
+    pub recursive: bool,
+    /// Why it is not known whom it asks, or whether those are all. Null where its files say it.
+    pub doubt: Option<String>,
+}
+
+impl Forwarder {
+    /// For a person: `dnsmasq (pid 812)`, or the address where no more is known.
+    pub fn name(&self) -> String {
+        match (&self.program, self.pid) {
+            (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
+            _ => self.server.to_string(),
+        }
+    }
+}
+
 /// The server's resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolverState {
@@ -414,6 +446,9 @@ pub struct ResolverState {
     /// query from the server's network.
     #[serde(default)]
     pub upstreams: Vec<NameserverState>,
+    /// Those of the nameservers that are programs of this host other than systemd-resolved, and whom each asks itself.
+    #[serde(default)]
+    pub forwarders: Vec<Forwarder>,
     /// Why nothing of resolv.conf is known: then there are no nameservers here, and `timeout_s`, `attempts` and `search` say nothing. Null where it is known.
     #[serde(default)]
     pub doubt: Option<String>,

@@ -4,7 +4,7 @@ use super::{Case, paths};
 use crate::{
     model::{
         Nanos, QueryOutcome, Severity,
-        doctor::{DoctorProblem, NameserverState, ServerProblem as Kind},
+        doctor::{DoctorProblem, Forwarder, NameserverState, ServerProblem as Kind},
     },
     wrappers::cost::{Nameserver, SECOND_NS, question},
     wrappers::daemons,
@@ -85,33 +85,44 @@ fn nameservers(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     }
 }
 
-/// Nameservers behind systemd-resolved.
+/// Nameservers behind systemd-resolved, and behind other programs of this host.
 fn upstreams(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     let severity = if case.wrapped && case.looks_up { Severity::Warning } else { Severity::Info };
-    for server in &case.target.resolver.upstreams {
-        let what = match (server.outcome, server.rcode.as_deref()) {
-            (Some(QueryOutcome::Timeout), _) => {
-                "keeps silent (asked from the server's network, 1 s)".to_owned()
-            }
-            (Some(QueryOutcome::Unreachable), _) => {
-                format!("refuses: {}", server.error.as_deref().unwrap_or("unreachable"))
-            }
-            (Some(QueryOutcome::Answered), Some(rcode)) if REFUSALS.contains(&rcode) => {
-                format!("answers {rcode}")
-            }
-            (Some(QueryOutcome::Answered), _) => match server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS) {
-                Some(rtt) => format!("takes {} to answer", Nanos(rtt)),
-                None => continue,
-            },
-            _ => continue,
-        };
+    let problem = |who: &str, server: &NameserverState| {
         let message =
-            format!("Nameserver {}, which systemd-resolved asks for this server, {what}.", server.server);
-        let problem = case.problem(Kind::UpstreamFails, severity, message).file(UPSTREAMS);
-        out.push(problem.change(
+            format!("Nameserver {}, which {who} asks for this server, {}.", server.server, fails(server)?);
+        Some(case.problem(Kind::UpstreamFails, severity, message))
+    };
+    for server in &case.target.resolver.upstreams {
+        let Some(problem) = problem("systemd-resolved", server) else { continue };
+        out.push(problem.file(UPSTREAMS).change(
             "resolvectl status says on which link it is set; change it there or in /etc/systemd/resolved.conf.",
         ));
     }
+    for forwarder in &case.target.resolver.forwarders {
+        let who = format!("{} (from its configuration file)", forwarder.name());
+        for server in &forwarder.upstreams {
+            let Some(problem) = problem(&who, server) else { continue };
+            let files = forwarder.files.join(", ");
+            let problem = problem.file(forwarder.files.first().map_or("", String::as_str));
+            out.push(problem.change(format!("Repair it, or have it asked no more: {files}")));
+        }
+    }
+}
+
+/// What is wrong with a nameserver that this host's own one asks.
+fn fails(server: &NameserverState) -> Option<String> {
+    Some(match (server.outcome?, server.rcode.as_deref()) {
+        (QueryOutcome::Timeout, _) => "keeps silent (asked from the server's network, 1 s)".to_owned(),
+        (QueryOutcome::Unreachable, _) => {
+            format!("refuses: {}", server.error.as_deref().unwrap_or("unreachable"))
+        }
+        (QueryOutcome::Answered, Some(rcode)) if REFUSALS.contains(&rcode) => format!("answers {rcode}"),
+        (QueryOutcome::Answered, _) => {
+            format!("takes {} to answer", Nanos(server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS)?))
+        }
+        _ => return None,
+    })
 }
 
 /// The file that systemd-resolved writes about them.
@@ -163,7 +174,7 @@ fn one(case: &Case<'_>, server: &NameserverState, severity: Severity) -> Option<
             let rtt = server.rtt_ns.filter(|rtt| *rtt >= SLOW_NS)?;
             let message = format!("Nameserver {address} takes {} to answer.", Nanos(rtt));
             let change = if address.is_loopback() {
-                upstream(address)
+                upstream(case, address)
             } else {
                 "Use a nearer one, or a cache on this host.".to_owned()
             };
@@ -216,17 +227,33 @@ fn repair(case: &Case<'_>, address: std::net::IpAddr) -> String {
         return "No line of resolv.conf names a nameserver that glibc can use, so it asks 127.0.0.1: write nameserver lines as resolv.conf(5) wants them (wrapwatch lint says what is wrong with those that are there).".to_owned();
     }
     if address.is_loopback() {
-        return format!("It is this host's own: see whether it runs. {}", upstream(address));
+        return format!("It is this host's own: see whether it runs. {}", upstream(case, address));
     }
     format!("Remove nameserver {address}, or repair it.")
 }
 
 /// Who is behind a nameserver of this host.
-fn upstream(address: std::net::IpAddr) -> String {
+fn upstream(case: &Case<'_>, address: std::net::IpAddr) -> String {
     if address.to_string() == "127.0.0.53" {
         return "It forwards: its nameservers are shown by resolvectl status, and set in /etc/systemd/resolved.conf or by the network's configuration.".to_owned();
     }
-    "It forwards: look at the nameservers in its own configuration (dnsmasq, unbound, named), and ask each of them.".to_owned()
+    let known = case.target.resolver.forwarders.iter().find(|forwarder| forwarder.server == address);
+    match known {
+        Some(forwarder) if forwarder.recursive => {
+            let name = forwarder.name();
+            format!("It is {name}, which asks each zone's servers itself (from its configuration file).")
+        }
+        Some(forwarder) if !forwarder.upstreams.is_empty() => {
+            let servers: Vec<String> = forwarder.upstreams.iter().map(|server| server.server.to_string()).collect();
+            let others = if forwarder.others || forwarder.doubt.is_some() { ", perhaps others too" } else { "" };
+            let (name, servers) = (forwarder.name(), servers.join(" and "));
+            format!("It is {name}, which asks {servers}{others} (from its configuration file): see how these answer.")
+        }
+        Some(Forwarder { program: Some(program), pid: Some(pid), .. }) => {
+            format!("It is {program} (pid {pid}). Whom that asks is not known: look at the nameservers in its own configuration, and ask each of them.")
+        }
+        _ => "It forwards: look at the nameservers in its own configuration (dnsmasq, unbound, named), and ask each of them.".to_owned(),
+    }
 }
 
 fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {

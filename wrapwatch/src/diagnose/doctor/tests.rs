@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::QueryOutcome;
 use crate::model::doctor::{
-    ClientName, Confinement, Holder, Limits, ListenerState, LoginLimits, MaxStartups, NameserverState,
-    Network, RecentClients, Relation, ResolverState, ServerCounters, View, WrapState,
+    ClientName, Confinement, Forwarder, Holder, Limits, ListenerState, LoginLimits, MaxStartups,
+    NameserverState, Network, RecentClients, Relation, ResolverState, ServerCounters, View, WrapState,
 };
 
 /// A wrapped mysqld that nothing is wrong with.
@@ -49,6 +49,7 @@ pub(in crate::diagnose) fn target() -> Target {
             search: Vec::new(),
             sockets: Vec::new(),
             upstreams: Vec::new(),
+            forwarders: Vec::new(),
             doubt: None,
         },
         clients: None,
@@ -227,6 +228,42 @@ fn a_nameserver_behind_resolved_is_blamed_by_its_own_address() {
     assert_eq!(silent[0].severity, Severity::Warning);
     assert_eq!(told(answer("10.1.1.53", QueryOutcome::Answered, 400, "NOERROR", true)).len(), 1);
     assert_eq!(told(answer("10.1.1.53", QueryOutcome::Answered, 1, "SERVFAIL", false)).len(), 1);
+}
+
+#[test]
+fn a_nameserver_behind_a_forwarder_is_blamed_by_its_own_address_and_file() {
+    let told = |upstreams: Vec<NameserverState>, recursive| {
+        let mut target = target();
+        let own = answer("127.0.0.1", QueryOutcome::Answered, 400, "NOERROR", true);
+        target.resolver.nameservers = vec![own];
+        target.resolver.forwarders = vec![Forwarder {
+            server: "127.0.0.1".parse().unwrap(),
+            pid: Some(700),
+            program: Some("dnsmasq".to_owned()),
+            files: vec!["/etc/dnsmasq.conf".to_owned()],
+            upstreams,
+            others: false,
+            recursive,
+            doubt: None,
+        }];
+        let texts = texts("ALL: .example.com\n", "nameserver 127.0.0.1\n");
+        let slow = found(&target, &texts, ServerProblem::NameserverSlow).remove(0).change.unwrap();
+        (slow, found(&target, &texts, ServerProblem::UpstreamFails))
+    };
+    let (slow, well) = told(vec![answer("10.1.1.53", QueryOutcome::Answered, 1, "NXDOMAIN", false)], false);
+    assert_eq!(well, []);
+    assert!(slow.contains("dnsmasq (pid 700), which asks 10.1.1.53 (from its configuration file)"), "{slow}");
+    let (_, silent) = told(vec![answer("10.1.1.53", QueryOutcome::Timeout, 0, "", false)], false);
+    let message = &silent[0].message;
+    assert!(
+        message.contains("10.1.1.53, which dnsmasq (pid 700) (from its configuration file) asks"),
+        "{message}"
+    );
+    assert_eq!(silent[0].file.as_deref(), Some("/etc/dnsmasq.conf"));
+    let (slow, _) = told(Vec::new(), true);
+    assert!(slow.contains("asks each zone's servers itself"), "{slow}");
+    let (slow, _) = told(Vec::new(), false);
+    assert!(slow.contains("Whom that asks is not known"), "{slow}");
 }
 
 fn with_limits(daemon: &str, limits: Limits) -> Target {

@@ -193,8 +193,8 @@ fn fields(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Texts;
     use super::*;
+    use crate::doctor::configuration::tests::Texts;
 
     fn read_from(texts: &[(&str, &str)], cmdline: &[&str]) -> (Option<Limits>, Option<String>) {
         let mut source = Texts::of(texts);

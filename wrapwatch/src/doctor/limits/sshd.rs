@@ -132,8 +132,8 @@ fn startups(text: &str) -> Option<MaxStartups> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Texts;
     use super::*;
+    use crate::doctor::configuration::tests::Texts;
 
     fn read_from(texts: &[(&str, &str)], cmdline: &[&str]) -> (Limits, Option<String>) {
         let mut source = Texts::of(texts);

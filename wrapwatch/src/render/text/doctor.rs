@@ -6,9 +6,9 @@ use super::{BOLD, DIM, GREEN, RED, Text, YELLOW, cost::percent, fit};
 use crate::model::{
     Cost, Nanos, QueryOutcome, Severity,
     doctor::{
-        Access, Doctor, DoctorProblem, FileState, HookKind, HookState, Kernel, Limits, ListenerState,
-        LoginLimits, MaxStartups, Missing, NameserverState, Network, RecentClients, ResolverState,
-        ServerCounters, Target, Use, View, WrapState, Wrapped,
+        Access, Doctor, DoctorProblem, FileState, Forwarder, HookKind, HookState, Kernel, Limits,
+        ListenerState, LoginLimits, MaxStartups, Missing, NameserverState, Network, RecentClients,
+        ResolverState, ServerCounters, Target, Use, View, WrapState, Wrapped,
     },
 };
 
@@ -379,6 +379,32 @@ impl Text {
         for server in &resolver.upstreams {
             let (style, said) = self.nameserver(server);
             self.say_in(text, style, "", &format!("behind systemd-resolved: {said}"));
+        }
+        for forwarder in &resolver.forwarders {
+            self.forwarder(text, forwarder);
+        }
+    }
+
+    /// Whom a nameserver of this host asks.
+    fn forwarder(&self, text: &mut String, forwarder: &Forwarder) {
+        let name = self.outside(&forwarder.name(), 40);
+        for server in &forwarder.upstreams {
+            let (style, said) = self.nameserver(server);
+            let said = format!("behind {name}, from its configuration file: {said}");
+            self.say_in(text, style, "", &said);
+        }
+        if forwarder.recursive {
+            let said = format!("{name} asks each zone's servers itself, from its configuration file");
+            self.say(text, "", &said);
+        }
+        if forwarder.others {
+            self.say(text, "", &format!("{name} asks others for some domains, from its configuration file"));
+        }
+        if let Some(doubt) = &forwarder.doubt {
+            let whom =
+                if forwarder.upstreams.is_empty() { "whom it asks" } else { "whether it asks others too" };
+            let said = format!("behind {name}: {whom} is not known: {}", self.outside(doubt, usize::MAX));
+            self.say_in(text, YELLOW, "", &said);
         }
     }
 
