@@ -128,8 +128,7 @@ pub fn hopeless(host: &[u8]) -> Option<Hopeless> {
             [b'[', inner @ .., b']'] => hopeless_v6(inner),
             [b'[', ..] | [.., b']'] => {
                 let inside = text.trim_matches(['[', ']']);
-                let instead = inside.parse::<std::net::Ipv6Addr>().is_ok().then(|| format!("[{inside}]/128"));
-                Some(Hopeless { why: "a bracket is missing", instead })
+                Some(Hopeless { why: "a bracket is missing", instead: without_brackets(inside) })
             }
             _ => None,
         };
@@ -283,10 +282,23 @@ fn whole_net(net: &str, mask: &str) -> Option<String> {
     (is_not_address(net.as_bytes()) && hopeless(net.as_bytes()).is_none()).then(|| net.to_owned())
 }
 
+/// How what stands within brackets is written: an IPv6 address or net, or an IPv4 one.
+fn without_brackets(inside: &str) -> Option<String> {
+    let (address, bits) =
+        inside.split_once('/').map_or((inside, None), |(address, bits)| (address, Some(bits)));
+    let bits = bits.map(str::parse::<u8>).transpose().ok()?.filter(|&bits| bits <= 128);
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(format!("[{address}]/{}", bits.unwrap_or(128)));
+    }
+    let v4 = inet::inet_aton(address.as_bytes(), true)?;
+    let word = bits.map_or_else(|| v4.to_string(), |bits| format!("{v4}/{bits}"));
+    hopeless(word.as_bytes()).map_or(Some(word), |hopeless| hopeless.instead)
+}
+
 fn hopeless_v6(inner: &[u8]) -> Option<Hopeless> {
     let Some(address) = inet::numeric_v6(inner, &|_| true) else {
-        let v4 = inet::inet_aton(inner, true).map(|v4| v4.to_string());
-        return Some(Hopeless { why: "in brackets stands an IPv6 address", instead: v4 });
+        let instead = without_brackets(&lossy(inner));
+        return Some(Hopeless { why: "in brackets stands an IPv6 address", instead });
     };
     address
         .to_ipv4_mapped()
@@ -353,6 +365,11 @@ mod tests {
             ("10.0.0.0/33", "10.0.0.0, or a net: 10.0.0.0/24"),
             ("300.", ""),
             ("[::1", "[::1]/128"),
+            ("[10.0.0.1", "10.0.0.1"),
+            ("[10.0.0.5/24]", "10.0.0.0/24"),
+            ("[2001:db8::/32]", "[2001:db8::]/32"),
+            ("[2001:db8::/129]", "[2001:db8::]/128"),
+            ("[nothing]", ""),
             (".example.com/24", ".example.com"),
             ("10.0.2/24", "10.0.2.0/24"),
             ("10/8", "10.0.0.0/8"),

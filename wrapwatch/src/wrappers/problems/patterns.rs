@@ -13,6 +13,13 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         for word in client_words(rule.clients()) {
             clients(scene, rule, word, out);
         }
+        if let Some(taker) = takes_back(rule.clients()) {
+            let message = format!("Matches nobody: EXCEPT {taker} takes out again whoever stands before it.");
+            let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
+            out.push(
+                scene.at(rule, finding.change(format!("Remove the rule, or write without EXCEPT {taker}."))),
+            );
+        }
         for word in words(rule.daemons()) {
             let host = word.get(1..).and_then(|rest| split_at(rest, b'@')).and_then(|at| word.get(at + 2..));
             if host.is_some_and(|host| classify::kind(host).may_look_up()) {
@@ -24,6 +31,31 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     }
 }
 
+/// The word behind EXCEPT that takes out all those before it, where one surely does and nothing gives some of them back.
+fn takes_back(list: &[u8]) -> Option<String> {
+    let words: Vec<ClientWord<'_>> = client_words(list).collect();
+    if words.iter().any(|word| word.depth > 1) || !words.iter().any(|word| word.depth == 0) {
+        return None;
+    }
+    let takes = |taker: &&ClientWord<'_>| {
+        taker.depth == 1
+            && taker.user.is_none()
+            && words.iter().filter(|word| word.depth == 0).all(|word| covers(taker, word))
+    };
+    words.iter().find(takes).map(|word| lossy(word.word))
+}
+
+/// Whether a word matches whoever another one does: ALL, the same, or the beginning of the same address.
+fn covers(taker: &ClientWord<'_>, word: &ClientWord<'_>) -> bool {
+    let begins = taker.kind == classify::Kind::Address
+        && word.kind == classify::Kind::Address
+        && taker.host.ends_with(b".")
+        && word.host.first().is_some_and(u8::is_ascii_digit)
+        && !word.host.contains(&b'/')
+        && word.host.starts_with(taker.host);
+    taker.kind == classify::Kind::All || taker.host.eq_ignore_ascii_case(word.host) || begins
+}
+
 /// Where nobody can know what was meant.
 const WHAT_THERE_IS: &str = "Write an address (10.0.2.14), a beginning that ends in a dot (10.0.2.), a net (10.0.2.0/24, [2001:db8::]/64), a name or .domain.";
 
@@ -33,7 +65,9 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
     if let Some(hopeless) = hopeless(word.host) {
         let message = format!("{} matches no client: {}.", lossy(word.word), hopeless.why);
         let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
-        push(match hopeless.instead {
+        // Behind bob@ nobody stands: bob from anywhere.
+        let user = word.user.filter(|_| word.host.is_empty()).map(|user| format!("{}@ALL", lossy(user)));
+        push(match hopeless.instead.or(user) {
             // A beginning of an address ends in a dot itself.
             Some(instead) => {
                 finding.change(format!("Write {}.", instead.strip_suffix('.').unwrap_or(&instead)))

@@ -96,6 +96,9 @@ fn each_problem_is_found_where_it_is() {
         ("mysqld: /self\n", "file-pattern", 1),
         ("mysqld: 10.0.0.1/24\n", "never-matches", 1),
         ("mysqld: 10.0.2\n", "never-matches", 1),
+        ("mysqld: ALL EXCEPT ALL\n", "never-matches", 1),
+        ("mysqld: 10.0.2., 10.0.3.4 EXCEPT 10.7.7.7 10.0.\n", "never-matches", 1),
+        ("mysqld: .example.com EXCEPT .EXAMPLE.com\n", "never-matches", 1),
         ("ALL: ALL\nmysqld: 10.0.0.1\n", "unreachable-rule", 2),
         ("mysqld: ALL\nmysqld: 10.0.0.1\n", "unreachable-rule", 2),
         ("mysqld: 10.0.0.1\nMYSQLD:  10.0.0.1 \n", "unreachable-rule", 2),
@@ -112,6 +115,26 @@ fn each_problem_is_found_where_it_is() {
         assert!(found.contains(&(kind.to_owned(), Some(line))), "{allow:?}: {kind} not in {found:?}");
     }
     assert!(has(&format!("mysqld: {}\n", "10.0.0.1 ".repeat(300)), "line-too-long", 1));
+}
+
+#[test]
+fn a_user_without_a_host_is_meant_from_anywhere() {
+    let report = crate::wrappers::test_host::Host::new(b"mysqld: bob@\n", b"ALL: ALL\n").lint();
+    let problem = report.problems.iter().find(|problem| problem.kind == ProblemKind::NeverMatches).unwrap();
+    assert_eq!(problem.change.as_deref(), Some("Write bob@ALL."));
+}
+
+#[test]
+fn exceptions_that_leave_somebody_are_no_problem() {
+    for allow in [
+        "mysqld: 10.0.2. EXCEPT 10.0.2.4\n",
+        "mysqld: 10.0.2., 10.1. EXCEPT 10.0.\n",
+        "mysqld: ALL EXCEPT bob@ALL\n",
+        "mysqld: 10. EXCEPT ALL EXCEPT 10.0.2.\n",
+        "mysqld: 10.0.2.0/23 EXCEPT 10.0.2.\n",
+    ] {
+        assert!(!has(allow, "never-matches", 1), "{allow}");
+    }
 }
 
 #[test]
