@@ -26,7 +26,7 @@ pub fn run(bytes: &[u8]) {
     let mut parts = Parts(Some(bytes));
     let clients = clients(parts.next());
     let texts = [parts.next(), parts.next()];
-    let [resolv, services, hosts, file] = [parts.next(), parts.next(), parts.next(), parts.next()];
+    let [resolv, nsswitch, hosts, file] = [parts.next(), parts.next(), parts.next(), parts.next()];
     let tables = Tables { allow: Table::parse(texts[0]), deny: Table::parse(texts[1]) };
     for table in [&tables.allow, &tables.deny] {
         for entry in table.entries() {
@@ -37,8 +37,8 @@ pub fn run(bytes: &[u8]) {
         .into_iter()
         .map(|path| (path, FileText::Text(file.to_vec())))
         .collect();
-    let (hosts, services, conf) =
-        (HostsFile::parse(hosts), nsswitch::hosts(services), ResolvConf::parse(resolv));
+    let (services, netgroup) = (nsswitch::hosts(nsswitch), nsswitch::netgroup(nsswitch));
+    let (hosts, conf) = (HostsFile::parse(hosts), ResolvConf::parse(resolv));
     let input = Input {
         tables: &tables,
         texts,
@@ -49,6 +49,7 @@ pub fn run(bytes: &[u8]) {
         conf: &conf,
         resolv_path: "/etc/resolv.conf",
         services: &services,
+        netgroup: &netgroup,
         nsswitch_path: "/etc/nsswitch.conf",
         hosts: &hosts,
         hosts_path: "/etc/hosts",
