@@ -1,5 +1,8 @@
 //! What inputs say besides connections: head, targets, their files in each version, samples summed up, damage. Everything is capped.
 
+mod fact;
+pub(crate) mod losses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,6 +11,9 @@ use crate::trace::{
     AcceptErrorSample, Damage, End, Head, Sample, Snapshot, SnapshotMeta, SnapshotRole, TOO_MUCH, Target,
 };
 use crate::wrappers::{ResolvConf, Table, Tables};
+
+pub use fact::Fact;
+pub use losses::Losses;
 
 /// Most versions of files kept, of all files together.
 const VERSIONS_MAX: usize = 256;
@@ -30,6 +36,11 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
+    fn of(snapshot: &Snapshot, table: Option<Table>) -> Self {
+        let Snapshot { meta, bytes } = snapshot;
+        Self { meta: meta.clone(), bytes: bytes.as_slice().into(), table }
+    }
+
     /// What it takes in memory, about.
     fn memory_bytes(&self) -> usize {
         self.bytes.len() + self.table.as_ref().map_or(0, Table::memory_bytes)
@@ -48,7 +59,7 @@ impl FileVersion {
 }
 
 /// What the inputs said besides connections.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     /// The head; the default one where the file lacks it.
     pub head: Head,
@@ -76,7 +87,26 @@ pub struct Context {
     pub to: Option<WallTime>,
 }
 
+/// A table taken apart, once for all that use it; none where the file is no table, or what it has is not known.
+pub(crate) fn table(snapshot: &Snapshot) -> Option<Table> {
+    match snapshot.meta.error {
+        _ if !is_table(&snapshot.meta) || !snapshot.meta.is_known() => None,
+        Some(_) => Some(Table::missing()),
+        None => Some(Table::parse(&snapshot.bytes)),
+    }
+}
+
+pub(crate) const fn is_table(meta: &SnapshotMeta) -> bool {
+    matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
+}
+
 impl Context {
+    /// The head, but for its targets.
+    pub(crate) fn head(&mut self, head: &Head) {
+        head.degradations.iter().for_each(|degradation| self.degradation(degradation));
+        self.head = head.clone();
+    }
+
     pub(crate) fn degradation(&mut self, degradation: &Degradation) {
         if self.degradations.len() < KEPT_MAX && !self.degradations.contains(degradation) {
             self.degradations.push(degradation.clone());
@@ -93,8 +123,11 @@ impl Context {
 
     /// A file, with what it comes to where it is a table.
     pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, table: Option<Table>) {
-        let Snapshot { meta, bytes } = snapshot;
-        self.files.push(FileVersion { meta: meta.clone(), bytes: bytes.as_slice().into(), table });
+        self.file_version(FileVersion::of(snapshot, table));
+    }
+
+    fn file_version(&mut self, version: FileVersion) {
+        self.files.push(version);
         self.forget_files();
     }
 
@@ -155,6 +188,11 @@ impl Context {
         } else if self.accept_errors.len() < KEPT_MAX {
             self.accept_errors.push(errors.clone());
         }
+    }
+
+    pub(crate) fn end(&mut self, end: &End) {
+        self.counters.clone_from(&end.counters);
+        self.end = Some(end.clone());
     }
 
     pub(crate) fn damage(&mut self, damage: Damage) {
@@ -229,7 +267,7 @@ pub struct QueuePoint {
 }
 
 /// Accept queues over time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct QueueDigest {
     points: Vec<QueuePoint>,
     /// The fullest, by share of its limit.

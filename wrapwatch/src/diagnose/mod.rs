@@ -24,7 +24,6 @@ pub use headline::rate;
 pub use load::{Job, Load, Stretch};
 pub use report::{Diagnosis, Report, TraceInfo, took_ns};
 pub use scenario::SCENARIOS;
-pub(crate) use server::Server;
 pub use summary::{Counts, SummaryBuilder};
 pub use verdict::bare;
 pub use waiting::waiting;

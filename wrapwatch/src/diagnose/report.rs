@@ -102,15 +102,15 @@ impl Diagnosis {
     }
 
     /// Takes a connection.
-    pub fn add(&mut self, connection: Box<Connection>, facts: &Facts) {
+    pub fn add(&mut self, connection: &Connection, facts: &Facts) {
         let accepted = connection.accepted_ktime;
         let client = connection.peer.and_then(Client::ip);
-        let seen = Seen { connection: &connection, client, facts };
+        let seen = Seen { connection, client, facts };
         for detector in &mut self.detectors {
             detector.see(&seen);
         }
-        self.load.add(&connection);
-        self.closed_loop.add(&connection, client);
+        self.load.add(connection);
+        self.closed_loop.add(connection, client);
         if connection.peer != Some(Client::Unix) {
             self.count += 1;
             self.queue_known += u64::from(connection.queued_ns.is_some());
@@ -126,8 +126,8 @@ impl Diagnosis {
         self.keep_slowest(connection);
     }
 
-    fn keep_slowest(&mut self, connection: Box<Connection>) {
-        let took = took_ns(&connection);
+    fn keep_slowest(&mut self, connection: &Connection) {
+        let took = took_ns(connection);
         let key = (took, Reverse(connection.conn));
         if self.slowest.len() >= self.keep {
             match self.slowest.first() {
@@ -141,7 +141,7 @@ impl Diagnosis {
             }
         }
         self.slowest.insert(key);
-        self.kept.push(*connection);
+        self.kept.push(connection.clone());
     }
 
     /// The work of the accept threads, for drawing; complete after [`Self::finish`].
@@ -149,7 +149,8 @@ impl Diagnosis {
         &self.load
     }
 
-    /// The report of a trace with so many connections in all. `whole`: no filter chose among them, so that arrivals and services are those of the server.
+    /// The report of a trace with so many connections in all. One that keeps none of the slowest can go on, and be asked again.
+    /// `whole`: no filter chose among them, so that arrivals and services are those of the server.
     pub fn finish(
         &mut self,
         facts: &Facts,

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use crate::context::{Context, Losses};
 use crate::model::{
-    AcceptThreadStats, Client, Connection, KtimeNs, Missing, NameserverStats, Outcome, OutcomeCount,
-    Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason, UnknownTotal, Waiting,
-    WallTime,
+    AcceptThreadStats, Client, ClockPair, Connection, KtimeNs, Missing, NameserverStats, Outcome,
+    OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason, UnknownTotal,
+    Waiting, WallTime,
 };
 
 use super::handover::{Handover, ceiling_per_s};
 use super::load::checked_elsewhere;
+use super::server;
 use super::verdict::{self, Facts};
 use super::waiting;
 
@@ -46,6 +48,21 @@ pub struct Counts {
     pub queued: Option<u32>,
     /// The server is not mysqld: it may have no connection threads.
     pub other_server: bool,
+}
+
+impl Counts {
+    /// What inputs and losses say; `accepts` where the kernel side has not counted them.
+    pub fn of(facts: &Context, losses: &Losses, accepts: u64) -> Self {
+        Self {
+            accepts: facts.counters.get("accepts").copied().unwrap_or(accepts),
+            lost: losses.events(&facts.counters),
+            lost_accepts: losses.accepts(&facts.counters),
+            untracked: losses.untracked(&facts.counters),
+            queued: facts.queue.fullest_at_end(),
+            other_server: !server::Server::of(facts).is_mysqld,
+            ..Self::default()
+        }
+    }
 }
 
 /// One duration's distribution.
@@ -357,6 +374,15 @@ impl SummaryBuilder {
     }
 
     /// The summary so far.
+    pub fn build_with(&self, counts: Counts, facts: &Context, clock: &ClockPair) -> Summary {
+        let errors = facts.accept_errors.iter();
+        let mut accept_errors: Vec<_> = errors.map(|error| error.told(clock)).collect();
+        accept_errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        let cost = facts.end.as_ref().and_then(|end| end.cost);
+        Summary { accept_errors, cost, ..self.build(counts) }
+    }
+
+    /// The summary without what only inputs say.
     pub fn build(&self, counts: Counts) -> Summary {
         let mut nameservers: Vec<NameserverStats> = self
             .servers

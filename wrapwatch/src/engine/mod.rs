@@ -16,7 +16,6 @@
 //! them at the same place.
 
 mod filter;
-mod losses;
 mod question;
 mod stalls;
 mod targets;
@@ -33,13 +32,12 @@ pub use question::Question;
 
 pub use crate::correlate::{HOLD_NS, TablePaths};
 
-use losses::Losses;
 use stalls::Seconds;
 
-use crate::context::Context;
+use crate::context::{Context, Losses, is_table, losses, table};
 use crate::correlate::{Config, Correlator};
 use crate::decode::{self, Event};
-use crate::diagnose::{Counts, Server, SummaryBuilder};
+use crate::diagnose::{Counts, SummaryBuilder};
 use crate::model::{ClockPair, DegradationKind, KtimeNs, Line, Lost, Summary, errno_name, skips_calls};
 use crate::trace::{AcceptErrorSample, Damage, End, Head, Input, Origin, Sample, Snapshot, Target};
 
@@ -189,20 +187,12 @@ impl Engine {
     /// The summary of what was told so far.
     pub fn summary(&self) -> Summary {
         let stats = self.correlator.stats();
-        let summary = self.summary.build(Counts {
-            accepts: self.context.counters.get("accepts").copied().unwrap_or(stats.accepts),
-            lost: self.losses.events(&self.context.counters),
-            lost_accepts: self.losses.accepts(&self.context.counters),
-            untracked: self.losses.untracked(&self.context.counters),
+        let counts = Counts {
             began_before: stats.seeded,
             unowned_checks: stats.unowned_checks,
-            queued: self.context.queue.fullest_at_end(),
-            other_server: !Server::of(&self.context).is_mysqld,
-        });
-        let errors = self.context.accept_errors.iter();
-        let mut accept_errors: Vec<_> = errors.map(|error| error.told(&self.clock)).collect();
-        accept_errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-        Summary { accept_errors, cost: self.context.end.as_ref().and_then(|end| end.cost), ..summary }
+            ..Counts::of(&self.context, &self.losses, stats.accepts)
+        };
+        self.summary.build_with(counts, &self.context, &self.clock)
     }
 
     fn record(&mut self, record: &[u8]) {
@@ -247,12 +237,11 @@ impl Engine {
         let config =
             Config { sees_handshakes, ..Config::new(head.clock) }.skipping(skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
+        self.context.head(head);
         for degradation in &head.degradations {
-            self.context.degradation(degradation);
             self.correlator.note_degradation(degradation);
             self.lines.push_back(Line::Degradation(degradation.clone()));
         }
-        self.context.head = head.clone();
         for target in &head.targets {
             self.target(target);
         }
@@ -278,8 +267,8 @@ impl Engine {
 
     fn file(&mut self, file: &Snapshot) {
         let meta = &file.meta;
-        let table = targets::table(file);
-        if targets::is_table(meta) {
+        let table = table(file);
+        if is_table(meta) {
             for pid in self.context.pids(meta.pid) {
                 self.correlator.set_table_text(pid, &meta.path, table.clone().map(Into::into), meta.from());
             }
@@ -336,8 +325,7 @@ impl Engine {
 
     fn end(&mut self, end: &End) {
         self.time(end.at);
-        self.context.counters.clone_from(&end.counters);
-        self.context.end = Some(end.clone());
+        self.context.end(end);
     }
 
     /// Each second has its sample, which bears what was lost until then and how long the queues are. An strace's log has none.

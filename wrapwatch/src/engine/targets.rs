@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use crate::context::Context;
 use crate::correlate::{Listener, SeededCheck, SeededSocket, TablePaths, TargetInfo, longest_wait_ns};
-use crate::trace::{InCheck, Snapshot, SnapshotMeta, SnapshotRole, Target};
-use crate::wrappers::{ResolvConf, Table};
+use crate::trace::{InCheck, SnapshotMeta, SnapshotRole, Target};
+use crate::wrappers::ResolvConf;
 
 /// For [`crate::correlate::Correlator::add_target`].
 pub(super) fn info(target: &Target, context: &Context) -> TargetInfo {
@@ -69,17 +69,4 @@ pub(super) fn seeded(pid: u32, check: &InCheck) -> SeededCheck {
 
 pub(super) fn is_resolv_conf(meta: &SnapshotMeta) -> bool {
     meta.role == SnapshotRole::ResolvConf
-}
-
-/// A table taken apart, once for all that use it; none where the file is no table, or what it has is not known.
-pub(super) fn table(snapshot: &Snapshot) -> Option<Table> {
-    match snapshot.meta.error {
-        _ if !is_table(&snapshot.meta) || !snapshot.meta.is_known() => None,
-        Some(_) => Some(Table::missing()),
-        None => Some(Table::parse(&snapshot.bytes)),
-    }
-}
-
-pub(super) const fn is_table(meta: &SnapshotMeta) -> bool {
-    matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
 }

@@ -51,7 +51,7 @@ pub fn diagnose(
     let (mut diagnosis, mut count) = (Diagnosis::new(0), 0);
     let replay = told(source, options, observer, |line, facts| {
         if let Line::Connection(connection) = line {
-            diagnosis.add(connection, facts);
+            diagnosis.add(&connection, facts);
             count += 1;
         }
     })?;

@@ -55,7 +55,7 @@ impl TraceReport {
         while let Some(line) = replay.next_line()? {
             match line {
                 Line::Connection(connection) => {
-                    diagnosis.add(connection, replay.context());
+                    diagnosis.add(&connection, replay.context());
                     count += 1;
                     if count.is_multiple_of(PROGRESS_EVERY) {
                         progress(replay.progress());

@@ -4,19 +4,30 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::context::Fact;
 use crate::diagnose::took_ns;
 use crate::model::Line;
 
+use super::known::Known;
+
 /// Entries that are kept.
 pub(super) const MOST: usize = 100_000;
+/// What files among them may take in memory.
+const FILES_MOST_BYTES: usize = 24 << 20;
 
 /// Something that was told.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     /// A line. The summary is none: the view sums up by itself.
     Line(Box<Line>),
-    /// Length of the fullest accept queue, and its limit.
-    Queue(u32, u32),
+    /// What an input said besides connections.
+    Fact(Box<Fact>),
+}
+
+impl Told {
+    fn file_bytes(&self) -> usize {
+        if let Self::Fact(fact) = self { fact.file_bytes() } else { 0 }
+    }
 }
 
 /// One thing, and when it was told; never before what was told earlier.
@@ -32,11 +43,14 @@ pub(super) struct Log {
     entries: VecDeque<Entry>,
     first: u64,
     most: usize,
+    /// What was said by entries that are gone.
+    gone: Known,
+    file_bytes: usize,
 }
 
 impl Log {
     pub(super) fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), first: 0, most }
+        Self { entries: VecDeque::new(), first: 0, most, gone: Known::default(), file_bytes: 0 }
     }
 
     /// Number of the oldest that is kept.
@@ -52,16 +66,25 @@ impl Log {
     pub(super) fn push(&mut self, told: Told, now: Timestamp) {
         let before = self.entries.back().map_or(Timestamp::MIN, |last| last.at);
         let at = told_at(&told).unwrap_or(now).max(before);
-        if self.is_full() {
-            self.entries.pop_front();
+        self.file_bytes = self.file_bytes.saturating_add(told.file_bytes());
+        while self.entries.len() >= self.most || self.file_bytes > FILES_MOST_BYTES {
+            let Some(oldest) = self.entries.pop_front() else { break };
             self.first = self.first.saturating_add(1);
+            self.file_bytes = self.file_bytes.saturating_sub(oldest.told.file_bytes());
+            self.gone.take(&oldest.told);
         }
         self.entries.push_back(Entry { at, told });
     }
 
-    /// The next one takes the place of the oldest.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether entries go when this one comes.
+    pub(super) fn makes_room_for(&self, told: &Told) -> bool {
         self.entries.len() >= self.most
+            || self.file_bytes.saturating_add(told.file_bytes()) > FILES_MOST_BYTES
+    }
+
+    /// What was known before the oldest that is kept.
+    pub(super) const fn known_before(&self) -> &Known {
+        &self.gone
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Entry> {

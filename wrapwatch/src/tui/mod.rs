@@ -5,7 +5,9 @@
 
 mod draw;
 mod filter;
+mod judged;
 mod keys;
+mod known;
 mod log;
 mod screen;
 mod state;

@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::context::Fact;
 use crate::model::{ClockPair, KtimeNs, Line};
 use crate::observe::{Notice, Observer};
-use crate::trace::{Input, Sample, Target};
+use crate::trace::{Input, Target};
 
 use super::log::Told;
 use super::state::{Source, State};
@@ -77,15 +78,16 @@ impl Screen {
         })
     }
 
-    fn sample(&self, sample: &Sample) -> io::Result<()> {
-        let fullest = sample.listeners.iter().max_by_key(|listener| listener.queued);
-        let Some(queue) = fullest.map(|listener| (listener.queued, listener.queue_limit)) else {
-            return Ok(());
+    fn fact(&self, input: &Input<'_>) -> io::Result<()> {
+        let Some(fact) = Fact::of(input) else { return Ok(()) };
+        let at = match input {
+            Input::Sample(sample) => self.clock.map(|clock| clock.wall(sample.at).0),
+            Input::Head(head) => Some(head.clock.wall(head.clock.ktime).0),
+            _ => None,
         };
-        let at = self.clock.map(|clock| clock.wall(sample.at).0);
         self.while_wanted(|state| {
             at.into_iter().for_each(|at| state.passed(at));
-            state.told(Told::Queue(queue.0, queue.1));
+            state.told(Told::Fact(Box::new(fact)));
         })
     }
 
@@ -106,16 +108,16 @@ impl Observer for Screen {
         }
         match input {
             Input::Clock(clock) => self.clock = Some(*clock),
-            Input::Sample(sample) => self.sample(sample)?,
+            // A recording has one; each of its files begins with it.
+            Input::Head(_) if self.clock.is_some() => return Ok(()),
             Input::Head(head) => {
                 self.clock = Some(head.clock);
-                self.while_wanted(|state| state.passed(head.clock.wall(head.clock.ktime).0))?;
                 head.targets.iter().try_for_each(|target| self.server(target))?;
             }
             Input::Target(target) => self.server(target)?,
             _ => {}
         }
-        Ok(())
+        self.fact(input)
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {

@@ -9,6 +9,7 @@ use crate::model::{Client, Connection, Line};
 use crate::render::text::{Text, outcome_word};
 
 use super::filter::Filter;
+use super::judged::Judged;
 use super::keys::{Action, Key, Way, action};
 use super::log::{Log, MOST, Told};
 use super::view::View;
@@ -18,8 +19,11 @@ use super::view::View;
 pub(super) enum Panel {
     Connections,
     Detail,
+    Findings,
+    WhatIf,
     Nameservers,
     Rules,
+    Servers,
     Threads,
     Notes,
 }
@@ -75,6 +79,8 @@ pub(super) struct State {
     pub(super) source: Source,
     log: Log,
     pub(super) view: View,
+    /// What a panel shows that somebody looks at.
+    pub(super) judged: Option<Judged>,
     /// The last moment that is known.
     now: Timestamp,
     /// The screen shows this moment; none: the newest.
@@ -92,6 +98,8 @@ pub(super) struct State {
     pub(super) filter_text: String,
     pub(super) typing: bool,
     pub(super) panel: Panel,
+    /// The panel's first row on the screen, where it is no list of connections.
+    pub(super) scrolled: usize,
     /// The help is on the screen, from this row on.
     pub(super) help: Option<usize>,
     /// Rows of a page, as last drawn.
@@ -113,6 +121,7 @@ impl State {
             source,
             log: Log::new(most),
             view: View::default(),
+            judged: None,
             now: Timestamp::UNIX_EPOCH,
             held: None,
             fitting: Vec::new(),
@@ -125,6 +134,7 @@ impl State {
             filter_text: String::new(),
             typing: false,
             panel: Panel::Connections,
+            scrolled: 0,
             help: None,
             page: 1,
             servers: Vec::new(),
@@ -134,7 +144,7 @@ impl State {
 
     /// Something was told.
     pub(super) fn told(&mut self, told: Told) {
-        if self.log.is_full() && self.held.is_none() {
+        if self.log.makes_room_for(&told) && self.held.is_none() {
             // What goes is in the sums.
             self.view.go_to(&self.log, self.log.end());
         }
@@ -168,6 +178,17 @@ impl State {
     pub(super) fn refresh(&mut self) {
         let end = self.held.map_or(self.log.end(), |at| self.log.by(at));
         self.view.go_to(&self.log, end);
+        if matches!(self.panel, Panel::Findings | Panel::WhatIf) {
+            Judged::go_to(
+                &mut self.judged,
+                &self.log,
+                end,
+                self.held.unwrap_or(self.now),
+                self.held.is_some(),
+            );
+        } else {
+            self.judged = None;
+        }
         if end < self.looked {
             self.look_again();
         }
@@ -230,7 +251,7 @@ impl State {
     fn line(&self, number: u64) -> Option<&Line> {
         match &self.log.get(number)?.told {
             Told::Line(line) => Some(line),
-            Told::Queue(..) => None,
+            Told::Fact(_) => None,
         }
     }
 
@@ -265,11 +286,14 @@ impl State {
             }
             Action::Help => self.help = if self.help.is_some() { None } else { Some(0) },
             Action::Back if self.help.is_some() => self.help = None,
-            Action::Back if self.panel != Panel::Connections => self.panel = Panel::Connections,
+            Action::Back if self.panel != Panel::Connections => self.show(Panel::Connections),
             Action::Back => self.set_filter(String::new()),
             Action::Filter => self.typing = true,
             Action::Sort => self.sort_otherwise(),
             Action::Detail => self.show(Panel::Detail),
+            Action::Findings => self.show(Panel::Findings),
+            Action::WhatIf => self.show(Panel::WhatIf),
+            Action::Servers => self.show(Panel::Servers),
             Action::Nameservers => self.show(Panel::Nameservers),
             Action::Rules => self.show(Panel::Rules),
             Action::Threads => self.show(Panel::Threads),
@@ -289,6 +313,7 @@ impl State {
     /// Once more takes it away again.
     fn show(&mut self, panel: Panel) {
         self.help = None;
+        self.scrolled = 0;
         self.panel = if self.panel == panel { Panel::Connections } else { panel };
     }
 
@@ -322,7 +347,11 @@ impl State {
     }
 
     fn step(&mut self, way: Way, by: usize) {
-        if let Some(from) = &mut self.help {
+        let text = match self.panel {
+            Panel::Connections | Panel::Detail => None,
+            _ => Some(&mut self.scrolled),
+        };
+        if let Some(from) = self.help.as_mut().or(text) {
             *from = if way == Way::Before { from.saturating_sub(by) } else { from.saturating_add(by) };
             return;
         }

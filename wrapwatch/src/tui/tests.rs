@@ -11,10 +11,13 @@ use super::draw::draw;
 use super::keys::{KEYS, Key};
 use super::log::Told;
 use super::state::{Effect, Panel, Sort, Source, State};
-use crate::diagnose::took_ns;
+use crate::context::Fact;
+use crate::diagnose::{Report, took_ns};
 use crate::engine::{Engine, Options};
 use crate::import::strace::{Dates, Importer, Log, import, survey};
 use crate::model::{Connection, Line};
+use crate::render::report::tests::trace;
+use crate::replay::{TraceReport, Wanted};
 
 const E2: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/e2-20conc-delay300.ttt.log");
 const C_TIMEOUT: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/c-timeout.ttt.log");
@@ -27,17 +30,27 @@ static LINES: LazyLock<Vec<Line>> = LazyLock::new(|| lines(E2));
 
 /// The lines of a log.
 fn lines(log: &str) -> Vec<Line> {
+    let lines = told_of(log).into_iter().filter_map(|told| match told {
+        Told::Line(line) => Some(*line),
+        Told::Fact(_) => None,
+    });
+    lines.collect()
+}
+
+/// What a log tells: of each input what it says, then the lines that come of it.
+fn told_of(log: &str) -> Vec<Told> {
     let logs = || vec![Log { tid: None, source: log.as_bytes() }];
     let mut importer = Importer::new(None, survey(logs()).unwrap());
     let mut engine = Engine::new(Options { slow_ns: 100_000_000, ..Options::default() });
     let mut lines = Vec::new();
     import(&mut importer, logs(), Dates::default(), &mut |input| {
         engine.feed(&input);
-        lines.extend(std::iter::from_fn(|| engine.next_line()));
+        lines.extend(Fact::of(&input).map(|fact| Told::Fact(Box::new(fact))));
+        lines.extend(std::iter::from_fn(|| engine.next_line()).map(|line| tell(&line)));
     })
     .unwrap();
     engine.finish();
-    lines.extend(std::iter::from_fn(|| engine.next_line()));
+    lines.extend(std::iter::from_fn(|| engine.next_line()).map(|line| tell(&line)));
     lines
 }
 
@@ -45,7 +58,7 @@ fn lines(log: &str) -> Vec<Line> {
 fn told(log: &str) -> State {
     let mut state = State::new(Source::Trace);
     state.servers.push("mysqld (812)".to_owned());
-    lines(log).into_iter().for_each(|line| state.told(tell(&line)));
+    told_of(log).into_iter().for_each(|told| state.told(told));
     state
 }
 
@@ -82,6 +95,9 @@ fn every_panel_at_every_size() {
     let panels = [
         ("connections", None),
         ("detail", Some(Key::Enter)),
+        ("findings", Some(Key::Char('f'))),
+        ("what-if", Some(Key::Char('w'))),
+        ("servers", Some(Key::Char('v'))),
         ("nameservers", Some(Key::Char('n'))),
         ("rules", Some(Key::Char('r'))),
         ("threads", Some(Key::Char('t'))),
@@ -95,6 +111,56 @@ fn every_panel_at_every_size() {
             insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), shown(&mut state, size));
         }
     }
+}
+
+/// What the report has of it.
+fn report(log: &str) -> Report {
+    TraceReport::read(trace(log).as_slice(), &Wanted::default(), |_| ()).unwrap().report
+}
+
+#[test]
+fn findings_and_what_if_are_those_of_the_report() {
+    for log in [E2, C_TIMEOUT] {
+        let report = report(log);
+        assert!(!report.findings.is_empty() && !report.what_if.is_empty());
+        let mut state = told(log);
+        press(&mut state, [Key::Char('w')]);
+        let (_, shown) = state.judged.as_ref().unwrap().report().unwrap();
+        assert_eq!(shown.findings, report.findings);
+        assert_eq!(shown.what_if, report.what_if);
+        assert_eq!(shown.what_if_caveats, report.what_if_caveats);
+    }
+}
+
+#[test]
+fn findings_are_of_the_moment_that_is_shown() {
+    let mut state = told(C_TIMEOUT);
+    press(&mut state, [Key::Char('f'), Key::Home]);
+    let first = shown(&mut state, (80, 24));
+    assert!(first.contains("of the 0 connections") && first.contains("nothing so far"), "{first}");
+    press(&mut state, [Key::End]);
+    let all = shown(&mut state, (80, 24));
+    assert!(all.contains("first-nameserver-dead"), "{all}");
+    press(&mut state, [Key::Esc]);
+    assert!(state.judged.is_none(), "nobody looks at it");
+}
+
+#[test]
+fn a_panel_that_is_longer_than_the_screen_is_scrolled_to_its_end() {
+    let mut state = told(C_TIMEOUT);
+    press(&mut state, [Key::Char('f')]);
+    let first = shown(&mut state, (60, 16));
+    assert!(first.contains("rows 1 to"), "{first}");
+    for _ in 0..50 {
+        press(&mut state, [Key::PageDown]);
+        shown(&mut state, (60, 16));
+    }
+    let last = shown(&mut state, (60, 16));
+    let said = last.lines().find(|line| line.starts_with("rows ")).unwrap();
+    let numbers: Vec<&str> = said.split(' ').filter(|word| word.parse::<u32>().is_ok()).collect();
+    assert_eq!(numbers[1], numbers[2], "{last}");
+    press(&mut state, [Key::Up]);
+    assert_ne!(shown(&mut state, (60, 16)), last);
 }
 
 #[test]

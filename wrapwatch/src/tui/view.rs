@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::diagnose::{Counts, SummaryBuilder};
+use crate::context::Fact;
+use crate::diagnose::SummaryBuilder;
 use crate::model::{Connection, Line, Stall, Summary};
 
+use super::known::Known;
 use super::log::{Log, Told};
 
 /// Seconds that are kept.
@@ -43,12 +45,13 @@ pub(super) type RuleKey = (Arc<str>, u32, Option<Arc<str>>);
 #[derive(Debug, Default)]
 pub(super) struct View {
     end: u64,
+    pub(super) known: Known,
     builder: SummaryBuilder,
+    connections: u64,
     summary: Option<Summary>,
     pub(super) seconds: BTreeMap<i64, Second>,
     pub(super) rules: BTreeMap<RuleKey, RuleUse>,
     stalls: BTreeMap<(u32, u32), Stall>,
-    pub(super) lost: u64,
     /// Calls were left out, or a loss whose size is not known.
     pub(super) left_out: bool,
     pub(super) notes: Vec<Line>,
@@ -64,6 +67,10 @@ impl View {
         if end < self.end {
             *self = Self::default();
         }
+        if self.end < log.first() {
+            self.known = log.known_before().clone();
+            self.summary = None;
+        }
         self.not_kept = self.not_kept.saturating_add(log.first().saturating_sub(self.end));
         self.end = self.end.max(log.first());
         while self.end < end {
@@ -75,9 +82,17 @@ impl View {
     }
 
     fn take(&mut self, at: Timestamp, told: &Told) {
+        self.known.take(told);
+        self.summary = None;
         match told {
             Told::Line(line) => self.line(at, line),
-            Told::Queue(queued, limit) => self.queued(at, (*queued, *limit)),
+            Told::Fact(fact) => {
+                if let Fact::Sample(sample) = &**fact
+                    && let Some(fullest) = sample.listeners.iter().max_by_key(|listener| listener.queued)
+                {
+                    self.queued(at, (fullest.queued, fullest.queue_limit));
+                }
+            }
         }
     }
 
@@ -91,7 +106,6 @@ impl View {
                 }
             }
             Line::Lost(lost) => {
-                self.lost = self.lost.saturating_add(lost.events);
                 self.left_out |= lost.events == 0;
                 self.note(line);
             }
@@ -122,8 +136,8 @@ impl View {
     }
 
     fn connection(&mut self, connection: &Connection) {
-        self.summary = None;
         self.builder.add(connection);
+        self.connections += 1;
         self.stalls.retain(|_, stall| stall.conn != Some(connection.conn) || stall.pid != connection.pid);
         self.second(connection.accepted.0.as_second()).connections += 1;
         self.busy(connection);
@@ -159,9 +173,8 @@ impl View {
 
     /// The sums in the words of a summary.
     pub(super) fn summary(&mut self) -> &Summary {
-        let builder = &self.builder;
-        let counts = Counts { lost: self.lost, ..Counts::default() };
-        self.summary.get_or_insert_with(|| builder.build(counts))
+        let (known, builder, connections) = (&self.known, &self.builder, self.connections);
+        self.summary.get_or_insert_with(|| known.summary(builder, connections))
     }
 
     /// The stall that goes on at this moment, of several the longest.

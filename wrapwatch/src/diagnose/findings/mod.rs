@@ -54,7 +54,7 @@ pub(super) struct Case<'a> {
 }
 
 /// Finds one thing, or a few of a kind.
-pub(super) trait Detector: std::fmt::Debug {
+pub(super) trait Detector: std::fmt::Debug + Send {
     /// Looks at a connection.
     fn see(&mut self, _seen: &Seen<'_>) {}
 

@@ -23,4 +23,4 @@ pub(super) const fn scenario(scenario: Scenario) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,8 @@ const C_TIMEOUT: &str = include_str!("../../../../tests/data/captures/mysqld-5.5
 const D_DENIED: &str = include_str!("../../../../tests/data/captures/mysqld-5.5.62/d-denied.ttt.log");
 const E2: &str = include_str!("../../../../tests/data/captures/mysqld-5.5.62/e2-20conc-delay300.ttt.log");
 
-fn trace(log: &str) -> Vec<u8> {
+/// The log as a trace.
+pub(crate) fn trace(log: &str) -> Vec<u8> {
     let mut writer = None;
     let logs = || vec![Log { tid: None, source: log.as_bytes() }];
     let mut importer = Importer::new(None, survey(logs()).unwrap());

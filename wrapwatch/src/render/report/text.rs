@@ -8,6 +8,9 @@ use crate::render::text::{BOLD, DIM, RED, Text, YELLOW, fit};
 
 use super::scenario;
 
+/// What the what-if table takes with all its columns.
+const WHAT_IF_COLUMNS: usize = 79;
+
 impl Text {
     /// The whole report.
     pub fn report(&self, report: &Report) -> String {
@@ -28,11 +31,8 @@ impl Text {
         }
         if !report.what_if.is_empty() {
             text += &self.heading("What if");
-            text += &self.what_if(&report.what_if);
         }
-        for caveat in report.what_if_caveats.iter().filter(|_| report.summary.connections > 0) {
-            text += &self.paragraph(2, DIM, caveat);
-        }
+        text += &self.what_if(report);
         text += &self.heading("Numbers");
         let mut summary = report.summary.clone();
         if !report.what_if.is_empty() {
@@ -84,23 +84,39 @@ impl Text {
         text
     }
 
-    fn what_if(&self, rows: &[WhatIf]) -> String {
-        let head =
-            format!("  {:24}{:>10}{:>13}{:>10}{:>10}{:>10}", "", "ceiling", "used", "wait p50", "p99", "max");
-        let mut text = format!("{}\n", self.paint(DIM, &head));
+    /// The what-if table and what its numbers do not say.
+    pub fn what_if(&self, report: &Report) -> String {
+        let mut text = String::new();
+        if !report.what_if.is_empty() {
+            text += &self.what_if_table(&report.what_if);
+        }
+        for caveat in report.what_if_caveats.iter().filter(|_| report.summary.connections > 0) {
+            text += &self.paragraph(2, DIM, caveat);
+        }
+        text
+    }
+
+    /// On a narrow terminal without the columns that say least.
+    fn what_if_table(&self, rows: &[WhatIf]) -> String {
+        let wide = self.width() >= WHAT_IF_COLUMNS;
+        let line = |[name, ceiling, used, p50, p99, max]: [&str; 6]| {
+            if wide {
+                format!("  {name:24}{ceiling:>10}{used:>13}{p50:>10}{p99:>10}{max:>10}")
+            } else {
+                format!("  {name:24}{ceiling:>10}{p99:>10}{max:>10}")
+            }
+        };
+        let p99 = if wide { "p99" } else { "wait p99" };
+        let mut text = self.paint(DIM, &line(["", "ceiling", "used", "wait p50", p99, "max"]));
+        text.push('\n');
         for row in rows {
             let wait = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| Nanos(ns).to_string());
             let ceiling =
                 row.ceiling_per_s.map_or_else(|| "-".to_owned(), |per_s| format!("{}/s", rate(per_s)));
             let used = row.utilisation.map_or_else(|| "-".to_owned(), |used| Share(used).to_string());
-            let line = format!(
-                "  {:24}{ceiling:>10}{used:>13}{:>10}{:>10}{:>10}",
-                scenario(row.scenario),
-                wait(row.wait_p50_ns),
-                wait(row.wait_p99_ns),
-                wait(row.wait_max_ns),
-            );
-            text += &self.own(&line);
+            let waits = [row.wait_p50_ns, row.wait_p99_ns, row.wait_max_ns].map(wait);
+            let [p50, p99, max] = &waits;
+            text += &self.own(&line([scenario(row.scenario), &ceiling, &used, p50, p99, max]));
             text.push('\n');
         }
         text

@@ -1,6 +1,7 @@
 //! The state put into a buffer of cells. Words or marks say what colours say.
 
 mod detail;
+mod judged;
 mod panels;
 mod text;
 mod top;
@@ -58,11 +59,32 @@ fn draw_middle(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
         }
         Panel::Connections => connections(state, look, area, buffer),
         Panel::Detail => detail::draw(state, look, area, buffer),
+        Panel::Findings => judged::findings(state, look, area, buffer),
+        Panel::WhatIf => judged::what_if(state, look, area, buffer),
+        Panel::Servers => panels::servers(state, look, area, buffer),
         Panel::Nameservers => panels::nameservers(state, look, area, buffer),
         Panel::Rules => panels::rules(state, look, area, buffer),
         Panel::Threads => panels::threads(state, look, area, buffer),
         Panel::Notes => panels::notes(state, look, area, buffer),
     }
+    if !matches!(state.panel, Panel::Connections | Panel::Detail) {
+        state.page = usize::from(area.height.saturating_sub(1));
+    }
+}
+
+/// Rows from the one that the panel is scrolled to; what stands before and behind them is said in the last one.
+fn scrolled(from: &mut usize, rows: Vec<Row<'_>>, area: Rect, buffer: &mut Buffer) {
+    let height = usize::from(area.height);
+    if rows.len() <= height {
+        *from = 0;
+        Paragraph::new(rows).render(area, buffer);
+        return;
+    }
+    let room = height.saturating_sub(1);
+    *from = (*from).min(rows.len().saturating_sub(room));
+    let said = format!("rows {} to {} of {}", *from + 1, *from + room, rows.len());
+    let shown = rows.into_iter().skip(*from).take(room).chain([Row::raw(said)]);
+    Paragraph::new(shown.collect::<Vec<_>>()).render(area, buffer);
 }
 
 /// The connections, as many as there is room for, the selected one among them.

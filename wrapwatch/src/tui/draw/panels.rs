@@ -1,11 +1,11 @@
-//! Tables instead of the connections: nameservers, rules, accept threads, notes.
+//! Tables instead of the connections: nameservers, rules, servers, accept threads, notes.
 
 use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Rect},
     style::{Modifier, Style},
     text::Line as Row,
-    widgets::{self, Paragraph, Table, Widget},
+    widgets::{self, Table, Widget},
 };
 
 use crate::render::text::escape;
@@ -18,11 +18,13 @@ fn table<const N: usize>(
     head: [&'static str; N],
     columns: [Constraint; N],
     rows: Vec<[String; N]>,
+    from: &mut usize,
     area: Rect,
     buffer: &mut Buffer,
 ) {
+    *from = (*from).min((rows.len() + 1).saturating_sub(usize::from(area.height)));
     let head = widgets::Row::new(head).style(Style::new().add_modifier(Modifier::BOLD));
-    let rows = rows.into_iter().map(widgets::Row::new);
+    let rows = rows.into_iter().skip(*from).map(widgets::Row::new);
     Widget::render(Table::new(rows, columns).header(head), area, buffer);
 }
 
@@ -42,7 +44,7 @@ pub(super) fn nameservers(state: &mut State, _look: Look, area: Rect, buffer: &m
     });
     let head = ["nameserver", "queries", "answered", "time-outs", "p50", "p99", "waited for it"];
     let columns = [Min(15), Length(7), Length(8), Length(9), Length(8), Length(8), Length(13)];
-    table(head, columns, rows.collect(), area, buffer);
+    table(head, columns, rows.collect(), &mut state.scrolled, area, buffer);
 }
 
 pub(super) fn rules(state: &mut State, _look: Look, area: Rect, buffer: &mut Buffer) {
@@ -55,7 +57,38 @@ pub(super) fn rules(state: &mut State, _look: Look, area: Rect, buffer: &mut Buf
         [used.connections.to_string(), duration(used.dns_ns), place, text]
     });
     let head = ["clients", "lookups", "rule", ""];
-    table(head, [Length(8), Length(8), Length(22), Min(10)], rows.collect(), area, buffer);
+    table(
+        head,
+        [Length(8), Length(8), Length(22), Min(10)],
+        rows.collect(),
+        &mut state.scrolled,
+        area,
+        buffer,
+    );
+}
+
+/// Each server on a row; which of several the others wait for shows by its threads' busy share.
+pub(super) fn servers(state: &mut State, _look: Look, area: Rect, buffer: &mut Buffer) {
+    use Constraint::{Length, Min};
+    let threads = state.view.summary().accept_threads.clone();
+    let rows = state.view.known.context.targets.iter().map(|target| {
+        let own = || threads.iter().filter(|thread| thread.pid == target.pid);
+        let busiest = own().max_by_key(|thread| thread.busy_ns);
+        let listeners: Vec<String> =
+            target.listeners.iter().map(|listener| escape(&listener.address)).collect();
+        let ended = if target.ended { " (has ended)" } else { "" };
+        [
+            target.pid.to_string(),
+            format!("{}{ended}", if target.comm.is_empty() { "(not known)".to_owned() } else { escape(&target.comm) }),
+            own().map(|thread| thread.connections).sum::<u64>().to_string(),
+            busiest.map_or("-".to_owned(), |thread| percent(thread.busy_ns, thread.span_ns)),
+            listeners.join(" "),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let head = ["pid", "server", "connections", "busy", "listens at"];
+    let columns = [Length(8), Length(17), Length(12), Length(6), Min(10)];
+    table(head, columns, rows, &mut state.scrolled, area, buffer);
 }
 
 pub(super) fn threads(state: &mut State, _look: Look, area: Rect, buffer: &mut Buffer) {
@@ -72,7 +105,14 @@ pub(super) fn threads(state: &mut State, _look: Look, area: Rect, buffer: &mut B
         ]
     });
     let head = ["pid", "thread", "connections", "busy", "ceiling, connections/s"];
-    table(head, [Length(8), Length(8), Length(12), Length(6), Length(24)], rows.collect(), area, buffer);
+    table(
+        head,
+        [Length(8), Length(8), Length(12), Length(6), Length(24)],
+        rows.collect(),
+        &mut state.scrolled,
+        area,
+        buffer,
+    );
 }
 
 pub(super) fn notes(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
@@ -88,5 +128,5 @@ pub(super) fn notes(state: &mut State, look: Look, area: Rect, buffer: &mut Buff
     if rows.is_empty() {
         rows.push(Row::raw("nothing was lost, and nothing is known that could not be seen"));
     }
-    Paragraph::new(rows).render(area, buffer);
+    super::scrolled(&mut state.scrolled, rows, area, buffer);
 }

@@ -46,7 +46,7 @@ fn plain(row: &mut Row<'_>) {
     row.spans.iter_mut().for_each(|span| span.style.fg = None);
 }
 
-fn clock(at: Timestamp) -> String {
+pub(super) fn clock(at: Timestamp) -> String {
     format!("{:.0}", at.strftime("%H:%M:%S"))
 }
 
@@ -145,7 +145,7 @@ fn not_seen(state: &State) -> Option<String> {
     let view = &state.view;
     let notes = view.notes.len() as u64 + view.more_notes;
     let all = [
-        (view.lost, "events LOST"),
+        (view.known.lost(), "events LOST"),
         (u64::from(view.left_out), "calls left out"),
         (view.not_kept, "older lines no longer kept"),
         (notes, "notes (m)"),

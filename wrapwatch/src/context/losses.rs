@@ -7,7 +7,7 @@ use wrapwatch_common::counters::{Counter, CounterClass};
 use crate::model::Lost;
 
 /// One of each kind that shows in no connection's own numbers.
-pub(super) const ANY: [(Counter, u64); 4] = [
+pub(crate) const ANY: [(Counter, u64); 4] = [
     (Counter::LostAccept, 1),
     (Counter::LostSockState, 1),
     (Counter::LostSockError, 1),
@@ -15,8 +15,8 @@ pub(super) const ANY: [(Counter, u64); 4] = [
 ];
 
 /// The sum of the losses that were told.
-#[derive(Debug, Default)]
-pub(super) struct Losses {
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
     events: u64,
     accepts: u64,
     untracked: u64,
@@ -24,7 +24,7 @@ pub(super) struct Losses {
 
 impl Losses {
     /// Takes a loss, and gives its counters.
-    pub(super) fn add(&mut self, lost: &Lost) -> Vec<(Counter, u64)> {
+    pub(crate) fn add(&mut self, lost: &Lost) -> Vec<(Counter, u64)> {
         let by: Vec<(Counter, u64)> =
             lost.by.iter().filter_map(|(name, n)| Some((counter(name)?, *n))).collect();
         self.events = self.events.saturating_add(lost.events);
@@ -38,23 +38,23 @@ impl Losses {
         by
     }
 
-    pub(super) fn events(&self, counters: &BTreeMap<String, u64>) -> u64 {
+    pub(crate) fn events(&self, counters: &BTreeMap<String, u64>) -> u64 {
         let counted = counters.iter().filter(|(name, _)| is_loss(name)).map(|(_, n)| *n);
         counted.fold(0, u64::saturating_add).max(self.events)
     }
 
-    pub(super) fn accepts(&self, counters: &BTreeMap<String, u64>) -> u64 {
+    pub(crate) fn accepts(&self, counters: &BTreeMap<String, u64>) -> u64 {
         counters.get("lost_accept").copied().unwrap_or(0).max(self.accepts)
     }
 
     /// Connections of which nothing was seen: there was no room to follow them.
-    pub(super) fn untracked(&self, counters: &BTreeMap<String, u64>) -> u64 {
+    pub(crate) fn untracked(&self, counters: &BTreeMap<String, u64>) -> u64 {
         counters.get("full_conns").copied().unwrap_or(0).max(self.untracked)
     }
 }
 
 /// Whether it is calls that were left out, and nothing else.
-pub(super) fn is_of_skips(by: &[(Counter, u64)]) -> bool {
+pub(crate) fn is_of_skips(by: &[(Counter, u64)]) -> bool {
     by.iter().all(|(counter, _)| counter.class() == CounterClass::Skipped)
 }
 
