@@ -32,6 +32,10 @@ fn page(command: &Command, name: &str, dir: &Path) -> io::Result<()> {
         .mut_subcommands(|subcommand| if is_help(&subcommand) { subcommand.hide(true) } else { subcommand });
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    #[cfg(feature = "tui")]
+    if command.get_arguments().any(|argument| argument.get_id() == "tui") {
+        text.extend_from_slice(wrapwatch::tui::manual().as_bytes());
+    }
     fs::write(dir.join(format!("{name}.1")), text)?;
     command
         .get_subcommands()

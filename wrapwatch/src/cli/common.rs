@@ -70,6 +70,17 @@ pub enum Color {
     Never,
 }
 
+/// Of which zone times of day are.
+#[cfg(feature = "tui")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Zone {
+    /// Universal time
+    #[default]
+    Utc,
+    /// The machine's, or that of the variable TZ
+    Local,
+}
+
 /// Which hooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Hooks {

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.check {
         return check(args);
     }
-    let text = Text { width: width(), color: args.color.on(), unicode: unicode(), slow_ns: 0 };
+    let text = Text { width: width(), color: args.color.on(), unicode: unicode(), slow_ns: 0, zone: None };
     if args.print_access {
         let access = probe::access();
         let shown = if args.json { line(&access)? } else { text.access(&access) };

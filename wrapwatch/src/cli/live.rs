@@ -21,6 +21,10 @@ pub struct Args {
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with = "json")]
     tui: bool,
+    /// Times of day on that screen: utc, or local as the machine has it; z changes it
+    #[cfg(feature = "tui")]
+    #[arg(long, value_enum, default_value_t, requires = "tui", value_name = "ZONE")]
+    tz: super::common::Zone,
 }
 
 /// Runs it.
@@ -28,7 +32,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
     #[cfg(feature = "tui")]
     if args.tui {
-        return on_screen(common);
+        return on_screen(common, args.tz);
     }
     common.init_log();
     probe::check()?;
@@ -60,8 +64,8 @@ fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// `--tui`: what is wrong stands on the screen, so that nothing else is written over it.
 #[cfg(feature = "tui")]
-fn on_screen(common: &Common) -> anyhow::Result<ExitCode> {
-    let mut screen = Screen::live(super::output::look(common.color)?);
+fn on_screen(common: &Common, tz: super::common::Zone) -> anyhow::Result<ExitCode> {
+    let mut screen = Screen::live(super::output::look(common.color, tz)?);
     super::common::init_log(true, 0);
     probe::check()?;
     let settings = settings(common);

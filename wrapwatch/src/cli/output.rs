@@ -54,7 +54,7 @@ impl Output {
         let lines = if json {
             Lines::Json(JsonLines(out))
         } else {
-            let text = Text { width: width(), color: color.on(), unicode: unicode(), slow_ns };
+            let text = Text { width: width(), color: color.on(), unicode: unicode(), slow_ns, zone: None };
             Lines::Text(TextLines::new(out, text))
         };
         Self { lines, quiet, verbose: false }
@@ -139,11 +139,15 @@ fn watching(target: &Target) -> String {
 
 /// How the live view looks on this terminal; wrong use where there is none.
 #[cfg(feature = "tui")]
-pub fn look(color: Color) -> anyhow::Result<crate::tui::Look> {
+pub fn look(color: Color, tz: super::common::Zone) -> anyhow::Result<crate::tui::Look> {
+    // Read before a live trace gives its rights up.
+    static LOCAL: std::sync::LazyLock<jiff::tz::TimeZone> =
+        std::sync::LazyLock::new(jiff::tz::TimeZone::system);
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(super::wrong_use("--tui needs a terminal"));
     }
-    Ok(crate::tui::Look { color: color.on(), unicode: unicode() })
+    let local = tz == super::common::Zone::Local;
+    Ok(crate::tui::Look { color: color.on(), unicode: unicode(), zone: Some(&LOCAL), local })
 }
 
 /// Text as stdout takes it.

@@ -33,6 +33,10 @@ pub struct Args {
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with_all = ["json", "speed"])]
     tui: bool,
+    /// Times of day on that screen: utc, or local as the machine has it; z changes it
+    #[cfg(feature = "tui")]
+    #[arg(long, value_enum, default_value_t, requires = "tui", value_name = "ZONE")]
+    tz: super::common::Zone,
     /// Say less on stderr: only errors
     #[arg(short, long)]
     quiet: bool,
@@ -115,7 +119,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[cfg(feature = "tui")]
 fn on_screen(args: &Args) -> anyhow::Result<ExitCode> {
     use crate::export::{ExportError, tell};
-    let mut screen = crate::tui::Screen::trace(super::output::look(args.color)?);
+    let mut screen = crate::tui::Screen::trace(super::output::look(args.color, args.tz)?);
     let options = traces::options(&args.file, args.slow)?;
     match tell(traces::open(&args.file)?, options, &mut screen) {
         Ok(context) => {

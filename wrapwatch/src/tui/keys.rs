@@ -46,6 +46,7 @@ pub(super) enum Action {
     Notes,
     Behind,
     Copy,
+    Zone,
 }
 
 /// To what came before, or after.
@@ -111,6 +112,7 @@ pub(super) const KEYS: &[Binding] = &[
     row(Key::Char('m'), "m", Action::Notes, "notes", "what could not be seen, and what was lost"),
     row(Key::Char('b'), "b", Action::Behind, "behind", "go to the connection that this one waited behind"),
     row(Key::Char('c'), "c", Action::Copy, "copy", "copy the selected connection (OSC 52)"),
+    row(Key::Char('z'), "z", Action::Zone, "", "local time, and UTC again"),
     row(Key::Left, "←", Action::Stall(Way::Before), "stall", "back to the stall before"),
     row(Key::Right, "→", Action::Stall(Way::After), "", "on to the next stall"),
     row(Key::Char(','), ",", Action::Seconds(Way::Before, 1), "", "a second back"),
@@ -130,6 +132,17 @@ pub(super) const KEYS: &[Binding] = &[
     row(Key::CtrlC, "Ctrl-C", Action::Quit, "", "as q"),
     row(Key::CtrlZ, "Ctrl-Z", Action::Suspend, "", "suspend; fg comes back"),
 ];
+
+/// The keys and what they do, for a page of the manual in roff(7).
+pub fn manual() -> String {
+    let mut page = ".SH \"KEYS OF THE LIVE VIEW\"\n".to_owned();
+    for Binding { label, help, .. } in KEYS {
+        let label = label.replace('\\', "\\e");
+        // A dot at the beginning of a line would be a request.
+        page.push_str(&format!(".TP\n\\fB\\&{label}\\fR\n\\&{help}\n"));
+    }
+    page
+}
 
 /// What this key does.
 pub(super) fn action(key: Key) -> Option<Action> {

@@ -17,5 +17,6 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use keys::manual;
 pub use screen::Screen;
 pub use terminal::Look;

@@ -42,7 +42,9 @@ impl Screen {
     }
 
     fn of(source: Source, look: Look) -> Self {
-        let shared = Shared { state: State::new(source), quit: false };
+        let mut state = State::new(source);
+        state.local = look.local;
+        let shared = Shared { state, quit: false };
         Self { shared: Arc::new(Mutex::new(shared)), look, terminal: None, clock: None }
     }
 

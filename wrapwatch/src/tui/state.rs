@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) page: usize,
     /// Servers that are traced.
     pub(super) servers: Vec<String>,
+    /// Times of day are local.
+    pub(super) local: bool,
     /// Why nothing more comes.
     pub(super) ended: Option<String>,
 }
@@ -138,6 +140,7 @@ impl State {
             help: None,
             page: 1,
             servers: Vec::new(),
+            local: false,
             ended: None,
         }
     }
@@ -303,6 +306,7 @@ impl State {
             Action::Oldest => self.held = self.log.oldest().or(self.held),
             Action::Stall(way) => self.hold_at_stall(way),
             Action::Seconds(way, seconds) => self.by_seconds(way, seconds),
+            Action::Zone => self.local = !self.local,
             Action::Move(way) => self.step(way, 1),
             Action::Page(way) => self.step(way, self.page.max(1)),
             Action::Behind => self.behind(),

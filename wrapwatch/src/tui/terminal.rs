@@ -13,6 +13,7 @@ use crossterm::{
     event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     execute, terminal as term,
 };
+use jiff::tz::TimeZone;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -44,12 +45,16 @@ pub struct Look {
     pub color: bool,
     /// Bars and lines in Unicode.
     pub unicode: bool,
+    /// The zone of local time; none: there is UTC only.
+    pub zone: Option<&'static TimeZone>,
+    /// Begin with local time.
+    pub local: bool,
 }
 
 impl Look {
     /// For text in so many columns. What is slow enough to be explained is for the detail.
     pub(super) const fn text(self, width: usize) -> Text {
-        Text { width, color: self.color, unicode: self.unicode, slow_ns: u64::MAX }
+        Text { width, color: self.color, unicode: self.unicode, slow_ns: u64::MAX, zone: self.zone }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -23,7 +24,8 @@ const E2: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/e2-20c
 const C_TIMEOUT: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/c-timeout.ttt.log");
 
 const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
-const PLAIN: Look = Look { color: false, unicode: true };
+const PLAIN: Look = Look { color: false, unicode: true, zone: None, local: false };
+const COLOURED: Look = Look { color: true, ..PLAIN };
 
 /// Those of E2.
 static LINES: LazyLock<Vec<Line>> = LazyLock::new(|| lines(E2));
@@ -273,7 +275,7 @@ fn hostile_names_do_not_steer_the_terminal() {
     all.into_iter().for_each(|line| state.told(tell(&line)));
     for key in [None, Some(Key::Enter), Some(Key::Char('n')), Some(Key::Char('r'))] {
         press(&mut state, key);
-        for look in [PLAIN, Look { color: true, unicode: false }] {
+        for look in [PLAIN, Look { unicode: false, ..COLOURED }] {
             let buffer = buffer(&mut state, look, (200, 60));
             let bad = buffer
                 .content
@@ -294,8 +296,92 @@ fn without_colour_there_is_none() {
     press(&mut state, [Key::Left]);
     let plain = buffer(&mut state, PLAIN, (120, 40));
     assert!(plain.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
-    let coloured = buffer(&mut state, Look { color: true, unicode: true }, (120, 40));
-    assert!(coloured.content.iter().any(|cell| cell.fg == ratatui::style::Color::Red));
+    let coloured = buffer(&mut state, COLOURED, (120, 40));
+    let red = |cell: &ratatui::buffer::Cell| cell.fg == ratatui::style::Color::Indexed(160);
+    assert!(coloured.content.iter().any(red));
+}
+
+/// Everything that can stand in the middle.
+const PANELS: [&str; 10] = ["", "\n", "f", "w", "n", "r", "v", "t", "m", "h"];
+
+fn typed(text: &str) -> impl Iterator<Item = Key> {
+    text.chars().map(|c| if c == '\n' { Key::Enter } else { Key::Char(c) })
+}
+
+#[test]
+fn words_and_marks_say_what_colours_say() {
+    for panel in PANELS {
+        let mut state = told(C_TIMEOUT);
+        press(&mut state, [Key::Left].into_iter().chain(typed(panel)));
+        let symbols =
+            |buffer: Buffer| -> String { buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect() };
+        let plain = symbols(buffer(&mut state, PLAIN, (120, 40)));
+        assert_eq!(symbols(buffer(&mut state, COLOURED, (120, 40))), plain, "{panel:?}");
+        assert!(panel == "h" || plain.contains("STALL accept thread blocked"), "{plain}");
+    }
+}
+
+/// The relative luminance of WCAG 2.1, of a colour of the 6×6×6 cube.
+fn luminance(index: u8) -> f64 {
+    let index = usize::from(index.checked_sub(16).expect("of the cube: the first 16 are anybody's"));
+    let part = |level: usize| {
+        let value = f64::from([0_u8, 95, 135, 175, 215, 255][level % 6]) / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * part(index / 36) + 0.7152 * part(index / 6) + 0.0722 * part(index)
+}
+
+#[test]
+fn colours_can_be_read_on_black_and_on_white() {
+    let mut seen = std::collections::BTreeSet::new();
+    for log in [E2, C_TIMEOUT] {
+        for panel in PANELS {
+            let mut state = told(log);
+            press(&mut state, [Key::Left].into_iter().chain(typed(panel)));
+            for cell in buffer(&mut state, COLOURED, (200, 60)).content {
+                assert_eq!(cell.bg, ratatui::style::Color::Reset, "the background is the terminal's");
+                match cell.fg {
+                    ratatui::style::Color::Reset => {}
+                    ratatui::style::Color::Indexed(index) => drop(seen.insert(index)),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert!(seen.len() >= 4, "{seen:?}");
+    for index in seen {
+        let luminance = luminance(index);
+        let (black, white) = ((luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05));
+        assert!(black >= 3.8 && white >= 3.8, "{index}: {black:.1} on black, {white:.1} on white");
+    }
+}
+
+#[test]
+fn times_of_day_are_local_where_that_is_asked_for() {
+    static CET: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap());
+    let look = Look { zone: Some(&CET), ..PLAIN };
+    let text = |state: &mut State| {
+        let buffer = buffer(state, look, (120, 40));
+        buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
+    };
+    let mut state = told(C_TIMEOUT);
+    press(&mut state, [Key::Left]);
+    let utc = text(&mut state);
+    assert!(utc.contains("HELD 05:43:49 UTC") && utc.contains("05:43:49.000 STALL"), "{utc}");
+    press(&mut state, [Key::Char('z')]);
+    let local = text(&mut state);
+    assert!(local.contains("HELD 06:43:49 CET") && local.contains("06:43:49.000 STALL"), "{local}");
+    assert!(local.contains("06:43:46.194 #2") && !local.contains("05:43"), "rows and the scrubber: {local}");
+    press(&mut state, [Key::Char('z')]);
+    assert_eq!(text(&mut state), utc);
+}
+
+#[test]
+fn the_manual_has_the_keys() {
+    let manual = super::manual();
+    for key in KEYS {
+        assert!(manual.contains(&format!("\\&{}\\fR\n\\&{}\n", key.label, key.help)), "{}", key.label);
+    }
 }
 
 #[test]

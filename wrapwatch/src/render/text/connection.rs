@@ -9,7 +9,7 @@ use anstyle::Style;
 use crate::diagnose::took_ns;
 use crate::model::{Connection, Nanos, Outcome, Stage};
 
-use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, client, fit, time};
+use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, client, fit};
 
 /// Columns: time, number, client at 80 columns and at most, outcome, total, bar, and what of the phases at least.
 const TIME: usize = 12;
@@ -100,7 +100,7 @@ impl Text {
         };
         format!(
             "{} {number} {} {} {} {bar} {said}",
-            self.paint(DIM, &time(connection.established.unwrap_or(connection.accepted))),
+            self.paint(DIM, &self.time(connection.established.unwrap_or(connection.accepted))),
             fit::left(&peer, peer_columns, self.mark()),
             self.paint(style, &fit::left(&outcome, OUTCOME, "")),
             fit::right(&self.own(&total), TOTAL, ""),

@@ -1,7 +1,7 @@
 //! Text for a terminal of any width from 60 columns on, with or without colour and Unicode.
 //!
 //! One line a connection; its lookups and queries under it when it was slow. Everything that comes from outside is escaped.
-//! Times of day are UTC.
+//! Times of day are UTC where no other zone is asked for.
 
 /// `write!` to a String, which cannot fail.
 macro_rules! put {
@@ -23,6 +23,7 @@ mod ping;
 mod summary;
 
 use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
 
 use crate::model::{Client, Line, WallTime};
 
@@ -44,6 +45,8 @@ pub struct Text {
     pub unicode: bool,
     /// From here on a connection's lookups are shown under it (`--slow`).
     pub slow_ns: u64,
+    /// Times of day are of this zone; none: UTC.
+    pub zone: Option<&'static TimeZone>,
 }
 
 /// Narrowest layout.
@@ -51,7 +54,7 @@ const NARROWEST: usize = 60;
 
 impl Text {
     /// Width 80, no colour, Unicode, slow from 100 ms.
-    pub const PLAIN: Self = Self { width: 80, color: false, unicode: true, slow_ns: 100_000_000 };
+    pub const PLAIN: Self = Self { width: 80, color: false, unicode: true, slow_ns: 100_000_000, zone: None };
 
     /// A line of output, as text of one line or several, each ended by a newline.
     pub fn line(&self, line: &Line) -> String {
@@ -98,6 +101,15 @@ impl Text {
         }
     }
 
+    /// Time of day with milliseconds.
+    fn time(&self, at: WallTime) -> String {
+        const FORM: &str = "%H:%M:%S%.3f";
+        match self.zone {
+            Some(zone) => at.0.to_zoned(zone.clone()).strftime(FORM).to_string(),
+            None => at.0.strftime(FORM).to_string(),
+        }
+    }
+
     /// A note under a line, wrapped.
     fn note(&self, text: &mut String, style: Style, note: &str) {
         for line in fit::wrap(&self.own(note), self.width() - 4, 2, self.mark()).lines() {
@@ -116,11 +128,6 @@ pub(in crate::render) fn period(from: WallTime, to: WallTime) -> String {
 /// Who connected.
 pub(in crate::render) fn client(peer: Option<Client>) -> String {
     peer.map_or_else(|| "?".to_owned(), |peer| peer.to_string())
-}
-
-/// Time of day, UTC, with milliseconds.
-fn time(at: WallTime) -> String {
-    at.0.strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// A file's name without its folders.

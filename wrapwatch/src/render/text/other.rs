@@ -5,7 +5,7 @@ use anstyle::Style;
 use crate::model::{Degradation, Lost, Nanos, Stall, StallCause};
 
 use super::details::kind;
-use super::{BOLD, RED, Text, YELLOW, bare, base_name, fit, time};
+use super::{BOLD, RED, Text, YELLOW, bare, base_name, fit};
 
 /// Most columns of an address.
 const ADDRESS: usize = 47;
@@ -29,7 +29,7 @@ impl Text {
         if let (Some(conn), Some(peer)) = (stall.conn, stall.peer) {
             put!(said, " (#{conn} {})", self.outside(&peer.to_string(), ADDRESS));
         }
-        let text = format!("{} STALL {}", time(stall.at), self.own(&said));
+        let text = format!("{} STALL {}", self.time(stall.at), self.own(&said));
         self.block(RED | BOLD.get_effects(), &text)
     }
 

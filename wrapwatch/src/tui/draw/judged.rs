@@ -1,6 +1,5 @@
 //! What was found so far and what to change, and what the waits would have been: as the report has them.
 
-use jiff::Timestamp;
 use ratatui::{buffer::Buffer, layout::Rect, text::Line as Row};
 
 use crate::diagnose::Report;
@@ -9,7 +8,7 @@ use crate::tui::state::State;
 use crate::tui::terminal::Look;
 
 use super::text::styled;
-use super::top::clock;
+use super::top::clock_and_zone;
 
 pub(super) fn findings(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
     let text = |text: Text, report: &Report| {
@@ -35,12 +34,12 @@ fn panel(
 ) {
     let Some((at, report)) = state.judged.as_ref().and_then(|judged| judged.report()) else { return };
     let newest = state.judged.as_ref().is_some_and(|judged| judged.is_of_the_newest());
-    let mut rows = vec![Row::raw(head(name, at, report, newest))];
+    let mut rows = vec![Row::raw(head(name, &clock_and_zone(at, look), report, newest))];
     rows.extend(text(look.text(usize::from(area.width)), report).lines().map(styled));
     super::scrolled(&mut state.scrolled, rows, area, buffer);
 }
 
-fn head(name: &str, at: Timestamp, report: &Report, newest: bool) -> String {
+fn head(name: &str, at: &str, report: &Report, newest: bool) -> String {
     let newest = if newest { "newest " } else { "" };
-    format!("{name} by {} UTC, of the {newest}{} connections", clock(at), report.summary.connections)
+    format!("{name} by {at}, of the {newest}{} connections", report.summary.connections)
 }

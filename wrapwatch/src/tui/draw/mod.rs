@@ -28,6 +28,7 @@ const LEAST: (u16, u16) = (60, 16);
 /// Draws everything.
 pub(super) fn draw(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
     state.refresh();
+    let look = Look { zone: look.zone.filter(|_| state.local), ..look };
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let said = format!("wrapwatch needs {} columns and {} rows", LEAST.0, LEAST.1);
         Paragraph::new(said).wrap(Wrap { trim: true }).render(area, buffer);

@@ -79,7 +79,10 @@ pub(super) fn servers(state: &mut State, _look: Look, area: Rect, buffer: &mut B
         let ended = if target.ended { " (has ended)" } else { "" };
         [
             target.pid.to_string(),
-            format!("{}{ended}", if target.comm.is_empty() { "(not known)".to_owned() } else { escape(&target.comm) }),
+            format!(
+                "{}{ended}",
+                if target.comm.is_empty() { "(not known)".to_owned() } else { escape(&target.comm) }
+            ),
             own().map(|thread| thread.connections).sum::<u64>().to_string(),
             busiest.map_or("-".to_owned(), |thread| percent(thread.busy_ns, thread.span_ns)),
             listeners.join(" "),

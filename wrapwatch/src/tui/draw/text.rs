@@ -8,6 +8,13 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::model::{Nanos, Share};
 
+// Of the 256 colours, whose shades are fixed, those that can be read on black as well as on white: a terminal's own green or yellow cannot on white.
+pub(super) const RED: Color = Color::Indexed(160);
+pub(super) const GREEN: Color = Color::Indexed(28);
+pub(super) const YELLOW: Color = Color::Indexed(130);
+const MAGENTA: Color = Color::Indexed(133);
+const CYAN: Color = Color::Indexed(30);
+
 /// A row of our own text, whose colours are those of `render::text`: SGR sequences (ECMA-48), and nothing else that a terminal acts upon, since all that
 /// comes from outside is escaped there.
 pub(super) fn styled(text: &str) -> Row<'static> {
@@ -32,11 +39,11 @@ fn with(style: Style, code: &str) -> Style {
     match code {
         "1" => style.add_modifier(Modifier::BOLD),
         "2" => style.add_modifier(Modifier::DIM),
-        "31" => style.fg(Color::Red),
-        "32" => style.fg(Color::Green),
-        "33" => style.fg(Color::Yellow),
-        "35" => style.fg(Color::Magenta),
-        "36" => style.fg(Color::Cyan),
+        "31" => style.fg(RED),
+        "32" => style.fg(GREEN),
+        "33" => style.fg(YELLOW),
+        "35" => style.fg(MAGENTA),
+        "36" => style.fg(CYAN),
         "0" | "" => Style::new(),
         _ => style,
     }

@@ -1,8 +1,8 @@
 //! The top: the verdict so far, the stall that goes on, the last seconds, nameservers, what is not seen, and where in the trace this is.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ratatui::{
-    style::{Color, Modifier, Style},
+    style::{Modifier, Style},
     text::{Line as Row, Span},
 };
 
@@ -12,7 +12,7 @@ use crate::tui::state::{Source, State};
 use crate::tui::terminal::Look;
 use crate::tui::view::Second;
 
-use super::text::{duration, percent, rows_of, sparkline, styled};
+use super::text::{self, duration, percent, rows_of, sparkline, styled};
 
 /// Rows of the verdict.
 const VERDICT_ROWS: usize = 2;
@@ -23,13 +23,13 @@ const fn scrubs(state: &State) -> bool {
 
 /// Its rows, in so many columns.
 pub(super) fn rows(state: &mut State, look: Look, columns: usize) -> Vec<Row<'static>> {
-    let mut rows = vec![title(state, columns)];
+    let mut rows = vec![title(state, look, columns)];
     rows.extend(verdict(state, look, columns));
     rows.extend(stall(state, look, columns));
     rows.push(Row::raw(seconds(state, look, columns)));
     rows.push(Row::raw(nameservers(state, columns)));
     if let Some(said) = not_seen(state) {
-        rows.push(Row::styled(said, Style::new().fg(Color::Yellow)));
+        rows.push(Row::styled(said, Style::new().fg(text::YELLOW)));
     }
     if scrubs(state) {
         rows.push(Row::raw(scrubber(state, look, columns)));
@@ -46,11 +46,21 @@ fn plain(row: &mut Row<'_>) {
     row.spans.iter_mut().for_each(|span| span.style.fg = None);
 }
 
-pub(super) fn clock(at: Timestamp) -> String {
-    format!("{:.0}", at.strftime("%H:%M:%S"))
+/// Time of day.
+pub(super) fn clock(at: Timestamp, look: Look) -> String {
+    in_zone(at, look).strftime("%H:%M:%S").to_string()
 }
 
-fn title(state: &State, columns: usize) -> Row<'static> {
+/// Time of day and the zone's name.
+pub(super) fn clock_and_zone(at: Timestamp, look: Look) -> String {
+    in_zone(at, look).strftime("%H:%M:%S %Z").to_string()
+}
+
+fn in_zone(at: Timestamp, look: Look) -> Zoned {
+    at.to_zoned(look.zone.cloned().unwrap_or(TimeZone::UTC))
+}
+
+fn title(state: &State, look: Look, columns: usize) -> Row<'static> {
     let servers =
         if state.servers.is_empty() { "no server".to_owned() } else { escape(&state.servers.join(", ")) };
     let mode = match (state.held(), state.source, &state.ended) {
@@ -59,7 +69,7 @@ fn title(state: &State, columns: usize) -> Row<'static> {
         (_, Source::Live, Some(_)) => "ENDED",
         (_, Source::Live, None) => "LIVE",
     };
-    let right = format!("{mode} {} UTC", clock(state.at()));
+    let right = format!("{mode} {}", clock_and_zone(state.at(), look));
     let room = columns.saturating_sub(right.len() + 1);
     let left: String = format!("wrapwatch  {servers}").chars().take(room).collect();
     let gap = columns.saturating_sub(left.chars().count() + right.len());
@@ -70,9 +80,9 @@ fn title(state: &State, columns: usize) -> Row<'static> {
 fn verdict(state: &mut State, look: Look, columns: usize) -> Vec<Row<'static>> {
     let summary = state.view.summary();
     let color = match summary.verdict_kind {
-        VerdictKind::Wrappers | VerdictKind::ServerLookups | VerdictKind::Queue => Color::Red,
-        VerdictKind::Elsewhere | VerdictKind::NobodyWaited => Color::Green,
-        VerdictKind::Refusals | VerdictKind::CannotTell => Color::Yellow,
+        VerdictKind::Wrappers | VerdictKind::ServerLookups | VerdictKind::Queue => text::RED,
+        VerdictKind::Elsewhere | VerdictKind::NobodyWaited => text::GREEN,
+        VerdictKind::Refusals | VerdictKind::CannotTell => text::YELLOW,
     };
     let said = format!("{} connections. {}", summary.connections, escape(&summary.verdict));
     let mut said = rows_of(&said, columns.saturating_sub(1), 0);
@@ -167,5 +177,5 @@ fn scrubber(state: &State, look: Look, columns: usize) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let at = (share * cells.saturating_sub(1) as f64) as usize;
     let rest = cells.saturating_sub(at + 1);
-    format!("{} {}{mark}{} {}", clock(from), line.repeat(at), line.repeat(rest), clock(to))
+    format!("{} {}{mark}{} {}", clock(from, look), line.repeat(at), line.repeat(rest), clock(to, look))
 }
