@@ -119,6 +119,60 @@ fn a_recorded_trace_has_the_same_screen_and_any_end_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_file_that_is_still_written_is_followed_to_its_end() {
+    let lab = lab_with(two_servers());
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("a.wwt");
+    let watch = Watch::record(lab.server_pid().unwrap(), &trace, ["--force"]).unwrap();
+    let tmux = terminal(&format!("replay --tui {}", trace.display()));
+    wait_shown(&tmux, "FOLLOWS");
+    let mut before = String::new();
+    for _ in 0..2 {
+        let client = lab.clients(ClientsSpec::default()).unwrap().remove(0);
+        let screen = wait_shown(&tmux, &peer(&client));
+        assert!(screen.contains(&before), "the first one is still there:\n{screen}");
+        before = peer(&client);
+    }
+    watch.stop().unwrap();
+    let screen = wait_shown(&tmux, "ended: the end of the trace");
+    assert!(screen.contains("TRACE"), "{screen}");
+    tmux.press(&["q"]).unwrap();
+    wait_restored(&tmux);
+}
+
+#[test]
+fn a_view_that_was_suspended_comes_back_and_leaves_its_last_screen() {
+    let lab = slow_lab();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("a.wwt");
+    let peer = recorded(&lab, &trace);
+    // With job control: what has no shell to go on by is not stopped (setpgid(2)).
+    let run = format!(
+        "set -m; LC_ALL=C.UTF-8 {} replay --tui {}; echo \"stopped $?\"; stty -a; read line; fg; echo \"status $?\"; stty -a; cat",
+        binary().unwrap().display(),
+        trace.display()
+    );
+    let tmux = Tmux::start(&run, 100, 50).unwrap();
+    wait_shown(&tmux, &peer);
+    tmux.press(&["C-z"]).unwrap();
+    // 128 and SIGTSTP.
+    wait_shown(&tmux, "stopped 148");
+    let screen = wait_shown(&tmux, "icanon");
+    assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+    assert!(!screen.contains(&peer), "the view is gone:\n{screen}");
+    tmux.press(&["Enter"]).unwrap();
+    let screen = wait_shown(&tmux, &peer);
+    assert!(!screen.contains("icanon"), "the whole screen is drawn again:\n{screen}");
+    tmux.press(&["f"]).unwrap();
+    wait_shown(&tmux, "findings by");
+    tmux.press(&["Q"]).unwrap();
+    let screen = wait_shown(&tmux, "status 0");
+    assert!(screen.contains("findings by") && screen.contains("conn/s"), "its last screen stays:\n{screen}");
+    let screen = wait_shown(&tmux, "icanon");
+    assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+}
+
+#[test]
 fn without_a_terminal_there_is_no_live_view() {
     let output = std::process::Command::new(binary().unwrap())
         .args(["live", "--tui", "-p", &std::process::id().to_string()])

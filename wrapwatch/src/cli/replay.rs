@@ -115,27 +115,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `--tui`: the whole file at once; time is the reader's.
+/// How often a file that grows is looked at.
+#[cfg(feature = "tui")]
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// `--tui`: all there is at once, then what is still written; time is the reader's.
 #[cfg(feature = "tui")]
 fn on_screen(args: &Args) -> anyhow::Result<ExitCode> {
-    use crate::export::{ExportError, tell};
+    use crate::publish::{Follower, Growth, tell};
     let mut screen = crate::tui::Screen::trace(super::output::look(args.color, args.tz)?);
     let options = traces::options(&args.file, args.slow)?;
-    match tell(traces::open(&args.file)?, options, &mut screen) {
-        Ok(context) => {
-            screen.stay("the end of the trace").context("cannot show the screen")?;
-            if !args.quiet {
-                traces::tell_missing(&args.file, &context);
-            }
-        }
-        Err(error) => {
-            screen.close().context("cannot give the terminal back")?;
-            let has_quit =
-                matches!(&error, ExportError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe);
-            if !has_quit {
-                return Err(error).with_context(|| format!("cannot show {}", args.file.display()));
-            }
-        }
+    let told =
+        Follower::here(&args.file).and_then(|follower| tell(follower, options, &mut screen, LOOK_EVERY));
+    let shown = match &told {
+        Ok((_, Growth::Ended)) => screen.stay("the end of the trace"),
+        Ok(_) | Err(_) => screen.close(),
+    };
+    shown.context("cannot give the terminal back")?;
+    let (context, growth) = told.with_context(|| format!("cannot show {}", args.file.display()))?;
+    if !args.quiet && growth != Growth::Partly {
+        traces::tell_missing(&args.file, &context);
     }
     Ok(ExitCode::SUCCESS)
 }

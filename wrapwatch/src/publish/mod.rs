@@ -9,6 +9,7 @@
 //! down, so that it has a position of its own: a later run sends what the earlier one could not.
 
 mod beside;
+mod follow;
 mod http;
 pub mod otlp;
 mod place;
@@ -18,21 +19,18 @@ mod story;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use follow::Step;
+pub use follow::{Follower, Growth, tell};
 pub use http::{Form, Listening};
-use place::{Opened, Place};
 use position::{Kept, Position};
 use story::Story;
 
 use crate::metrics::Metrics;
-use crate::trace::{ReadError, Reader, block::MAGIC};
+use crate::trace::ReadError;
 
 /// Without a sample for so long, the recorder is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
@@ -77,58 +75,11 @@ pub enum Polled {
     Idle,
 }
 
-/// A file that grows until it is known to be finished.
-#[derive(Debug)]
-struct Growing {
-    file: File,
-    finished: Rc<Cell<bool>>,
-}
-
-impl Read for Growing {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.file.read(buf)? {
-            0 if !buf.is_empty() && !self.finished.get() => Err(io::ErrorKind::WouldBlock.into()),
-            n => Ok(n),
-        }
-    }
-}
-
-/// The file that is being read.
-#[derive(Debug)]
-struct Current {
-    opened: Opened,
-    reader: Reader<Growing>,
-    finished: Rc<Cell<bool>>,
-    /// Where in the file reading began: not at 0 behind a cut.
-    from: u64,
-    /// Inputs taken from it.
-    taken: u64,
-}
-
-impl Current {
-    fn at(opened: Opened, from: u64, finished: bool) -> io::Result<Self> {
-        let mut file = opened.file.try_clone()?;
-        file.seek(SeekFrom::Start(from))?;
-        let finished = Rc::new(Cell::new(finished));
-        let reader = Reader::new(Growing { file, finished: finished.clone() });
-        Ok(Self { opened, reader, finished, from, taken: 0 })
-    }
-
-    /// Its length, where that is less than was read of it.
-    fn cut(&self) -> io::Result<Option<u64>> {
-        let len = self.opened.file.metadata()?.len();
-        Ok((len < self.from.saturating_add(self.reader.offset())).then_some(len))
-    }
-}
-
 /// Reads a trace that may grow, see the [module](self).
 #[derive(Debug)]
 pub struct Publisher {
-    place: Place,
+    follower: Follower,
     follow: bool,
-    current: Option<Current>,
-    /// The file read before.
-    last: Option<Opened>,
     story: Story,
     position_file: Option<PathBuf>,
     /// How far the run before had counted, while this one has not come there.
@@ -144,16 +95,14 @@ pub struct Publisher {
 impl Publisher {
     /// Of the trace, ring or folder of rings at `path`, from its oldest file on; `follow`: also of what is still to be written, so that it need not be there yet.
     pub fn new(path: &Path, follow: bool, position_file: Option<PathBuf>) -> Result<Self, PublishError> {
-        let place = Place::of(path, follow)?;
+        let follower = Follower::new(path, follow)?;
         let kept = match &position_file {
             Some(file) => Kept::read(file).map_err(|source| position_error(file, source))?,
             None => None,
         };
         Ok(Self {
-            place,
+            follower,
             follow,
-            current: None,
-            last: None,
             story: Story::default(),
             position_file,
             resume: kept.map(|kept| kept.counted),
@@ -214,87 +163,47 @@ impl Publisher {
 
     /// How far it has read.
     fn now(&self) -> Option<Position> {
-        Some(Position::new(self.story.recording?, self.current.as_ref()?.taken))
+        Some(Position::new(self.story.recording?, self.follower.taken()?))
     }
 
     /// Reads on: up to so many inputs. An error is final.
     pub fn poll(&mut self, inputs: usize) -> Result<Polled, PublishError> {
         for _ in 0..inputs {
-            if self.current.is_none() && !self.open()? {
+            let Self { follower, story, resume, counted, sent, resend, .. } = self;
+            let step = follower.step(&mut |input, taken| {
+                let (at, first) = (story.at(input), story.recording.is_none());
+                let passed = |position: &mut Position| position.is_before(at, taken);
+                if let Some(position) = resume.take_if(passed) {
+                    story.metrics.zero();
+                    if first {
+                        story.missed(position.missed(at));
+                    }
+                }
+                let begin = at.filter(|_| first).map(|recording| Position::new(recording, 0));
+                *counted = counted.or(begin);
+                if story.is_sent() {
+                    *sent = sent.or(begin);
+                }
+                if let Some(position) = resend.take_if(passed) {
+                    story.forget();
+                    if first {
+                        story.never_sent(position.missed(at));
+                    }
+                }
+                story.take(input);
+            })?;
+            self.story.notes.append(&mut self.follower.notes);
+            if step == Step::Nothing {
                 return self.idle();
-            }
-            let Some(current) = &mut self.current else { continue };
-            match current.reader.next_input() {
-                Ok(Some(input)) => {
-                    current.taken += 1;
-                    let (at, first) = (self.story.at(&input), self.story.recording.is_none());
-                    let passed = |position: &mut Position| position.is_before(at, current.taken);
-                    if let Some(position) = self.resume.take_if(passed) {
-                        self.story.metrics.zero();
-                        if first {
-                            self.story.missed(position.missed(at));
-                        }
-                    }
-                    let begin = at.filter(|_| first).map(|recording| Position::new(recording, 0));
-                    self.counted = self.counted.or(begin);
-                    if self.story.is_sent() {
-                        self.sent = self.sent.or(begin);
-                    }
-                    if let Some(position) = self.resend.take_if(passed) {
-                        self.story.forget();
-                        if first {
-                            self.story.never_sent(position.missed(at));
-                        }
-                    }
-                    self.story.take(&input);
-                }
-                Ok(None) => self.last = self.current.take().map(|current| current.opened),
-                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !self.goes_on()? {
-                        return self.idle();
-                    }
-                }
-                Err(source) => {
-                    return Err(PublishError::Read { path: current.opened.path.clone(), source });
-                }
             }
         }
         Ok(Polled::More)
     }
 
-    /// Opens the next file; false where there is none.
-    fn open(&mut self) -> Result<bool, PublishError> {
-        let Some(opened) = self.place.next(self.last.as_ref())? else { return Ok(false) };
-        let mut first = [0; MAGIC.len()];
-        let n = opened.file.read_at(&mut first, 0)?;
-        // Without an end it would be waited for more of it.
-        if self.follow && first.iter().zip(MAGIC).take(n).any(|(byte, magic)| *byte != magic) {
-            return Err(PublishError::NotATrace(opened.path));
-        }
-        self.current = Some(Current::at(opened, 0, !self.follow)?);
-        Ok(true)
-    }
-
-    /// The file has nothing more for now. Whether that is its end, or it was cut.
-    fn goes_on(&mut self) -> Result<bool, PublishError> {
-        let Some(current) = &mut self.current else { return Ok(false) };
-        if self.place.has_next(&current.opened)? {
-            current.finished.set(true);
-            return Ok(true);
-        }
-        let Some(len) = current.cut()? else { return Ok(false) };
-        // What was in it was told; what comes next is read from its end on, where its number shows what is missing.
-        if let Some(cut) = self.current.take() {
-            self.story.notes.push(format!("{} was cut while it was read", cut.opened.path.display()));
-            self.current = Some(Current { taken: cut.taken, ..Current::at(cut.opened, len, false)? });
-        }
-        Ok(true)
-    }
-
     fn idle(&mut self) -> Result<Polled, PublishError> {
         if !self.follow {
-            if self.last.is_none() {
-                return Err(PublishError::Nothing(self.place.path().to_owned()));
+            if self.follower.has_read_nothing() {
+                return Err(PublishError::Nothing(self.follower.path().to_owned()));
             }
             self.story.finish();
         }

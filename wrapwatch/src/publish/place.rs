@@ -69,6 +69,13 @@ impl Place {
         Ok(Self::Rings { dir: path.to_owned(), read: BTreeSet::new() })
     }
 
+    /// Whether it was rotated away from a trace, by its name: nothing is written to it any more.
+    pub(super) fn was_rotated(path: &Path) -> bool {
+        let stem = path.file_stem().map(Path::new);
+        let number = stem.and_then(Path::extension).and_then(|number| number.to_str());
+        number.is_some_and(|number| number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit()))
+    }
+
     /// What was asked for.
     pub(super) fn path(&self) -> &Path {
         match self {
@@ -79,6 +86,17 @@ impl Place {
     /// Opens the file behind `last`, or the first. None: there is none yet.
     pub(super) fn next(&mut self, last: Option<&Opened>) -> io::Result<Option<Opened>> {
         let Some(entry) = self.next_entry(last)? else { return Ok(None) };
+        self.open(entry)
+    }
+
+    /// Opens the file of the name that was asked for; elsewhere than in a rotated trace, the first.
+    pub(super) fn written(&mut self) -> io::Result<Option<Opened>> {
+        let Self::Rotated(path) = self else { return self.next(None) };
+        let written = rotated(path)?.into_iter().find(|entry| entry.number.is_none());
+        written.map_or(Ok(None), |entry| self.open(entry))
+    }
+
+    fn open(&mut self, entry: Entry) -> io::Result<Option<Opened>> {
         let file = match File::open(&entry.path) {
             // Removed, or rotated away, meanwhile: to be looked for again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -4,7 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
 use super::*;
-use crate::model::{ClockPair, KtimeNs};
+use crate::engine::Options;
+use crate::model::{ClockPair, KtimeNs, Line};
+use crate::observe::Observer;
 use crate::trace::synth::Synth;
 use crate::trace::{End, Head, Limits, Sample, Segmented, SingleFile, Writer, WriterOptions};
 
@@ -370,4 +372,93 @@ fn the_text_file_is_replaced_in_one_step() {
     assert!(fs::read_to_string(&path).unwrap().contains("wrapwatch_build_info{"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+/// Has the recorder write on whenever there is nothing to read.
+struct Waiting<'a> {
+    recorder: Option<Recorder>,
+    path: &'a Path,
+    connections: usize,
+    waits: usize,
+    /// Another recorder begins instead of the first one's end.
+    replaced: bool,
+}
+
+impl Observer for Waiting<'_> {
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        self.connections += usize::from(matches!(line, Line::Connection(_)));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.waits += 1;
+        match &mut self.recorder {
+            Some(recorder) if self.waits < 40 => recorder.blocks(1),
+            recorder if self.waits == 40 => {
+                let recorder = recorder.take().unwrap();
+                if self.replaced {
+                    drop(recorder);
+                    Recorder::begin(self.path, 2, Limits::default()).blocks(1);
+                } else {
+                    recorder.end();
+                }
+            }
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(())
+    }
+}
+
+fn tell_growing(path: &Path, recorder: Recorder, replaced: bool) -> (usize, usize, Growth) {
+    let mut observer = Waiting { recorder: Some(recorder), path, connections: 0, waits: 0, replaced };
+    let follower = Follower::here(path).unwrap();
+    let (_, growth) = tell(follower, Options::default(), &mut observer, Duration::ZERO).unwrap();
+    (observer.connections, observer.waits, growth)
+}
+
+#[test]
+fn a_trace_that_grows_is_told_to_its_recorders_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let recorder = Recorder::begin(&path, 1, Limits::default());
+    assert_eq!(tell_growing(&path, recorder, false), (390, 40, Growth::Ended));
+    // Rotated away while it is told.
+    let rotated = dir.path().join("b.wwt");
+    let recorder = Recorder::begin(&rotated, 1, rotating(20_000, None));
+    assert_eq!(tell_growing(&rotated, recorder, false), (390, 40, Growth::Ended));
+    assert!(fs::read_dir(dir.path()).unwrap().count() > 3);
+}
+
+#[test]
+fn a_trace_ends_where_another_recording_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let recorder = Recorder::begin(&path, 1, rotating(20_000, None));
+    assert_eq!(tell_growing(&path, recorder, true), (390, 40, Growth::Ended));
+}
+
+#[test]
+fn a_trace_whose_recorder_does_not_end_is_told_as_far_as_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let mut recorder = Recorder::begin(&path, 1, Limits::default());
+    recorder.blocks(3);
+    let mut observer = Waiting { recorder: None, path: &path, connections: 0, waits: 40, replaced: false };
+    let follower = Follower::here(&path).unwrap();
+    let (_, growth) = tell(follower, Options::default(), &mut observer, Duration::ZERO).unwrap();
+    assert_eq!(growth, Growth::Open);
+    assert!((1..=30).contains(&observer.connections), "{}", observer.connections);
+}
+
+#[test]
+fn a_file_that_was_rotated_away_is_told_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let mut recorder = Recorder::begin(&path, 1, rotating(20_000, None));
+    recorder.blocks(20);
+    let first = dir.path().join("a.000001.wwt");
+    let mut observer = Waiting { recorder: None, path: &path, connections: 0, waits: 0, replaced: false };
+    let told = tell(Follower::here(&first).unwrap(), Options::default(), &mut observer, Duration::ZERO);
+    assert_eq!((told.unwrap().1, observer.waits), (Growth::Ended, 0));
+    assert!((1..200).contains(&observer.connections), "{}", observer.connections);
 }

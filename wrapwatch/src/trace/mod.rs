@@ -56,6 +56,7 @@ pub use input::Input;
 pub use not_kept::{NO_ROOM, TOO_MUCH, TOO_OFTEN};
 pub use reader::Reader;
 pub use scan::{Damage, DamageKind, Found, Scanner};
+pub(crate) use segments::CONTINUED;
 pub use segments::{Limits, Segmented, numbered};
 pub use sink::{BlockSink, FileSink, SingleFile, Sink};
 pub use versions::FORMAT_VERSION;

@@ -25,7 +25,7 @@ pub(super) const END_MAX: u64 = 512;
 const PRELUDE_SHARE: u64 = 2;
 
 /// Why a file ends where the recording does not.
-pub(super) const CONTINUED: &str = "continued in the next file";
+pub(crate) const CONTINUED: &str = "continued in the next file";
 
 /// How the files are named.
 #[derive(Debug)]

@@ -53,7 +53,10 @@ impl Screen {
     /// # Errors
     /// Where the terminal failed.
     pub fn stay(self, why: &str) -> io::Result<()> {
-        self.with(|shared| shared.state.ended = Some(why.to_owned()));
+        self.with(|shared| {
+            shared.state.ended = Some(why.to_owned());
+            shared.state.follows = false;
+        });
         self.terminal.map_or(Ok(()), Terminal::wait)
     }
 
@@ -128,6 +131,10 @@ impl Observer for Screen {
             return Ok(());
         }
         self.while_wanted(|state| state.told(Told::Line(Box::new(line.clone()))))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.while_wanted(|state| state.follows = true)
     }
 
     fn tick(&mut self, now: KtimeNs) -> io::Result<()> {

@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) page: usize,
     /// Servers that are traced.
     pub(super) servers: Vec<String>,
+    /// All there is of a trace that may grow has been told.
+    pub(super) follows: bool,
     /// Times of day are local.
     pub(super) local: bool,
     /// Why nothing more comes.
@@ -140,6 +142,7 @@ impl State {
             help: None,
             page: 1,
             servers: Vec::new(),
+            follows: false,
             local: false,
             ended: None,
         }
@@ -158,6 +161,12 @@ impl State {
     /// It is at least so late.
     pub(super) fn passed(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+    }
+
+    /// Shows this moment.
+    #[cfg(test)]
+    pub(super) const fn hold_at(&mut self, at: Timestamp) {
+        self.held = Some(at);
     }
 
     /// The moment that the screen shows.

@@ -18,7 +18,7 @@ use crate::engine::{Engine, Options};
 use crate::import::strace::{Dates, Importer, Log, import, survey};
 use crate::model::{Connection, Line};
 use crate::render::report::tests::trace;
-use crate::replay::{TraceReport, Wanted};
+use crate::replay::{Replay, TraceReport, Wanted};
 
 const E2: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/e2-20conc-delay300.ttt.log");
 const C_TIMEOUT: &str = include_str!("../../../tests/data/captures/mysqld-5.5.62/c-timeout.ttt.log");
@@ -111,6 +111,59 @@ fn every_panel_at_every_size() {
             let mut state = told(E2);
             press(&mut state, key);
             insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), shown(&mut state, size));
+        }
+    }
+}
+
+/// What is told of the log recorded and replayed.
+fn told_of_trace(log: &str) -> Vec<Told> {
+    let trace = trace(log);
+    let mut replay = Replay::new(trace.as_slice(), Options { slow_ns: 100_000_000, ..Options::default() });
+    let mut all = Vec::new();
+    let mut facts = Vec::new();
+    let mut next = || {
+        let line = replay.next_line_of(|input| {
+            facts.extend(Fact::of(input).map(|fact| Told::Fact(Box::new(fact))));
+            Ok::<_, crate::trace::ReadError>(())
+        });
+        let line = line.unwrap();
+        all.append(&mut facts);
+        all.extend(line.as_ref().map(tell));
+        line
+    };
+    while next().is_some() {}
+    all
+}
+
+/// The screen without what says that time is held, and where.
+fn without_mode(screen: &str) -> String {
+    let rows = screen.lines().filter(|row| !row.contains('●'));
+    rows.collect::<Vec<_>>().join("\n").replacen(" TRACE", "  HELD", 1)
+}
+
+#[test]
+fn a_trace_shows_the_screen_that_was_there_at_that_time() {
+    for log in [E2, C_TIMEOUT] {
+        let mut recorded = State::new(Source::Trace);
+        recorded.servers.push("mysqld (812)".to_owned());
+        told_of_trace(log).into_iter().for_each(|told| recorded.told(told));
+        let mut live = State::new(Source::Trace);
+        live.servers.push("mysqld (812)".to_owned());
+        let mut screens = Vec::<(jiff::Timestamp, [String; 2])>::new();
+        for told in told_of(log) {
+            live.told(told);
+            let then = [(80, 24), (200, 60)].map(|size| without_mode(&shown(&mut live, size)));
+            // What comes at the same time makes one screen.
+            screens.pop_if(|(at, _)| *at == live.at());
+            screens.push((live.at(), then));
+        }
+        assert!(screens.len() >= 10, "{}", screens.len());
+        // Back in time as well.
+        let end = screens.len() - 1;
+        for (at, then) in screens.into_iter().take(end).rev().filter(|(at, _)| at.as_second() > 0) {
+            recorded.hold_at(at);
+            let now = [(80, 24), (200, 60)].map(|size| without_mode(&shown(&mut recorded, size)));
+            assert_eq!(now, then, "{at}");
         }
     }
 }

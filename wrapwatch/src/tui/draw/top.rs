@@ -65,6 +65,7 @@ fn title(state: &State, look: Look, columns: usize) -> Row<'static> {
         if state.servers.is_empty() { "no server".to_owned() } else { escape(&state.servers.join(", ")) };
     let mode = match (state.held(), state.source, &state.ended) {
         (true, ..) => "HELD",
+        (_, Source::Trace, _) if state.follows => "FOLLOWS",
         (_, Source::Trace, _) => "TRACE",
         (_, Source::Live, Some(_)) => "ENDED",
         (_, Source::Live, None) => "LIVE",
