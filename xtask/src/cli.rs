@@ -181,7 +181,7 @@ pub(crate) struct Docs {
     /// Make no book
     #[arg(long)]
     pub(crate) check: bool,
-    /// Only draw the picture of a report in README again, from a log in the repository
+    /// Only draw the pictures of a report and of the live view again, from a log in the repository
     #[arg(long, conflicts_with = "check")]
     pub(crate) picture: bool,
 }

@@ -4,9 +4,10 @@
 //! - `correlate`: the records of 500 made-up connections with two lookups each, decoded and correlated;
 //! - `live`: the same, and each connection as a line of text;
 //! - `json`: the same, and each connection as a line of JSON;
+//! - `screen`: a second's 5 000 made-up connections taken by the live view, which draws ten times in it;
 //! - `story`: the committed trace read and told.
 //!
-//! Prints how many records one time is. Once more than another takes so many instructions more: what comes before and after does not count.
+//! Prints how many records, or connections, one time is. Once more than another takes so many instructions more: what comes before and after does not count.
 //!
 //! `wrapwatch-count programs` lists the kernel side's programs with their instructions, as compiled.
 
@@ -20,10 +21,12 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use wrapwatch::{
     correlate::{Config, Correlator},
     decode,
-    model::{ClockPair, KtimeNs, Line},
+    model::{ClockPair, Connection, KtimeNs, Line},
+    observe::Observer as _,
     render::{json, text::Text},
     replay::{Options, Replay},
     trace::synth::Synth,
+    tui::{Look, Offscreen},
 };
 
 /// Connections of one time.
@@ -49,14 +52,16 @@ fn run() -> Result<()> {
     }
     let times: u32 = args.next().context("how often?")?.parse()?;
     let records = made_up();
+    let mut screen = OnScreen::new(&records)?;
     let mut count = 0;
     for _ in 0..times {
         count = match what.as_str() {
             "correlate" => correlate(&records, |_| Ok(()))?,
             "live" => correlate(&records, |line| Ok(sink().write_all(Text::PLAIN.line(line).as_bytes())?))?,
             "json" => correlate(&records, |line| Ok(json::write_line(&mut sink(), line)?))?,
+            "screen" => screen.second()?,
             "story" => story()?,
-            other => bail!("{other}: correlate, live, json or story"),
+            other => bail!("{other}: correlate, live, json, screen or story"),
         };
     }
     writeln!(stdout(), "{count}")?;
@@ -107,6 +112,53 @@ fn correlate(records: &[Vec<u8>], mut tell: impl FnMut(&Line) -> Result<()>) -> 
     }
     anyhow::ensure!(told == CONNECTIONS, "{told} connections of {CONNECTIONS}");
     Ok(records.len())
+}
+
+/// Made-up connections on a screen, as fast as none of them would be by itself.
+struct OnScreen {
+    connections: Vec<Connection>,
+    screen: Offscreen,
+    shown: u64,
+}
+
+impl OnScreen {
+    fn new(records: &[Vec<u8>]) -> Result<Self> {
+        let mut connections = Vec::new();
+        correlate(records, |line| {
+            if let Line::Connection(connection) = line {
+                connections.push(connection.as_ref().clone());
+            }
+            Ok(())
+        })?;
+        let look = Look { color: true, unicode: true, zone: None, local: false };
+        Ok(Self { connections, screen: Offscreen::new(look, 120, 40), shown: 0 })
+    }
+
+    fn second(&mut self) -> Result<usize> {
+        const A_SECOND: u64 = 5_000;
+        let (clock, before) =
+            (ClockPair { ktime: KtimeNs(0), wall_ns: 1_700_000_000_000_000_000 }, self.screen.frames());
+        for connection in self.connections.iter().cycle().take(usize::try_from(A_SECOND)?) {
+            self.shown += 1;
+            let at = KtimeNs(self.shown * (1_000_000_000 / A_SECOND));
+            let connection = Connection {
+                conn: self.shown,
+                accepted: clock.wall(at),
+                accepted_ktime: at,
+                established: None,
+                queued_ns: None,
+                total_ns: None,
+                waited_ns: 0,
+                wrapper_ns: 100_000,
+                service_ns: 100_000,
+                ..connection.clone()
+            };
+            self.screen.line(&Line::Connection(Box::new(connection)))?;
+        }
+        let frames = self.screen.frames() - before;
+        anyhow::ensure!((9..=11).contains(&frames), "{frames} screens in a second");
+        Ok(usize::try_from(A_SECOND)?)
+    }
 }
 
 fn story() -> Result<usize> {

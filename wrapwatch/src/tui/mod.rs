@@ -4,11 +4,13 @@
 //! observer that hands lines to it, and [`terminal`] the loop that reads keys and draws, at most ten times a second.
 
 mod draw;
+mod feed;
 mod filter;
 mod judged;
 mod keys;
 mod known;
 mod log;
+mod offscreen;
 mod screen;
 mod state;
 mod terminal;
@@ -18,5 +20,6 @@ mod view;
 mod tests;
 
 pub use keys::manual;
+pub use offscreen::Offscreen;
 pub use screen::Screen;
 pub use terminal::Look;

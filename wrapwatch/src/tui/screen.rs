@@ -1,14 +1,13 @@
 //! The observer that hands lines to the screen.
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::context::Fact;
-use crate::model::{ClockPair, KtimeNs, Line};
+use crate::model::{KtimeNs, Line};
 use crate::observe::{Notice, Observer};
-use crate::trace::{Input, Target};
+use crate::trace::Input;
 
-use super::log::Told;
+use super::feed::{self, Feed};
 use super::state::{Source, State};
 use super::terminal::{Look, Terminal};
 
@@ -27,7 +26,7 @@ pub struct Screen {
     shared: Arc<Mutex<Shared>>,
     look: Look,
     terminal: Option<Terminal>,
-    clock: Option<ClockPair>,
+    feed: Feed,
 }
 
 impl Screen {
@@ -45,7 +44,7 @@ impl Screen {
         let mut state = State::new(source);
         state.local = look.local;
         let shared = Shared { state, quit: false };
-        Self { shared: Arc::new(Mutex::new(shared)), look, terminal: None, clock: None }
+        Self { shared: Arc::new(Mutex::new(shared)), look, terminal: None, feed: Feed::default() }
     }
 
     /// Nothing more comes; waits until somebody quits.
@@ -72,38 +71,12 @@ impl Screen {
     fn with<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
         change(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    fn while_wanted(&self, change: impl FnOnce(&mut State)) -> io::Result<()> {
-        self.with(|shared| {
-            if shared.quit {
-                return Err(ErrorKind::BrokenPipe.into());
-            }
-            change(&mut shared.state);
-            Ok(())
-        })
-    }
-
-    fn fact(&self, input: &Input<'_>) -> io::Result<()> {
-        let Some(fact) = Fact::of(input) else { return Ok(()) };
-        let at = match input {
-            Input::Sample(sample) => self.clock.map(|clock| clock.wall(sample.at).0),
-            Input::Head(head) => Some(head.clock.wall(head.clock.ktime).0),
-            _ => None,
-        };
-        self.while_wanted(|state| {
-            at.into_iter().for_each(|at| state.passed(at));
-            state.told(Told::Fact(Box::new(fact)));
-        })
-    }
-
-    fn server(&self, target: &Target) -> io::Result<()> {
-        let name = format!("{} ({})", target.comm, target.pid);
-        self.while_wanted(|state| {
-            if !state.servers.contains(&name) {
-                state.servers.push(name);
-            }
-        })
-    }
+/// What is shared, while somebody wants it.
+fn wanted(shared: &Mutex<Shared>) -> io::Result<MutexGuard<'_, Shared>> {
+    let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.quit { Err(ErrorKind::BrokenPipe.into()) } else { Ok(shared) }
 }
 
 impl Observer for Screen {
@@ -111,40 +84,32 @@ impl Observer for Screen {
         if self.terminal.is_none() {
             self.terminal = Some(Terminal::start(self.shared.clone(), self.look)?);
         }
-        match input {
-            Input::Clock(clock) => self.clock = Some(*clock),
-            // A recording has one; each of its files begins with it.
-            Input::Head(_) if self.clock.is_some() => return Ok(()),
-            Input::Head(head) => {
-                self.clock = Some(head.clock);
-                head.targets.iter().try_for_each(|target| self.server(target))?;
-            }
-            Input::Target(target) => self.server(target)?,
-            _ => {}
+        if !Feed::takes(input) {
+            return Ok(());
         }
-        self.fact(input)
+        let mut shared = wanted(&self.shared)?;
+        self.feed.input(&mut shared.state, input);
+        Ok(())
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        if matches!(line, Line::Summary(_)) {
-            // The screen sums up by itself, up to the moment that it shows.
-            return Ok(());
-        }
-        self.while_wanted(|state| state.told(Told::Line(Box::new(line.clone()))))
+        Feed::line(&mut wanted(&self.shared)?.state, line);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.while_wanted(|state| state.follows = true)
+        wanted(&self.shared)?.state.follows = true;
+        Ok(())
     }
 
     fn tick(&mut self, now: KtimeNs) -> io::Result<()> {
-        let at = self.clock.map(|clock| clock.wall(now).0);
-        self.while_wanted(|state| at.into_iter().for_each(|at| state.passed(at)))
+        self.feed.tick(&mut wanted(&self.shared)?.state, now);
+        Ok(())
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
         if let Notice::Exited(target) = notice {
-            let name = format!("{} ({})", target.comm, target.pid);
+            let name = feed::name(target);
             self.with(|shared| shared.state.servers.retain(|server| *server != name));
         }
     }

@@ -158,6 +158,13 @@ impl State {
         self.passed(self.log.newest().unwrap_or(self.now));
     }
 
+    /// This server is traced.
+    pub(super) fn traced(&mut self, name: String) {
+        if !self.servers.contains(&name) {
+            self.servers.push(name);
+        }
+    }
+
     /// It is at least so late.
     pub(super) fn passed(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
@@ -186,9 +193,14 @@ impl State {
         Some((from, self.now, share.clamp(0.0, 1.0)))
     }
 
+    /// The end of what is shown.
+    pub(super) fn end(&self) -> u64 {
+        self.held.map_or(self.log.end(), |at| self.log.by(at))
+    }
+
     /// Brings rows and sums to the moment that is shown; before each drawing.
     pub(super) fn refresh(&mut self) {
-        let end = self.held.map_or(self.log.end(), |at| self.log.by(at));
+        let end = self.end();
         self.view.go_to(&self.log, end);
         if matches!(self.panel, Panel::Findings | Panel::WhatIf) {
             Judged::go_to(
@@ -428,7 +440,7 @@ impl State {
 }
 
 /// The nameserver that it waited longest for.
-fn nameserver(connection: &Connection) -> Option<std::sync::Arc<str>> {
+pub(super) fn nameserver(connection: &Connection) -> Option<std::sync::Arc<str>> {
     let blame = connection.blame.iter().filter(|blame| blame.server.is_some());
     blame.max_by_key(|blame| blame.own_ns.saturating_add(blame.queued_ns))?.server.clone()
 }

@@ -1,4 +1,5 @@
-//! The picture of a report in README: a log of strace in the repository becomes a trace, the trace a page, and Chromium draws the page.
+//! The picture of a report in README: a log of strace in the repository becomes a trace, the trace a page, and Chromium draws the page. Those of the live view are
+//! drawn by the test that holds them against the screen.
 
 use std::{
     fs,
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     demo,
-    process::run,
+    process::{cargo, run},
     setup::{self, Purpose},
     workspace,
 };
@@ -35,6 +36,9 @@ pub(super) fn make() -> Result<PathBuf> {
     run(wrapwatch()?.arg("report").arg(&trace).arg("--html").arg(&page))?;
     let picture = root.join(PICTURE);
     draw(&page, &picture, &dir)?;
+    run(cargo(&["test", "--quiet", "-p", "wrapwatch", "--lib", "the_pictures_show_what_the_screen_shows"])?
+        .env("WRAPWATCH_PICTURES", "draw")
+        .stdout(Stdio::null()))?;
     Ok(picture)
 }
 
