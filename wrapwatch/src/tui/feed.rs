@@ -53,5 +53,8 @@ impl Feed {
 
 /// A server as the title has it.
 pub(super) fn name(target: &Target) -> String {
+    if target.comm.is_empty() {
+        return format!("pid {}", target.pid);
+    }
     format!("{} ({})", target.comm, target.pid)
 }

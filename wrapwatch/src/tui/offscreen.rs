@@ -45,11 +45,15 @@ impl Offscreen {
         Self { state, feed, look, buffer, drawn: Timestamp::UNIX_EPOCH, frames: 0 }
     }
 
-    /// Presses keys: `←` is the one that goes back to the stall before.
+    /// Presses keys: `←` is the one that goes back to the stall before, a new line is Enter.
     pub fn press(&mut self, keys: &str) {
         for key in keys.chars() {
             self.state.refresh();
-            self.state.key(if key == '←' { Key::Left } else { Key::Char(key) });
+            self.state.key(match key {
+                '←' => Key::Left,
+                '\n' => Key::Enter,
+                key => Key::Char(key),
+            });
         }
     }
 
@@ -80,7 +84,7 @@ impl Offscreen {
         let (width, height) = (columns * CELL.0 + 16, rows * CELL.1 + 16);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n<rect width=\"100%\" height=\"100%\" \
-             fill=\"{ground}\"/>\n<g font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"13\" fill=\"{text}\" xml:space=\"preserve\">\n"
+             fill=\"{ground}\"/>\n<g font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"13\" fill=\"{text}\">\n"
         );
         for (row, cells) in self.buffer.content.chunks(columns.max(1)).enumerate() {
             for (from, part) in parts(cells) {
@@ -128,7 +132,13 @@ fn run(svg: &mut String, at: (usize, usize), part: &str, style: Option<&Cell>, c
     }
     let bold = if modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
     let dim = if modifier.contains(Modifier::DIM) { " opacity=\"0.7\"" } else { "" };
-    let said = part.trim_end().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // Blanks that are no others' would become one.
+    let said = part
+        .trim_end()
+        .replace(' ', "\u{a0}")
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
     let length = part.trim_end().width() * CELL.0;
     let y = y + 13;
     let _ = writeln!(

@@ -237,7 +237,7 @@ fn a_stall_is_seen_when_time_goes_back_to_it() {
 
 /// The pictures of docs/live-view.md: what they are called, what is pressed, and whether on a dark background.
 const PICTURES: [(&str, &str, bool); 3] =
-    [("stall", "←", true), ("findings", "f", true), ("stall-light", "←", false)];
+    [("stall", "←\n", true), ("findings", "f", true), ("stall-light", "←\n", false)];
 
 /// `cargo xtask docs --picture` sets the variable, and so has them drawn.
 #[test]
@@ -245,7 +245,7 @@ fn the_pictures_show_what_the_screen_shows() {
     let draws = std::env::var_os("WRAPWATCH_PICTURES").is_some();
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
     for (name, keys, dark) in PICTURES {
-        let mut screen = Offscreen::new(COLOURED, 100, 30);
+        let mut screen = Offscreen::new(COLOURED, 100, 28);
         let trace = trace(C_TIMEOUT);
         crate::export::tell(trace.as_slice(), Options::default(), &mut screen).unwrap();
         screen.press(keys);
