@@ -18,6 +18,7 @@ use crate::diagnose::{Report, took_ns};
 use crate::engine::{Engine, Options};
 use crate::import::strace::{Dates, Importer, Log, import, survey};
 use crate::model::{Connection, Line};
+use crate::observe::Observer as _;
 use crate::render::report::tests::trace;
 use crate::render::text::outcome_word;
 use crate::replay::{Replay, TraceReport, Wanted};
@@ -262,10 +263,15 @@ fn the_pictures_show_what_the_screen_shows() {
 #[test]
 fn ten_screens_a_second_are_drawn_at_most() {
     let mut screen = Offscreen::new(PLAIN, 80, 24);
-    let trace = trace(E2);
-    crate::export::tell(trace.as_slice(), Options::default(), &mut screen).unwrap();
-    // Of twelve seconds; between two lines nothing is to be drawn.
-    assert!((12..=130).contains(&screen.frames()), "{}", screen.frames());
+    let connection = LINES.iter().find_map(connection).unwrap();
+    for ms in 0..3_000 {
+        let at = crate::model::KtimeNs(1_000_000 * ms);
+        let clock =
+            crate::model::ClockPair { ktime: crate::model::KtimeNs(0), wall_ns: 1_795_326_000_000_000_000 };
+        let connection = Connection { conn: ms, accepted: clock.wall(at), ..connection.clone() };
+        screen.line(&Line::Connection(Box::new(connection))).unwrap();
+    }
+    assert!((28..=31).contains(&screen.frames()), "{}", screen.frames());
 }
 
 #[test]
