@@ -4,6 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Line as Row};
 
 use crate::diagnose::Report;
 use crate::render::text::Text;
+use crate::tui::judged::Judged;
 use crate::tui::state::State;
 use crate::tui::terminal::Look;
 
@@ -32,8 +33,8 @@ fn panel(
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    let Some((at, report)) = state.judged.as_ref().and_then(|judged| judged.report()) else { return };
-    let newest = state.judged.as_ref().is_some_and(|judged| judged.is_of_the_newest());
+    let Some((at, report)) = state.judged.as_ref().and_then(Judged::report) else { return };
+    let newest = state.judged.as_ref().is_some_and(Judged::is_of_the_newest);
     let mut rows = vec![Row::raw(head(name, &clock_and_zone(at, look), report, newest))];
     rows.extend(text(look.text(usize::from(area.width)), report).lines().map(styled));
     super::scrolled(&mut state.scrolled, rows, area, buffer);
