@@ -36,7 +36,11 @@ impl Correlator {
                 self.stats.unowned_checks += 1;
                 self.unowned_check_begins(&rec.hdr);
             }
-            Event::Check(rec) if rec.hdr.conn == 0 && rec.returned != 0 => self.unowned_check_ends(&rec.hdr),
+            Event::Check(rec)
+                if rec.hdr.conn == 0 && rec.returned != 0 && rec.what == abi::WHAT_HOSTS_ACCESS =>
+            {
+                self.unowned_check_ends(&rec.hdr);
+            }
             // Of no connection.
             Event::AcceptFailed(_) => {}
             Event::Exit(rec) if rec.leader != 0 => self.leader_gone(rec),

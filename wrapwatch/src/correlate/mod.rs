@@ -391,7 +391,7 @@ impl Correlator {
             // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
             let busy_until = story.lookups_end().map_or(end, |last| last.max(end));
             let (check, around) = if story.is_checked() {
-                (painted, [(story.accepted, story.check_begin()), (end, busy_until)])
+                (painted, [(story.turned_to(), story.check_begin()), (end, busy_until)])
             } else {
                 (Arc::default(), [(story.accepted, busy_until), (end, end)])
             };

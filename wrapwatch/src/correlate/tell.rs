@@ -327,7 +327,7 @@ fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
     if story.resolver.overflow || story.check.overflow {
         missing.push(Missing::TooManyUses);
     }
-    if story.behind.cut || story.behind_after.cut {
+    if story.behind.cut || story.behind_before.cut || story.behind_after.cut {
         missing.push(Missing::PastForgotten);
     }
     missing

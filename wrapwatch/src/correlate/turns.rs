@@ -62,7 +62,10 @@ impl Correlator {
         let Some(story) = self.open.get(&conn) else { return };
         let (key, accepted) = (thread_key(story.tgid, story.tid), story.accepted);
         let Some(thread) = self.threads.get_mut(&key) else { return };
-        let at_once = at.since(accepted) <= COMPUTING_MAX_NS || story.check.asked.is_empty();
+        // What the server looks up itself before it asks holds the thread as the check does.
+        let at_once = at.since(accepted) <= COMPUTING_MAX_NS
+            || story.check.asked.is_empty()
+            || !story.resolver.lookups.is_empty();
         if thread.current == Some(conn) && thread.turned <= accepted && at_once {
             return;
         }
@@ -72,7 +75,8 @@ impl Correlator {
         }
         let behind = self.threads.get(&key).map(|thread| thread.history.behind(conn, accepted, at));
         if let (Some(behind), Some(story)) = (behind, self.open.get_mut(&conn)) {
-            (story.behind_before, story.late) = (behind, true);
+            // What it did for it when it accepted it is history; the check is not.
+            (story.behind_before, story.late, story.over) = (behind, true, None);
         }
     }
 

@@ -62,7 +62,7 @@ fn behind_a_check_that_was_in_no_call_that_was_seen_is_not_known() {
 }
 
 /// The server looks its client up by itself.
-fn looks_up(sim: &mut Sim, th: &mut Thread, ns: u64) {
+pub(super) fn looks_up(sim: &mut Sim, th: &mut Thread, ns: u64) {
     let asked = query(9, "1.0.77.10.in-addr.arpa", dns::PTR);
     sim.connect(th, 8, addr(NS1), Class::Dns, false, 0, 10_000);
     sim.send(th, 8, &asked);

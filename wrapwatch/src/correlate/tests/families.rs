@@ -1,6 +1,6 @@
 //! Servers that give the client's socket to a process or a thread of its own, and those that serve all with one thread.
 
-use wrapwatch_common::records::WHAT_HOSTS_ACCESS;
+use wrapwatch_common::records::{WHAT_HOSTS_ACCESS, WHAT_RFC931};
 
 use super::*;
 use crate::model::StallCause;
@@ -397,5 +397,92 @@ fn who_waits_for_the_check_of_a_datagram_waits_for_what_is_not_known() {
     assert_eq!((told[0].unknown_ns / (100 * MS), told[1].unknown_ns / (100 * MS)), (8, 7), "{told:#?}");
     assert_eq!((told[1].queued_behind_count, told[0].served_behind_ns), (0, 0));
     assert_eq!(told[1].served_behind_ns / (100 * MS), 1, "the other one's check");
+    told.iter().for_each(adds_up);
+}
+
+#[test]
+fn an_ident_lookup_ends_no_check_of_a_datagram() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted_on(&mut sim, &mut th, 1, 5);
+    th.conn = 0;
+    sim.request(&mut th, -1, "rpcbind");
+    th.t += MS;
+    sim.check(&mut th, WHAT_RFC931, 1, 0);
+    th.t += 800 * MS;
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+    th.conn = 1;
+    checks(&mut sim, &mut th, "rpcbind", MS, 1);
+    sim.first_packet(&mut th, 5, *b"\x80\0\0\x1c\0\0\0");
+    let told = run(sim);
+    assert_eq!(told[0].unknown_ns / (100 * MS), 8, "{:#?}", told[0]);
+}
+
+#[test]
+fn what_the_server_looks_up_before_it_asks_libwrap_at_once_holds_its_thread() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    super::doubts::looks_up(&mut sim, &mut th, 400 * MS);
+    sim.established(th.t - 300 * MS, 0x1002, client(2));
+    checks(&mut sim, &mut th, "slapd", MS, 1);
+    sim.first_packet(&mut th, 5, GREETING);
+    sim.accept_socket(&mut th, 2, 5, 0x1002, client(2));
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = run(sim);
+    assert_eq!(told[0].service_ns / (100 * MS), 4, "{:#?}", told[0]);
+}
+
+#[test]
+fn where_what_it_waited_behind_before_its_check_is_forgotten_it_is_not_complete() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let all = [(1, 5), (2, 6), (3, 7), (4, 8)];
+    for (n, fd) in all {
+        accepted_on(&mut sim, &mut th, n, fd);
+    }
+    for (n, fd) in all {
+        th.conn = n;
+        checks(&mut sim, &mut th, "rpcbind", 100 * MS, 1);
+        sim.first_packet(&mut th, fd, GREETING);
+    }
+    let mut config = Config::new(clock());
+    config.limits.history = 1;
+    let mut told = run_with(&mut Correlator::new(config), &sim.records());
+    told.sort_by_key(|told| told.conn);
+    assert!(told[3].missing.contains(&Missing::PastForgotten) && !told[3].complete, "{:#?}", told[3]);
+}
+
+#[test]
+fn a_check_is_the_wrappers_also_where_the_server_looked_its_client_up_when_it_came() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted_on(&mut sim, &mut th, 1, 5);
+    super::doubts::looks_up(&mut sim, &mut th, 100 * MS);
+    accepted_on(&mut sim, &mut th, 2, 6);
+    th.t += 50 * MS;
+    th.conn = 1;
+    sim.established(th.t, 0x1003, client(3));
+    checks(&mut sim, &mut th, "rpcbind", 800 * MS, 1);
+    sim.first_packet(&mut th, 5, GREETING);
+    sim.accept_socket(&mut th, 3, 7, 0x1003, client(3));
+    for (n, fd) in [(2, 6), (3, 7)] {
+        th.conn = n;
+        checks(&mut sim, &mut th, "rpcbind", MS, 1);
+        sim.first_packet(&mut th, fd, GREETING);
+    }
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    let first = &told[0];
+    assert_eq!((first.wrapper_ns / (100 * MS), first.parts.dns_ns / (100 * MS)), (8, 8), "{first:#?}");
+    assert_eq!(first.resolve_ns / (100 * MS), 1, "{first:#?}");
+    assert_eq!(
+        (told[1].served_behind_ns / (100 * MS), told[1].handover_resolve_ns),
+        (8, 0),
+        "{:#?}",
+        told[1]
+    );
+    let queued: u64 = told[2].blame.iter().map(|blame| blame.queued_ns).sum();
+    assert_eq!((queued / (100 * MS), told[2].queued_resolve_ns), (8, 0), "{:#?}", told[2]);
     told.iter().for_each(adds_up);
 }
