@@ -62,11 +62,11 @@ pub struct Thread {
     pub in_check: u32,
     /// Zero.
     pub pad: u32,
-    /// Whom it worked for before a check of somebody else.
+    /// Whom it worked for before a check of somebody else; between two lookups of the server's own the subject of the last one.
     pub before: u64,
 }
 
-/// An open connection: from accept to its first packet or its close.
+/// An open connection: from accept to its first packet or its close. Or a [`crate::records::Subject`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Conn {
@@ -92,6 +92,17 @@ pub struct Conn {
     pub socket_ends: u32,
     /// 1 when its client has reset it: then no change of state tells when the last descriptor goes.
     pub reset: u32,
+    /// 0 for a connection; a subject's [`Self::ASKED`] or [`Self::LOOKED_UP`].
+    pub subject: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+impl Conn {
+    /// [`Self::subject`]: libwrap is asked about it.
+    pub const ASKED: u32 = 1;
+    /// [`Self::subject`]: the server looks it up. `let_go_ns` is when a nameserver's socket was closed last.
+    pub const LOOKED_UP: u32 = 2;
 }
 
 /// Key of a process' accepts that failed with an error: process in the high half, errno in the low one.
@@ -282,7 +293,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 24);
-    assert!(size_of::<Conn>() == 64);
+    assert!(size_of::<Conn>() == 72);
     assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);

@@ -119,6 +119,8 @@ macro_rules! records {
             Fork = 20: Fork {};
             /// [`Request`]
             Request = 21: Request {} + [u8; daemon_len <= DAEMON_MAX];
+            /// [`Subject`]
+            Subject = 22: Subject {};
         }
     };
 }
@@ -568,7 +570,7 @@ record! {
     /// What libwrap is asked, at the entry of the function (uprobes), by a server whose processes are followed. Tail: the daemon's name as it is given, `daemon_len`
     /// bytes.
     Request {
-        /// Header. `conn` is 0 where the client is none whose accept was seen: a datagram's, a request's.
+        /// Header. `conn` is that of a [`Subject`] where the client has no connection that is followed; 0 where there was no room for it.
         hdr: Header,
         /// The client's descriptor in the process that asks; negative where it gave none.
         fd: i32,
@@ -578,6 +580,24 @@ record! {
         what: u8,
         /// Zero.
         pad: u8,
+    }
+}
+
+record! {
+    /// Somebody is looked up whose connection is not followed: libwrap is asked about a datagram's sender, about a request within a connection, at a login after
+    /// the first byte; or the server looks its client up after the first byte. What is done for it bears the number that it is given here, until libwrap has answered, or the last
+    /// nameserver's socket is closed.
+    Subject {
+        /// Header. `conn` is new here, counted with the connections'.
+        hdr: Header,
+        /// The client, as libwrap is told; family 0 where it is not, or the server asks by itself.
+        peer: Addr,
+        /// The connection that the process was made for, or accepted last, where it is one that a target has made; 0 otherwise.
+        within: u64,
+        /// 1 where the server asks by itself, 0 where it asks libwrap.
+        own: u32,
+        /// Zero.
+        pad: u32,
     }
 }
 
@@ -610,4 +630,5 @@ const _: () = {
     assert!(size_of::<AcceptSocket>() == 112);
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<Request>() == 40);
+    assert!(size_of::<Subject>() == 72);
 };

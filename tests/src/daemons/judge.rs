@@ -25,7 +25,7 @@ const TOLERANCE_NS: u64 = 2_000_000;
 pub struct Client {
     /// Its address, which no other client has.
     pub address: IpAddr,
-    /// It sends datagrams: it has no connection that could be told.
+    /// It sends datagrams: it has no connection that could be told, but requests.
     pub datagrams: bool,
     /// Its clock.
     pub clock: Clock,
@@ -154,17 +154,23 @@ fn peer(connection: &Value) -> Option<IpAddr> {
 
 fn one(wanted: &Wanted, client: &Client, told: &Told, complaints: &mut Vec<Complaint>) {
     let is_its = |connection: &&Value| peer(connection) == Some(client.address);
-    let its: Vec<&Value> = told.connections.iter().filter(is_its).collect();
+    let requests: Vec<&Value> = told.requests.iter().filter(is_its).collect();
+    let mut its: Vec<&Value> = told.connections.iter().filter(is_its).collect();
+    if client.datagrams && its.is_empty() {
+        // It sent one: its request is all that there is.
+        its.clone_from(&requests);
+    }
     let [connection] = its.as_slice() else {
         let what = format!("{} is told of {} times", client.address, its.len());
-        // That libwrap was asked for somebody without a connection is said where it is not in the verdict, too.
-        let asked =
-            client.datagrams && told.summary("unowned_checks").as_u64().is_some_and(|asked| asked > 0);
+        // Whom a request is from may be unknown, if that is said.
+        let nameless = |request: &Value| peer(request).is_none() && says_so(request);
+        let asked = client.datagrams && told.requests.iter().any(nameless);
         let admitted = its.is_empty() && (asked || told.verdict_kind() == "cannot_tell");
         complaints.push(Complaint { what, admitted });
         return;
     };
-    let mut about = About { client, connection, complaints };
+    let requests = if client.datagrams { Vec::new() } else { requests };
+    let mut about = About { client, connection, requests, complaints };
     about.outcome();
     about.total();
     about.held();
@@ -179,17 +185,22 @@ fn one(wanted: &Wanted, client: &Client, told: &Told, complaints: &mut Vec<Compl
 struct About<'a> {
     client: &'a Client,
     connection: &'a Value,
+    /// What was asked about it later.
+    requests: Vec<&'a Value>,
     complaints: &'a mut Vec<Complaint>,
+}
+
+/// It is not complete, and why is said.
+fn says_so(connection: &Value) -> bool {
+    let why = connection.get("missing").and_then(Value::as_array);
+    connection.get("complete") == Some(&Value::Bool(false)) && why.is_some_and(|why| !why.is_empty())
 }
 
 impl About<'_> {
     /// `gap`: what is wrong is only that something was not seen, so that a connection which says so is honest.
     fn complain(&mut self, what: &str, gap: bool) {
-        let why = self.connection.get("missing").and_then(Value::as_array);
-        let says_so = self.connection.get("complete") == Some(&Value::Bool(false))
-            && why.is_some_and(|why| !why.is_empty());
-        self.complaints
-            .push(Complaint { what: format!("{}: {what}", self.client.address), admitted: gap && says_so });
+        let admitted = gap && says_so(self.connection);
+        self.complaints.push(Complaint { what: format!("{}: {what}", self.client.address), admitted });
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -198,7 +209,11 @@ impl About<'_> {
 
     fn outcome(&mut self) {
         let outcome = self.connection.get("outcome").and_then(Value::as_str).unwrap_or_default();
-        if outcome != self.client.wanted.outcome {
+        let wanted = match self.client.wanted.outcome.as_str() {
+            "greeted" if self.client.datagrams => "admitted",
+            wanted => wanted,
+        };
+        if outcome != wanted {
             let what = format!("{outcome}, should be {}", self.client.wanted.outcome);
             let gap = ["unfinished", "handed_over"].contains(&outcome);
             self.complain(&what, gap);
@@ -245,7 +260,7 @@ impl About<'_> {
     }
 
     fn lookups(&mut self) {
-        let told = queries(self.connection);
+        let told: Vec<_> = self.all().flat_map(queries).collect();
         let asked: Vec<&Asked> = self.client.asked.iter().collect();
         for (name, _) in &told {
             if !asked.iter().any(|asked| asked.name == *name) {
@@ -258,6 +273,36 @@ impl About<'_> {
             self.complain(&format!("its lookup of {name} is not told"), true);
         }
         self.times();
+        self.later();
+    }
+
+    /// The connection and what was asked later.
+    fn all(&self) -> impl Iterator<Item = &'_ Value> {
+        std::iter::once(self.connection).chain(self.requests.iter().copied())
+    }
+
+    /// Who is charged with how much, after the first byte.
+    fn later(&mut self) {
+        let later: Vec<&Asked> = self.client.asked_while_waiting(false).collect();
+        let asked_ns = overall::covered(later.iter().copied(), 0, u64::MAX);
+        let tolerance = self.client.lookups_tolerance_ns(later.len());
+        let sum = |name: &str| -> u64 {
+            self.requests.iter().filter_map(|request| request.get(name).and_then(Value::as_u64)).sum()
+        };
+        let (check, own) = (sum("dns_ns"), sum("resolve_ns"));
+        let right = match self.client.wanted.asks {
+            Asks::Check => check,
+            Asks::Own | Asks::Nobody => own,
+            Asks::Both => check + own,
+        };
+        if self.client.wanted.login && right.abs_diff(asked_ns) > tolerance {
+            let what = format!("later lookups took {asked_ns} ns by the nameservers' log; told are dns_ns {check}, resolve_ns {own}");
+            self.complain(&what, false);
+        }
+        let connection = self.connection.get("conn");
+        if self.requests.iter().any(|request| request.get("within").is_some_and(|within| Some(within) != connection)) {
+            self.complain("a request is told to be another connection's", false);
+        }
     }
 
     /// Who is charged with how much, of the wait until the first byte.
@@ -306,9 +351,10 @@ impl About<'_> {
     /// The check's name as libwrap got it.
     fn check(&mut self, wanted: &Wanted) {
         let Some(daemon) = &wanted.daemon else { return };
-        let checks = self.connection.get("checks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let names: Vec<&str> =
-            checks.iter().filter_map(|check| check.get("daemon").and_then(Value::as_str)).collect();
+        let checks = self.all().filter_map(|told| told.get("checks").and_then(Value::as_array)).flatten();
+        let names: Vec<String> = checks
+            .filter_map(|check| check.get("daemon").and_then(Value::as_str).map(str::to_owned))
+            .collect();
         let should =
             !matches!(self.client.wanted.asks, Asks::Nobody) || self.client.wanted.outcome == "refused";
         if names.iter().any(|name| name != daemon) || (names.is_empty() && should) {

@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::watch::{Seen, Watch, binary};
+use wrapwatch::model::Line;
+
+use crate::watch::{Watch, binary};
 
 /// All of it. Read as JSON, as a user's program would.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +17,8 @@ pub struct Told {
     pub refused: Option<String>,
     /// Lines of type `connection`.
     pub connections: Vec<Value>,
+    /// Lines of type `request`.
+    pub requests: Vec<Value>,
     /// The report.
     pub report: Value,
 }
@@ -31,11 +35,15 @@ pub fn beside<T>(pid: u32, folder: &Path, work: impl FnOnce() -> Result<T>) -> R
     };
     let result = work()?;
     let seen = watch.stop()?;
-    Ok((Told { refused: None, connections: connections(&seen)?, report: report(&trace)? }, result))
-}
-
-fn connections(seen: &Seen) -> Result<Vec<Value>> {
-    seen.connections().into_iter().map(|connection| Ok(serde_json::to_value(connection)?)).collect()
+    let (mut connections, mut requests) = (Vec::new(), Vec::new());
+    for line in &seen.lines {
+        match line {
+            Line::Connection(connection) => connections.push(serde_json::to_value(connection)?),
+            Line::Request(request) => requests.push(serde_json::to_value(request)?),
+            _ => {}
+        }
+    }
+    Ok((Told { refused: None, connections, requests, report: report(&trace)? }, result))
 }
 
 fn report(trace: &Path) -> Result<Value> {
@@ -81,7 +89,8 @@ impl Told {
                 "total_ns",
                 "unknown_ns",
                 "checks",
-                "login_ns",
+                "within",
+                "waited_ns",
             ] {
                 if let Some(value) = connection.get(name) {
                     short.insert(name.to_owned(), value.clone());
@@ -97,6 +106,7 @@ impl Told {
             "unknown_share": self.summary("unknown_share"),
             "findings": self.findings().iter().map(id).collect::<Vec<_>>(),
             "connections": self.connections.iter().map(of).collect::<Vec<_>>(),
+            "requests": self.requests.iter().map(of).collect::<Vec<_>>(),
         })
     }
 }

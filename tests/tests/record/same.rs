@@ -88,7 +88,7 @@ fn the_schema_describes_every_line() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let exported = wrapwatch(["export", "--to", "jsonl", file.to_str().unwrap()]).stdout;
     let exported = String::from_utf8(exported).unwrap();
-    let mut seen = [0; 5];
+    let mut seen = [0; 6];
     let printed = told.lines.iter().chain(&live.lines).map(|line| serde_json::to_value(line).unwrap());
     for value in printed.chain(exported.lines().map(|line| serde_json::from_str(line).unwrap())) {
         if let Err(error) = validator.validate(&value) {
@@ -101,6 +101,7 @@ fn the_schema_describes_every_line() {
             Line::Degradation(_) => 2,
             Line::Lost(_) => 3,
             Line::Summary(_) => 4,
+            Line::Request(_) => 5,
         }] += 1;
     }
     assert!(seen[0] == 3 * 23 && seen[1] >= 4 && seen[4] == 3, "{seen:?}");

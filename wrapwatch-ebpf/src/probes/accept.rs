@@ -18,7 +18,7 @@ use crate::{
     maps::FAILURES,
     shared::add_to,
     sockaddr,
-    watch::{calls, conns, fds, targets},
+    watch::{calls, conns, fds, subjects, targets},
 };
 
 /// `ERESTARTSYS`, the first of the errors that only the kernel sees (include/linux/errno.h): a signal came, and the call begins again or becomes
@@ -79,6 +79,7 @@ fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
         return;
     };
     fds::watch(fd, conn, Class::Accepted, 0);
+    subjects::forget(subjects::current(targets::thread()).before);
     conns::set(targets::thread(), Thread { conn, ..Thread::default() });
     if sk == 0 {
         let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());

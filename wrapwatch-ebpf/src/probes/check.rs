@@ -6,19 +6,20 @@ use aya_ebpf::{
 };
 use wrapwatch_common::{
     counters::Counter,
-    maps::{Target, Thread},
+    maps::{Conn, Target, Thread},
     records::{
-        Check, DAEMON_MAX, Kind, Request, WHAT_HOSTS_ACCESS, WHAT_HOSTS_CTL, WHAT_RFC931, WHAT_SHELL_CMD,
+        Addr, Check, DAEMON_MAX, Kind, Request, Subject, WHAT_HOSTS_ACCESS, WHAT_HOSTS_CTL, WHAT_RFC931,
+        WHAT_SHELL_CMD,
     },
 };
 
-use super::state;
+use super::{close, state};
 use crate::{
     args, emit,
     kernel::{self, Sock},
     maps::{CONNS, TARGETS, THREADS},
     sockaddr, user,
-    watch::{conns, targets},
+    watch::{conns, subjects, targets},
 };
 
 #[uprobe]
@@ -44,9 +45,11 @@ pub fn hosts_ctl(ctx: ProbeContext) -> u32 {
     if let Some(target) = targets::current()
         && target.follows != 0
     {
+        let thread = targets::thread();
+        let before = left(thread);
         let conn = conns::working_for().unwrap_or(0);
-        conns::set(targets::thread(), Thread { conn, in_check: IN_HOSTS_CTL, ..Thread::default() });
-        requested(conn, -1, WHAT_HOSTS_CTL, ctx.arg::<u64>(0).unwrap_or(0));
+        asks(Thread { conn, in_check: IN_HOSTS_CTL, pad: 0, before }, || sockaddr::NONE);
+        requested(-1, WHAT_HOSTS_CTL, ctx.arg::<u64>(0).unwrap_or(0));
     }
     0
 }
@@ -74,16 +77,52 @@ fn begins(ctx: &ProbeContext, target: Target) {
     // SAFETY: only this thread writes its entry.
     let known = unsafe { THREADS.get(thread) }.map(|thread| thread.in_check);
     if known != Some(IN_HOSTS_CTL) {
+        let before = left(thread);
         let fd = user::read::<i32>(request).unwrap_or(-1);
         let conn = client(request, fd);
-        let before = conns::working_for().unwrap_or(0);
-        conns::set(thread, Thread { conn, in_check: IN_HOSTS_ACCESS, pad: 0, before });
-        requested(conn, fd, WHAT_HOSTS_ACCESS, request + REQUEST_DAEMON);
+        asks(Thread { conn, in_check: IN_HOSTS_ACCESS, pad: 0, before }, || named(request, fd));
+        requested(fd, WHAT_HOSTS_ACCESS, request + REQUEST_DAEMON);
     }
     if target.tcpd_context == 0 && target.context_from_check != 0 {
         let tcpd_context = args::instruction(ctx).wrapping_add(target.context_from_check);
         let _ = TARGETS.insert(targets::process(), Target { tcpd_context, ..target }, 0);
     }
+}
+
+/// The current thread asks libwrap. Where that is about nobody who is followed, it is about a subject, with this address.
+#[inline(always)]
+fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
+    if thread.conn != 0 {
+        conns::set(targets::thread(), thread);
+        return;
+    }
+    let within = subjects::within();
+    let conn = subjects::open(Conn::ASKED, thread.in_check);
+    if conn != 0 {
+        let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
+        emit::fixed(&Subject { hdr, peer: peer(), within, own: 0, pad: 0 }, Counter::LostOther);
+    }
+}
+
+/// Whom the current thread works for, or worked for last. A check that it left otherwise than by returning (longjmp(3)) is over.
+#[inline(always)]
+fn left(thread: u64) -> u64 {
+    let value = subjects::current(thread);
+    if !subjects::is_one(value.conn) {
+        subjects::forget(value.before);
+        return value.conn;
+    }
+    close::ended(value.conn);
+    conns::set(thread, Thread { conn: value.before, ..Thread::default() });
+    value.before
+}
+
+/// The client's address as the request has it, or its socket.
+#[inline(always)]
+fn named(request: u64, fd: i32) -> Addr {
+    let named = sockaddr::read(user::read::<u64>(request + REQUEST_CLIENT_SIN).unwrap_or(0));
+    let sk = kernel::sock_of(fd);
+    if named.family != 0 || sk == 0 { named } else { state::ends(&Sock(sk)).1 }
 }
 
 /// The connection of a request: that of the client's descriptor, with which `struct request_info` begins. Some give the listener's or none: then that which the thread works
@@ -109,8 +148,8 @@ fn client(request: u64, fd: i32) -> u64 {
 
 /// Tells of a request; `daemon`: where the name is.
 #[inline(always)]
-fn requested(conn: u64, fd: i32, what: u8, daemon: u64) {
-    let ts = emit::now();
+fn requested(fd: i32, what: u8, daemon: u64) {
+    let (conn, ts) = (conns::working_for().unwrap_or(0), emit::now());
     emit::with_tail::<Request, { DAEMON_MAX as u64 }>(
         Counter::LostOther,
         // SAFETY: there is room for the longest record's tail, far more than a name's and its NUL.
@@ -135,8 +174,9 @@ fn is_over() {
         // SAFETY: only this thread writes its entry.
         unsafe {
             (*value).in_check = 0;
-            if (*value).conn == 0 {
-                (*value).conn = (*value).before;
+            if (*value).conn == 0 || subjects::is_one((*value).conn) {
+                subjects::forget((*value).conn);
+                ((*value).conn, (*value).before) = ((*value).before, 0);
             }
         }
     }

@@ -9,7 +9,7 @@ use wrapwatch_common::{
 use crate::{
     args::Call,
     emit, kernel, rule,
-    watch::{conns, fds},
+    watch::{conns, fds, subjects},
 };
 
 #[inline(always)]
@@ -45,6 +45,8 @@ pub fn closed(fd: i32, watched: &Watch) {
     tell(conn, fd, watched.class);
     if watched.class == Class::Accepted as u8 {
         conns::close(conn);
+    } else if watched.class == Class::Dns as u8 {
+        subjects::looked_up(conn);
     }
 }
 

@@ -1,17 +1,20 @@
 //! `connect` by a thread that works for a connection: what the socket is for shows here.
 
 use wrapwatch_common::{
-    abi::{AF_UNIX, PORT_DNS, PORT_IDENT, SOCK_STREAM},
+    abi::{AF_UNIX, PORT_DNS, PORT_IDENT, SOCK_DGRAM, SOCK_STREAM},
     counters::Counter,
     maps::{Inflight, Watch},
-    records::{Addr, Class, Connect, Kind},
+    records::{Addr, Class, Connect, Kind, Subject},
     syscalls::call,
 };
 
+use super::state::IPPROTO_TCP;
 use crate::{
-    args::Call,
-    emit, kernel, rule, sockaddr, user,
-    watch::{calls, conns, fds},
+    args::{Call, Socket as _},
+    emit,
+    kernel::{self, Sock},
+    rule, sockaddr, user,
+    watch::{calls, conns, fds, subjects},
 };
 
 /// Longest path of a unix socket (`sun_path`, unix(7)).
@@ -21,7 +24,11 @@ const UNIX_PATH_AT: u64 = 2;
 
 #[inline(always)]
 pub fn enter(ctx: &impl Call) {
-    let Some(conn) = conns::working_for() else { return };
+    let conn = match conns::working_for() {
+        Some(conn) => conn,
+        None if subjects::may_look_up() => 0,
+        None => return,
+    };
     let fd = ctx.fd();
     let watched = fds::watched(fd).unwrap_or_default();
     if watched.class != Class::Accepted as u8 {
@@ -32,8 +39,40 @@ pub fn enter(ctx: &impl Call) {
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
     let Some(call) = calls::recall(call::CONNECT) else { return };
-    let ts = emit::now();
-    connected(&call, &sockaddr::read(call.ptr), ts, ctx.ret() as i32);
+    let (addr, ts) = (sockaddr::read(call.ptr), emit::now());
+    if call.conn != 0 {
+        connected(&call, &addr, ts, ctx.ret() as i32);
+    } else if addr.port == PORT_DNS && addr.family != AF_UNIX {
+        let conn = looks_up();
+        if conn != 0 {
+            let sock_type = type_of(call.fd);
+            connected(&Inflight { conn, sock_type, ..call }, &addr, ts, ctx.ret() as i32);
+        }
+    }
+}
+
+/// The server asks a nameserver about a client that has had its first byte.
+#[inline(always)]
+fn looks_up() -> u64 {
+    let within = subjects::within();
+    match subjects::looks_up() {
+        Ok(same) => same,
+        Err(0) => 0,
+        Err(conn) => {
+            let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
+            emit::fixed(&Subject { hdr, peer: sockaddr::NONE, within, own: 1, pad: 0 }, Counter::LostOther);
+            conn
+        }
+    }
+}
+
+/// Type of a socket whose making was not seen.
+#[inline(always)]
+fn type_of(fd: i32) -> u8 {
+    match Sock(kernel::sock_of(fd)).protocol() {
+        IPPROTO_TCP => SOCK_STREAM,
+        _ => SOCK_DGRAM,
+    }
 }
 
 /// What a socket is for, by where it goes.

@@ -11,7 +11,7 @@ use crate::{
     emit, kernel,
     maps::{CONNS, TARGETS, THREADS},
     user,
-    watch::{calls, conns, targets},
+    watch::{calls, conns, subjects, targets},
 };
 
 /// Whether a thread is of a process that user space has entered, and not of one that it has made.
@@ -33,7 +33,7 @@ pub fn fork(child: u64) {
     }
     let process = (child >> 32) as u32;
     let added = process == targets::process() || targets::add(process, target);
-    let Some(conn) = conns::working_for() else { return };
+    let Some(conn) = conns::working_for().filter(|conn| !subjects::is_one(*conn)) else { return };
     let followed = conns::set(child, Thread { conn, ..Thread::default() }) && added;
     if let Some(state) = CONNS.get_ptr_mut(conn) {
         // SAFETY: a live map value.
@@ -56,12 +56,23 @@ fn is_in_check(target: &Target) -> bool {
         && user::read::<u64>(target.tcpd_context).is_some_and(|file| file != 0)
 }
 
+/// A thread ends, or goes on as another program: a check that it was in, or a lookup, is over.
+#[inline(always)]
+fn forget_subjects(thread: u64) {
+    let value = subjects::current(thread);
+    if subjects::is_one(value.conn) {
+        close::ended(value.conn);
+    }
+    subjects::forget(value.before);
+}
+
 /// A process that a target has made is another program now, with other descriptors open and libwrap elsewhere. For whom it works stays.
 #[inline(always)]
 fn child_exec(caller: u64) {
     let Some(target) = targets::current() else { return };
     let now = Target { tcpd_context: 0, generation: targets::generation(), ..target };
     let _ = TARGETS.insert(targets::process(), now, 0);
+    forget_subjects(caller);
     let conn = conns::worked_for(caller);
     let _ = THREADS.remove(caller);
     if let Some(conn) = conn {
@@ -96,6 +107,7 @@ pub fn exit() {
         return;
     }
     let key = targets::thread();
+    forget_subjects(key);
     if !is_of_server(key) {
         return child_exit(key);
     }
@@ -126,6 +138,7 @@ pub fn exec(caller: u32) {
     if !is_of_server(key) {
         return child_exec(key);
     }
+    forget_subjects(key);
     let conn = conns::worked_for(key).unwrap_or(0);
     let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
     emit::fixed(&Exec { hdr: Header { tid: caller, ..hdr } }, Counter::LostOther);

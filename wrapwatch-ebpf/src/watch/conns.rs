@@ -8,7 +8,7 @@ use wrapwatch_common::{
     syscalls::NUMBERS,
 };
 
-use super::targets;
+use super::{subjects, targets};
 use crate::{
     emit::{count, now},
     kernel,
@@ -64,7 +64,10 @@ pub fn work_for(conn: u64) {
     let thread = targets::thread();
     match THREADS.get_ptr_mut(thread) {
         // SAFETY: only this thread writes its entry.
-        Some(value) => unsafe { (*value).conn = conn },
+        Some(value) => unsafe {
+            (*value).conn = conn;
+            subjects::forget((*value).before);
+        },
         None => {
             set(thread, Thread { conn, ..Thread::default() });
         }
@@ -144,14 +147,23 @@ pub fn owner(watch: &Watch) -> Option<u64> {
 }
 
 /// Gives a new connection its number and opens it; None where no more can be tracked.
+#[inline(always)]
+pub fn open(sk: u64, socket_ends: u32, reset: u32) -> Option<u64> {
+    let conn = number(Conn { sk, socket_ends, reset, ..Conn::default() })?;
+    if sk != 0 && SOCKS.insert(sk, conn, 0).is_err() {
+        count(Counter::FullConns);
+    }
+    Some(conn)
+}
+
+/// Enters it under a new number, as the current thread's.
 ///
 /// There is no atomic fetch-and-add for programs on Linux 5.10, so inserting the number only where it is new is
 /// what makes it unique: of two CPUs that read the same last number, one goes on to the next. It never goes back, also where a thread is preempted here.
 #[inline(always)]
-pub fn open(sk: u64, socket_ends: u32, reset: u32) -> Option<u64> {
+pub(super) fn number(new: Conn) -> Option<u64> {
     let last = LAST_CONN.get_ptr_mut(0)?;
-    let (process, acceptor) = ((targets::named() >> 32) as u32, targets::thread());
-    let new = Conn { process, acceptor, sk, socket_ends, reset, ..Conn::default() };
+    let new = Conn { process: (targets::named() >> 32) as u32, acceptor: targets::thread(), ..new };
     for _ in 0..8 {
         // SAFETY: the slot is a live map value, an aligned `u64`; a racing update costs one more turn.
         let conn = unsafe {
@@ -160,9 +172,6 @@ pub fn open(sk: u64, socket_ends: u32, reset: u32) -> Option<u64> {
         };
         if CONNS.insert(conn, new, u64::from(BPF_NOEXIST)).is_ok() {
             add!(GATE, conns, 1);
-            if sk != 0 && SOCKS.insert(sk, conn, 0).is_err() {
-                count(Counter::FullConns);
-            }
             return Some(conn);
         }
     }

@@ -4,4 +4,5 @@
 pub mod calls;
 pub mod conns;
 pub mod fds;
+pub mod subjects;
 pub mod targets;

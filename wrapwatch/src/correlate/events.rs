@@ -31,7 +31,8 @@ impl Correlator {
                 self.twisted(rec);
                 self.process_gone(rec.hdr.tgid, Missing::ServerReplaced);
             }
-            // A datagram's, a request's within a connection, or a login's after the first byte.
+            Event::Subject(rec) => self.request(rec),
+            // There was no room for it.
             Event::Request(rec, _) if rec.hdr.conn == 0 => {
                 self.stats.unowned_checks += 1;
                 self.unowned_check_begins(&rec.hdr);
@@ -130,7 +131,7 @@ impl Correlator {
     }
 
     /// Tells a connection that cannot go on any more.
-    fn end_unseen(&mut self, conn: u64, why: Missing) {
+    pub(super) fn end_unseen(&mut self, conn: u64, why: Missing) {
         if let Some(story) = self.open.get_mut(&conn) {
             if !story.is_told() {
                 story.miss(why);
@@ -139,7 +140,7 @@ impl Correlator {
         }
     }
 
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         if self.open.len() < self.shared.limits.open.max(1) {
             return;
         }
@@ -224,6 +225,11 @@ impl Correlator {
             let begins = story.begins.take();
             if story.is_told() {
                 self.schedule(hdr.conn);
+            } else if story.birth == Birth::Request
+                && let Some(due) = story.due.take()
+            {
+                // Another name is looked up.
+                self.due.remove(&(due, hdr.conn));
             }
             if let Some(at) = begins {
                 self.check_begins(hdr.conn, at);

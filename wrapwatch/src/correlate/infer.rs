@@ -108,9 +108,9 @@ fn answer(connection: &Connection, story: &Story, target: &mut Target) -> Option
 
 fn agrees(verdict: Verdict, connection: &Connection) -> bool {
     match connection.outcome {
-        Outcome::Greeted | Outcome::ServerError => verdict == Verdict::Allow,
+        Outcome::Greeted | Outcome::ServerError | Outcome::Admitted => verdict == Verdict::Allow,
         Outcome::Refused => verdict == Verdict::Deny,
-        Outcome::Unfinished | Outcome::HandedOver | Outcome::Dropped => false,
+        Outcome::Unfinished | Outcome::HandedOver | Outcome::Dropped | Outcome::LookedUp => false,
     }
 }
 

@@ -25,6 +25,7 @@ mod lookups;
 pub(crate) mod map;
 mod parts;
 mod queue;
+mod requests;
 mod resolver;
 mod seed;
 mod seqs;
@@ -56,6 +57,7 @@ use handshakes::Handshakes;
 use map::HashMap;
 use parts::Span;
 use queue::{Held, History};
+use requests::Past;
 use servers::Servers;
 use shared::Shared;
 use story::{Birth, Story};
@@ -108,8 +110,10 @@ pub struct Stats {
     pub evicted: u64,
     /// Records that belong to no connection that is open.
     pub strays: u64,
-    /// Questions to libwrap about a client that was not accepted, as far as was seen, or had its first byte already.
+    /// Questions to libwrap about a client that was not accepted, as far as was seen, or had its first byte already, which there was no room to follow.
     pub unowned_checks: u64,
+    /// Requests told.
+    pub requests: u64,
     /// Handshakes forgotten because there were too many.
     pub handshakes_dropped: u64,
     /// Connections open now.
@@ -133,6 +137,9 @@ pub struct Correlator {
     /// Connections that have ended, by when they are told.
     due: BTreeSet<(KtimeNs, u64)>,
     ready: VecDeque<Box<Connection>>,
+    requests: VecDeque<Box<Connection>>,
+    /// Clients of connections that were told, whose processes may ask about them later.
+    past: Past,
     now: KtimeNs,
     /// When accept records, socket states, ICMP errors, and any that say how a check goes on were last known to be lost.
     accepts_lost_at: Option<KtimeNs>,
@@ -156,6 +163,8 @@ impl Correlator {
             fds: HashMap::default(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
+            requests: VecDeque::new(),
+            past: Past::default(),
             now: KtimeNs(0),
             accepts_lost_at: None,
             states_lost_at: None,
@@ -325,6 +334,11 @@ impl Correlator {
         self.ready.pop_front()
     }
 
+    /// The next request, as [`Self::pop`].
+    pub fn pop_request(&mut self) -> Option<Box<Connection>> {
+        self.requests.pop_front()
+    }
+
     /// The trace ends: everything open is told as far as it went.
     pub fn finish(&mut self, now: KtimeNs) {
         self.advance(now);
@@ -464,9 +478,15 @@ impl Correlator {
         if let Some(target) = self.shared.targets.get_mut(&story.tgid) {
             infer::infer(&mut connection, &story, target);
         }
+        if story.birth == Birth::Request {
+            self.stats.requests += 1;
+            self.requests.push_back(connection);
+            return;
+        }
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);
+        self.past.remember(&story, self.shared.limits.history);
         self.ready.push_back(connection);
     }
 

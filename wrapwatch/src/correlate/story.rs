@@ -19,6 +19,8 @@ use super::seqs::Seqs;
 pub(super) enum Birth {
     /// With its accept.
     Accept,
+    /// A request: libwrap is asked, or a name is looked up, for a client who did not just connect.
+    Request,
     /// In the middle, when the trace began.
     Seeded,
     /// Its accept record was lost: it is followed because it holds its accept thread, and never told as a connection
@@ -40,6 +42,8 @@ pub(super) struct Story {
     /// The accepted socket; -1 where not known.
     pub fd: i32,
     pub birth: Birth,
+    /// Of a request: the connection that it came on.
+    pub within: Option<u64>,
     /// Who connected, where that is known.
     pub client: Option<Client>,
     pub local: Option<SocketAddr>,
@@ -62,6 +66,8 @@ pub(super) struct Story {
     /// Thread that shut it down, when.
     pub shutdown: Option<(u32, KtimeNs)>,
     pub closed: Option<(u32, KtimeNs)>,
+    /// Of a request: libwrap has answered, or the last nameserver's socket was closed.
+    pub answered: Option<KtimeNs>,
     pub left: Option<(LeaveKind, KtimeNs)>,
     /// The accept thread's next accept, and whether that client was queued before this check's end.
     pub next_accept: Option<(KtimeNs, bool)>,
@@ -102,6 +108,7 @@ impl Story {
             checker: tid,
             fd,
             birth,
+            within: None,
             client: None,
             local: None,
             sk: 0,
@@ -117,6 +124,7 @@ impl Story {
             first_packet: None,
             shutdown: None,
             closed: None,
+            answered: None,
             left: None,
             next_accept: None,
             last_step: accepted,
@@ -144,7 +152,7 @@ impl Story {
 
     /// Whether all its records since its beginning are there, as far as can be said now.
     pub(super) fn sure(&self) -> bool {
-        self.birth == Birth::Accept && self.seqs.missing() == 0
+        matches!(self.birth, Birth::Accept | Birth::Request) && self.seqs.missing() == 0
     }
 
     /// Whether a query is taken for timed out only because no ICMP error came, see [`Asked::may_be_refused`](super::asked::Asked::may_be_refused).
@@ -152,9 +160,9 @@ impl Story {
         self.resolver.queries.iter().any(|asked| asked.may_be_refused(lost_at))
     }
 
-    /// When its story ended: first packet, shutdown or close.
+    /// When its story ended: first packet, shutdown or close; a request's with what was asked.
     pub(super) fn ended(&self) -> Option<KtimeNs> {
-        self.first_packet.map(|(at, _)| at).or(self.closed_at())
+        self.first_packet.map(|(at, _)| at).or(self.answered).or(self.closed_at())
     }
 
     /// When the server closed it, or said that it would write no more.
@@ -174,7 +182,7 @@ impl Story {
     /// Whether nothing more of it is to come.
     pub(super) fn is_told(&self) -> bool {
         let by_shutdown = self.shutdown.is_some() && self.next_accept.is_some();
-        self.first_packet.is_some() || self.closed.is_some() || by_shutdown
+        self.first_packet.is_some() || self.closed.is_some() || self.answered.is_some() || by_shutdown
     }
 
     /// Whether it ended as `twist` begins: the accept thread closed the socket in the check, without the `shutdown` of a refusal.

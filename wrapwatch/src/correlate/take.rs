@@ -13,7 +13,7 @@ use super::parts::Span;
 use super::resolver::{EINPROGRESS, Moment, Service};
 use super::servers::{ServerId, Servers, path_text};
 use super::shared::Shared;
-use super::story::Story;
+use super::story::{Birth, Story};
 
 const ENOTCONN: i32 = 107;
 const SHUT_RD: i32 = 0;
@@ -24,6 +24,7 @@ impl Story {
     /// Takes a record of this connection. The registry has looked after accept.
     pub(super) fn take(&mut self, event: &Event<'_>, shared: &mut Shared) {
         let hdr = event.header();
+        self.answered(event);
         self.seqs.insert(hdr.seq);
         let at = KtimeNs(hdr.ts_ns);
         self.find_checker(event, shared);
@@ -63,6 +64,19 @@ impl Story {
             Event::Check(rec) if hdr.tid == self.checker => self.function(rec, shared),
             _ => {}
         }
+    }
+
+    /// A request is over with libwrap's answer, or with what is looked up last.
+    fn answered(&mut self, event: &Event<'_>) {
+        if self.birth != Birth::Request {
+            return;
+        }
+        let over = match event {
+            Event::Check(rec) => rec.what == abi::WHAT_HOSTS_ACCESS && rec.returned != 0,
+            Event::Close(rec) => rec.class == abi::Class::Dns as u8 && self.check.asked.is_empty(),
+            _ => false,
+        };
+        self.answered = over.then_some(KtimeNs(event.header().ts_ns));
     }
 
     /// The thread does something that is no waiting for a nameserver.
@@ -278,6 +292,10 @@ impl Story {
         let at = KtimeNs(rec.hdr.ts_ns);
         self.step(Moment::of(&rec.hdr, 0));
         if rec.class == abi::Class::Accepted as u8 {
+            if self.birth == Birth::Request {
+                // Its thread went on otherwise than by returning from libwrap, or ended.
+                self.miss(Missing::CheckEndUnseen);
+            }
             self.closed.get_or_insert((rec.hdr.tid, at));
             return;
         }

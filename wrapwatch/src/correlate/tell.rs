@@ -14,7 +14,7 @@ use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
 use super::sight::{Blind, Wait};
-use super::story::Story;
+use super::story::{Birth, Story};
 use super::workers::Queued;
 use super::{Config, LINGER_NS};
 
@@ -73,6 +73,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let verdict = story.check.verdict_rule(refused).filter(|_| whole && decided(story));
     Connection {
         conn: story.conn,
+        within: story.within,
         pid: story.tgid,
         tid: story.tid,
         peer: story.client,
@@ -121,7 +122,20 @@ fn decided(story: &Story) -> bool {
     story.check.returned.is_some() || story.handover.is_some() || story.ended().is_some()
 }
 
+/// What became of a request.
+fn answer(story: &Story) -> Outcome {
+    match (story.check.returned, story.answered) {
+        (Some((_, 0)), _) => Outcome::Refused,
+        (Some(_), _) => Outcome::Admitted,
+        (None, Some(_)) => Outcome::LookedUp,
+        (None, None) => Outcome::Unfinished,
+    }
+}
+
 fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
+    if story.birth == Birth::Request {
+        return (answer(story), None);
+    }
     if story.is_refused() && story.ended().is_some() {
         // Whoever closes it, and whatever it was told before: the one that was asked has said so.
         return (Outcome::Refused, None);

@@ -3,6 +3,7 @@
 mod doubts;
 pub(crate) mod families;
 mod props;
+mod requests;
 pub(crate) mod scenes;
 pub(crate) mod sim;
 mod stories;

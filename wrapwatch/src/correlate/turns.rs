@@ -98,7 +98,7 @@ impl Correlator {
     }
 
     /// An accept thread turns from a connection to another: what it did for it becomes history. To one for which it did nothing yet it may come back.
-    fn leave(&mut self, key: u64, last: u64) {
+    pub(super) fn leave(&mut self, key: u64, last: u64) {
         let Some(story) = self.open.get_mut(&last) else { return };
         if !story.is_checked_by_acceptor() {
             // A check in another process goes on.

@@ -126,6 +126,15 @@ impl Diagnosis {
         self.keep_slowest(connection);
     }
 
+    /// Takes a request.
+    pub fn add_request(&mut self, request: &Connection, facts: &Facts) {
+        let seen = Seen { connection: request, client: request.peer.and_then(Client::ip), facts };
+        for detector in &mut self.detectors {
+            detector.see_request(&seen);
+        }
+        self.own_lookups |= request.resolve_ns > 0;
+    }
+
     fn keep_slowest(&mut self, connection: &Connection) {
         let took = took_ns(connection);
         let key = (took, Reverse(connection.conn));

@@ -42,7 +42,7 @@ pub struct Counts {
     pub untracked: u64,
     /// Connections that began before the trace (`correlate::Stats::seeded`).
     pub began_before: u64,
-    /// Questions to libwrap that belong to no wait which was seen (`correlate::Stats::unowned_checks`).
+    /// Questions to libwrap that there was no room to follow (`correlate::Stats::unowned_checks`).
     pub unowned_checks: u64,
     /// Clients in accept queues by the last sample; null where queues were not sampled.
     pub queued: Option<u32>,
@@ -176,6 +176,9 @@ pub struct SummaryBuilder {
     /// Some of these were not in the accept thread.
     unclear_elsewhere: bool,
     still_queued: u64,
+    /// How long requests took, and what became of them.
+    requests: Spread,
+    answers: BTreeMap<Outcome, u64>,
 }
 
 impl Default for SummaryBuilder {
@@ -210,7 +213,20 @@ impl SummaryBuilder {
             unclear_ns: 0,
             unclear_elsewhere: false,
             still_queued: 0,
+            requests: Spread::new(),
+            answers: BTreeMap::new(),
         }
+    }
+
+    /// Takes a request: a wait of its own, of which only what was asked is seen.
+    pub fn add_request(&mut self, request: &Connection) {
+        self.from = Some(self.from.map_or(request.accepted, |from| from.min(request.accepted)));
+        self.to = Some(self.to.map_or(request.accepted, |to| to.max(request.accepted)));
+        *self.answers.entry(request.outcome).or_default() += 1;
+        self.requests.add(request.waited_ns);
+        self.nameservers(request);
+        self.waiting += waiting(request);
+        self.unseen_parts(request);
     }
 
     /// Takes a connection.
@@ -240,10 +256,7 @@ impl SummaryBuilder {
             // Of a wait whose length is not known nothing is unknown to the nanosecond, and all of it.
             self.unknown.entry(UnknownReason::NoTimes).or_default();
         }
-        for part in &connection.unknown {
-            let sum = self.unknown.entry(part.reason).or_default();
-            *sum = sum.saturating_add(part.ns);
-        }
+        self.unseen_parts(connection);
         let goes_on = |why: &Missing| {
             matches!(
                 why,
@@ -275,6 +288,13 @@ impl SummaryBuilder {
             self.unclear_elsewhere |= !in_accept_thread && !connection.lookups.is_empty();
             let own = connection.resolve_ns.saturating_add(connection.queued_resolve_ns);
             self.unclear_ns = self.unclear_ns.saturating_add(own);
+        }
+    }
+
+    fn unseen_parts(&mut self, connection: &Connection) {
+        for part in &connection.unknown {
+            let sum = self.unknown.entry(part.reason).or_default();
+            *sum = sum.saturating_add(part.ns);
         }
     }
 
@@ -404,7 +424,9 @@ impl SummaryBuilder {
         let busy = self.accept_threads.values().map(|work| work.busy_longest_ns).max();
         let facts = Facts {
             connections: self.connections,
-            refused: self.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
+            refused: refused(&self.outcomes),
+            requests: self.requests.percentiles(),
+            requests_refused: refused(&self.answers),
             still_queued: self.still_queued,
             queued_by_samples: counts.queued,
             other_server: counts.other_server,
@@ -444,11 +466,9 @@ impl SummaryBuilder {
             unowned_checks: counts.unowned_checks,
             still_queued: self.still_queued,
             accepts: counts.accepts,
-            outcomes: self
-                .outcomes
-                .iter()
-                .map(|(&outcome, &count)| OutcomeCount { outcome, count })
-                .collect(),
+            outcomes: counted(&self.outcomes),
+            requests: self.requests.percentiles(),
+            request_outcomes: counted(&self.answers),
             errors: errors.clone(),
             clients_left: self.clients_left,
             queued: self.queued.percentiles(),
@@ -464,6 +484,14 @@ impl SummaryBuilder {
             cost: None,
         }
     }
+}
+
+fn refused(outcomes: &BTreeMap<Outcome, u64>) -> u64 {
+    outcomes.get(&Outcome::Refused).copied().unwrap_or(0)
+}
+
+fn counted(outcomes: &BTreeMap<Outcome, u64>) -> Vec<OutcomeCount> {
+    outcomes.iter().map(|(&outcome, &count)| OutcomeCount { outcome, count }).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers for people")]

@@ -1,6 +1,6 @@
 //! The verdict: a word, and one or two sentences that blame what the clients waited for, acquit what they did not, and say what is not known.
 //!
-//! Every verdict is about the wait until the first byte. Blame needs what was seen to explain half of it; acquittal (`elsewhere`, `queue`, `nobody_waited`)
+//! Every verdict is about the wait until the first byte, and about requests that were checked or looked up after it or without a connection. Blame needs what was seen to explain half of it; acquittal (`elsewhere`, `queue`, `nobody_waited`)
 //! needs that nearly all of it was seen. What is between the two is `cannot_tell`, with what would have to be done to tell.
 
 use crate::model::{
@@ -11,6 +11,9 @@ use crate::model::{
 pub(super) struct Facts<'a> {
     pub connections: u64,
     pub refused: u64,
+    /// What libwrap was asked, or was looked up, otherwise than when a client connected, and how often libwrap said no.
+    pub requests: Percentiles,
+    pub requests_refused: u64,
     pub still_queued: u64,
     /// Clients in accept queues by the last sample.
     pub queued_by_samples: Option<u32>,
@@ -38,7 +41,7 @@ pub(super) struct Facts<'a> {
     pub unclear_ns: u64,
     /// Some of these were not in the accept thread.
     pub unclear_elsewhere: bool,
-    /// Questions to libwrap that belong to no wait which was seen.
+    /// Questions to libwrap that there was no room to follow.
     pub unowned_checks: u64,
 }
 
@@ -87,7 +90,8 @@ impl Facts<'_> {
 
     /// All waits were short, and their ends were seen; where the queue was not, nobody can have been in it for long.
     fn nobody_waited(&self) -> bool {
-        let short = self.total.count > 0 && self.total.max_ns < SHORT_NS;
+        let told = self.total.count > 0 || (self.connections == 0 && self.requests.count > 0);
+        let short = told && self.total.max_ns.max(self.requests.max_ns) < SHORT_NS;
         let ends_seen = self.total.count.saturating_mul(20) >= self.connections.saturating_mul(19);
         let no_queue =
             self.queue_unseen.saturating_mul(20) <= self.connections || self.busy_longest_ns < SHORT_NS;
@@ -121,6 +125,22 @@ impl Facts<'_> {
         parts.into_iter().max_by_key(|(ns, _)| *ns).map_or(VerdictKind::CannotTell, |(_, kind)| kind)
     }
 
+    /// What the verdict is about.
+    fn wait(&self) -> String {
+        let n = self.requests.count;
+        let requests = if n == 1 { "1 request".to_owned() } else { format!("{n} requests") };
+        match (self.connections, n) {
+            (_, 0) => "the wait until the first byte".to_owned(),
+            (0, _) => format!("the wait in {requests}"),
+            _ => format!("the wait until the first byte and in {requests} otherwise"),
+        }
+    }
+
+    /// Clients wait after the first byte, and not for it.
+    fn waited_later(&self) -> bool {
+        self.connections > 0 && self.total.max_ns < SHORT_NS && self.requests.max_ns >= SHORT_NS
+    }
+
     fn times_unknown(&self) -> bool {
         self.unknown.iter().any(|part| part.reason == UnknownReason::NoTimes)
     }
@@ -132,7 +152,7 @@ impl Facts<'_> {
 }
 
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
-    if facts.connections == 0 {
+    if facts.connections == 0 && facts.requests.count == 0 {
         return nothing_accepted(facts);
     }
     let kind = facts.kind();
@@ -143,7 +163,12 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
         _ => wrappers(facts),
     };
     // Whoever asks why clients do not get in has to hear of this first, unless their wait has a cause of its own.
-    let refused = facts.refused.saturating_mul(2) >= facts.connections;
+    if facts.waited_later() {
+        let longest = Nanos(facts.requests.max_ns);
+        said = format!("{said} Clients waited after the first byte (a login, a request), {longest} at most, not for it.");
+    }
+    let all = facts.connections.saturating_add(facts.requests.count);
+    let refused = facts.refused.saturating_add(facts.requests_refused).saturating_mul(2) >= all;
     let kind = match kind {
         VerdictKind::NobodyWaited | VerdictKind::Queue | VerdictKind::Elsewhere if refused => {
             said = format!("{} {said}", refusals(facts));
@@ -172,8 +197,7 @@ fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
         (0, _) if facts.unowned_checks > 0 => (
             VerdictKind::CannotTell,
             format!(
-                "What the clients waited for cannot be told: libwrap was asked {} times, each time without a connection (datagrams, RPC), and only connections are followed. To \
-                 tell: {TO_TELL_UNOWNED}.",
+                "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. To tell: {TO_TELL_UNOWNED}.",
                 facts.unowned_checks
             ),
         ),
@@ -199,35 +223,46 @@ fn short(facts: &Facts<'_>) -> String {
     let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
     let share = facts.share(facts.waiting.explained());
     let queue = if facts.queue_unseen > 0 { " after accept" } else { "" };
+    if facts.requests.count > 0 {
+        return short_requests(facts, queue);
+    }
     format!(
         "Nobody waited long{queue} for the first byte: half of the clients {half} or less, the longest {longest}. Wrappers explain {share} of it. \
          What comes after the first byte (TLS, authentication) was not looked at."
     )
 }
 
+/// The same where there were requests.
+fn short_requests(facts: &Facts<'_>, queue: &str) -> String {
+    let share = facts.share(facts.waiting.explained());
+    let (asked, asked_longest) = (facts.requests.count, Nanos(facts.requests.max_ns));
+    let first = if facts.connections == 0 {
+        "Nobody waited long".to_owned()
+    } else {
+        let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
+        format!("Nobody waited long{queue} for the first byte: half of the clients {half} or less, the longest {longest}")
+    };
+    format!("{first}; {asked} requests were checked or looked up otherwise, for {asked_longest} at most. Wrappers explain {share} of it.")
+}
+
 fn wrappers(facts: &Facts<'_>) -> String {
     let share = facts.share(facts.waiting.explained());
+    let wait = facts.wait();
     if share.0 >= MOST {
-        format!("Wrappers explain {share} of the wait until the first byte, {}.", main_cause(facts))
+        format!("Wrappers explain {share} of {wait}, {}.", main_cause(facts))
     } else if share.0 >= LITTLE {
-        format!(
-            "Wrappers explain {share} of the wait until the first byte, {}; {}.",
-            main_cause(facts),
-            elsewhere(facts)
-        )
+        format!("Wrappers explain {share} of {wait}, {}; {}.", main_cause(facts), elsewhere(facts))
     } else {
-        format!(
-            "Wrappers explain {share} of the wait until the first byte: look elsewhere; {}.",
-            elsewhere(facts)
-        )
+        format!("Wrappers explain {share} of {wait}: look elsewhere; {}.", elsewhere(facts))
     }
 }
 
 fn server_lookups(facts: &Facts<'_>) -> String {
     let (own, wrappers) = (facts.waiting.resolve_ns, facts.waiting.explained());
     format!(
-        "The server's own lookups explain {} of the wait until the first byte, {}; wrappers explain {}.",
+        "The server's own lookups explain {} of {}, {}; wrappers explain {}.",
         facts.share(own),
+        facts.wait(),
         dns(facts, own, |server| server.own_ns),
         facts.share(wrappers)
     )
@@ -247,8 +282,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     }
     if facts.unowned_checks > 0 && !facts.is_unknown() {
         return format!(
-            "What the clients waited for cannot be told: libwrap was asked {} times for clients that were not being followed: after their first byte (a login), or without a \
-             connection (datagrams, RPC). Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
+            "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
             facts.unowned_checks,
             facts.share(facts.waiting.explained()),
             facts.share(facts.waiting.resolve_ns)
@@ -323,7 +357,13 @@ const fn to_tell(reason: UnknownReason) -> &'static str {
 }
 
 fn refusals(facts: &Facts<'_>) -> String {
-    format!("The wrapper check refused {} of {} connections.", facts.refused, facts.connections)
+    let (refused, all) = (facts.refused, facts.connections);
+    let (asked, no) = (facts.requests.count, facts.requests_refused);
+    match (all, asked) {
+        (_, 0) => format!("The wrapper check refused {refused} of {all} connections."),
+        (0, _) => format!("The wrapper check refused {no} of {asked} requests."),
+        _ => format!("The wrapper check refused {refused} of {all} connections and {no} of {asked} requests."),
+    }
 }
 
 fn server_errors(facts: &Facts<'_>) -> Option<String> {

@@ -333,13 +333,19 @@ impl Engine {
         self.context.head.origin == Origin::Kernel
     }
 
-    /// Takes the connections whose story is told.
+    /// Takes the connections and requests whose story is told.
     fn connections(&mut self) {
         while let Some(connection) = self.correlator.pop() {
             self.told += 1;
             if self.bounds.admits(&connection) {
                 self.summary.add(&connection);
                 self.lines.push_back(Line::Connection(connection));
+            }
+        }
+        while let Some(request) = self.correlator.pop_request() {
+            if self.bounds.admits(&request) {
+                self.summary.add_request(&request);
+                self.lines.push_back(Line::Request(request));
             }
         }
     }

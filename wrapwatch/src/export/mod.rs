@@ -50,9 +50,13 @@ pub fn diagnose(
 ) -> Result<(Report, Context), ExportError> {
     let (mut diagnosis, mut count) = (Diagnosis::new(0), 0);
     let replay = told(source, options, observer, |line, facts| {
-        if let Line::Connection(connection) = line {
-            diagnosis.add(&connection, facts);
-            count += 1;
+        match line {
+            Line::Connection(connection) => {
+                diagnosis.add(&connection, facts);
+                count += 1;
+            }
+            Line::Request(request) => diagnosis.add_request(&request, facts),
+            _ => {}
         }
     })?;
     let report = diagnosis.finish(replay.context(), replay.summary(), file_name, count, true);

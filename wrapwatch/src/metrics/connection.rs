@@ -35,12 +35,25 @@ impl Metrics {
         if connection.wrapper_ns > 0 {
             series.check.get_or_create(&[]).observe(seconds(connection.wrapper_ns));
         }
-        waited(series, connection);
-        for lookup in &connection.lookups {
-            looked_up(series, &mut self.nameservers, lookup);
-        }
+        self.waited(connection);
+        let series = &self.series;
         let server = self.servers.of(connection.pid);
         series.busy.get_or_create(&[("server", server)]).inc_by(seconds(connection.service_ns));
+    }
+
+    /// A wait of its own, and no connection.
+    pub(super) fn request(&mut self, request: &Connection) {
+        let outcome: &str = request.outcome.into();
+        let labels = [("outcome", outcome.into())];
+        self.series.requests.get_or_create(&labels).observe(seconds(request.waited_ns));
+        self.waited(request);
+    }
+
+    fn waited(&mut self, connection: &Connection) {
+        waited(&self.series, connection);
+        for lookup in &connection.lookups {
+            looked_up(&self.series, &mut self.nameservers, lookup);
+        }
     }
 }
 

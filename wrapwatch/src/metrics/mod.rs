@@ -189,6 +189,7 @@ impl Observer for Metrics {
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
             Line::Connection(connection) => self.connection(connection),
+            Line::Request(request) => self.request(request),
             Line::Stall(stall) => self.stall(stall),
             Line::Lost(lost) => self.lost(lost),
             Line::Degradation(degradation) => self.degradation(degradation.kind),

@@ -125,6 +125,7 @@ series! {
     wait: Spread<0> = "client_wait" in Seconds, "From ESTABLISHED to the first packet or the close: what clients felt";
     queue_wait: Spread<0> = "queue_wait" in Seconds, "From ESTABLISHED until accept returned";
     check: Spread<0> = "check" in Seconds, "Wrapper checks, those that took time";
+    requests: Spread<1> = "request" in Seconds, "Requests: clients that were checked or looked up otherwise than when they connected (a datagram, a login), by what became of them";
     waited: Time<1> = "waited" in Seconds, "The clients' waiting by what explains it; the causes are disjoint and add up to all of it";
 
     // Lookups.

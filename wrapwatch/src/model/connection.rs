@@ -43,6 +43,10 @@ pub enum Outcome {
     /// A server that gives the clients of this port to processes or threads of their own answered this one itself, without a check: it had as many as it takes
     /// (MaxStartups, `instances`).
     Dropped,
+    /// Of a request: libwrap said yes.
+    Admitted,
+    /// Of a request: the server looked its client up, and libwrap was not asked.
+    LookedUp,
 }
 
 /// How a client left before it was greeted.
@@ -162,11 +166,15 @@ pub(super) const fn is_zero(ns: &u64) -> bool {
     *ns == 0
 }
 
-/// One accepted connection.
+/// One accepted connection; or a request: a client that was looked up, or about whom libwrap was asked, otherwise than when it connected. Of a request the time begins when that
+/// did: `accepted` is then, and what is before it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
-    /// Number given by the kernel side at accept.
+    /// Number given by the kernel side at accept; to a request, when libwrap is asked or a name is looked up.
     pub conn: u64,
+    /// Of a request: the connection on which the client made it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u64>,
     /// Server process.
     pub pid: u32,
     /// Thread that accepted it.

@@ -12,6 +12,8 @@ use super::{Client, Connection, LookupKind, RuleRef, Summary, WallTime};
 pub enum Line {
     /// A connection, once its story is told.
     Connection(Box<Connection>),
+    /// A client that was looked up, or about whom libwrap was asked, otherwise than when it connected: the sender of a datagram, of a request within a connection, a login.
+    Request(Box<Connection>),
     /// The accept thread is blocked.
     Stall(Stall),
     /// Something cannot be seen here.

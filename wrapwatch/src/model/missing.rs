@@ -79,6 +79,8 @@ pub enum Missing {
     LogCut,
     /// A nameserver was connected to, and what it was asked was not seen.
     QueryUnseen,
+    /// When a request came was not seen.
+    ArrivalUnseen,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -137,6 +139,7 @@ impl Missing {
             Self::NoTimes => "the trace has no times",
             Self::LogCut => "the log was cut within it",
             Self::QueryUnseen => "a nameserver was connected to, and what it was asked was not seen",
+            Self::ArrivalUnseen => "when its request came was not seen: it may have waited before",
             Self::Other => "for a reason that this version does not know",
         }
     }

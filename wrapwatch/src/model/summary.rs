@@ -225,8 +225,14 @@ pub struct Summary {
     /// Clients that were still in the accept queue at the end.
     #[serde(default)]
     pub still_queued: u64,
-    /// Questions to libwrap about clients that were not accepted, as far as was seen (datagrams, requests), or had their first byte already (logins): what these
-    /// waited is in no other number.
+    /// Requests told of: clients that were looked up, or about whom libwrap was asked, otherwise than when they connected, by how long that took. They are in `waiting`,
+    /// `nameservers` and the shares, and in no other number.
+    #[serde(default)]
+    pub requests: Percentiles,
+    /// Requests by outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_outcomes: Vec<OutcomeCount>,
+    /// Questions to libwrap about clients that there was no room to follow: what these waited is in no other number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unowned_checks: u64,
     /// The kernel side's own count of accepts.

@@ -85,7 +85,7 @@ impl Flight {
     /// Looks at what is told, whether it is what is waited for.
     pub(super) fn see_line(&mut self, line: &Line, writer: &mut Writer<Out>, now: KtimeNs) {
         let met = self.when.iter().copied().find(|condition| match line {
-            Line::Connection(connection) => condition.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => condition.connection(connection),
             Line::Stall(stall) => condition.stall(stall),
             Line::Lost(lost) => condition.lost(lost),
             Line::Degradation(_) | Line::Summary(_) => false,
@@ -237,7 +237,7 @@ fn no_ring() -> SaveError {
 /// When what is told began: a connection with its wait in the queue, a stall with the check.
 fn began(line: &Line, now: KtimeNs) -> KtimeNs {
     match line {
-        Line::Connection(connection) => {
+        Line::Connection(connection) | Line::Request(connection) => {
             KtimeNs(connection.accepted_ktime.0.saturating_sub(connection.queued_ns.unwrap_or(0)))
         }
         Line::Stall(stall) => KtimeNs(now.0.saturating_sub(stall.blocked_ns)),

@@ -61,6 +61,7 @@ impl TraceReport {
                         progress(replay.progress());
                     }
                 }
+                Line::Request(request) => diagnosis.add_request(&request, replay.context()),
                 Line::Summary(told) => summary = Some(*told),
                 _ => {}
             }

@@ -49,16 +49,28 @@ impl Judged {
         *judged = Some(now);
     }
 
+    fn line(&mut self, line: &Line) {
+        match line {
+            Line::Connection(connection) => {
+                self.summary.add(connection);
+                self.diagnosis.add(connection, &self.known.context);
+                self.connections += 1;
+            }
+            Line::Request(request) => {
+                self.summary.add_request(request);
+                self.diagnosis.add_request(request, &self.known.context);
+            }
+            _ => {}
+        }
+    }
+
     fn take(&mut self, log: &Log, end: u64) {
         while self.end < end {
             if let Some(entry) = log.get(self.end) {
                 self.known.take(&entry.told);
-                if let Told::Line(line) = &entry.told
-                    && let Line::Connection(connection) = &**line
-                {
-                    self.summary.add(connection);
-                    self.diagnosis.add(connection, &self.known.context);
-                    self.connections += 1;
+                match &entry.told {
+                    Told::Line(line) => self.line(line),
+                    Told::Fact(_) => {}
                 }
             }
             self.end += 1;

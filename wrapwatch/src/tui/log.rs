@@ -111,7 +111,7 @@ impl Log {
 fn told_at(told: &Told) -> Option<Timestamp> {
     let Told::Line(line) = told else { return None };
     match &**line {
-        Line::Connection(connection) => {
+        Line::Connection(connection) | Line::Request(connection) => {
             let began = connection.established.unwrap_or(connection.accepted).0;
             let took = i64::try_from(took_ns(connection)).ok()?;
             began.checked_add(SignedDuration::from_nanos(took)).ok()

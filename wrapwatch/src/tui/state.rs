@@ -281,7 +281,7 @@ impl State {
 
     pub(super) fn connection(&self, number: u64) -> Option<&Connection> {
         match self.line(number)? {
-            Line::Connection(connection) => Some(connection),
+            Line::Connection(connection) | Line::Request(connection) => Some(connection),
             _ => None,
         }
     }

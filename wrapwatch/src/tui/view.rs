@@ -98,7 +98,7 @@ impl View {
 
     fn line(&mut self, at: Timestamp, line: &Line) {
         match line {
-            Line::Connection(connection) => self.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             Line::Stall(stall) => {
                 self.stalls.insert((stall.pid, stall.tid), stall.clone());
                 if let (Some(queued), Some(limit)) = (stall.queued, stall.queue_limit) {

@@ -88,6 +88,11 @@ fn share(
             Behind::Others => covered(all.iter().copied(), from, end),
         };
         tolerance += client.lookups_tolerance_ns(client.asked.len());
+        if client.wanted.login {
+            // A wait of its own, of which just what was looked up is told.
+            let later = covered(client.asked_while_waiting(false), 0, u64::MAX);
+            (waited, looked_up) = (waited + later, looked_up + later);
+        }
     }
     let of_waited = |ns: u64| Duration::from_nanos(ns).div_duration_f64(Duration::from_nanos(waited.max(1)));
     let (share, tolerance) = (of_waited(looked_up), 0.01 + of_waited(tolerance));
@@ -129,11 +134,12 @@ pub(super) fn covered<'a>(asked: impl Iterator<Item = &'a Asked>, from: u64, to:
 /// Connections of no client: other sockets of the server were taken for clients'.
 pub(super) fn of_nobody(clients: &[Client], told: &Told, complaints: &mut Vec<Complaint>) {
     let is_ours = |address: IpAddr| clients.iter().any(|client| client.address == address);
-    let others = told.connections.iter().filter(|connection| !peer(connection).is_some_and(is_ours));
+    let all = told.connections.iter().chain(&told.requests);
+    let others = all.filter(|connection| !peer(connection).is_some_and(is_ours));
     for connection in others {
         let peer = connection.get("peer").unwrap_or(&Value::Null);
         // Whose it is may be unknown, if that is said.
         let admitted = peer.is_null() && connection.get("complete") == Some(&Value::Bool(false));
-        complaints.push(Complaint { what: format!("a connection is no client's: {peer}"), admitted });
+        complaints.push(Complaint { what: format!("a connection or request is no client's: {peer}"), admitted });
     }
 }

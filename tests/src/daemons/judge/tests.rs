@@ -50,7 +50,7 @@ fn truth() -> Told {
     });
     let summary = json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988, "unknown_share": 0.0 });
     let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow", "evidence": {} }] });
-    Told { refused: None, connections: vec![connection], report }
+    Told { refused: None, connections: vec![connection], requests: Vec::new(), report }
 }
 
 /// What is said when these values, by their JSON pointers, are told instead.
@@ -180,11 +180,44 @@ fn every_client_is_told_once() {
     is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
     let of_datagrams = [Client { datagrams: true, ..client() }];
     is_wrong(&judge(&wanted(), &of_datagrams, &told), "told of 0 times");
-    told.report["summary"]["unowned_checks"] = json!(1);
+    told.requests = vec![json!({ "complete": false, "missing": [{ "kind": "peer-unseen" }] })];
     assert_eq!(judge(&wanted(), &of_datagrams, &told).standing, Standing::Honest);
     is_wrong(&judge(&wanted(), &[client()], &told), "told of 0 times");
     told.report["summary"]["verdict_kind"] = json!("cannot_tell");
     assert_eq!(judge(&wanted(), &[client()], &told).standing, Standing::Honest);
+}
+
+/// A client that is greeted at once, and looked up when it logs in.
+fn login() -> (Client, Told) {
+    let mut late = client();
+    late.clock.first_ns = Some(late.clock.called_ns + 5 * MS);
+    late.wanted.login = true;
+    for asked in &mut late.asked {
+        (asked.from_ns, asked.to_ns) = (asked.from_ns + 100 * MS, asked.to_ns + 100 * MS);
+    }
+    let mut told = truth();
+    let mut request = told.connections[0].clone();
+    request["outcome"] = json!("admitted");
+    let connection = &mut told.connections[0];
+    (connection["total_ns"], connection["dns_ns"]) = (json!(5 * MS), json!(0));
+    (connection["lookups"], connection["checks"], connection["blame"]) = (json!([]), json!([]), json!([]));
+    told.requests.push(request);
+    (late, told)
+}
+
+#[test]
+fn what_is_asked_at_a_login_is_told_as_a_request() {
+    let (client, told) = login();
+    let judged = |told: &Told| judge(&wanted(), &[client.clone()], told);
+    assert_eq!(judged(&told).why, Vec::<String>::new());
+    let without = Told { requests: Vec::new(), ..told.clone() };
+    is_wrong(&judged(&without), "is not told");
+    let mut others = told.clone();
+    others.requests[0]["within"] = json!(7);
+    is_wrong(&judged(&others), "another connection's");
+    let mut charged = told;
+    (charged.requests[0]["dns_ns"], charged.requests[0]["resolve_ns"]) = (json!(0), json!(800 * MS));
+    is_wrong(&judged(&charged), "later lookups");
 }
 
 #[test]

@@ -162,6 +162,14 @@ impl Sim {
         Thread { tid: child, conn: th.conn, t: th.t }
     }
 
+    /// A request begins; `own`: the server looks its client up.
+    pub(crate) fn subject(&mut self, th: &mut Thread, conn: u64, peer: Option<SocketAddr>, within: u64, own: bool) {
+        th.conn = conn;
+        let hdr = Self::hdr(th, Kind::Subject);
+        let peer = peer.map_or(NO_ADDR, from_socket_addr);
+        self.put(hdr, &abi::Subject { hdr, peer, within, own: u32::from(own), pad: 0 }, &[]);
+    }
+
     /// libwrap is asked.
     pub(crate) fn request(&mut self, th: &mut Thread, fd: i32, daemon: &str) {
         let hdr = Self::hdr(th, Kind::Request);

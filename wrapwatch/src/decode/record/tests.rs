@@ -7,7 +7,7 @@ use wrapwatch_common::records as abi;
 use super::{DecodeError, Event, decode};
 
 /// Each kind, the size of its body, and where the length of its tail stands.
-const KINDS: [(abi::Kind, usize, Option<usize>); 21] = [
+const KINDS: [(abi::Kind, usize, Option<usize>); 22] = [
     (abi::Kind::Accept, size_of::<abi::Accept>(), None),
     (abi::Kind::Open, size_of::<abi::Open>(), Some(offset_of!(abi::Open, path_len))),
     (abi::Kind::Connect, size_of::<abi::Connect>(), Some(offset_of!(abi::Connect, path_len))),
@@ -29,6 +29,7 @@ const KINDS: [(abi::Kind, usize, Option<usize>); 21] = [
     (abi::Kind::AcceptSocket, size_of::<abi::AcceptSocket>(), None),
     (abi::Kind::Fork, size_of::<abi::Fork>(), None),
     (abi::Kind::Request, size_of::<abi::Request>(), Some(offset_of!(abi::Request, daemon_len))),
+    (abi::Kind::Subject, size_of::<abi::Subject>(), None),
 ];
 
 const TAIL: &[u8] = b"/etc/hosts.allow";

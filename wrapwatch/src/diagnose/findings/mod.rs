@@ -58,6 +58,9 @@ pub(super) trait Detector: std::fmt::Debug + Send {
     /// Looks at a connection.
     fn see(&mut self, _seen: &Seen<'_>) {}
 
+    /// Looks at a request: what is said of accept threads and greetings does not hold for it.
+    fn see_request(&mut self, _seen: &Seen<'_>) {}
+
     /// Tells what was found.
     fn tell(&self, case: &Case<'_>) -> Vec<Finding>;
 }

@@ -119,6 +119,10 @@ impl Detector for Nameservers {
         }
     }
 
+    fn see_request(&mut self, seen: &Seen<'_>) {
+        self.see(seen);
+    }
+
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
         let conf = case.facts.targets.iter().find_map(|target| case.facts.resolv_conf(target.pid));
         let mut findings = Vec::new();

@@ -8,6 +8,8 @@ use super::{Case, Detector, Seen};
 #[derive(Debug, Default)]
 pub(super) struct ServerOwnLookups {
     proof: Proof,
+    /// Of these, in requests: after the first byte.
+    later: u64,
     /// Some client was seen to wait for another's.
     others_waited: bool,
 }
@@ -21,6 +23,11 @@ impl Detector for ServerOwnLookups {
         }
     }
 
+    fn see_request(&mut self, seen: &Seen<'_>) {
+        self.later += u64::from(seen.connection.resolve_ns > 0);
+        self.see(seen);
+    }
+
     fn tell(&self, case: &Case<'_>) -> Vec<Finding> {
         if self.proof.count == 0 {
             return Vec::new();
@@ -29,9 +36,14 @@ impl Detector for ServerOwnLookups {
         let waiting = &case.summary.waiting;
         let share = Share::of(waiting.resolve_ns, waiting.total_ns);
         let message = format!(
-            "{} itself looked {} up before the {}: {}. {}.",
+            "{} itself looked {} up {} the {}: {}. {}.",
             case.server.name,
             counted(self.proof.count, "client", "clients"),
+            match self.later {
+                0 => "before",
+                later if later == self.proof.count => "after",
+                _ => "before or after",
+            },
             case.server.greeting(),
             own.because,
             if self.others_waited {

@@ -262,7 +262,7 @@ impl<B: TakeBatches> Observer for Otlp<B> {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
-            Line::Connection(connection) => self.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             Line::Stall(stall) => self.stall(stall),
             Line::Degradation(degradation) => self.degradation(degradation),
             _ => Ok(()),

@@ -184,7 +184,11 @@ pub(super) fn error(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Refused | Outcome::ServerError | Outcome::Dropped => Some(outcome.into()),
         // Of the last two it is not known.
-        Outcome::Greeted | Outcome::Unfinished | Outcome::HandedOver => None,
+        Outcome::Greeted
+        | Outcome::Admitted
+        | Outcome::LookedUp
+        | Outcome::Unfinished
+        | Outcome::HandedOver => None,
     }
 }
 

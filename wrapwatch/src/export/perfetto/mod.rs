@@ -275,7 +275,7 @@ impl<W: Write> Observer for Perfetto<W> {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
-            Line::Connection(connection) => self.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             _ => Ok(()),
         }
     }

@@ -157,7 +157,7 @@ impl Observer for Tables {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
-            Line::Connection(connection) => self.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             Line::Stall(stall) => self.stall(stall),
             _ => Ok(()),
         }

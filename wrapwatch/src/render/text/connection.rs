@@ -172,5 +172,7 @@ fn outcome(connection: &Connection) -> (String, Style) {
         (Outcome::Unfinished, _) => ("no end".to_owned(), YELLOW),
         (Outcome::HandedOver, _) => ("handed over".to_owned(), YELLOW),
         (Outcome::Dropped, _) => ("dropped".to_owned(), YELLOW),
+        (Outcome::Admitted, _) => ("admitted".to_owned(), GREEN),
+        (Outcome::LookedUp, _) => ("looked up".to_owned(), GREEN),
     }
 }

@@ -59,7 +59,7 @@ impl Text {
     /// A line of output, as text of one line or several, each ended by a newline.
     pub fn line(&self, line: &Line) -> String {
         match line {
-            Line::Connection(connection) => self.connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             Line::Stall(stall) => self.stall(stall),
             Line::Degradation(degradation) => self.degradation(degradation),
             Line::Lost(lost) => self.lost(lost),

@@ -152,6 +152,8 @@ fn counts(summary: &Summary) -> String {
             Outcome::Unfinished => "without a seen end",
             Outcome::HandedOver => "handed over to another process",
             Outcome::Dropped => "dropped by the server",
+            Outcome::Admitted => "admitted",
+            Outcome::LookedUp => "looked up",
         };
         put!(said, ", {} {name}", count.count);
     }

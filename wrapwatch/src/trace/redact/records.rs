@@ -83,6 +83,7 @@ impl Records {
                 let (local, peer) = (addr(&r.local), addr(&r.peer));
                 encode(&Event::SockError(abi::SockError { local, peer, ..r }), out);
             }
+            Event::Subject(r) => encode(&Event::Subject(abi::Subject { peer: addr(&r.peer), ..r }), out),
             Event::Rule(r, file) => encode(&Event::Rule(r, &text.path(file)), out),
             Event::Io(_)
             | Event::Shutdown(_)

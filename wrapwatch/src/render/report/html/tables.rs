@@ -77,6 +77,8 @@ impl Page<'_> {
                 Outcome::Unfinished => "without a seen end",
                 Outcome::HandedOver => "handed over to another process",
                 Outcome::Dropped => "dropped by the server",
+            Outcome::Admitted => "admitted",
+            Outcome::LookedUp => "looked up",
             };
             said += &format!(", {} {name}", outcome.count);
         }

@@ -1,0 +1,89 @@
+//! Clients that are looked up, or about whom libwrap is asked, otherwise than when they connect: senders of datagrams, of requests within a connection, logins.
+
+use std::collections::{HashMap, VecDeque};
+
+use wrapwatch_common::maps::thread_key;
+use wrapwatch_common::records as abi;
+
+use crate::decode::addr::socket_addr;
+use crate::model::{Client, KtimeNs, Missing};
+
+use super::Correlator;
+use super::story::{Birth, Story};
+
+/// Clients of the connections told last that a process or a thread of its own serves: a login may take minutes.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    clients: HashMap<u64, Client>,
+    oldest_first: VecDeque<u64>,
+}
+
+impl Past {
+    /// A connection's story is over.
+    pub(super) fn remember(&mut self, story: &Story, limit: usize) {
+        let Some(client) = story.client.filter(|_| story.may_ask_later()) else { return };
+        if self.oldest_first.len() >= limit.max(1)
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.clients.remove(&oldest);
+        }
+        if self.clients.insert(story.conn, client).is_none() {
+            self.oldest_first.push_back(story.conn);
+        }
+    }
+
+    fn client(&self, conn: u64) -> Option<Client> {
+        self.clients.get(&conn).copied()
+    }
+}
+
+impl Story {
+    /// Whether a process that was made for it goes on, whose later lookups the kernel side tells.
+    fn may_ask_later(&self) -> bool {
+        self.given.is_some() || self.process != self.tgid
+    }
+}
+
+impl Correlator {
+    /// A request begins, as far as is seen.
+    pub(super) fn request(&mut self, rec: &abi::Subject) {
+        if rec.hdr.conn == 0 {
+            self.stats.strays += 1;
+            return;
+        }
+        let at = KtimeNs(rec.hdr.ts_ns);
+        self.end_unseen(rec.hdr.conn, Missing::NumberReused);
+        self.make_room();
+        let hdr = &rec.hdr;
+        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Request, at));
+        story.seqs.insert(hdr.seq);
+        self.whose(&mut story, rec);
+        self.turn_to_request(&story);
+        self.open.insert(hdr.conn, story);
+    }
+
+    /// Who made it, and on which connection: the one that its process was made for, unless libwrap is told another address.
+    fn whose(&self, story: &mut Story, rec: &abi::Subject) {
+        let known = self.open.get(&rec.within).map(|open| open.client).unwrap_or_else(|| self.past.client(rec.within));
+        let named = socket_addr(&rec.peer).map(Client::Ip);
+        story.client = named.or(known);
+        if rec.within != 0 && (known.is_none() || known == story.client) {
+            story.within = Some(rec.within);
+        } else {
+            story.miss(Missing::ArrivalUnseen);
+        }
+        if story.client.is_none() {
+            story.miss(Missing::PeerUnseen);
+        }
+    }
+
+    /// An accept thread that serves all turns to it: whom it accepts meanwhile waits behind it.
+    fn turn_to_request(&mut self, story: &Story) {
+        let key = thread_key(story.tgid, story.tid);
+        let Some(thread) = self.threads.get_mut(&key) else { return };
+        thread.turned = story.accepted;
+        if let Some(last) = thread.current.replace(story.conn) {
+            self.leave(key, last);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Clients that are checked or looked up otherwise than when they connect: logins, requests, datagrams.
+
+use wrapwatch_common::records::WHAT_HOSTS_ACCESS;
+
+use super::families::{accepted, adds_up, checks, client};
+use super::*;
+use crate::model::{Client, StallCause};
+
+/// Number of the first request.
+const REQUEST: u64 = 101;
+
+/// What is told: connections and requests.
+fn told(sim: Sim) -> (Vec<Connection>, Vec<Connection>) {
+    let mut correlator = correlator();
+    let connections = run_with(&mut correlator, &sim.records());
+    let requests: Vec<_> = std::iter::from_fn(|| correlator.pop_request()).map(|request| *request).collect();
+    assert_eq!(correlator.stats().requests, requests.len() as u64);
+    connections.iter().chain(&requests).for_each(adds_up);
+    (connections, requests)
+}
+
+/// A client with a process of its own, which greets it at once. A second later it is at its login, in that process.
+fn greeted(sim: &mut Sim, th: &mut Thread, n: u64) -> Thread {
+    accepted(sim, th, n);
+    let mut child = sim.fork(th, 500 + u32::try_from(n).unwrap());
+    sim.first_packet(&mut child, 6, *b"hello\n\0");
+    child.t += SEC;
+    child
+}
+
+/// The thread looks a name up for so long.
+fn looks_up(sim: &mut Sim, th: &mut Thread, name: &str, ns: u64) {
+    let asked = query(7, name, dns::PTR);
+    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(th, 7, &asked);
+    th.t += ns;
+    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
+    sim.close(th, 7, Class::Dns);
+}
+
+#[test]
+fn a_check_at_login_is_a_request_within_its_connection() {
+    for (ret, outcome) in [(1, Outcome::Admitted), (0, Outcome::Refused)] {
+        let mut sim = Sim::default();
+        let mut child = greeted(&mut sim, &mut main_thread(), 1);
+        sim.subject(&mut child, REQUEST, Some(client(1)), 1, false);
+        checks(&mut sim, &mut child, "proftpd", 800 * MS, ret);
+        let (connections, requests) = told(sim);
+        let [connection] = connections.as_slice() else { panic!("{connections:#?}") };
+        assert!(connection.complete && connection.wrapper_ns == 0 && connection.lookups.is_empty());
+        let [request] = requests.as_slice() else { panic!("{requests:#?}") };
+        assert_eq!((request.outcome, request.complete), (outcome, true), "{request:#?}");
+        assert_eq!((request.within, request.peer), (Some(1), connection.peer));
+        assert!((800 * MS..801 * MS).contains(&request.parts.dns_ns), "{request:#?}");
+        assert_eq!((request.wrapper_ns, request.resolve_ns), (request.parts.total(), 0));
+        assert_eq!(request.waited_ns, request.wrapper_ns);
+        assert_eq!((&*request.checks[0].daemon, request.checks[0].allowed), ("proftpd", Some(ret != 0)));
+        assert_eq!((request.queued_ns, request.held_ns), (None, None));
+    }
+}
+
+#[test]
+fn what_the_server_looks_up_after_the_first_byte_is_one_request_as_long_as_it_goes_on() {
+    let mut sim = Sim::default();
+    let mut child = greeted(&mut sim, &mut main_thread(), 1);
+    sim.subject(&mut child, REQUEST, None, 1, true);
+    looks_up(&mut sim, &mut child, PTR_NAME, 400 * MS);
+    // Told only when nothing follows: the name's address is asked for, of the same nameserver.
+    child.t += 2 * MS;
+    looks_up(&mut sim, &mut child, "c1.corp.example", 300 * MS);
+    child.t += SEC;
+    // Another connection: time goes on.
+    accepted(&mut sim, &mut Thread { t: child.t, ..main_thread() }, 2);
+    let (connections, requests) = told(sim);
+    let [request] = requests.as_slice() else { panic!("{requests:#?}") };
+    assert_eq!((request.outcome, request.complete), (Outcome::LookedUp, true), "{request:#?}");
+    assert_eq!((request.within, request.peer), (Some(1), Some(Client::Ip(client(1)))));
+    assert!((700 * MS..703 * MS).contains(&request.resolve_ns), "{request:#?}");
+    assert_eq!((request.wrapper_ns, request.lookups.len()), (0, 2), "{request:#?}");
+    assert!((702 * MS..704 * MS).contains(&request.waited_ns), "{request:#?}");
+    assert_eq!(connections[0].resolve_ns, 0, "nobody waits for it before the first byte");
+}
+
+#[test]
+fn whoever_is_accepted_meanwhile_waits_behind_a_datagrams_check() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.subject(&mut th, REQUEST - 1, Some(client(9)), 0, false);
+    sim.request(&mut th, -1, "rpcbind");
+    sim.check(&mut th, WHAT_HOSTS_ACCESS, 1, 1);
+    accepted(&mut sim, &mut th, 1);
+    sim.first_packet(&mut th, 5, GREETING);
+    th.t += SEC;
+    // From now on the thread is one that accepts.
+    sim.subject(&mut th, REQUEST, Some(client(3)), 0, false);
+    sim.established(th.t + 100 * MS, 0x1002, client(2));
+    checks(&mut sim, &mut th, "rpcbind", 800 * MS, 1);
+    sim.accept_socket(&mut th, 2, 5, 0x1002, client(2));
+    sim.first_packet(&mut th, 5, GREETING);
+    let (connections, requests) = told(sim);
+    let [_, request] = requests.as_slice() else { panic!("{requests:#?}") };
+    assert_eq!((request.within, request.peer), (None, Some(Client::Ip(client(3)))));
+    assert_eq!((request.complete, &*request.missing), (false, [Missing::ArrivalUnseen].as_slice()));
+    let behind = connections.iter().find(|told| told.conn == 2).unwrap();
+    assert_eq!(&*behind.queued_behind, [REQUEST].as_slice(), "{behind:#?}");
+    let dns: u64 =
+        behind.blame.iter().filter(|blame| blame.cause == StallCause::Dns).map(|blame| blame.queued_ns).sum();
+    assert!((699 * MS..701 * MS).contains(&dns) && behind.complete, "{behind:#?}");
+}
+
+#[test]
+fn a_request_of_another_client_is_not_within_the_connection_that_its_process_had() {
+    let mut sim = Sim::default();
+    let mut child = greeted(&mut sim, &mut main_thread(), 1);
+    sim.subject(&mut child, REQUEST, Some(client(5)), 1, false);
+    checks(&mut sim, &mut child, "imap", 10 * MS, 1);
+    let (_, requests) = told(sim);
+    assert_eq!((requests[0].within, requests[0].peer), (None, Some(Client::Ip(client(5)))));
+    assert_eq!(&*requests[0].missing, [Missing::ArrivalUnseen].as_slice());
+}
+
+#[test]
+fn a_check_that_its_thread_left_otherwise_is_not_complete() {
+    let mut sim = Sim::default();
+    let mut child = greeted(&mut sim, &mut main_thread(), 1);
+    sim.subject(&mut child, REQUEST, None, 1, false);
+    sim.request(&mut child, -1, "ftpd");
+    sim.open(&mut child, ALLOW, 6);
+    child.t += 10 * MS;
+    sim.close(&mut child, -1, Class::Accepted);
+    let (_, requests) = told(sim);
+    assert_eq!((requests[0].outcome, requests[0].complete), (Outcome::Unfinished, false));
+    assert_eq!(&*requests[0].missing, [Missing::CheckEndUnseen].as_slice());
+    assert!(requests[0].waited_ns >= 10 * MS, "{:#?}", requests[0]);
+}
+
+#[test]
+fn of_a_process_that_was_forgotten_the_client_is_not_known() {
+    let mut sim = Sim::default();
+    let mut child = main_thread();
+    sim.subject(&mut child, REQUEST, None, 1, true);
+    looks_up(&mut sim, &mut child, PTR_NAME, 400 * MS);
+    let (_, requests) = told(sim);
+    assert_eq!((requests[0].within, requests[0].peer), (Some(1), None));
+    assert_eq!(&*requests[0].missing, [Missing::PeerUnseen].as_slice());
+}
