@@ -106,9 +106,9 @@ impl Client {
         Some(last.map_or(end, |last| last.min(end)))
     }
 
-    /// What was asked while it waited, or after.
+    /// What was asked while it waited, or after. Of a program at a login the first byte is not known, and before it nothing is asked.
     fn asked_while_waiting(&self, waiting: bool) -> impl Iterator<Item = &Asked> {
-        let end = self.end_ns().unwrap_or(u64::MAX);
+        let end = self.end_ns().unwrap_or(if self.wanted.login { 0 } else { u64::MAX });
         self.asked.iter().filter(move |asked| (asked.from_ns < end) == waiting)
     }
 }
@@ -296,11 +296,17 @@ impl About<'_> {
             Asks::Both => check + own,
         };
         if self.client.wanted.login && right.abs_diff(asked_ns) > tolerance {
-            let what = format!("later lookups took {asked_ns} ns by the nameservers' log; told are dns_ns {check}, resolve_ns {own}");
+            let what = format!(
+                "later lookups took {asked_ns} ns by the nameservers' log; told are dns_ns {check}, resolve_ns {own}"
+            );
             self.complain(&what, false);
         }
         let connection = self.connection.get("conn");
-        if self.requests.iter().any(|request| request.get("within").is_some_and(|within| Some(within) != connection)) {
+        if self
+            .requests
+            .iter()
+            .any(|request| request.get("within").is_some_and(|within| Some(within) != connection))
+        {
             self.complain("a request is told to be another connection's", false);
         }
     }

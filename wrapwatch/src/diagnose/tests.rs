@@ -7,8 +7,8 @@ use crate::correlate::tests::scenes::{admit, arrive, dead_first_server, in_a_poo
 use crate::correlate::tests::sim::{GREETING, MS, Rec, SEC, Sim, TGID, TOO_MANY, Thread};
 use crate::correlate::tests::{self as lab};
 use crate::model::{
-    ClockPair, Connection, Degradation, DegradationKind, KtimeNs, Missing, Outcome, Summary, UnknownReason,
-    VerdictKind,
+    Blame, ClockPair, Connection, Degradation, DegradationKind, KtimeNs, Missing, Outcome, Summary,
+    UnknownReason, VerdictKind,
 };
 
 fn thread() -> Thread {
@@ -243,10 +243,9 @@ fn the_servers_own_lookups_are_not_the_wrappers() {
 #[test]
 fn nothing_accepted_is_said_to_be_so() {
     assert_eq!(summed(&[]).verdict, "No connection was accepted.");
-    // Of datagrams none is: that is no reason to look elsewhere.
     let asked = SummaryBuilder::new().build(Counts { unowned_checks: 3, ..Counts::default() });
     assert!(
-        asked.verdict.contains("libwrap was asked 3 times, each time without a connection"),
+        asked.verdict.contains("libwrap was asked 3 times for clients that there was no room to follow"),
         "{}",
         asked.verdict
     );
@@ -274,7 +273,52 @@ fn nothing_accepted_is_said_to_be_so() {
     assert_eq!(summary.verdict_kind, VerdictKind::Queue);
 }
 
-/// A login's check after the first byte, a datagram's: what these waited was not seen.
+/// Connections that are served at once, and a request of each that took `check_ns` in libwrap's lookups, or in the server's own.
+fn with_requests(check_ns: u64, own_ns: u64) -> Summary {
+    let mut builder = SummaryBuilder::new();
+    for told in lab::run_with(&mut lab::correlator(), &at_once(|_, _, _| {})) {
+        builder.add(&Connection { total_ns: Some(MS), waited_ns: MS, ..told.clone() });
+        let waited_ns = check_ns + own_ns;
+        let outcome = if check_ns > 0 { Outcome::Admitted } else { Outcome::LookedUp };
+        let parts = crate::model::Parts { dns_ns: check_ns, ..crate::model::Parts::default() };
+        let server = Some("10.77.53.1:53".into());
+        let blame = Blame { cause: crate::model::StallCause::Dns, server, own_ns: check_ns, queued_ns: 0 };
+        builder.add_request(&Connection {
+            outcome,
+            within: Some(told.conn),
+            total_ns: Some(waited_ns),
+            waited_ns,
+            queued_ns: None,
+            wrapper_ns: check_ns,
+            parts,
+            blame: vec![blame],
+            resolve_ns: own_ns,
+            handover_ns: None,
+            ..told
+        });
+    }
+    builder.build(Counts::default())
+}
+
+#[test]
+fn who_waits_after_the_first_byte_is_no_reason_to_acquit() {
+    let quick = with_requests(2 * MS, 0);
+    assert_eq!(quick.verdict_kind, VerdictKind::NobodyWaited, "{}", quick.verdict);
+    assert!(quick.verdict.contains("20 requests were checked or looked up"), "{}", quick.verdict);
+    for (check_ns, own_ns, kind) in
+        [(800 * MS, 0, VerdictKind::Wrappers), (0, 800 * MS, VerdictKind::ServerLookups)]
+    {
+        let slow = with_requests(check_ns, own_ns);
+        assert_eq!(slow.verdict_kind, kind, "{}", slow.verdict);
+        assert!(slow.verdict.contains("and in 20 requests otherwise"), "{}", slow.verdict);
+        assert!(slow.verdict.contains("Clients waited after the first byte"), "{}", slow.verdict);
+        assert_eq!((slow.connections, slow.requests.count, slow.requests.max_ns), (20, 20, 800 * MS));
+        assert!(slow.lookup_share.is_some_and(|share| share > 0.9), "{:?}", slow.lookup_share);
+        assert!(slow.total.max_ns < 2 * MS, "the greeting was as quick");
+    }
+}
+
+/// Nothing is told of these but their number.
 #[test]
 fn what_libwrap_was_asked_for_nobody_that_was_followed_acquits_nobody() {
     // Nobody waited; and nobody knew for what, had it not been for a lookup of another's.

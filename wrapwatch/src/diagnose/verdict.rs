@@ -165,7 +165,9 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     // Whoever asks why clients do not get in has to hear of this first, unless their wait has a cause of its own.
     if facts.waited_later() {
         let longest = Nanos(facts.requests.max_ns);
-        said = format!("{said} Clients waited after the first byte (a login, a request), {longest} at most, not for it.");
+        said = format!(
+            "{said} Clients waited after the first byte (a login, a request), {longest} at most, not for it."
+        );
     }
     let all = facts.connections.saturating_add(facts.requests.count);
     let refused = facts.refused.saturating_add(facts.requests_refused).saturating_mul(2) >= all;
@@ -240,9 +242,13 @@ fn short_requests(facts: &Facts<'_>, queue: &str) -> String {
         "Nobody waited long".to_owned()
     } else {
         let (half, longest) = (Nanos(facts.total.p50_ns), Nanos(facts.total.max_ns));
-        format!("Nobody waited long{queue} for the first byte: half of the clients {half} or less, the longest {longest}")
+        format!(
+            "Nobody waited long{queue} for the first byte: half of the clients {half} or less, the longest {longest}"
+        )
     };
-    format!("{first}; {asked} requests were checked or looked up otherwise, for {asked_longest} at most. Wrappers explain {share} of it.")
+    format!(
+        "{first}; {asked} requests were checked or looked up otherwise, for {asked_longest} at most. Wrappers explain {share} of it."
+    )
 }
 
 fn wrappers(facts: &Facts<'_>) -> String {
@@ -362,7 +368,9 @@ fn refusals(facts: &Facts<'_>) -> String {
     match (all, asked) {
         (_, 0) => format!("The wrapper check refused {refused} of {all} connections."),
         (0, _) => format!("The wrapper check refused {no} of {asked} requests."),
-        _ => format!("The wrapper check refused {refused} of {all} connections and {no} of {asked} requests."),
+        _ => {
+            format!("The wrapper check refused {refused} of {all} connections and {no} of {asked} requests.")
+        }
     }
 }
 

@@ -49,15 +49,13 @@ pub fn diagnose(
     file_name: &str,
 ) -> Result<(Report, Context), ExportError> {
     let (mut diagnosis, mut count) = (Diagnosis::new(0), 0);
-    let replay = told(source, options, observer, |line, facts| {
-        match line {
-            Line::Connection(connection) => {
-                diagnosis.add(&connection, facts);
-                count += 1;
-            }
-            Line::Request(request) => diagnosis.add_request(&request, facts),
-            _ => {}
+    let replay = told(source, options, observer, |line, facts| match line {
+        Line::Connection(connection) => {
+            diagnosis.add(&connection, facts);
+            count += 1;
         }
+        Line::Request(request) => diagnosis.add_request(&request, facts),
+        _ => {}
     })?;
     let report = diagnosis.finish(replay.context(), replay.summary(), file_name, count, true);
     Ok((report, replay.into_context()))

@@ -49,6 +49,22 @@ pub enum Outcome {
     LookedUp,
 }
 
+impl Outcome {
+    /// As it is said of several: `3 handed over to another process`.
+    pub const fn of_several(self) -> &'static str {
+        match self {
+            Self::Greeted => "greeted",
+            Self::ServerError => "with a server error",
+            Self::Refused => "refused",
+            Self::Unfinished => "without a seen end",
+            Self::HandedOver => "handed over to another process",
+            Self::Dropped => "dropped by the server",
+            Self::Admitted => "admitted",
+            Self::LookedUp => "looked up",
+        }
+    }
+}
+
 /// How a client left before it was greeted.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,

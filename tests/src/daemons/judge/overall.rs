@@ -80,6 +80,12 @@ fn share(
     let all: Vec<&Asked> = clients.iter().flat_map(|client| &client.asked).collect();
     let (mut waited, mut looked_up, mut tolerance) = (0, 0, 0);
     for client in clients {
+        if client.wanted.login {
+            // A wait of its own, of which just what was looked up is told.
+            let later = covered(client.asked_while_waiting(false), 0, u64::MAX);
+            (waited, looked_up) = (waited + later, looked_up + later);
+            tolerance += client.lookups_tolerance_ns(client.asked.len());
+        }
         let Some(end) = client.decided_ns() else { continue };
         let from = client.clock.connected_ns;
         waited += end.saturating_sub(from);
@@ -88,11 +94,6 @@ fn share(
             Behind::Others => covered(all.iter().copied(), from, end),
         };
         tolerance += client.lookups_tolerance_ns(client.asked.len());
-        if client.wanted.login {
-            // A wait of its own, of which just what was looked up is told.
-            let later = covered(client.asked_while_waiting(false), 0, u64::MAX);
-            (waited, looked_up) = (waited + later, looked_up + later);
-        }
     }
     let of_waited = |ns: u64| Duration::from_nanos(ns).div_duration_f64(Duration::from_nanos(waited.max(1)));
     let (share, tolerance) = (of_waited(looked_up), 0.01 + of_waited(tolerance));
@@ -140,6 +141,7 @@ pub(super) fn of_nobody(clients: &[Client], told: &Told, complaints: &mut Vec<Co
         let peer = connection.get("peer").unwrap_or(&Value::Null);
         // Whose it is may be unknown, if that is said.
         let admitted = peer.is_null() && connection.get("complete") == Some(&Value::Bool(false));
-        complaints.push(Complaint { what: format!("a connection or request is no client's: {peer}"), admitted });
+        complaints
+            .push(Complaint { what: format!("a connection or request is no client's: {peer}"), admitted });
     }
 }

@@ -163,7 +163,14 @@ impl Sim {
     }
 
     /// A request begins; `own`: the server looks its client up.
-    pub(crate) fn subject(&mut self, th: &mut Thread, conn: u64, peer: Option<SocketAddr>, within: u64, own: bool) {
+    pub(crate) fn subject(
+        &mut self,
+        th: &mut Thread,
+        conn: u64,
+        peer: Option<SocketAddr>,
+        within: u64,
+        own: bool,
+    ) {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::Subject);
         let peer = peer.map_or(NO_ADDR, from_socket_addr);

@@ -119,7 +119,7 @@ fn alignment_does_not_matter() {
 
 #[test]
 fn unknown_kinds_are_named() {
-    for raw in [0, 22, u16::MAX] {
+    for raw in [0, 23, u16::MAX] {
         let mut bytes = record(abi::Kind::SockState, size_of::<abi::SockState>(), None);
         put_u16(&mut bytes, offset_of!(abi::Header, kind), raw);
         assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind(raw)));

@@ -173,6 +173,6 @@ fn outcome(connection: &Connection) -> (String, Style) {
         (Outcome::HandedOver, _) => ("handed over".to_owned(), YELLOW),
         (Outcome::Dropped, _) => ("dropped".to_owned(), YELLOW),
         (Outcome::Admitted, _) => ("admitted".to_owned(), GREEN),
-        (Outcome::LookedUp, _) => ("looked up".to_owned(), GREEN),
+        (Outcome::LookedUp, _) => ("lookup".to_owned(), GREEN),
     }
 }

@@ -44,6 +44,9 @@ impl Text {
             let said = format!("{} unknown: {}", Nanos(connection.unknown_ns), reasons.join("; "));
             self.note(text, YELLOW, &said);
         }
+        if let Some(conn) = connection.within {
+            self.note(text, DIM, &format!("after the first byte of #{conn}"));
+        }
         if !connection.complete {
             let missing = self.outside(&missing_line(&connection.missing), usize::MAX);
             self.note(text, YELLOW, &format!("incomplete: {missing}"));

@@ -32,7 +32,7 @@ pub use cost::cost;
 pub use escape::escape;
 pub(in crate::render) use escape::is_plain;
 pub use fit::message;
-pub(in crate::render) use summary::lookups_and_unknown;
+pub(in crate::render) use summary::{lookups_and_unknown, requests};
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The summary: the verdict, then the numbers behind it.
 
-use crate::model::{AcceptThreadStats, NameserverStats, Nanos, Outcome, Percentiles, Share, Summary};
+use crate::model::{AcceptThreadStats, NameserverStats, Nanos, Percentiles, Share, Summary};
 
 use super::{BOLD, DIM, Text, YELLOW, bare, fit};
 
@@ -145,17 +145,7 @@ fn counts(summary: &Summary) -> String {
         put!(said, " from {}", super::period(from, to));
     }
     for count in &summary.outcomes {
-        let name = match count.outcome {
-            Outcome::Greeted => "greeted",
-            Outcome::ServerError => "with a server error",
-            Outcome::Refused => "refused",
-            Outcome::Unfinished => "without a seen end",
-            Outcome::HandedOver => "handed over to another process",
-            Outcome::Dropped => "dropped by the server",
-            Outcome::Admitted => "admitted",
-            Outcome::LookedUp => "looked up",
-        };
-        put!(said, ", {} {name}", count.count);
+        put!(said, ", {} {}", count.count, count.outcome.of_several());
     }
     for (code, count) in &summary.errors {
         put!(said, " (error {code}: {count})");
@@ -168,5 +158,19 @@ fn counts(summary: &Summary) -> String {
     for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
         put!(said, ", {n} {what}");
     }
-    said + "."
+    said + "." + &requests(summary)
+}
+
+/// ` 4 requests otherwise: 3 admitted, 1 refused, 806 ms at most.`
+pub(in crate::render) fn requests(summary: &Summary) -> String {
+    let counts = &summary.request_outcomes;
+    let said: Vec<String> =
+        counts.iter().map(|count| format!("{} {}", count.count, count.outcome.of_several())).collect();
+    match summary.requests.count {
+        0 => String::new(),
+        n => {
+            let (s, most) = (if n == 1 { "" } else { "s" }, Nanos(summary.requests.max_ns));
+            format!(" {n} request{s} otherwise: {}, {most} at most.", said.join(", "))
+        }
+    }
 }

@@ -33,7 +33,7 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
         (Outcome::HandedOver, _) => "handed over".to_owned(),
         (Outcome::Dropped, _) => "dropped".to_owned(),
         (Outcome::Admitted, _) => "admitted".to_owned(),
-        (Outcome::LookedUp, _) => "looked up".to_owned(),
+        (Outcome::LookedUp, _) => "lookup".to_owned(),
     };
     let began = connection.established.unwrap_or(connection.accepted).0.strftime("%H:%M:%S%.3f").to_string();
     format!(

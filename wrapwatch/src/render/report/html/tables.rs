@@ -1,9 +1,9 @@
 //! The page's tables: what-if, nameservers, numbers.
 
 use crate::diagnose::rate;
-use crate::model::{Nanos, Outcome, Percentiles, Scenario, Share};
+use crate::model::{Nanos, Percentiles, Scenario, Share};
 
-use crate::render::text::lookups_and_unknown;
+use crate::render::text::{lookups_and_unknown, requests};
 
 use super::super::scenario;
 use super::{Page, esc};
@@ -70,17 +70,7 @@ impl Page<'_> {
         let summary = &self.report.summary;
         let mut said = format!("{} connections", summary.connections);
         for outcome in &summary.outcomes {
-            let name = match outcome.outcome {
-                Outcome::Greeted => "greeted",
-                Outcome::ServerError => "with a server error",
-                Outcome::Refused => "refused",
-                Outcome::Unfinished => "without a seen end",
-                Outcome::HandedOver => "handed over to another process",
-                Outcome::Dropped => "dropped by the server",
-            Outcome::Admitted => "admitted",
-            Outcome::LookedUp => "looked up",
-            };
-            said += &format!(", {} {name}", outcome.count);
+            said += &format!(", {} {}", outcome.count, outcome.outcome.of_several());
         }
         if summary.clients_left > 0 {
             said += &format!(", {} left before the greeting", summary.clients_left);
@@ -88,10 +78,11 @@ impl Page<'_> {
         if summary.incomplete > 0 {
             said += &format!(", {} not seen whole", summary.incomplete);
         }
+        let requests = requests(summary);
         let lookups =
             lookups_and_unknown(summary).map_or(String::new(), |said| format!("<p>{}.</p>\n", esc(&said)));
         let mut html = format!(
-            "<h2>Numbers</h2>\n<p>{said}.</p>\n{lookups}<div class=\"scroll\"><table><thead><tr><th></th><th>count</th><th>p50</th><th>p99</th>\
+            "<h2>Numbers</h2>\n<p>{said}.{requests}</p>\n{lookups}<div class=\"scroll\"><table><thead><tr><th></th><th>count</th><th>p50</th><th>p99</th>\
              <th>max</th><th>sum</th></tr></thead><tbody>\n"
         );
         let rows = [
@@ -100,6 +91,7 @@ impl Page<'_> {
             ("DNS in it", &summary.dns),
             ("accept to greeting", &summary.greeting),
             ("client’s wait", &summary.total),
+            ("requests", &summary.requests),
         ];
         for (name, spread) in rows.into_iter().filter(|(_, spread)| spread.count > 0) {
             let Percentiles { count, p50_ns, p99_ns, max_ns, sum_ns } = *spread;
