@@ -115,6 +115,9 @@ pub struct Wanted {
     /// What may be told of although it is false of most daemons: see [`mod@super::judge`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// What a text has to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
     /// It cannot be traced: this is said instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,

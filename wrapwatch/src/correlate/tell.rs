@@ -97,6 +97,7 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         queued_resolve_ns: story.behind.own.sum(None),
         waited_ns: until.since(story.established.unwrap_or(story.accepted)),
         served_behind_ns: story.behind_before.named_ns().saturating_add(story.behind_after.named_ns()),
+        greeted_by: story.first_packet.map(|(_, packet)| packet.hdr.tid),
         greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
         total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
         held_ns: held_ns(story, outcome),

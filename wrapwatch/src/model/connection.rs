@@ -242,6 +242,9 @@ pub struct Connection {
     /// Before its own check, and from its end → first packet, or another thread's taking over: the thread that serves all was in what other clients' checks waited for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub served_behind_ns: u64,
+    /// Thread that sent the first packet; of a process that the server has made its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greeted_by: Option<u32>,
     /// Accept returned → first packet.
     pub greeting_ns: Option<u64>,
     /// ESTABLISHED (else accept) → first packet, or close.

@@ -60,6 +60,8 @@ pub enum FindingId {
     ServerOwnLookups,
     /// Clients were refused by a rule.
     ClientsRefused,
+    /// The server turned clients away: it had as many as it takes.
+    ClientsDropped,
     /// A name is slow, and its nameserver is not.
     NameSlow,
     /// The kernel sent SYN cookies: clients may hang that no trace can list.

@@ -51,6 +51,9 @@ pub(super) fn find(wanted: &Wanted, clients: &[Client], told: &Told, complaints:
             complaints.push(Complaint { what: format!("{word:?} is said: {text}"), admitted: false });
         }
     }
+    for text in wanted.says.iter().filter(|text| !texts(told).iter().any(|said| said.contains(*text))) {
+        complaints.push(Complaint { what: format!("{text:?} is not said"), admitted: false });
+    }
     share(wanted, clients, told, cannot_tell, complaints);
 }
 

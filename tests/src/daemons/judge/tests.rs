@@ -35,6 +35,7 @@ fn wanted() -> Wanted {
         daemon: Some("sshd".into()),
         mysqld: false,
         findings: Vec::new(),
+        says: Vec::new(),
         refusal: None,
     }
 }
@@ -164,6 +165,13 @@ fn what_is_not_so_is_never_honest() {
     is_wrong(&changed(&[cannot_tell, text]), "mysqld");
     let behind = ("connection /blame/0/queued_ns", json!(400 * MS));
     is_wrong(&changed(&[behind]), "others' lookups");
+}
+
+#[test]
+fn what_has_to_be_said_is() {
+    let says = |text: &str| judge(&Wanted { says: vec![text.to_owned()], ..wanted() }, &[client()], &truth());
+    assert_eq!(says("10.1.1.53 is slow").standing, Standing::Right);
+    is_wrong(&says("stand still"), "not said");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Checks look names up: every client's connect depends on DNS, and all others wait for it.
 
-use crate::model::{Finding, FindingId, Nanos, RuleRef, Severity, Share, ThreadRole};
+use crate::model::{Finding, FindingId, Nanos, Outcome, RuleRef, Severity, Share, ThreadRole};
 
 use super::support::{Clients, Proof, counted, finding, in_check, quoted};
 use super::{Case, Detector, Seen};
@@ -13,11 +13,15 @@ pub(super) struct DnsInAcceptPath {
     proof: Proof,
     clients: Clients,
     rule: Option<RuleRef>,
+    /// The thread that accepts and checks greets as well: it serves all.
+    serves: bool,
 }
 
 impl Detector for DnsInAcceptPath {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
+        self.serves |=
+            connection.outcome == Outcome::Greeted && connection.greeted_by == Some(connection.tid);
         // A check in a process of the connection's own keeps nobody else waiting.
         if !in_check(connection).any(|lookup| lookup.thread == ThreadRole::Accept) {
             return;
@@ -49,9 +53,10 @@ impl Detector for DnsInAcceptPath {
             .as_ref()
             .map_or(String::new(), |rule| format!(", because {} needs a name", quoted(rule)));
         let message = format!(
-            "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, nobody else is accepted.",
+            "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, nobody else is accepted{}.",
             self.proof.count,
-            counted(case.summary.connections, "connection", "connections")
+            counted(case.summary.connections, "connection", "connections"),
+            if self.serves { ", and clients whom that thread has accepted stand still" } else { "" }
         );
         let facts = vec![
             format!(

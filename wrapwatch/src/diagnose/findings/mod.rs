@@ -3,6 +3,7 @@
 mod accept_thread_saturated;
 mod accepts_failed;
 mod blocking_spawn;
+mod clients_dropped;
 mod clients_gave_up;
 mod clients_refused;
 mod dns_in_accept_path;
@@ -76,6 +77,7 @@ pub(super) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::<accept_thread_saturated::AcceptThreadSaturated>::default(),
         Box::<queue_overflow::QueueOverflow>::default(),
         Box::<syn_cookies::SynCookies>::default(),
+        Box::<clients_dropped::ClientsDropped>::default(),
         Box::<clients_refused::ClientsRefused>::default(),
         Box::<clients_gave_up::ClientsGaveUp>::default(),
         Box::<nameservers::Nameservers>::default(),

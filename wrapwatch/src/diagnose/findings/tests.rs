@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use wrapwatch_common::records::{Class, OP_READ, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
 
+use crate::correlate::tests::families::{accepted, checks};
 use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve, turned_away};
 use crate::correlate::tests::sim::{
     GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID, Thread, addr, answer, query,
@@ -261,6 +262,23 @@ fn refused(sim: &mut Sim, th: &mut Thread) {
     }
 }
 
+/// Two clients are in their checks, each in a process of its own, when a third comes: the server answers that itself.
+fn as_many_as_it_takes(sim: &mut Sim, th: &mut Thread) {
+    let children: Vec<Thread> = (1..=2)
+        .map(|n| {
+            accepted(sim, th, n);
+            sim.fork(th, 500 + u32::try_from(n).unwrap())
+        })
+        .collect();
+    th.t += MS;
+    accepted(sim, th, 3);
+    sim.first_packet(th, 5, *b"Exceede");
+    for mut child in children {
+        checks(sim, &mut child, "sshd", 800 * MS, 1);
+        sim.first_packet(&mut child, 4, *b"SSH-2.0");
+    }
+}
+
 /// Forty names, of which one takes 800 ms.
 fn one_slow_name(sim: &mut Sim, th: &mut Thread) {
     for n in 1..=40 {
@@ -447,6 +465,7 @@ fn scenes() -> Vec<(FindingId, Scene)> {
             }),
         ),
         (Id::ClientsRefused, Scene::played(refused)),
+        (Id::ClientsDropped, Scene { program: "sshd", ..Scene::played(as_many_as_it_takes) }),
         (Id::NameSlow, Scene::played(one_slow_name)),
         (
             Id::SynCookies,
@@ -484,6 +503,26 @@ fn shown(finding: &Finding) -> String {
         "{id} ({severity:?}): {}\n{facts}  connections {:?}\n  → {change}\n\n",
         finding.message, finding.evidence.connections
     )
+}
+
+#[test]
+fn whom_the_server_turned_away_while_nobody_was_in_a_check_is_not_laid_on_checks() {
+    let scene = Scene {
+        program: "sshd",
+        ..Scene::played(|sim, th| {
+            accepted(sim, th, 1);
+            let mut child = sim.fork(th, 501);
+            checks(sim, &mut child, "sshd", 10 * MS, 1);
+            sim.first_packet(&mut child, 4, *b"SSH-2.0");
+            th.t += SEC;
+            accepted(sim, th, 2);
+            sim.first_packet(th, 5, *b"Exceede");
+        })
+    };
+    let findings = scene.report().findings;
+    let found = findings.iter().find(|found| found.id == FindingId::ClientsDropped).unwrap();
+    assert!(found.message.contains("No other was in its check then"), "{}", found.message);
+    assert!(found.change.as_ref().unwrap().starts_with("Raise `MaxStartups`"), "{found:#?}");
 }
 
 #[test]
