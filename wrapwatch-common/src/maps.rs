@@ -60,8 +60,8 @@ pub struct Thread {
     pub conn: u64,
     /// Within libwrap's `hosts_access` (1) or `hosts_ctl` (2), as far as uprobes tell: a process that it makes is a command that a rule spawned.
     pub in_check: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1 where it was made for that connection, which its process serves alone.
+    pub made_for: u32,
     /// Whom it worked for before a check of somebody else; between two lookups of the server's own the subject of the last one.
     pub before: u64,
 }

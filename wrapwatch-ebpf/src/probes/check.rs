@@ -45,10 +45,9 @@ pub fn hosts_ctl(ctx: ProbeContext) -> u32 {
     if let Some(target) = targets::current()
         && target.follows != 0
     {
-        let thread = targets::thread();
-        let before = left(thread);
+        let value = left(targets::thread());
         let conn = conns::working_for().unwrap_or(0);
-        asks(Thread { conn, in_check: IN_HOSTS_CTL, pad: 0, before }, || sockaddr::NONE);
+        asks(Thread { conn, in_check: IN_HOSTS_CTL, ..value }, || sockaddr::NONE);
         requested(-1, WHAT_HOSTS_CTL, ctx.arg::<u64>(0).unwrap_or(0));
     }
     0
@@ -77,10 +76,10 @@ fn begins(ctx: &ProbeContext, target: Target) {
     // SAFETY: only this thread writes its entry.
     let known = unsafe { THREADS.get(thread) }.map(|thread| thread.in_check);
     if known != Some(IN_HOSTS_CTL) {
-        let before = left(thread);
+        let value = left(thread);
         let fd = user::read::<i32>(request).unwrap_or(-1);
         let conn = client(request, fd);
-        asks(Thread { conn, in_check: IN_HOSTS_ACCESS, pad: 0, before }, || named(request, fd));
+        asks(Thread { conn, in_check: IN_HOSTS_ACCESS, ..value }, || named(request, fd));
         requested(fd, WHAT_HOSTS_ACCESS, request + REQUEST_DAEMON);
     }
     if target.tcpd_context == 0 && target.context_from_check != 0 {
@@ -104,17 +103,17 @@ fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
     }
 }
 
-/// Whom the current thread works for, or worked for last. A check that it left otherwise than by returning (longjmp(3)) is over.
+/// What the current thread is to be before a check: `before` is whom it works for, or worked for last. A check that it left otherwise than by returning (longjmp(3)) is over.
 #[inline(always)]
-fn left(thread: u64) -> u64 {
+fn left(thread: u64) -> Thread {
     let value = subjects::current(thread);
     if !subjects::is_one(value.conn) {
         subjects::forget(value.before);
-        return value.conn;
+        return Thread { before: value.conn, ..value };
     }
     close::ended(value.conn);
-    conns::set(thread, Thread { conn: value.before, ..Thread::default() });
-    value.before
+    conns::set(thread, Thread { conn: value.before, before: 0, ..value });
+    value
 }
 
 /// The client's address as the request has it, or its socket.

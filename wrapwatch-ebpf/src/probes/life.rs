@@ -34,7 +34,7 @@ pub fn fork(child: u64) {
     let process = (child >> 32) as u32;
     let added = process == targets::process() || targets::add(process, target);
     let Some(conn) = conns::working_for().filter(|conn| !subjects::is_one(*conn)) else { return };
-    let followed = conns::set(child, Thread { conn, ..Thread::default() }) && added;
+    let followed = conns::set(child, Thread { conn, made_for: 1, ..Thread::default() }) && added;
     if let Some(state) = CONNS.get_ptr_mut(conn) {
         // SAFETY: a live map value.
         unsafe { (*state).socket_ends = 1 };
@@ -73,10 +73,10 @@ fn child_exec(caller: u64) {
     let now = Target { tcpd_context: 0, generation: targets::generation(), ..target };
     let _ = TARGETS.insert(targets::process(), now, 0);
     forget_subjects(caller);
-    let conn = conns::worked_for(caller);
+    let (conn, made_for) = (conns::worked_for(caller), subjects::current(caller).made_for);
     let _ = THREADS.remove(caller);
     if let Some(conn) = conn {
-        conns::work_for(conn);
+        conns::set(targets::thread(), Thread { conn, made_for, ..Thread::default() });
     }
 }
 

@@ -16,9 +16,9 @@ const SAME_NS: u64 = 5_000_000;
 #[inline(always)]
 pub fn open(subject: u32, in_check: u32) -> u64 {
     let thread = targets::thread();
-    let before = current(thread).conn;
+    let value = current(thread);
     let conn = conns::number(Conn { subject, ..Conn::default() }).unwrap_or(0);
-    conns::set(thread, Thread { conn, in_check, pad: 0, before });
+    conns::set(thread, Thread { conn, in_check, before: value.conn, ..value });
     conn
 }
 
@@ -35,10 +35,11 @@ pub fn within() -> u64 {
     if targets::is_made() { current(targets::thread()).conn } else { 0 }
 }
 
-/// Whether the current thread has answered a client that it may look up now.
+/// Whether the current thread was made for a client that has had its first byte: whom it looks up now is that one. What serves several, one after another, may do so for its log, when
+/// nobody waits any more.
 #[inline(always)]
 pub fn may_look_up() -> bool {
-    within() != 0
+    within() != 0 && current(targets::thread()).made_for != 0
 }
 
 /// The current thread asks a nameserver after the first byte: its subject where it has just asked one, as `Ok`, or a new one.

@@ -81,9 +81,14 @@ impl Correlator {
         }
     }
 
-    /// An accept thread that serves all turns to it: whom it accepts meanwhile waits behind it.
+    /// A thread that serves all turns to it: whom it accepts afterwards waits behind it.
     fn turn_to_request(&mut self, story: &Story) {
         let key = thread_key(story.tgid, story.tid);
+        if story.within.is_none() {
+            // It may not have accepted anybody yet.
+            self.thread(key);
+            self.threads.entry(key).or_default();
+        }
         let Some(thread) = self.threads.get_mut(&key) else { return };
         thread.turned = story.accepted;
         if let Some(last) = thread.current.replace(story.conn) {

@@ -311,7 +311,7 @@ fn who_waits_after_the_first_byte_is_no_reason_to_acquit() {
         let slow = with_requests(check_ns, own_ns);
         assert_eq!(slow.verdict_kind, kind, "{}", slow.verdict);
         assert!(slow.verdict.contains("and in 20 requests otherwise"), "{}", slow.verdict);
-        assert!(slow.verdict.contains("Clients waited after the first byte"), "{}", slow.verdict);
+        assert!(slow.verdict.contains("Not the first byte was waited for"), "{}", slow.verdict);
         assert_eq!((slow.connections, slow.requests.count, slow.requests.max_ns), (20, 20, 800 * MS));
         assert!(slow.lookup_share.is_some_and(|share| share > 0.9), "{:?}", slow.lookup_share);
         assert!(slow.total.max_ns < 2 * MS, "the greeting was as quick");

@@ -166,7 +166,7 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     if facts.waited_later() {
         let longest = Nanos(facts.requests.max_ns);
         said = format!(
-            "{said} Clients waited after the first byte (a login, a request), {longest} at most, not for it."
+            "{said} Not the first byte was waited for, but what comes after it (a login, a request): {longest} at most."
         );
     }
     let all = facts.connections.saturating_add(facts.requests.count);
