@@ -52,11 +52,20 @@ pub struct Report {
     pub what_if: Vec<WhatIf>,
     /// What its numbers do not say.
     pub what_if_caveats: Vec<String>,
-    /// The connections that took longest, longest first.
+    /// The connections and requests that took longest, longest first.
     pub connections: Vec<Connection>,
 }
 
 impl Report {
+    /// What [`Self::connections`] are.
+    pub const fn slowest(&self) -> &'static str {
+        if self.summary.requests.count > 0 {
+            "Slowest connections and requests"
+        } else {
+            "Slowest connections"
+        }
+    }
+
     /// The worst finding's severity.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
@@ -133,6 +142,7 @@ impl Diagnosis {
             detector.see_request(&seen);
         }
         self.own_lookups |= request.resolve_ns > 0;
+        self.keep_slowest(request);
     }
 
     fn keep_slowest(&mut self, connection: &Connection) {

@@ -41,7 +41,7 @@ impl Text {
         }
         text += &self.numbers(&summary);
         if !report.connections.is_empty() {
-            text += &self.heading("Slowest connections");
+            text += &self.heading(report.slowest());
             for connection in &report.connections {
                 text += &self.connection(connection);
             }

@@ -14,7 +14,7 @@ impl Page<'_> {
             return String::new();
         }
         let longest = connections.iter().map(took_ns).max().unwrap_or(0);
-        let mut html = format!("<h2>Slowest connections</h2>\n<p class=\"key about\">{KEY}</p>\n");
+        let mut html = format!("<h2>{}</h2>\n<p class=\"key about\">{KEY}</p>\n", self.report.slowest());
         for (index, connection) in connections.iter().enumerate() {
             // The first ones open, so that a printed page tells the story.
             html += &row(connection, longest, index < 3);
