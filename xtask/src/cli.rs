@@ -87,6 +87,9 @@ pub(crate) struct Daemons {
     /// Print a JSON object a daemon: `daemon`, `standing`, `ok`, `honest`, `unexpected`, `known_wrong`, `wanted`, `told`, `why`
     #[arg(long)]
     pub(crate) json: bool,
+    /// Without uprobes, as for who has no CAP_SYS_ADMIN: what is told has to be true all the same
+    #[arg(long)]
+    pub(crate) no_uprobes: bool,
     /// Only these: files of tests/daemons, without their ending
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,

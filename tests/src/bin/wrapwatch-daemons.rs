@@ -1,6 +1,6 @@
 //! Whether wrapwatch tells the truth of real daemons; `cargo xtask daemons` builds and runs this.
 //!
-//! `wrapwatch-daemons [--json] [NAME]...`; the status is 0 where each is as its file expects.
+//! `wrapwatch-daemons [--json] [--no-uprobes] [NAME]...`; the status is 0 where each is as its file expects.
 
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;
@@ -22,13 +22,16 @@ fn main() -> ExitCode {
 /// Whether all are as expected.
 fn run() -> Result<bool> {
     let (options, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with('-'));
-    ensure!(options.iter().all(|option| option == "--json"), "unknown options: {options:?}");
+    let has = |option: &str| options.iter().any(|given| given == option);
+    let (json, uprobes) = (has("--json"), !has("--no-uprobes"));
+    let known = |option: &String| ["--json", "--no-uprobes"].contains(&option.as_str());
+    ensure!(options.iter().all(known), "unknown options: {options:?}");
     let all = daemons::all()?;
     let unknown: Vec<_> =
         names.iter().filter(|name| all.iter().all(|daemon| daemon.name != **name)).collect();
     ensure!(unknown.is_empty(), "no such daemons: {unknown:?}");
     let chosen = all.iter().filter(|daemon| names.is_empty() || names.contains(&daemon.name));
-    let rows: Vec<Row> = chosen.map(|daemon| row(daemon, !options.is_empty())).collect::<Result<_>>()?;
+    let rows: Vec<Row> = chosen.map(|daemon| row(daemon, json, uprobes)).collect::<Result<_>>()?;
     let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
     let each = [Standing::Right, Standing::Honest, Standing::Wrong, Standing::Failed];
     let each = each.map(|standing| format!("{} {}", count(standing), standing.word()));
@@ -38,8 +41,8 @@ fn run() -> Result<bool> {
 }
 
 /// Runs one and prints what came of it.
-fn row(daemon: &Daemon, json: bool) -> Result<Row> {
-    let row = daemons::run(daemon);
+fn row(daemon: &Daemon, json: bool, uprobes: bool) -> Result<Row> {
+    let row = daemons::run(daemon, uprobes);
     let mut out = stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string(&row)?)?;

@@ -38,21 +38,41 @@ pub struct Row {
 }
 
 /// Runs the daemon, its clients and wrapwatch, and judges.
-pub fn run(daemon: &Daemon) -> Row {
-    attempt(daemon).unwrap_or_else(|error| {
+pub fn run(daemon: &Daemon, uprobes: bool) -> Row {
+    let (judgement, wanted, told) = attempt(daemon, uprobes).unwrap_or_else(|error| {
         let why = vec![format!("it could not be run: {error:#}")];
-        row(daemon, Judgement { standing: Standing::Failed, wrong: why.len(), why }, Value::Null, Value::Null)
-    })
+        (Judgement { standing: Standing::Failed, wrong: why.len(), why }, Value::Null, Value::Null)
+    });
+    let unexpected = if uprobes {
+        daemon.unexpected(judgement.standing, judgement.wrong())
+    } else {
+        daemon.unexpected_without_uprobes(judgement.standing, judgement.wrong())
+    };
+    let known = if uprobes { &daemon.known_wrong } else { &daemon.wrong_without_uprobes };
+    let Judgement { standing, why, .. } = judgement;
+    Row {
+        daemon: daemon.name.clone(),
+        standing,
+        ok: standing == Standing::Right,
+        honest: standing == Standing::Honest,
+        unexpected,
+        known_wrong: known.clone(),
+        wanted,
+        told,
+        why,
+    }
 }
 
-fn attempt(daemon: &Daemon) -> Result<Row> {
+/// The judgement, what should be told, and what is.
+fn attempt(daemon: &Daemon, uprobes: bool) -> Result<(Judgement, Value, Value)> {
     let addressed = addressed(daemon);
     let evil: Vec<IpAddr> =
         addressed.iter().filter(|(group, _)| group.evil).map(|(_, address)| *address).collect();
     let world = World::start(daemon, &evil)?;
     let folder = tempfile::tempdir()?;
     let canary = Canary::start()?;
-    let (told, clocks) = told::beside(world.pid, folder.path(), || {
+    let options: &[&str] = if uprobes { &[] } else { &["--no-uprobes"] };
+    let (told, clocks) = told::beside(world.pid, folder.path(), options, || {
         let clocks = drive(daemon, &world, &addressed)?;
         world.wait_done()?;
         Ok(clocks)
@@ -79,7 +99,7 @@ fn attempt(daemon: &Daemon) -> Result<Row> {
         judgement.why.push(format!("the daemon said: {}", world.log()));
     }
     let wanted = json!({ "all": daemon.wanted, "clients": clients.iter().map(wanted).collect::<Vec<_>>() });
-    Ok(row(daemon, judgement, wanted, told.short()))
+    Ok((judgement, wanted, told.short()))
 }
 
 /// Gives lookups of the server's own address to the clients for whose log line they were made. The nameserver does not know whose they are: whoever was
@@ -92,22 +112,6 @@ fn deal(mut of_server: Vec<Asked>, clients: &mut [Client]) -> Vec<Asked> {
         client.asked.extend(left.by_ref().take(client.wanted.for_the_log));
     }
     left.collect()
-}
-
-fn row(daemon: &Daemon, judgement: Judgement, wanted: Value, told: Value) -> Row {
-    let unexpected = daemon.unexpected(judgement.standing, judgement.wrong());
-    let Judgement { standing, why, .. } = judgement;
-    Row {
-        daemon: daemon.name.clone(),
-        standing,
-        ok: standing == Standing::Right,
-        honest: standing == Standing::Honest,
-        unexpected,
-        known_wrong: daemon.known_wrong.clone(),
-        wanted,
-        told,
-        why,
-    }
 }
 
 /// What should be told of a client, with its clock.

@@ -35,6 +35,9 @@ pub struct Daemon {
     /// Parts of what is told falsely of it today: the run fails on anything else that is, and once one of these is not.
     #[serde(default)]
     pub known_wrong: Vec<String>,
+    /// The same where libwrap's functions are not seen (`--no-uprobes`).
+    #[serde(default)]
+    pub wrong_without_uprobes: Vec<String>,
     /// What has to be told of all clients together.
     pub wanted: Wanted,
     /// Its clients.
@@ -197,6 +200,15 @@ pub struct WantedOfClient {
 }
 
 impl Daemon {
+    /// What fails the run without uprobes: then nobody is asked to tell all, but what is told has to be true, or known not to be.
+    pub fn unexpected_without_uprobes(&self, came: Standing, wrong: &[String]) -> Option<String> {
+        if came >= Standing::Honest && self.wrong_without_uprobes.is_empty() {
+            return None;
+        }
+        let (expected, known_wrong) = (Standing::Honest, self.wrong_without_uprobes.clone());
+        Self { expected, known_wrong, ..self.clone() }.unexpected(came, wrong)
+    }
+
     /// What fails the run, if this came of it; `wrong`: what is told falsely.
     pub fn unexpected(&self, came: Standing, wrong: &[String]) -> Option<String> {
         let (is, expected) = (came.word(), self.expected.word());
@@ -296,5 +308,23 @@ mod tests {
         assert!(fails(&["one"], &["10.0.0.1: one", "two"]), "another one");
         assert!(fails(&["one", "two"], &["one"]), "one less");
         assert!(fails(&["one"], &[]), "none any more");
+    }
+
+    #[test]
+    fn without_uprobes_only_what_is_false_fails_the_run() {
+        use Standing::{Failed, Honest, Right, Wrong};
+        let known = |known: &[&str]| Daemon {
+            wrong_without_uprobes: known.iter().map(ToString::to_string).collect(),
+            ..named("sshd").unwrap()
+        };
+        let fails = |daemon: Daemon, came, wrong: &[&str]| {
+            let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+            daemon.unexpected_without_uprobes(came, &wrong).is_some()
+        };
+        let all = [Failed, Wrong, Honest, Right];
+        assert_eq!(all.map(|came| fails(known(&[]), came, &[])), [true, true, false, false]);
+        assert!(!fails(known(&["one"]), Wrong, &["10.0.0.1: one"]));
+        assert!(fails(known(&["one"]), Wrong, &["10.0.0.1: two"]));
+        assert!(fails(known(&["one"]), Honest, &[]), "none any more");
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use wrapwatch::model::Line;
+use wrapwatch::model::{DegradationKind, Line};
 
 use crate::watch::{Watch, binary};
 
@@ -21,12 +21,19 @@ pub struct Told {
     pub requests: Vec<Value>,
     /// The report.
     pub report: Value,
+    /// libwrap's functions are not seen, which is said.
+    pub without_uprobes: bool,
 }
 
 /// Attaches, lets `work` happen, and gives what is told of it and what `work` gave. `work` happens also where wrapwatch does not attach.
-pub fn beside<T>(pid: u32, folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<(Told, T)> {
+pub fn beside<T>(
+    pid: u32,
+    folder: &Path,
+    options: &[&str],
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(Told, T)> {
     let trace = folder.join("daemon.wwt");
-    let watch = match Watch::record(pid, &trace, [] as [&str; 0]) {
+    let watch = match Watch::record(pid, &trace, options) {
         Ok(watch) => watch,
         Err(error) => {
             let refused = Some(format!("{error:#}"));
@@ -35,15 +42,18 @@ pub fn beside<T>(pid: u32, folder: &Path, work: impl FnOnce() -> Result<T>) -> R
     };
     let result = work()?;
     let seen = watch.stop()?;
-    let (mut connections, mut requests) = (Vec::new(), Vec::new());
+    let mut told = Told { report: report(&trace)?, ..Told::default() };
     for line in &seen.lines {
         match line {
-            Line::Connection(connection) => connections.push(serde_json::to_value(connection)?),
-            Line::Request(request) => requests.push(serde_json::to_value(request)?),
+            Line::Connection(connection) => told.connections.push(serde_json::to_value(connection)?),
+            Line::Request(request) => told.requests.push(serde_json::to_value(request)?),
+            Line::Degradation(degradation) => {
+                told.without_uprobes |= degradation.kind == DegradationKind::NoUprobes;
+            }
             _ => {}
         }
     }
-    Ok((Told { refused: None, connections, requests, report: report(&trace)? }, result))
+    Ok((told, result))
 }
 
 fn report(trace: &Path) -> Result<Value> {

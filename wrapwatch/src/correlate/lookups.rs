@@ -67,7 +67,7 @@ impl Looking {
     }
 
     /// The name of an address that is not this client's, looked up by a thread that may work for several: it is for another client.
-    pub(super) fn is_anothers(&self, client: Option<Client>, in_check: [u32; 2]) -> bool {
+    pub(super) fn is_anothers<const N: usize>(&self, client: Option<Client>, in_check: [u32; N]) -> bool {
         // Most lookups are the check's: their names need not be read.
         if self.kind != LookupKind::Reverse || in_check.contains(&self.tid) {
             return false;

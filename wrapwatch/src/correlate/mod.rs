@@ -499,7 +499,9 @@ impl Correlator {
         }
         let key = thread_key(story.tgid, story.tid);
         let Some(current) = self.threads.get(&key).and_then(|thread| thread.current) else { return };
-        if self.open.get(&current).is_some_and(|current| current.check.returned.is_some()) {
+        // A thread that serves is in no check that it began before.
+        let went_on = |current: &Story| by == story.tid && current.accepted < to && current.last_step <= to;
+        if self.open.get(&current).is_some_and(|open| open.check.returned.is_some() || went_on(open)) {
             self.close_check(current, false);
         }
         let Some(thread) = self.threads.get(&key) else { return };

@@ -24,6 +24,8 @@ pub(super) struct Blind {
     pub clients: bool,
     /// Threads or processes of the server.
     pub others: bool,
+    /// Who asks libwrap, where that may be another process than the one that has the client's socket, and the verdict.
+    pub checks: bool,
     /// Times of any kind.
     pub times: bool,
     /// Times between calls.
@@ -39,6 +41,7 @@ impl Blind {
             DegradationKind::NoTableOpens => self.tables = true,
             DegradationKind::NoClientCalls => self.clients = true,
             DegradationKind::NotFollowed => self.others = true,
+            DegradationKind::ChecksUnseen => self.checks = true,
             DegradationKind::NoTimes => self.times = true,
             DegradationKind::NoLineTimes => self.gaps = true,
             _ => {}
@@ -53,6 +56,7 @@ impl Blind {
             tables: self.tables || other.tables,
             clients: self.clients || other.clients,
             others: self.others || other.others,
+            checks: self.checks || other.checks,
             times: self.times || other.times,
             gaps: self.gaps || other.gaps,
         }
@@ -115,6 +119,8 @@ impl Wait<'_> {
         let lost = self.missing.iter().any(|why| matches!(why, Missing::EventsLost { .. }));
         if self.blind.lookups || self.blind.files {
             Some(UnknownReason::NotTraced)
+        } else if self.has(Missing::ChecksUnseen) {
+            Some(UnknownReason::ChecksUnseen)
         } else if self.blind.gaps {
             Some(UnknownReason::NoTimes)
         } else if lost || self.has(Missing::CheckEndUnseen) {

@@ -196,9 +196,17 @@ impl Story {
 
     /// When the last lookup of the one in the check (else of the accept thread) ended, as far as was seen.
     pub(super) fn lookups_end(&self) -> Option<KtimeNs> {
+        self.lookups_end_of(None)
+    }
+
+    /// The same of those that began `before`.
+    fn lookups_end_of(&self, before: Option<KtimeNs>) -> Option<KtimeNs> {
+        let counts = |at: KtimeNs| before.is_none_or(|before| at <= before);
         let mine = self.resolver.lookups.iter().filter(|looking| looking.tid == self.checker);
-        let ends = self.resolver.queries.iter().filter(|asked| asked.tid == self.checker);
-        mine.map(|looking| looking.last).chain(ends.filter_map(|asked| asked.end.at())).max()
+        let mine = mine.filter(|looking| counts(looking.first)).map(|looking| looking.last);
+        let asked = self.resolver.queries.iter().filter(|asked| asked.tid == self.checker);
+        let asked = asked.filter(|asked| counts(asked.began())).filter_map(|asked| asked.end.at());
+        mine.chain(asked).max()
     }
 
     /// Whether it takes part in a wrapper check: tables or libwrap's functions were seen, or records that would have shown them are missing.
@@ -250,8 +258,10 @@ impl Story {
         if self.resolver.pending(self.checker).is_some() {
             end = end.max(self.handover.or(self.ended()).unwrap_or_default());
         }
-        // A wait that only ended as the thread went on was the check's as well.
-        end.max(self.lookups_end().unwrap_or_default())
+        // A wait that only ended as the thread went on was the check's as well. libwrap looks names up while it has a table open: what begins later is the server's own.
+        let tables_closed =
+            self.check.tables_end().filter(|_| self.sure() && self.check.open_table().is_none());
+        end.max(self.lookups_end_of(tables_closed).unwrap_or_default())
     }
 
     /// Whether libwrap said no to a server that is followed: what that does with the socket afterwards keeps nobody waiting for an answer.

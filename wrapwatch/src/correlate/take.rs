@@ -314,7 +314,7 @@ impl Story {
     fn wait(&mut self, rec: &abi::Wait, shared: &mut Shared) {
         let now = Moment::of(&rec.hdr, rec.enter_ns);
         self.step(now);
-        if self.is_mine(&rec.hdr) && self.is_spawn(rec) {
+        if self.is_mine(&rec.hdr) && self.is_spawn(rec, shared.blind(self.tgid).checks) {
             let call = call(&rec.hdr, rec.enter_ns, StallCause::Spawn);
             self.check.span(call, shared.limits.spans);
             self.check.spawn_end = self.check.spawn_end.max(Some(call.to));
@@ -323,7 +323,7 @@ impl Story {
 
     /// Whether a rule's command was waited for. A server's own handler of SIGCHLD may run within a check, and collects children of other clients: where
     /// libwrap's functions are seen it is no wait of `shell_cmd`'s, and where they are not, it finds none or does not wait.
-    fn is_spawn(&self, rec: &abi::Wait) -> bool {
+    fn is_spawn(&self, rec: &abi::Wait, checks_unseen: bool) -> bool {
         // The acceptor that has given the connection away collects a process.
         if self.given.is_some() && rec.hdr.tid == self.tid {
             return false;
@@ -331,7 +331,8 @@ impl Story {
         if self.check.entered.is_some() {
             return matches!(self.check.inside, Some((StallCause::Spawn, _)));
         }
-        rec.ret > 0
+        // One that makes processes collects those of earlier clients.
+        rec.ret > 0 && !checks_unseen
     }
 
     fn rule(&mut self, rec: &abi::Rule, file: &[u8], shared: &mut Shared) {

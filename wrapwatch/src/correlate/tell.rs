@@ -48,6 +48,9 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
     let begin = story.check_begin();
     let (own_before, own_after) =
         (own_lookups(story, (story.accepted, begin)), own_lookups(story, (over, until)));
+    if check_unseen(story, blind) {
+        story.miss(Missing::ChecksUnseen);
+    }
     let lookups = lookups(story, servers);
     let (check_end, painted) =
         story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
@@ -328,6 +331,13 @@ fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
 fn others(story: &Story, check_end: KtimeNs) -> Vec<OtherUse> {
     let others = story.check.others.iter().filter(|other| other.matters && other.first <= check_end);
     others.map(|other| OtherUse { what: other.what.to_string(), dur_ns: other.ns }).collect()
+}
+
+/// Where libwrap's functions are not seen: no table was, or nothing that shows what was decided, or it was for another client's sake.
+fn check_unseen(story: &Story, blind: Blind) -> bool {
+    let anothers = |looking: &Looking| looking.is_anothers(story.client, []);
+    let unsure = || !story.check.seen() || story.resolver.lookups.iter().any(anothers);
+    blind.checks && (story.first_packet.is_none() || unsure())
 }
 
 fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {

@@ -227,6 +227,7 @@ impl SummaryBuilder {
         self.nameservers(request);
         self.waiting += waiting(request);
         self.unseen_parts(request);
+        self.unclear(request);
     }
 
     /// Takes a connection.
@@ -283,11 +284,21 @@ impl SummaryBuilder {
         self.queue_unseen += u64::from(!unix && connection.queued_ns.is_none());
         let lacks = |why| connection.missing.contains(&why);
         let in_accept_thread = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
+        self.unclear(connection);
         // Of a server that checks in threads or processes of their own, only opens tell a check from what it looks up itself.
         if lacks(Missing::TablesNotTraced) || (in_accept_thread && lacks(Missing::TablesUnseen)) {
             self.unclear_elsewhere |= !in_accept_thread && !connection.lookups.is_empty();
             let own = connection.resolve_ns.saturating_add(connection.queued_resolve_ns);
             self.unclear_ns = self.unclear_ns.saturating_add(own);
+        }
+    }
+
+    /// Lookups outside a check may be libwrap's where that is not seen.
+    fn unclear(&mut self, connection: &Connection) {
+        if connection.missing.contains(&Missing::ChecksUnseen) && connection.wrapper_ns == 0 {
+            self.unclear_elsewhere |= connection.resolve_ns > 0;
+            self.unclear_ns = self.unclear_ns.saturating_add(connection.resolve_ns);
+            self.unknown.entry(UnknownReason::ChecksUnseen).or_default();
         }
     }
 

@@ -318,6 +318,19 @@ fn who_waits_after_the_first_byte_is_no_reason_to_acquit() {
     }
 }
 
+#[test]
+fn whose_lookups_they_are_is_not_told_where_libwrap_is_not_seen() {
+    let mut builder = SummaryBuilder::new();
+    for told in lab::run_with(&mut lab::correlator(), &own_lookups()) {
+        let missing = vec![Missing::ChecksUnseen];
+        builder.add(&Connection { wrapper_ns: 0, complete: false, missing, ..told });
+    }
+    let summary = builder.build(Counts::default());
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+    assert!(summary.verdict.contains("calls of libwrap were not seen"), "{}", summary.verdict);
+    assert!(summary.verdict.contains("CAP_SYS_ADMIN"), "{}", summary.verdict);
+}
+
 /// Nothing is told of these but their number.
 #[test]
 fn what_libwrap_was_asked_for_nobody_that_was_followed_acquits_nobody() {

@@ -278,12 +278,18 @@ fn server_lookups(facts: &Facts<'_>) -> String {
 fn cannot_tell(facts: &Facts<'_>) -> String {
     if facts.is_unclear() {
         let place = if facts.unclear_elsewhere { "" } else { " in the accept thread" };
+        let calls_unseen = facts.unknown.iter().any(|part| part.reason == UnknownReason::ChecksUnseen);
+        let (why, reason) = if calls_unseen {
+            ("calls of libwrap were not seen", UnknownReason::ChecksUnseen)
+        } else {
+            ("opens of files are not in the trace", UnknownReason::NotTraced)
+        };
         return format!(
-            "Lookups{place} explain {} of the wait until the first byte, {}. Whether the wrappers or the server itself asked cannot be told: \
-             opens of files are not in the trace. To tell: {}.",
+            "Lookups{place} explain {} of {}, {}. Whether the wrappers or the server itself asked cannot be told: {why}. To tell: {}.",
             facts.share(facts.unclear_ns),
+            facts.wait(),
             dns(facts, facts.unclear_ns, |server| server.own_ns),
-            to_tell(UnknownReason::NotTraced)
+            to_tell(reason)
         );
     }
     if facts.unowned_checks > 0 && !facts.is_unknown() {
@@ -347,6 +353,7 @@ const fn to_tell(reason: UnknownReason) -> &'static str {
         | UnknownReason::QueryUnseen => {
             "trace with `wrapwatch record`, or with `strace -f -ttt -T -yy -s 600 -p PID -o LOG`"
         }
+        UnknownReason::ChecksUnseen => "trace as root with uprobes, which take CAP_SYS_ADMIN",
         UnknownReason::NotFollowed => {
             "trace all of the server's processes and threads (strace -f from its first one)"
         }

@@ -10,6 +10,7 @@ use super::{
     HostError, descriptors::Descriptors, holders, libwrap, listeners, process::ProcessInfo,
     sockdiag::SockDiag, unasked,
 };
+use crate::wrappers::daemons;
 
 /// So far a process that accepts is looked for.
 const GENERATIONS: usize = 4;
@@ -87,6 +88,11 @@ fn is_of_the_machine(pid: u32) -> bool {
     let process = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok());
     let comm = ProcessInfo::read(pid).map(|info| info.comm).unwrap_or_default();
     process.is_some_and(|process| unasked::is_of_the_machine(&process, &comm))
+}
+
+/// Whether a program is known to have its clients checked, by itself or by what it starts: systemd gives them to sshd.
+pub fn starts_checks(program: &str) -> bool {
+    daemons::find(program).is_some() || program.starts_with("systemd")
 }
 
 #[cfg(test)]

@@ -197,8 +197,17 @@ impl Process {
 
     /// Whether the processes that it makes may serve its clients. mysqld and mariadbd have threads for that: where only they are traced, a call of anybody else costs a comparison.
     pub fn may_hand_over(&self) -> bool {
+        !process::SERVER_NAMES.contains(&self.program())
+    }
+
+    /// Whether a process that was passed a client's socket may ask libwrap about it, or one that it starts: it uses libwrap itself, or is known for programs that do.
+    pub fn may_check_elsewhere(&self) -> bool {
+        self.may_hand_over() && (self.libwrap.is_some() || servers::starts_checks(self.program()))
+    }
+
+    fn program(&self) -> &str {
         let program = self.info.exe.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
-        !process::SERVER_NAMES.contains(&program.unwrap_or(&self.info.comm))
+        program.unwrap_or(&self.info.comm)
     }
 
     /// The libwrap whose functions tell of its checks: the one that it maps, or the one that programs which it starts map.

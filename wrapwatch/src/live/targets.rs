@@ -140,6 +140,11 @@ impl Session<'_> {
             pid: Some(pid),
             message: format!("{why}: the check's end is taken from the last table's close"),
         });
+        if tracee.may_check_elsewhere() {
+            let message = "whose check it is, and what is decided, only the tables show that a process with the client's socket reads: of checks in helpers, for datagrams and after the first byte nothing is known";
+            let kind = DegradationKind::ChecksUnseen;
+            self.degraded(Degradation { kind, pid: Some(pid), message: message.to_owned() });
+        }
     }
 
     /// Whether the target, as what it was until now, had uprobes on this file.

@@ -158,6 +158,8 @@ pub enum DegradationKind {
     LogCut,
     /// Threads or processes of the server are not in the trace.
     NotFollowed,
+    /// Of a server that gives its clients to processes or helpers libwrap's functions are not seen: whose check it was, and what was decided, only tables tell.
+    ChecksUnseen,
 }
 
 /// A loss of sight that is known in advance.

@@ -81,6 +81,8 @@ pub enum Missing {
     QueryUnseen,
     /// When a request came was not seen.
     ArrivalUnseen,
+    /// Whether libwrap was asked about it, and what that decided, was not seen.
+    ChecksUnseen,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -139,6 +141,7 @@ impl Missing {
             Self::NoTimes => "the trace has no times",
             Self::LogCut => "the log was cut within it",
             Self::QueryUnseen => "a nameserver was connected to, and what it was asked was not seen",
+            Self::ChecksUnseen => "whether libwrap was asked about it, and what that decided, was not seen",
             Self::ArrivalUnseen => "when its request came was not seen: it may have waited before",
             Self::Other => "for a reason that this version does not know",
         }
@@ -228,6 +231,8 @@ pub enum UnknownReason {
     TraceEnded,
     /// No thread took it over while others looked their clients up: it may have waited for one of them.
     WorkersBusy,
+    /// Whether libwrap was asked meanwhile was not seen.
+    ChecksUnseen,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -252,6 +257,7 @@ impl UnknownReason {
             Self::Forgotten => "more happened than is remembered",
             Self::QueryUnseen => "what a nameserver was asked was not seen",
             Self::TraceEnded => "the trace ended meanwhile",
+            Self::ChecksUnseen => "whether libwrap was asked meanwhile was not seen",
             Self::WorkersBusy => {
                 "no thread took it over while the server looked other clients up: it may have waited for that"
             }

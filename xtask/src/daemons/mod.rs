@@ -23,8 +23,9 @@ pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
     packages::ensure()?;
     eprintln!("building …");
     demo::build(&["--quiet"])?;
-    let json = options.json.then(|| "--json".to_owned());
-    let args: Vec<String> = json.into_iter().chain(options.names.iter().cloned()).collect();
+    let flags = [(options.json, "--json"), (options.no_uprobes, "--no-uprobes")];
+    let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
+    let args: Vec<String> = flags.chain(options.names.iter().cloned()).collect();
     demo::become_root_program("debug", PROGRAM, &args)
 }
 

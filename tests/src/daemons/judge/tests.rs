@@ -51,7 +51,7 @@ fn truth() -> Told {
     });
     let summary = json!({ "verdict_kind": "wrappers", "verdict": "Wrappers explain 99 %.", "lookup_share": 0.988, "unknown_share": 0.0 });
     let report = json!({ "summary": summary, "findings": [{ "id": "nameserver-slow", "message": "10.1.1.53 is slow", "evidence": {} }] });
-    Told { refused: None, connections: vec![connection], requests: Vec::new(), report }
+    Told { connections: vec![connection], report, ..Told::default() }
 }
 
 /// What is said when these values, by their JSON pointers, are told instead.
@@ -178,6 +178,15 @@ fn what_has_to_be_said_is() {
 fn a_check_has_the_name_that_libwrap_got() {
     is_wrong(&changed(&[("connection /checks/0/daemon", json!("sshd: [listener]"))]), "should be sshd");
     is_wrong(&changed(&[("connection /checks", json!([]))]), "should be sshd");
+}
+
+#[test]
+fn without_uprobes_the_name_may_be_missing_and_must_not_be_wrong() {
+    let mut told = truth();
+    (told.without_uprobes, told.connections[0]["checks"]) = (true, json!([]));
+    assert_eq!(judge(&wanted(), &[client()], &told).standing, Standing::Honest);
+    told.connections[0]["checks"] = json!([{ "daemon": "ssh" }]);
+    is_wrong(&judge(&wanted(), &[client()], &told), "should be sshd");
 }
 
 #[test]

@@ -136,3 +136,97 @@ fn of_a_process_that_was_forgotten_the_client_is_not_known() {
     assert_eq!((requests[0].within, requests[0].peer), (Some(1), None));
     assert_eq!(&*requests[0].missing, [Missing::PeerUnseen].as_slice());
 }
+
+/// What is told where libwrap's functions are not seen.
+fn without_uprobes(sim: Sim) -> Vec<Connection> {
+    use crate::model::{Degradation, DegradationKind};
+
+    let mut correlator = correlator();
+    let kind = DegradationKind::ChecksUnseen;
+    correlator.note_degradation(&Degradation { kind, pid: Some(TGID), message: String::new() });
+    let told = run_with(&mut correlator, &sim.records());
+    told.iter().for_each(adds_up);
+    told
+}
+
+/// A check as its tables show it.
+fn reads_tables(sim: &mut Sim, th: &mut Thread, dns_ns: u64) {
+    sim.open(th, ALLOW, 16);
+    sim.read(th, 16, 161);
+    looks_up(sim, th, PTR_NAME, dns_ns);
+    sim.close(th, 16, Class::File);
+}
+
+#[test]
+fn without_uprobes_a_helper_may_be_in_a_check_meanwhile() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    th.t += 800 * MS;
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = without_uprobes(sim).remove(0);
+    assert!(told.unknown_ns >= 800 * MS && !told.complete, "{told:#?}");
+    assert!(told.missing.contains(&Missing::ChecksUnseen), "{told:#?}");
+}
+
+#[test]
+fn without_uprobes_tables_that_are_read_for_it_tell_its_check() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let mut child = sim.fork(&mut th, 501);
+    reads_tables(&mut sim, &mut child, 800 * MS);
+    sim.first_packet(&mut child, 6, *b"SSH-2.0");
+    let told = without_uprobes(sim).remove(0);
+    assert!(told.complete && told.parts.dns_ns >= 800 * MS, "{told:#?}");
+}
+
+#[test]
+fn without_uprobes_how_long_a_refused_clients_socket_is_kept_is_not_known() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    let mut child = sim.fork(&mut th, 501);
+    reads_tables(&mut sim, &mut child, 800 * MS);
+    child.t += 5 * SEC;
+    sim.close(&mut child, -1, Class::Accepted);
+    let told = without_uprobes(sim).remove(0);
+    assert!(!told.complete && told.unknown_ns >= 5 * SEC, "{told:#?}");
+}
+
+#[test]
+fn what_is_looked_up_once_the_tables_are_closed_is_the_servers_own() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    reads_tables(&mut sim, &mut th, 800 * MS);
+    looks_up(&mut sim, &mut th, PTR_NAME, 400 * MS);
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = without_uprobes(sim).remove(0);
+    assert!((400 * MS..402 * MS).contains(&told.resolve_ns), "{told:#?}");
+    assert!((800 * MS..802 * MS).contains(&told.wrapper_ns) && told.complete, "{told:#?}");
+}
+
+#[test]
+fn without_uprobes_a_name_of_another_client_says_that_the_check_may_be_anothers() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 2);
+    reads_tables(&mut sim, &mut th, 800 * MS);
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = without_uprobes(sim).remove(0);
+    assert_eq!(&*told.missing, [Missing::ChecksUnseen].as_slice(), "{told:#?}");
+}
+
+#[test]
+fn without_uprobes_a_server_that_makes_processes_spawns_no_commands() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    accepted(&mut sim, &mut th, 1);
+    sim.open(&mut th, ALLOW, 16);
+    sim.wait(&mut th, 5 * MS);
+    sim.close(&mut th, 16, Class::File);
+    sim.first_packet(&mut th, 5, GREETING);
+    let told = without_uprobes(sim).remove(0);
+    assert_eq!(told.parts.spawn_ns, 0, "{told:#?}");
+}

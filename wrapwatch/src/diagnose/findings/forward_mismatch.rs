@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Evidence, Finding, FindingId, LookupKind, LookupOutcome, Severity};
+use crate::model::{Evidence, Finding, FindingId, LookupKind, LookupOutcome, Missing, Severity};
 
 use super::support::{Clients, Proof, counted, finding, in_check};
 use super::{Case, Detector, Seen};
@@ -18,6 +18,10 @@ impl Detector for ForwardMismatch {
     fn see(&mut self, seen: &Seen<'_>) {
         let connection = seen.connection;
         let Some(ip) = seen.client else { return };
+        if connection.missing.contains(&Missing::ChecksUnseen) {
+            // It may have been asked for another client's sake.
+            return;
+        }
         let Some(forward) = in_check(connection).find(|lookup| lookup.kind == LookupKind::Forward) else {
             return;
         };
