@@ -64,11 +64,8 @@ impl Correlator {
 
     /// Who made it, and on which connection: the one that its process was made for, unless libwrap is told another address.
     fn whose(&self, story: &mut Story, rec: &abi::Subject) {
-        let known = self
-            .open
-            .get(&rec.within)
-            .map(|open| open.client)
-            .unwrap_or_else(|| self.past.client(rec.within));
+        let open = self.open.get(&rec.within);
+        let known = open.map_or_else(|| self.past.client(rec.within), |open| open.client);
         let named = socket_addr(&rec.peer).map(Client::Ip);
         story.client = named.or(known);
         if rec.within != 0 && (known.is_none() || known == story.client) {

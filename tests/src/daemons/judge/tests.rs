@@ -226,7 +226,7 @@ fn login() -> (Client, Told) {
 #[test]
 fn what_is_asked_at_a_login_is_told_as_a_request() {
     let (client, told) = login();
-    let judged = |told: &Told| judge(&wanted(), &[client.clone()], told);
+    let judged = |told: &Told| judge(&wanted(), std::slice::from_ref(&client), told);
     assert_eq!(judged(&told).why, Vec::<String>::new());
     let without = Told { requests: Vec::new(), ..told.clone() };
     is_wrong(&judged(&without), "is not told");
