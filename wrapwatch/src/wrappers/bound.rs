@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::classify::client_words;
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
-use super::evaluate::{Evaluation, Lookup, LookupKind, Subject, Tables};
+use super::evaluation::{Evaluation, Lookup, LookupKind, Subject};
 use super::lint::{Input, UNLISTED};
 use super::options::{Keyword, Step, is_waited_for, rfc931_seconds, steps};
 use super::problems::may_concern;
-use super::table::{Entry, Table, TableKind};
+use super::table::{Entry, Table, TableKind, Tables};
 use crate::model::Nanos;
 
 /// One lookup of a check, or a command that it waits for, and the longest that it can take.

@@ -1,7 +1,8 @@
 //! Running a matched rule's options: libwrap's `process_options` and the functions in its table.
 
+use super::check::{Check, Stop};
 use super::environment::FileText;
-use super::evaluate::{Check, Command, Stop};
+use super::evaluation::Command;
 use super::options::{self, Keyword, OptionError, Step, chop, lossy};
 use super::percent;
 use super::table::split_at;

@@ -15,14 +15,15 @@ use super::classify::{Kind, client_words};
 use super::cost::{Nameserver, Resolver, Wanted};
 use super::daemons::{self, Blocking, Call};
 use super::environment::{Addresses, Environment, FileText};
-use super::evaluate::{Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, evaluate};
+use super::evaluation::{Evaluation, Lookup, LookupKind, Place, Reason, Subject, Verdict};
+use super::hosts_access::evaluate;
 use super::hosts_file::HostsFile;
 use super::nsswitch::Service;
 use super::options::{Keyword, lossy};
 use super::problems::{self, Problem, Scene};
 use super::request::{Endpoint, Request};
 use super::resolv_conf::ResolvConf;
-use super::table::TableKind;
+use super::table::{TableKind, Tables};
 use crate::model::{How, RuleRef, Severity};
 
 /// A name that is surely in no rule, for a client whose name nobody knows.

@@ -6,12 +6,14 @@
 
 pub mod bound;
 mod candidates;
+mod check;
 pub mod classify;
 pub mod cost;
 pub mod daemons;
 mod environment;
-mod evaluate;
+mod evaluation;
 mod execute;
+mod hosts_access;
 mod hosts_file;
 pub mod ignore;
 mod inet;
@@ -29,15 +31,14 @@ mod table;
 
 pub use bound::Wait;
 pub use environment::{Addresses, Environment, FileText, FixedNames};
-pub use evaluate::{
-    Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Tables, Verdict, Warning, evaluate,
-};
+pub use evaluation::{Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Verdict, Warning};
+pub use hosts_access::evaluate;
 pub use hosts_file::{HostsEntry, HostsFile};
 pub use lines::LINE_BUFFER;
 pub use options::{Keyword, OptionError, Step, steps};
 pub use request::{Endpoint, Request};
 pub use resolv_conf::{Ignored, IgnoredLine, MAX_NAMESERVERS, ResolvConf};
-pub use table::{Entry, EntryKind, Table, TableKind, is_except, words};
+pub use table::{Entry, EntryKind, Table, TableKind, Tables, is_except, words};
 
 #[cfg(test)]
 mod field_cases;

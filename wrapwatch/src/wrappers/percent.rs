@@ -1,6 +1,6 @@
 //! %-expansions in option values (hosts_access(5)), for the commands they end up in and for the lookups they force.
 
-use super::evaluate::{Check, Stop};
+use super::check::{Check, Stop};
 use super::options::lossy;
 
 /// Characters an expansion may hold; libwrap writes an underscore over every other one, in its own copy of the name too.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::environment::Environment;
-use super::evaluate::{Lookup, LookupKind, Subject};
+use super::evaluation::{Lookup, LookupKind, Subject};
 use super::{inet, pattern};
 
 /// Strings in libwrap's `request_info` hold 127 bytes and a NUL.

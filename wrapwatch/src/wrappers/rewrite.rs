@@ -13,12 +13,12 @@ use std::ops::Range;
 
 use super::candidates::Candidates;
 use super::classify::{Kind, client_words, without_lookup};
-use super::evaluate::{Evaluation, Reason, Tables, Verdict};
+use super::evaluation::{Evaluation, Reason, Verdict};
 use super::inet;
 use super::lint::{Client, Input, NameSource, check, known_name, usual_world};
 use super::options::{Keyword, lossy, steps};
 use super::problems::{may_concern, names_own_end};
-use super::table::{Entry, EntryKind, Table, TableKind};
+use super::table::{Entry, EntryKind, Table, TableKind, Tables};
 
 /// The new texts.
 #[derive(Clone, Debug, PartialEq, Eq)]

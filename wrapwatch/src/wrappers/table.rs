@@ -195,6 +195,25 @@ impl Table {
     }
 }
 
+/// hosts.allow and hosts.deny.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// hosts.allow.
+    pub allow: Table,
+    /// hosts.deny.
+    pub deny: Table,
+}
+
+impl Tables {
+    /// One of the two.
+    pub const fn get(&self, kind: TableKind) -> &Table {
+        match kind {
+            TableKind::Allow => &self.allow,
+            TableKind::Deny => &self.deny,
+        }
+    }
+}
+
 fn place(from: usize, to: usize) -> (u32, u32) {
     let short = |at| u32::try_from(at).unwrap_or(u32::MAX);
     (short(from), short(to))

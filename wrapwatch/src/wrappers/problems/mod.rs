@@ -20,11 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::Resolver;
 use super::environment::FileText;
-use super::evaluate::Tables;
 use super::hosts_file::HostsFile;
 use super::options::lossy;
 use super::pattern::string_match;
-use super::table::{Entry, EntryKind, Table, TableKind, is_except, split_at, words};
+use super::table::{Entry, EntryKind, Table, TableKind, Tables, is_except, split_at, words};
 use super::{FixedNames, Keyword, daemons, inet};
 pub use crate::model::ProblemKind;
 use crate::model::Severity;

@@ -4,185 +4,13 @@
 //! Lookups are lazy as in libwrap: the first rule that wants a name pays for all that follow. What a table says can be known without
 //! its environment up to that point, so [`Evaluation::lookup_rule`] never depends on the answers.
 
+use super::check::{Check, Stop};
 use super::environment::{Environment, FileText};
-use super::execute;
+use super::evaluation::{Evaluation, Lookup, LookupKind, Place, Reason, Subject, Verdict};
 use super::pattern::{is_not_address, masked_match4, masked_match6, string_match};
-use super::request::{Host, Request, UNKNOWN, is_known, user_name};
-use super::table::{EntryKind, Table, TableKind, is_except, split_at, words};
-use super::{inet, options::OptionError, options::lossy};
-
-/// hosts.allow and hosts.deny.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// hosts.allow.
-    pub allow: Table,
-    /// hosts.deny.
-    pub deny: Table,
-}
-
-impl Tables {
-    /// One of the two.
-    pub const fn get(&self, kind: TableKind) -> &Table {
-        match kind {
-            TableKind::Allow => &self.allow,
-            TableKind::Deny => &self.deny,
-        }
-    }
-}
-
-/// What a check comes to.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Service is granted.
-    Allow,
-    /// Service is refused.
-    Deny,
-}
-
-/// Why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A rule matched.
-    Rule,
-    /// A rule matched and its `allow` or `deny` option decided.
-    Option,
-    /// A rule matched and one of its options is wrong.
-    OptionError(OptionError),
-    /// No rule matched.
-    NoRule,
-    /// hosts.deny cannot be read, or not to its end.
-    Unreadable,
-    /// A rule's twist replaced the server process.
-    Twist,
-    /// A rule's %-expansion did not fit, and libwrap ended the server process.
-    ServerExits,
-}
-
-/// A rule, by the number libwrap has for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// Its table.
-    pub table: TableKind,
-    /// libwrap's line number, as in `tcpd_context`.
-    pub line: u32,
-}
-
-/// What libwrap asks of the world beyond the tables.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "LintLookup")]
-pub enum LookupKind {
-    /// The name of an address.
-    Reverse,
-    /// The addresses of that name.
-    Forward,
-    /// The client's user.
-    Ident,
-    /// Membership in a netgroup.
-    Netgroup,
-}
-
-impl LookupKind {
-    /// As it is said.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reverse => "reverse",
-            Self::Forward => "forward",
-            Self::Ident => "ident",
-            Self::Netgroup => "netgroup",
-        }
-    }
-}
-
-/// Which end of the connection a lookup is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// The client.
-    Client,
-    /// The server's own end (`daemon@host` patterns, `%N`).
-    Server,
-}
-
-/// One lookup made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lookup {
-    /// What for.
-    pub kind: LookupKind,
-    /// About which end.
-    pub subject: Subject,
-    /// Address, name or netgroup asked for.
-    pub question: String,
-    /// Whether there was an answer (for a netgroup: whether the host is in it).
-    pub found: bool,
-    /// The rule that forced it.
-    pub place: Option<Place>,
-}
-
-/// A command libwrap ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// spawn, twist or aclexec.
-    pub option: super::options::Keyword,
-    /// The command, expanded.
-    pub command: Vec<u8>,
-    /// Its rule.
-    pub place: Option<Place>,
-}
-
-/// A message libwrap sends to syslog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The rule (or the line being read) it names.
-    pub place: Option<Place>,
-    /// Its text without the place.
-    pub message: String,
-}
-
-/// Everything about one check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evaluation {
-    /// What it comes to. A twist counts as a refusal: the client never sees this server.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-    /// The rule that decided; none where no rule did.
-    pub rule: Option<Place>,
-    /// Lookups in order.
-    pub lookups: Vec<Lookup>,
-    /// Where the client's ident service was asked: for how many seconds libwrap waits at most, as the rule's own option said before it was. None where
-    /// that is what an earlier check of this process left behind, or where nobody was asked.
-    pub ident_limit_s: Option<u32>,
-    /// Commands in order.
-    pub commands: Vec<Command>,
-    /// What libwrap logs.
-    pub warnings: Vec<Warning>,
-    /// Where reading stopped: libwrap's line count of hosts.allow and hosts.deny; none for a table that was not opened.
-    pub read_to: [Option<u32>; 2],
-    /// Whether an aclexec command has failed in this process by now (see [`Request::aclexec_failed`]).
-    pub aclexec_failed: bool,
-}
-
-impl Evaluation {
-    /// The rule that forced the first lookup.
-    pub fn lookup_rule(&self) -> Option<Place> {
-        self.lookups.first()?.place
-    }
-}
+use super::request::{Request, UNKNOWN, is_known};
+use super::table::{EntryKind, Table, TableKind, Tables, is_except, split_at, words};
+use super::{execute, inet, options::lossy};
 
 /// Runs one check.
 pub fn evaluate(tables: &Tables, request: &Request, env: &mut dyn Environment) -> Evaluation {
@@ -213,16 +41,6 @@ pub fn evaluate(tables: &Tables, request: &Request, env: &mut dyn Environment) -
     }
 }
 
-/// What ends a check from inside a rule's options (libwrap jumps out of them).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    Allow,
-    Deny,
-    Error(OptionError),
-    Twist,
-    ServerExits,
-}
-
 /// What `table_match` returns.
 enum Match {
     Yes,
@@ -232,99 +50,10 @@ enum Match {
 
 /// `/file` patterns inside files inside files: libwrap goes on until it has no descriptors left.
 const FILE_DEPTH: u32 = 32;
-/// Messages of one check that are kept: a file of ten thousand names of unreadable files makes as many.
-const WARNINGS_MAX: usize = 1_000;
 /// Files that one check reads: two that name each other twice would be read 2^32 times, for which libwrap takes as long as it does.
 const FILES_MAX: u32 = 1_000;
 
-/// A check under way.
-pub(super) struct Check<'a> {
-    pub(super) env: &'a mut dyn Environment,
-    pub(super) client: Host,
-    pub(super) server: Host,
-    pub(super) user: Option<Vec<u8>>,
-    pub(super) daemon: Vec<u8>,
-    pub(super) pid: u32,
-    pub(super) resident: bool,
-    pub(super) aclexec_failed: bool,
-    pub(super) commands: Vec<Command>,
-    pub(super) place: Option<Place>,
-    /// `rfc931_timeout`, where this check has set it.
-    pub(super) rfc931_timeout_s: Option<u32>,
-    ident_limit_s: Option<u32>,
-    lookups: Vec<Lookup>,
-    warnings: Vec<Warning>,
-    read_to: [Option<u32>; 2],
-    /// Files of `/file` patterns read so far.
-    files: u32,
-    /// Those that are being read, one in another.
-    open_files: Vec<String>,
-}
-
-impl<'a> Check<'a> {
-    fn new(request: &Request, env: &'a mut dyn Environment) -> Self {
-        Self {
-            env,
-            client: Host::new(request.client.clone(), Subject::Client).named(request.given_name.as_deref()),
-            server: Host::new(request.server.clone().filter(|_| request.client.is_some()), Subject::Server),
-            user: None,
-            daemon: user_name(request.daemon.clone()),
-            pid: request.pid,
-            resident: request.resident,
-            aclexec_failed: request.aclexec_failed,
-            commands: Vec::new(),
-            place: None,
-            rfc931_timeout_s: None,
-            ident_limit_s: None,
-            lookups: Vec::new(),
-            warnings: Vec::new(),
-            read_to: [None; 2],
-            files: 0,
-            open_files: Vec::new(),
-        }
-    }
-
-    pub(super) fn warn(&mut self, message: String) {
-        if self.warnings.len() >= WARNINGS_MAX {
-            return;
-        }
-        self.warnings.push(Warning { place: self.place, message });
-    }
-
-    /// `eval_hostname` of the client.
-    pub(super) fn client_name(&mut self) -> &[u8] {
-        let (place, lookups) = (self.place, &mut self.lookups);
-        self.client.name(self.env, &mut |lookup| lookups.push(Lookup { place, ..lookup }))
-    }
-
-    /// `eval_hostname` of the server's end.
-    pub(super) fn server_name(&mut self) -> &[u8] {
-        let (place, lookups) = (self.place, &mut self.lookups);
-        self.server.name(self.env, &mut |lookup| lookups.push(Lookup { place, ..lookup }))
-    }
-
-    /// `eval_user`: ident, once; it needs both ends of the connection.
-    pub(super) fn ask_user(&mut self) -> &[u8] {
-        if self.user.is_none() {
-            let both = self.client.port().zip(self.server.port());
-            let user = both.and_then(|_| self.env.ident()).map(user_name).filter(|user| !user.is_empty());
-            if both.is_some() {
-                self.ident_limit_s = self.rfc931_timeout_s;
-                let question = lossy(self.client.address());
-                let (kind, subject) = (LookupKind::Ident, Subject::Client);
-                self.lookups.push(Lookup {
-                    kind,
-                    subject,
-                    question,
-                    found: user.is_some(),
-                    place: self.place,
-                });
-            }
-            self.user = Some(user.unwrap_or_else(|| UNKNOWN.to_vec()));
-        }
-        self.user.as_deref().unwrap_or(UNKNOWN)
-    }
-
+impl Check<'_> {
     fn hosts_access(&mut self, tables: &Tables) -> Result<(Verdict, Reason, Option<Place>), Stop> {
         if let Match::Yes = self.table_match(TableKind::Allow, &tables.allow)? {
             return Ok((Verdict::Allow, Reason::Rule, self.place));
@@ -420,20 +149,6 @@ impl<'a> Check<'a> {
                     string_match(user, &name, self.env)
                 }
             }
-        }
-    }
-
-    fn name(&mut self, subject: Subject) -> Vec<u8> {
-        match subject {
-            Subject::Client => self.client_name().to_vec(),
-            Subject::Server => self.server_name().to_vec(),
-        }
-    }
-
-    fn address(&self, subject: Subject) -> &[u8] {
-        match subject {
-            Subject::Client => self.client.address(),
-            Subject::Server => self.server.address(),
         }
     }
 
