@@ -1,7 +1,7 @@
 //! The disjoint parts of a wrapper check: what its time was spent on, to the nanosecond.
 //!
 //! Calls that were seen to begin and end are certain; a wait for a nameserver is what lies between a query and what
-//! the thread did next. So calls are painted first, waits after them, and what stays bare is `other`.
+//! the thread did next. So calls win over waits, and what neither covers is `other`.
 
 use crate::model::{KtimeNs, Parts, StallCause};
 
@@ -27,9 +27,14 @@ impl Span {
         let cut = Self { from: self.from.max(from), to: self.to.min(to), ..*self };
         (cut.from < cut.to).then_some(cut)
     }
+
+    /// Of several at one time the smallest wins.
+    const fn key(&self) -> (u8, KtimeNs, KtimeNs, Option<ServerId>) {
+        (rank(self.cause), self.from, self.to, self.server)
+    }
 }
 
-/// Smaller paints first.
+/// Smaller is more certain.
 const fn rank(cause: StallCause) -> u8 {
     match cause {
         StallCause::OffCpu => 0,
@@ -42,61 +47,55 @@ const fn rank(cause: StallCause) -> u8 {
     }
 }
 
-/// Number of ranks.
-const RANKS: u8 = 7;
-
 /// Spans that follow one another without gap or overlap from `from` to `to`. Where given spans overlap, the more certain one wins, among equals
 /// the one that began first; what none covers is [`StallCause::Other`].
 pub(super) fn paint(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
-    let ranks = spans.iter().fold(0_u8, |ranks, span| ranks | 1 << rank(span.cause));
-    let mut painted: Vec<Span> = Vec::with_capacity(spans.len() + 4);
-    let (mut order, mut bare) = (Vec::with_capacity(spans.len()), Vec::new());
-    for rank_now in (0..RANKS).filter(|rank| ranks & 1 << rank != 0) {
-        let mine = spans.iter().filter(|span| rank(span.cause) == rank_now);
-        order.clear();
-        order.extend(mine.filter_map(|span| span.within(from, to)));
-        // As a rule they came in order.
-        if !order.is_sorted_by_key(|span| (span.from, span.to, span.server)) {
-            order.sort_by_key(|span| (span.from, span.to, span.server));
-        }
-        for span in &order {
-            if painted.last().is_none_or(|last| last.to <= span.from) {
-                painted.push(*span);
-                continue;
-            }
-            gaps(&painted, span.from, span.to, &mut bare);
-            for (from, to) in bare.drain(..) {
-                let at = painted.partition_point(|earlier| earlier.from < from);
-                painted.insert(at, Span { from, to, ..*span });
-            }
-        }
+    let mut order = Vec::with_capacity(spans.len());
+    order.extend(spans.iter().filter_map(|span| span.within(from, to)));
+    order.sort_by_key(|span| span.from);
+    let mut sweep =
+        Sweep { at: from, open: Vec::new(), cut: None, painted: Vec::with_capacity(order.len() + 8) };
+    for span in order {
+        sweep.until(span.from);
+        let at = sweep.open.partition_point(|other| other.key() > span.key());
+        sweep.open.insert(at, span);
     }
-    gaps(&painted, from, to, &mut bare);
-    if bare.is_empty() {
-        return painted;
-    }
-    let mut all = Vec::with_capacity(painted.len() + bare.len());
-    let mut rest = painted.into_iter().peekable();
-    for (from, to) in bare {
-        all.extend(std::iter::from_fn(|| rest.next_if(|span| span.from < from)));
-        all.push(Span { from, to, cause: StallCause::Other, server: None });
-    }
-    all.extend(rest);
-    all
+    sweep.until(to);
+    sweep.painted
 }
 
-/// Adds to `bare` what of `from..to` no span of `painted` (in order, disjoint) covers.
-fn gaps(painted: &[Span], from: KtimeNs, to: KtimeNs, bare: &mut Vec<(KtimeNs, KtimeNs)>) {
-    let mut at = from;
-    let first = painted.partition_point(|span| span.to <= from);
-    for span in painted.iter().skip(first).take_while(|span| span.from < to) {
-        if at < span.from {
-            bare.push((at, span.from));
+/// Goes through spans in the order in which they begin.
+struct Sweep {
+    /// All before this is painted.
+    at: KtimeNs,
+    /// Spans that have begun, the one that wins last. Those behind it may have ended.
+    open: Vec<Span>,
+    /// What was painted last is of this span, which goes on.
+    cut: Option<Span>,
+    painted: Vec<Span>,
+}
+
+impl Sweep {
+    /// Paints up to `to`; until then nothing begins.
+    fn until(&mut self, to: KtimeNs) {
+        while self.at < to {
+            let Some(&span) = self.open.last() else {
+                self.painted.push(Span { from: self.at, to, cause: StallCause::Other, server: None });
+                self.at = to;
+                return;
+            };
+            let end = span.to.min(to);
+            match self.painted.last_mut().filter(|_| self.cut == Some(span)) {
+                Some(last) => last.to = end,
+                None if self.at < end => self.painted.push(Span { from: self.at, to: end, ..span }),
+                None => {}
+            }
+            self.at = self.at.max(end);
+            self.cut = (end < span.to).then_some(span);
+            if self.cut.is_none() {
+                self.open.pop();
+            }
         }
-        at = at.max(span.to);
-    }
-    if at < to {
-        bare.push((at, to));
     }
 }
 
@@ -157,6 +156,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn at_each_time_the_most_certain_counts(spans in prop::collection::vec(any_span(), 0..12), from in 0..500_u64, len in 0..500_u64) {
+            let (from, to) = (KtimeNs(from), KtimeNs(from + len));
+            let painted = paint(&spans, from, to);
+            for at in from.0..to.0 {
+                let is_at = |span: &&Span| span.from.0 <= at && at < span.to.0;
+                let clipped: Vec<Span> = spans.iter().filter_map(|span| span.within(from, to)).collect();
+                let wins = clipped.iter().filter(is_at).min_by_key(|span| span.key());
+                let cause = wins.map_or(StallCause::Other, |span| span.cause);
+                prop_assert_eq!(painted.iter().find(is_at).map(|span| span.cause), Some(cause));
+                // One span's time is cut only by what is more certain.
+                let next = painted.iter().find(|span| span.from.0 == at && at > from.0);
+                let goes_on = |span: &Span| wins.is_some_and(|wins| wins == span && wins.from.0 < at);
+                if let (Some(next), Some(before)) = (next, painted.iter().find(|span| span.to.0 == at)) {
+                    let winner = clipped.iter().filter(|span| span.from.0 < at && at <= span.to.0).min_by_key(|span| span.key());
+                    prop_assert!(!winner.is_some_and(goes_on), "{before:?} and {next:?} are one");
+                }
+            }
+        }
+
         #[test]
         fn parts_add_up_exactly(spans in prop::collection::vec(any_span(), 0..40), from in 0..1000_u64, len in 0..1000_u64) {
             let (from, to) = (KtimeNs(from), KtimeNs(from + len));
