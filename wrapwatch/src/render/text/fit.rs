@@ -4,18 +4,19 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Columns a text takes.
 pub(in crate::render) fn width(text: &str) -> usize {
-    text.width()
+    // Nearly all are plain, and a byte is a column.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { text.len() } else { text.width() }
 }
 
 /// The text in `max` columns at most: beginning and end stay, the middle becomes `mark`.
 pub(in crate::render) fn squeeze(text: &str, max: usize, mark: &str) -> String {
-    if text.width() <= max {
+    if width(text) <= max {
         return text.to_owned();
     }
-    let mark = if mark.width() <= max { mark } else { "" };
-    let room = max - mark.width();
+    let mark = if width(mark) <= max { mark } else { "" };
+    let room = max - width(mark);
     let head = prefix(text.chars(), room.div_ceil(2));
-    let tail = prefix(text.chars().rev(), room - head.width());
+    let tail = prefix(text.chars().rev(), room - width(&head));
     format!("{head}{mark}{}", tail.chars().rev().collect::<String>())
 }
 
@@ -31,16 +32,17 @@ fn prefix(chars: impl Iterator<Item = char>, max: usize) -> String {
 
 /// Squeezed into and padded to exactly `columns`.
 pub(in crate::render) fn left(text: &str, columns: usize, mark: &str) -> String {
-    let text = squeeze(text, columns, mark);
-    let pad = columns.saturating_sub(text.width());
-    format!("{text}{:pad$}", "")
+    let mut text = squeeze(text, columns, mark);
+    let pad = columns.saturating_sub(width(&text));
+    text.extend(std::iter::repeat_n(' ', pad));
+    text
 }
 
 /// As [`left`], at the right edge.
 pub(in crate::render) fn right(text: &str, columns: usize, mark: &str) -> String {
     let text = squeeze(text, columns, mark);
-    let pad = columns.saturating_sub(text.width());
-    format!("{:pad$}{text}", "")
+    let pad = columns.saturating_sub(width(&text));
+    " ".repeat(pad) + &text
 }
 
 /// Units that stand behind their number.
@@ -85,7 +87,7 @@ pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &
     let mut used = 0;
     for word in pieces(text) {
         let word = squeeze(&word, columns.saturating_sub(indent).max(1), mark);
-        if used > 0 && used + 1 + word.width() > columns {
+        if used > 0 && used + 1 + width(&word) > columns {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             used = indent;
@@ -93,7 +95,7 @@ pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &
             lines.push(' ');
             used += 1;
         }
-        used += word.width();
+        used += width(&word);
         lines.push_str(&word);
     }
     lines
@@ -101,7 +103,7 @@ pub(in crate::render) fn wrap(text: &str, columns: usize, indent: usize, mark: &
 
 /// A message in lines of `columns` by whole words; as it is where one of them is longer, so that a path can be copied.
 pub fn message(text: &str, columns: usize) -> String {
-    if text.width() <= columns || text.split_whitespace().any(|word| word.width() + 2 > columns) {
+    if width(text) <= columns || text.split_whitespace().any(|word| width(word) + 2 > columns) {
         return text.to_owned();
     }
     wrap(text, columns, 2, "")
