@@ -1,6 +1,6 @@
 //! Bytes → blocks, whatever the bytes are: finds the next whole block behind damage and says what lies between.
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 
 use super::block::{BlockType, HEADER_LEN, Header, MAGIC};
 use super::error::ReadError;
@@ -100,9 +100,8 @@ struct Open {
 /// Reads blocks. Memory: the largest block, and one chunk.
 #[derive(Debug)]
 pub struct Scanner<R> {
-    source: R,
-    /// What is read goes here first: made once, where room in `buf` would be zeroed for each read.
-    chunk: Box<[u8]>,
+    /// What is read goes through its buffer: made once and not zeroed, where room in `buf` would be for each read.
+    source: BufReader<R>,
     buf: Vec<u8>,
     /// What comes next in `buf`.
     pos: usize,
@@ -126,8 +125,7 @@ impl<R: Read> Scanner<R> {
     /// Reads from where `source` stands.
     pub fn new(source: R) -> Self {
         Self {
-            source,
-            chunk: vec![0; CHUNK].into_boxed_slice(),
+            source: BufReader::with_capacity(CHUNK, source),
             buf: Vec::new(),
             pos: 0,
             base: 0,
@@ -259,11 +257,13 @@ impl<R: Read> Scanner<R> {
     /// Appends what the source has, up to a chunk: the buffer grows with what comes, not with what a header claims.
     fn read(&mut self) -> Result<usize, ReadError> {
         loop {
-            match self.source.read(&mut self.chunk) {
+            match self.source.fill_buf() {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 got => {
-                    let got = got?;
-                    self.buf.extend_from_slice(self.chunk.get(..got).unwrap_or_default());
+                    let bytes = got?;
+                    self.buf.extend_from_slice(bytes);
+                    let got = bytes.len();
+                    self.source.consume(got);
                     return Ok(got);
                 }
             }
