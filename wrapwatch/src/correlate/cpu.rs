@@ -68,7 +68,7 @@ impl RunDelays {
 
     /// Stretches without CPU between `from` and `to`, given the waits and calls in it.
     pub(super) fn spans(&self, waits: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
-        let mut off = Vec::new();
+        let (mut off, mut inside) = (Vec::new(), Vec::new());
         for &(began, ended, delay) in
             self.delays.iter().filter(|(began, ended, _)| *began < to && *ended > from)
         {
@@ -88,9 +88,9 @@ impl RunDelays {
                 )
             };
             let waits = waits.iter().filter(waiting);
-            let mut inside: Vec<Span> = waits.filter_map(|wait| wait.within(began_in, ended_in)).collect();
+            inside.extend(waits.filter_map(|wait| wait.within(began_in, ended_in)));
             inside.sort_unstable_by_key(|wait| std::cmp::Reverse((wait.to, wait.ns())));
-            for wait in inside {
+            for wait in inside.drain(..) {
                 let ns = wait.ns().min(left);
                 if ns == 0 {
                     break;
@@ -113,6 +113,9 @@ impl RunDelays {
 
     /// How long the thread was certainly asleep: in each wait until it was last seen so.
     fn asleep_ns(&self, waits: &[Span], began: KtimeNs, ended: KtimeNs) -> u64 {
+        if self.asleep.is_empty() {
+            return 0;
+        }
         let seen = |wait: Span| {
             let last = self.asleep.iter().rev().find(|&&at| wait.from < at && at <= wait.to)?;
             Some((wait.from, *last))

@@ -236,6 +236,9 @@ fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
 /// The server's own lookups before or behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
 fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
+    if start >= until {
+        return 0;
+    }
     let mine = |looking: &Looking| !looking.is_anothers(story.client, [story.tid, story.checker]);
     let lookups = story.resolver.lookups.iter().filter(|looking| mine(looking));
     let lookups = lookups.map(|looking| (looking.first, looking.last));
@@ -245,7 +248,9 @@ fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
     };
     let waits = story.resolver.queries.iter().filter(counts);
     let waits = waits.map(|asked| (asked.began(), asked.end.at().unwrap_or(until)));
-    let mut spans: Vec<(KtimeNs, KtimeNs)> = lookups.chain(waits).collect();
+    // Most are the check's, and over when it is.
+    let inside = |&(from, to): &(KtimeNs, KtimeNs)| from < until && start < to;
+    let mut spans: Vec<(KtimeNs, KtimeNs)> = lookups.chain(waits).filter(inside).collect();
     spans.sort_unstable();
     let mut sum = 0_u64;
     let mut at = start;
