@@ -419,7 +419,8 @@ impl Correlator {
             if story.passed && check.is_empty() && own.is_empty() {
                 return;
             }
-            let held = Held { conn, from: story.turned_to(), busy_until, to: busy_until, check, own };
+            let unsure = story.seqs.missing() > 0 || story.resolver.asked_unseen();
+            let held = Held { conn, from: story.turned_to(), busy_until, to: busy_until, check, own, unsure };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
             }

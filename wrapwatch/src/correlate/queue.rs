@@ -31,6 +31,8 @@ pub(super) struct Held {
     pub check: Arc<[Span]>,
     /// The server's own lookups in its accept thread.
     pub own: Arc<[Span]>,
+    /// Something of it was not seen: it may have been in more than these.
+    pub unsure: bool,
 }
 
 /// Time by cause and server; few entries, so a list.
@@ -79,6 +81,8 @@ pub(super) struct Behind {
     pub checks: Tally,
     /// What of it the server's own lookups in the accept thread explain.
     pub own: Tally,
+    /// In which the thread was with clients of which something was not seen, and in nothing that was.
+    pub unsure_ns: u64,
     /// The wait began before what is remembered of the thread.
     pub cut: bool,
 }
@@ -146,9 +150,15 @@ impl History {
             if named.len() > 4 * NAMED_MAX {
                 keep_longest(&mut named);
             }
+            let mut seen_ns = 0_u64;
             for (spans, tally) in [(&held.check, &mut behind.checks), (&held.own, &mut behind.own)] {
-                let inside = spans.iter().filter_map(|span| span.within(from, to));
-                inside.for_each(|span| tally.add(span.cause, span.server, span.ns()));
+                for span in spans.iter().filter_map(|span| span.within(from, to)) {
+                    tally.add(span.cause, span.server, span.ns());
+                    seen_ns = seen_ns.saturating_add(span.ns());
+                }
+            }
+            if held.unsure {
+                behind.unsure_ns = behind.unsure_ns.saturating_add(ns.saturating_sub(seen_ns));
             }
         }
         keep_longest(&mut named);
@@ -177,6 +187,7 @@ mod tests {
             to: KtimeNs(to),
             check: Arc::new([span]),
             own: Arc::new([]),
+            unsure: false,
         }
     }
 

@@ -154,7 +154,8 @@ impl Wait<'_> {
         } else {
             self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
         };
-        [Some((UnknownReason::UnwatchedCall, behind.unwatched_ns())), why.map(|why| (why, free))]
+        let unseen = why.map_or((UnknownReason::EventsLost, behind.unsure_ns.min(free)), |why| (why, free));
+        [Some((UnknownReason::UnwatchedCall, behind.unwatched_ns())), Some(unseen)]
     }
 
     /// Of the check: what is no call that was seen, beyond what computing takes. Before it the server may have looked its client up.
@@ -195,7 +196,7 @@ impl Wait<'_> {
             (UnknownReason::NotFollowed, rest)
         } else if self.story.behind_after.cut {
             (UnknownReason::Forgotten, rest)
-        } else if self.worker_unseen() || self.works_for_others() {
+        } else if self.worker_unseen() || self.nobody_seen() || self.works_for_others() {
             (UnknownReason::WorkerUnseen, rest)
         } else {
             (UnknownReason::WorkersBusy, self.workers.doubtful_ns.min(rest))
@@ -207,6 +208,14 @@ impl Wait<'_> {
     fn works_for_others(&self) -> bool {
         let (client, threads) = (self.story.client, [self.story.tid, self.story.checker]);
         self.story.resolver.lookups.iter().any(|looking| looking.is_anothers(client, threads))
+    }
+
+    /// It goes on, and nobody was seen to do anything for it: a thread that was there before may be in a lookup for its sake.
+    fn nobody_seen(&self) -> bool {
+        let story = self.story;
+        let begun = story.is_checked() || story.handover.is_some() || story.given.is_some();
+        let asks = !story.resolver.lookups.is_empty() || !story.resolver.queries.is_empty();
+        story.ended().is_none() && !begun && !asks && story.last_step == story.accepted
     }
 
     /// Another thread sent the first packet and had not been seen with the socket before: what it did until then was not watched.

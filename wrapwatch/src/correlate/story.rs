@@ -8,7 +8,7 @@ use wrapwatch_common::records as abi;
 use crate::model::{Client, KtimeNs, LeaveKind, LookupKind, Missing, StallCause, Transport};
 
 use super::asked::End;
-use super::check::Check;
+use super::check::{Check, PathKind};
 use super::parts::Span;
 use super::queue::Behind;
 use super::resolver::Resolver;
@@ -238,6 +238,21 @@ impl Story {
         } else {
             self.accepted
         }
+    }
+
+    /// Whether it is not known who asked for names, the wrappers or the server itself: nothing of a check was seen, and records are missing; or hosts.deny was opened
+    /// afterwards, and hosts.allow, which libwrap opens first, was not seen.
+    pub(super) fn asker_unseen(&self) -> bool {
+        // In whichever thread or process: of a server that checks in those that it makes, only what is missing would have told.
+        if self.birth == Birth::Accept && !self.check.seen() {
+            return self.seqs.missing() > 0 && !self.resolver.lookups.is_empty();
+        }
+        let first = self.check.tables.first().filter(|_| self.check.asked.is_empty());
+        let before = |at: KtimeNs| {
+            let mut lookups = self.resolver.lookups.iter();
+            lookups.any(|looking| looking.tid == self.checker && looking.first < at)
+        };
+        first.is_some_and(|table| table.kind == PathKind::Deny && before(table.from))
     }
 
     /// When the check ended, as far as was seen; accept's return where there was none.

@@ -239,7 +239,14 @@ fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
     if start >= until {
         return 0;
     }
-    let mine = |looking: &Looking| !looking.is_anothers(story.client, [story.tid, story.checker]);
+    // As long as its table is open, the one in the check asks for the check's sake.
+    let in_check = |looking: &Looking| {
+        let open = story.check.open_table().filter(|_| looking.tid == story.checker);
+        open.is_some_and(|table| looking.first >= table.from)
+    };
+    let mine = |looking: &Looking| {
+        !looking.is_anothers(story.client, [story.tid, story.checker]) && !in_check(looking)
+    };
     let lookups = story.resolver.lookups.iter().filter(|looking| mine(looking));
     let lookups = lookups.map(|looking| (looking.first, looking.last));
     let counts = |asked: &&Asked| {
@@ -353,6 +360,7 @@ fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
         0 => {}
         count => missing.push(Missing::EventsLost { count }),
     }
+    missing.extend(story.asker_unseen().then_some(Missing::AskerUnseen));
     missing.extend(story.resolver.asked_unseen().then_some(Missing::QueryUnseen));
     if story.resolver.overflow || story.check.overflow {
         missing.push(Missing::TooManyUses);

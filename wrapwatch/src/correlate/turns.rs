@@ -93,7 +93,7 @@ impl Correlator {
         let Some(from) = thread.unowned_check.take() else { return };
         let to = KtimeNs(hdr.ts_ns).max(from);
         let check = Arc::new([Span { from, to, cause: StallCause::Other, server: None }]);
-        let held = Held { conn: NOBODY, from, busy_until: to, to, check, own: Arc::default() };
+        let held = Held { conn: NOBODY, from, busy_until: to, to, check, own: Arc::default(), unsure: false };
         thread.history.push(held, self.shared.limits.history);
     }
 
@@ -117,7 +117,15 @@ impl Correlator {
     fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
         let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
         let (from, to) = (story.accepted, given.max(story.accepted));
-        let held = Held { conn, from, busy_until: to, to, check: Arc::default(), own: Arc::default() };
+        let held = Held {
+            conn,
+            from,
+            busy_until: to,
+            to,
+            check: Arc::default(),
+            own: Arc::default(),
+            unsure: false,
+        };
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.history.push(held, self.shared.limits.history);
         }

@@ -287,10 +287,16 @@ impl SummaryBuilder {
         let in_accept_thread = connection.lookups.iter().any(|lookup| lookup.thread == ThreadRole::Accept);
         self.unclear(connection);
         // Of a server that checks in threads or processes of their own, only opens tell a check from what it looks up itself.
-        if lacks(Missing::TablesNotTraced) || (in_accept_thread && lacks(Missing::TablesUnseen)) {
+        if lacks(Missing::AskerUnseen) {
+            let checks = connection.blame.iter().filter(|blame| blame.cause == StallCause::Dns);
+            let in_checks = checks
+                .fold(0, |sum: u64, blame| sum.saturating_add(blame.own_ns).saturating_add(blame.queued_ns));
+            self.unclear_ns = self.unclear_ns.saturating_add(in_checks);
+        }
+        let unclear = lacks(Missing::TablesNotTraced) || lacks(Missing::AskerUnseen);
+        if unclear || (in_accept_thread && lacks(Missing::TablesUnseen)) {
             self.unclear_elsewhere |= !in_accept_thread && !connection.lookups.is_empty();
-            let own = connection.resolve_ns.saturating_add(connection.queued_resolve_ns);
-            self.unclear_ns = self.unclear_ns.saturating_add(own);
+            self.unclear_ns = self.unclear_ns.saturating_add(waiting(connection).resolve_ns);
         }
     }
 

@@ -145,9 +145,11 @@ impl Facts<'_> {
         self.unknown.iter().any(|part| part.reason == UnknownReason::NoTimes)
     }
 
-    /// Lookups explain most, and whose they are was not seen.
+    /// Lookups explain most, and of so many it was not seen who asked that it may have been the wrappers or the server itself.
     fn is_unclear(&self) -> bool {
-        self.share(self.unclear_ns).0 >= MOST
+        let (wrappers, own) = (self.waiting.explained(), self.waiting.resolve_ns);
+        let most = self.share(wrappers.saturating_add(own)).0 >= MOST;
+        most && wrappers.abs_diff(own) < self.unclear_ns.saturating_mul(2)
     }
 }
 
@@ -278,17 +280,19 @@ fn server_lookups(facts: &Facts<'_>) -> String {
 fn cannot_tell(facts: &Facts<'_>) -> String {
     if facts.is_unclear() {
         let place = if facts.unclear_elsewhere { "" } else { " in the accept thread" };
-        let calls_unseen = facts.unknown.iter().any(|part| part.reason == UnknownReason::ChecksUnseen);
-        let (why, reason) = if calls_unseen {
+        let has = |reason| facts.unknown.iter().any(|part| part.reason == reason);
+        let (why, reason) = if has(UnknownReason::ChecksUnseen) {
             ("calls of libwrap were not seen", UnknownReason::ChecksUnseen)
+        } else if has(UnknownReason::EventsLost) {
+            ("opens of hosts.allow are not in the trace", UnknownReason::EventsLost)
         } else {
-            ("opens of files are not in the trace", UnknownReason::NotTraced)
+            ("opens of hosts.allow are not in the trace", UnknownReason::NotTraced)
         };
         return format!(
             "Lookups{place} explain {} of {}, {}. Whether the wrappers or the server itself asked cannot be told: {why}. To tell: {}.",
             facts.share(facts.unclear_ns),
             facts.wait(),
-            dns(facts, facts.unclear_ns, |server| server.own_ns),
+            dns(facts, facts.unclear_ns, |server| server.own_ns.saturating_add(server.explained_ns)),
             to_tell(reason)
         );
     }

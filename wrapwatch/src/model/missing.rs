@@ -69,6 +69,8 @@ pub enum Missing {
     TablesNotTraced,
     /// Opens of files are in the trace, and none of a table: lines of it may have been left out.
     TablesUnseen,
+    /// What would show whether the wrappers or the server itself asked for names was not seen: hosts.allow, which libwrap opens first.
+    AskerUnseen,
     /// What is sent to clients is not in the trace.
     ClientCallsNotTraced,
     /// Threads or processes of the server are not in the trace.
@@ -133,6 +135,9 @@ impl Missing {
             }
             Self::TablesUnseen => {
                 "no open of hosts.allow or hosts.deny is in the trace: whether it was checked is not known"
+            }
+            Self::AskerUnseen => {
+                "the open of hosts.allow is not in the trace: whether the wrappers or the server asked for names is not known"
             }
             Self::ClientCallsNotTraced => {
                 "what is sent to clients is not in the trace: when it was greeted could not be seen"

@@ -107,15 +107,20 @@ fn one_that_is_told_why_it_is_refused_is_not_greeted() {
     assert!(told.iter().all(|told| told.outcome == Outcome::Refused && told.complete), "{told:#?}");
 }
 
+/// The server looks the client up itself.
+pub(crate) fn asks_itself(sim: &mut Sim, th: &mut Thread, dns_ns: u64) {
+    let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", th.conn), dns::PTR);
+    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(th, 7, &asked);
+    th.t += dns_ns;
+    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
+    sim.close(th, 7, Class::Dns);
+}
+
 #[test]
 fn a_lookup_of_the_process_itself_is_the_servers_own() {
     let told = forked(|sim, child| {
-        let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", child.conn), dns::PTR);
-        sim.connect(child, 7, addr(NS1), Class::Dns, false, 0, 10_000);
-        sim.send(child, 7, &asked);
-        child.t += 400 * MS;
-        sim.recv(child, 7, &answer(&asked, 0, Some("c1.corp.example")));
-        sim.close(child, 7, Class::Dns);
+        asks_itself(sim, child, 400 * MS);
         sim.first_packet(child, 9, *b"R\0\0\0\x08\0\0");
     });
     for told in &told {

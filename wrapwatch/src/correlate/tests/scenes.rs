@@ -136,3 +136,45 @@ pub(crate) fn in_a_pool(threads: u32, wait_ns: u64) -> Vec<Rec> {
     }
     sim.records()
 }
+
+/// Ten clients at once at a listener on which so many workers accept, as they are free. They were made before the trace: no record tells of it. `serve` is what
+/// one does for a client before its first byte.
+pub(crate) fn pre_forked(workers: u32, serve: impl Fn(&mut Sim, &mut Thread)) -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let start = main_thread().t;
+    let mut workers: Vec<Thread> =
+        (1..=workers).map(|n| Thread { tid: WORKER + n, ..main_thread() }).collect();
+    for n in 1..=10 {
+        let (peer, sk) = (client(n).0, 0x1000 + n);
+        sim.established(start + n * 10_000, sk, peer);
+        let worker = workers.iter_mut().min_by_key(|worker| worker.t).unwrap();
+        worker.t = worker.t.max(start + n * 10_000) + 20_000;
+        sim.accept_in_worker(worker, n, 5, sk, peer);
+        serve(&mut sim, worker);
+        sim.first_packet(worker, 5, GREETING);
+    }
+    sim.records()
+}
+
+/// Processes from here on are workers that were made before the trace.
+pub(crate) const WORKER: u32 = 600;
+
+/// Ten clients at once, accepted at once; threads that were there before, so many, take one after the other and ask libwrap about it.
+pub(crate) fn checked_in_a_pool(threads: u32, dns_ns: u64) -> Vec<Rec> {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let mut workers: Vec<Thread> = (1..=threads).map(|n| Thread { tid: TGID + n, ..th }).collect();
+    for n in 1..=10 {
+        let (peer, sk) = (client(n).0, 0x1000 + n);
+        sim.established(th.t, sk, peer);
+        th.t += 20_000;
+        let fd = 100 + i32::try_from(n).unwrap();
+        sim.accept_socket(&mut th, n, fd, sk, peer);
+        let worker = workers.iter_mut().min_by_key(|worker| worker.t).unwrap();
+        (worker.conn, worker.t) = (n, worker.t.max(th.t) + 50_000);
+        sim.peer(worker, fd, 0);
+        super::families::checks(&mut sim, worker, "poold", dns_ns, 1);
+        sim.first_packet(worker, fd, GREETING);
+    }
+    sim.records()
+}

@@ -137,6 +137,30 @@ impl Sim {
         peer: SocketAddr,
         local: &str,
     ) {
+        self.accept_as(th, conn, fd, sk, peer, (local, TGID));
+    }
+
+    /// As [`Self::accept_socket`], in a process that the server had made before the trace.
+    pub(crate) fn accept_in_worker(
+        &mut self,
+        th: &mut Thread,
+        conn: u64,
+        fd: i32,
+        sk: u64,
+        peer: SocketAddr,
+    ) {
+        self.accept_as(th, conn, fd, sk, peer, (SERVER, th.tid));
+    }
+
+    fn accept_as(
+        &mut self,
+        th: &mut Thread,
+        conn: u64,
+        fd: i32,
+        sk: u64,
+        peer: SocketAddr,
+        (local, process): (&str, u32),
+    ) {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::AcceptSocket);
         let local = from_socket_addr(addr(local));
@@ -144,7 +168,7 @@ impl Sim {
         let (enter_ns, netns, listener) = (th.t - 1_000, NETNS, LISTENER);
         self.put(
             hdr,
-            &abi::AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process: TGID },
+            &abi::AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process },
             &[],
         );
     }

@@ -1,7 +1,9 @@
 //! Whatever of its records a trace lacks, the verdict is right or it is that nobody can tell: no false acquittal, and no innocent nameserver accused.
 //!
 //! The truth is what the whole trace says. Then is taken away, and told as it is told live, what a ring loses (single records, kinds of them), what a full map
-//! costs (connections), what a trace that begins or ends in the middle lacks, and what fewer privileges do not show. `PROPTEST_CASES` says how many are tried.
+//! costs (connections), what a trace that begins or ends in the middle lacks, and what fewer privileges do not show ([`sight`]). `PROPTEST_CASES` says how many are tried.
+
+mod sight;
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,11 +12,14 @@ use proptest::test_runner::{TestRng, TestRunner};
 use wrapwatch_common::records::OP_READ;
 
 use super::*;
-use crate::correlate::tests::scenes::{dead_first_server, in_a_pool};
+use crate::correlate::tests::families::asks_itself;
+use crate::correlate::tests::scenes::{checked_in_a_pool, dead_first_server, in_a_pool, pre_forked};
 use crate::correlate::tests::sim::Thread;
 
 use crate::model::{QueryOutcome, VerdictKind};
 use crate::trace::Reader;
+
+use sight::Sight;
 
 /// A trace of which the truth is known.
 struct Known {
@@ -61,8 +66,20 @@ fn stopped() -> Vec<u8> {
     traced(&sim.records())
 }
 
+/// A process for each client, made for it.
+fn forked() -> Vec<u8> {
+    let (mut sim, mut th) = (Sim::default(), main_thread());
+    for n in 1..=10 {
+        accepted(&mut sim, &mut th, n);
+        let mut child = sim.fork(&mut th, 500 + u32::try_from(n).unwrap());
+        checks(&mut sim, &mut child, "forkd", 200 * MS, 1);
+        sim.first_packet(&mut child, 5, GREETING);
+    }
+    traced(&sim.records())
+}
+
 fn known() -> Vec<Known> {
-    use VerdictKind::{Elsewhere, NobodyWaited, Queue, ServerLookups, Wrappers};
+    use VerdictKind::{CannotTell, Elsewhere, NobodyWaited, Queue, ServerLookups, Wrappers};
     let known = |name, trace, right, innocent| Known { name, trace, right, innocent };
     vec![
         known(
@@ -83,6 +100,36 @@ fn known() -> Vec<Known> {
         ),
         known("a pool of two", traced(&in_a_pool(2, 200 * MS)), &[ServerLookups], &[NS1]),
         known("a thread for each", traced(&in_a_pool(10, 200 * MS)), &[ServerLookups], &[NS1]),
+        known("a process for each", forked(), &[Wrappers], &[NS1]),
+        known(
+            "workers made before",
+            traced(&pre_forked(2, |sim, th| checks(sim, th, "workd", 200 * MS, 1))),
+            &[Wrappers],
+            &[NS1],
+        ),
+        known(
+            "workers made before that ask themselves",
+            traced(&pre_forked(2, |sim, th| asks_itself(sim, th, 200 * MS))),
+            &[ServerLookups],
+            &[NS1],
+        ),
+        known(
+            "workers made before that are slow",
+            traced(&pre_forked(2, |sim, th| {
+                checks(sim, th, "workd", 200_000, 1);
+                th.t += 200 * MS;
+            })),
+            &[Queue, Elsewhere],
+            &[NS1],
+        ),
+        // Whose checks a client waits behind until one of them takes it is not known.
+        known(
+            "a pool of two that checks",
+            traced(&checked_in_a_pool(2, 200 * MS)),
+            &[Wrappers, CannotTell],
+            &[NS1],
+        ),
+        known("a pool of ten that checks", traced(&checked_in_a_pool(10, 200 * MS)), &[Wrappers], &[NS1]),
         known("stopped", stopped(), &[Queue, Elsewhere, NobodyWaited], &[NS1]),
         known("golden", GOLDEN.to_vec(), &[NobodyWaited, Wrappers], &[NS2]),
     ]
@@ -102,11 +149,14 @@ enum Loss {
     /// The last tenths.
     End(u64),
     /// Without the privileges for it.
-    Unseen(DegradationKind),
+    Unseen(Sight),
 }
 
-const LOSABLE: [Kind; 12] = [
+const LOSABLE: [Kind; 15] = [
     Kind::Accept,
+    Kind::AcceptSocket,
+    Kind::Fork,
+    Kind::Request,
     Kind::Open,
     Kind::Connect,
     Kind::Send,
@@ -119,11 +169,6 @@ const LOSABLE: [Kind; 12] = [
     Kind::Rule,
     Kind::Check,
 ];
-const UNSEEN: [(DegradationKind, Kind); 3] = [
-    (DegradationKind::NoUprobes, Kind::Check),
-    (DegradationKind::NoRuleContext, Kind::Rule),
-    (DegradationKind::NoQueueTime, Kind::SockState),
-];
 
 fn loss() -> impl Strategy<Value = Loss> {
     prop_oneof![
@@ -132,14 +177,14 @@ fn loss() -> impl Strategy<Value = Loss> {
         1 => (2..5_u64, 0..5_u64).prop_map(|(every, from)| Loss::Connections(every, from)),
         1 => (1..9_u64).prop_map(Loss::Beginning),
         1 => (1..9_u64).prop_map(Loss::End),
-        3 => prop::sample::select(UNSEEN.map(|(degradation, _)| degradation).to_vec()).prop_map(Loss::Unseen),
+        4 => prop::sample::select(Sight::ALL.to_vec()).prop_map(Loss::Unseen),
     ]
 }
 
 /// The counter of a record that the ring had no room for.
 const fn counter(kind: Option<Kind>) -> &'static str {
     match kind {
-        Some(Kind::Accept) => "lost_accept",
+        Some(Kind::Accept | Kind::AcceptSocket) => "lost_accept",
         Some(Kind::Open | Kind::Io | Kind::Close) => "lost_file",
         Some(Kind::Connect) => "lost_connect",
         Some(Kind::Send | Kind::Recv) => "lost_payload",
@@ -148,6 +193,10 @@ const fn counter(kind: Option<Kind>) -> &'static str {
         Some(Kind::SockError) => "lost_sock_error",
         _ => "lost_other",
     }
+}
+
+const fn is_accept(kind: Option<Kind>) -> bool {
+    matches!(kind, Some(Kind::Accept | Kind::AcceptSocket))
 }
 
 /// What became of a record.
@@ -181,17 +230,17 @@ impl Lacking<'_> {
         let tenth = (self.to - self.from) / 10;
         for loss in self.losses {
             match loss {
-                Loss::Unseen(what) if UNSEEN.iter().any(|(d, k)| d == what && Some(*k) == kind) => {
+                Loss::Unseen(sight) if kind.is_some_and(|kind| sight.hides(header, kind)) => {
                     return Fate::Unwritten;
                 }
                 Loss::Records(every, from) if self.count % every == from % every => return Fate::Lost,
                 Loss::Kinds(kinds) if kind.is_some_and(|kind| kinds.contains(&kind)) => return Fate::Lost,
                 Loss::Connections(every, from) if header.conn > 0 && header.conn % every == from % every => {
-                    return if kind == Some(Kind::Accept) { Fate::Lost } else { Fate::Gone };
+                    return if is_accept(kind) { Fate::Lost } else { Fate::Gone };
                 }
                 Loss::Beginning(tenths) => {
                     let early = header.ts_ns < self.from + tenth * tenths;
-                    if early && kind == Some(Kind::Accept) {
+                    if early && is_accept(kind) {
                         self.gone.insert(header.conn);
                     }
                     if early || self.gone.contains(&header.conn) {
@@ -218,6 +267,10 @@ fn span(trace: &[u8]) -> (u64, u64) {
     (*times.iter().min().unwrap(), *times.iter().max().unwrap())
 }
 
+fn unseen(losses: &[Loss]) -> impl Iterator<Item = Sight> {
+    losses.iter().filter_map(|loss| if let Loss::Unseen(sight) = loss { Some(*sight) } else { None })
+}
+
 /// The lines of a trace without all this.
 fn without(trace: &[u8], losses: &[Loss]) -> Vec<Line> {
     let (from, to) = span(trace);
@@ -229,15 +282,7 @@ fn without(trace: &[u8], losses: &[Loss]) -> Vec<Line> {
         match input {
             Input::Head(head) => {
                 let mut head = head.into_owned();
-                for loss in losses {
-                    if let Loss::Unseen(kind) = loss {
-                        head.degradations.push(Degradation {
-                            kind: *kind,
-                            pid: None,
-                            message: String::new(),
-                        });
-                    }
-                }
+                unseen(losses).for_each(|sight| sight.begin(&mut head));
                 engine.feed(&head.into());
             }
             Input::Record(record) => {
@@ -247,6 +292,7 @@ fn without(trace: &[u8], losses: &[Loss]) -> Vec<Line> {
                     Fate::Told => {
                         bytes.clear();
                         bytes.extend_from_slice(record);
+                        unseen(losses).for_each(|sight| sight.blur(&mut bytes));
                         let before = lacking.unwritten.get(&header.conn).copied().unwrap_or(0);
                         bytes[24..28].copy_from_slice(&header.seq.saturating_sub(before).to_le_bytes());
                         engine.feed(&Input::Record(&bytes));
@@ -265,6 +311,7 @@ fn without(trace: &[u8], losses: &[Loss]) -> Vec<Line> {
                     Fate::Unwritten | Fate::Gone => {}
                 }
             }
+            Input::File(_) if unseen(losses).any(|sight| sight == Sight::Files) => {}
             other => engine.feed(&other),
         }
     }
@@ -317,6 +364,23 @@ fn the_whole_traces_are_told_right() {
 fn a_lost_first_packet_is_no_wait_until_the_end() {
     for known in known() {
         assert_eq!(wrong(&known, &[Loss::Kinds(vec![Kind::FirstPacket])]), None, "{}", known.name);
+    }
+}
+
+/// What was once told wrong.
+#[test]
+fn what_was_once_acquitted_or_accused_is_not_again() {
+    let cases = [
+        ("workers made before that ask themselves", vec![Loss::Records(3, 8)]),
+        ("workers made before that ask themselves", vec![Loss::Records(5, 25), Loss::Beginning(7)]),
+        ("workers made before that ask themselves", vec![Loss::Kinds(vec![Kind::Send, Kind::Close])]),
+        ("a pool of two that checks", vec![Loss::Unseen(Sight::Uprobes), Loss::Kinds(vec![Kind::Open])]),
+        ("a process for each", vec![Loss::Unseen(Sight::Uprobes), Loss::Kinds(vec![Kind::Open])]),
+    ];
+    let all = known();
+    for (name, losses) in cases {
+        let known = all.iter().find(|known| known.name == name).unwrap();
+        assert_eq!(wrong(known, &losses), None, "{name} without {losses:?}");
     }
 }
 
