@@ -13,6 +13,7 @@ mod many;
 mod midway;
 mod namespaces;
 mod outcome;
+mod pre_forked;
 mod privacy;
 mod queue;
 mod screen;
