@@ -31,12 +31,17 @@ use super::keys::Key;
 use super::screen::Shared;
 use super::state::Effect;
 
+#[cfg(test)]
+mod tests;
+
 /// Least time between two screens.
 const FRAME: Duration = Duration::from_millis(100);
 /// How long the rest of a key's sequence may take; 0 would not even read what is there.
 const KEY: Duration = Duration::from_millis(1);
 /// How long an end may take.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a panic waits for the last screen to be drawn; whoever draws it may wait for what the panic holds.
+const LAST_FRAME: Duration = Duration::from_millis(300);
 
 /// How to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +79,19 @@ impl Terminal {
             flag::register(signal, ended.clone())?;
         }
         let taken = Taken::take()?;
-        restore_on_panic();
-        let (its_shared, its_ended) = (shared.clone(), ended.clone());
+        let done = Arc::new(AtomicBool::new(false));
+        let (its_shared, its_ended, its_done) = (shared.clone(), ended.clone(), done.clone());
         let thread = thread::Builder::new().name("tui".to_owned()).spawn(move || {
-            let outcome = run(&its_shared, look, taken, &its_ended);
-            lock(&its_shared).quit = true;
-            outcome
+            let drawing = Drawn { shared: its_shared, done: its_done };
+            run(&drawing.shared, look, taken, &its_ended)
         })?;
+        restore_on_panic(thread.thread().id(), ended.clone(), done);
         Ok(Self { thread, shared, ended })
+    }
+
+    /// Whether it was asked to end, or has.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) || self.thread.is_finished()
     }
 
     /// Waits until somebody quits. A terminal that is gone may hold its reader for ever, and this process with it: it is not waited for.
@@ -98,6 +108,19 @@ impl Terminal {
             thread::sleep(FRAME);
         }
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the live view has failed")))
+    }
+}
+
+/// What is drawn. When that ends, be it by a panic, those who feed it are to end too.
+struct Drawn {
+    shared: Arc<Mutex<Shared>>,
+    done: Arc<AtomicBool>,
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        lock(&self.shared).quit = true;
+        self.done.store(true, Ordering::Relaxed);
     }
 }
 
@@ -129,9 +152,18 @@ fn give_back() {
     let _ = term::disable_raw_mode();
 }
 
-fn restore_on_panic() {
+/// Gives the terminal back before the panic is told, and has no screen drawn over that.
+fn restore_on_panic(drawer: thread::ThreadId, ended: Arc<AtomicBool>, done: Arc<AtomicBool>) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        ended.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+        while thread::current().id() != drawer
+            && !done.load(Ordering::Relaxed)
+            && begun.elapsed() < LAST_FRAME
+        {
+            thread::sleep(KEY);
+        }
         give_back();
         before(info);
     }));
@@ -140,7 +172,7 @@ fn restore_on_panic() {
 fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool) -> io::Result<()> {
     let mut drawing = Drawing::new(CrosstermBackend::new(stdout()))?;
     let mut drawn = Instant::now();
-    show(shared, look, &mut drawing)?;
+    show(shared, look, &mut drawing, ended)?;
     loop {
         if ended.load(Ordering::Relaxed) || lock(shared).quit {
             return Ok(());
@@ -164,8 +196,11 @@ fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool)
                 Effect::None => {}
                 Effect::Quit { keep } => {
                     let last = drawing.current_buffer_mut().clone();
-                    let last =
-                        if keep { Some(show(shared, look, &mut drawing)?.unwrap_or(last)) } else { None };
+                    let last = if keep {
+                        Some(show(shared, look, &mut drawing, ended)?.unwrap_or(last))
+                    } else {
+                        None
+                    };
                     drop(taken);
                     return last.map_or(Ok(()), |buffer| print(&buffer));
                 }
@@ -182,7 +217,7 @@ fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool)
         }
         if drawn.elapsed() >= FRAME {
             drawn = Instant::now();
-            show(shared, look, &mut drawing)?;
+            show(shared, look, &mut drawing, ended)?;
         }
     }
 }
@@ -212,19 +247,28 @@ fn wait(at_most: Duration) -> io::Result<Stdin> {
     }
 }
 
-/// Draws; gives what was drawn.
+/// Draws; gives what was drawn. Nothing once it is to end: a panic may have given the terminal back.
 fn show(
     shared: &Mutex<Shared>,
     look: Look,
     drawing: &mut Drawing<CrosstermBackend<Stdout>>,
+    ended: &AtomicBool,
 ) -> io::Result<Option<Buffer>> {
     let mut drawn = None;
-    drawing.draw(|frame| {
+    let outcome = drawing.try_draw(|frame| {
         let area = frame.area();
-        draw(&mut lock(shared).state, look, area, frame.buffer_mut());
+        let mut shared = lock(shared);
+        if ended.load(Ordering::Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
+        draw(&mut shared.state, look, area, frame.buffer_mut());
         drawn = Some(frame.buffer_mut().clone());
-    })?;
-    Ok(drawn)
+        Ok(())
+    });
+    match outcome {
+        Err(_) if ended.load(Ordering::Relaxed) => Ok(None),
+        outcome => outcome.map(|_| drawn),
+    }
 }
 
 /// The last screen as text.
