@@ -391,7 +391,7 @@ fn without_colour_there_is_none() {
     let plain = buffer(&mut state, PLAIN, (120, 40));
     assert!(plain.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
     let coloured = buffer(&mut state, COLOURED, (120, 40));
-    let red = |cell: &ratatui::buffer::Cell| cell.fg == ratatui::style::Color::Indexed(160);
+    let red = |cell: &ratatui::buffer::Cell| cell.fg == ratatui::style::Color::Indexed(167);
     assert!(coloured.content.iter().any(red));
 }
 
@@ -415,14 +415,56 @@ fn words_and_marks_say_what_colours_say() {
     }
 }
 
-/// The relative luminance of WCAG 2.1, of a colour of the 6×6×6 cube.
-fn luminance(index: u8) -> f64 {
+/// A colour of the 6×6×6 cube in linear red, green and blue.
+fn linear(index: u8) -> [f64; 3] {
     let index = usize::from(index.checked_sub(16).expect("of the cube: the first 16 are anybody's"));
     let part = |level: usize| {
         let value = f64::from([0_u8, 95, 135, 175, 215, 255][level % 6]) / 255.0;
         if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     };
-    0.2126 * part(index / 36) + 0.7152 * part(index / 6) + 0.0722 * part(index)
+    [part(index / 36), part(index / 6), part(index)]
+}
+
+/// Who sees how: what becomes of red, green and blue for somebody who sees no red, no green, no blue (Machado, Oliveira and Fernandes 2009, severity 1), and the least
+/// contrast that is asked for.
+const EYES: [(&str, [[f64; 3]; 3], f64); 4] = [
+    ("usual", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], 3.6),
+    (
+        "protanopia",
+        [
+            [0.152_286, 1.052_583, -0.204_868],
+            [0.114_503, 0.786_281, 0.099_216],
+            [-0.003_882, -0.048_116, 1.051_998],
+        ],
+        3.2,
+    ),
+    (
+        "deuteranopia",
+        [
+            [0.367_322, 0.860_646, -0.227_968],
+            [0.280_085, 0.672_501, 0.047_413],
+            [-0.011_820, 0.042_940, 0.968_881],
+        ],
+        3.2,
+    ),
+    (
+        "tritanopia",
+        [
+            [1.255_528, -0.076_749, -0.178_779],
+            [-0.078_411, 0.930_809, 0.147_602],
+            [0.004_733, 0.691_367, 0.303_900],
+        ],
+        3.2,
+    ),
+];
+
+/// The relative luminance of WCAG 2.1.
+fn luminance(colour: [f64; 3], eyes: [[f64; 3]; 3]) -> f64 {
+    let sum = |weights: [f64; 3], of: [f64; 3]| -> f64 {
+        weights.iter().zip(of).map(|(weight, part)| weight * part).sum()
+    };
+    let seen = eyes.map(|weights| f64::clamp(sum(weights, colour), 0.0, 1.0));
+    sum([0.2126, 0.7152, 0.0722], seen)
 }
 
 #[test]
@@ -443,10 +485,10 @@ fn colours_can_be_read_on_black_and_on_white() {
         }
     }
     assert!(seen.len() >= 4, "{seen:?}");
-    for index in seen {
-        let luminance = luminance(index);
+    for (index, (who, eyes, least)) in seen.into_iter().flat_map(|index| EYES.map(|eyes| (index, eyes))) {
+        let luminance = luminance(linear(index), eyes);
         let (black, white) = ((luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05));
-        assert!(black >= 3.8 && white >= 3.8, "{index}: {black:.1} on black, {white:.1} on white");
+        assert!(black >= least && white >= least, "{index}, {who}: {black:.1} on black, {white:.1} on white");
     }
 }
 

@@ -8,8 +8,9 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::model::{Nanos, Share};
 
-// Of the 256 colours, whose shades are fixed, those that can be read on black as well as on white: a terminal's own green or yellow cannot on white.
-pub(super) const RED: Color = Color::Indexed(160);
+// Of the 256 colours, whose shades are fixed, those that can be read on black as well as on white, also by who sees no red, no green or no blue: a terminal's own
+// green or yellow cannot on white, and a pure red is dark on black to who sees no red.
+pub(super) const RED: Color = Color::Indexed(167);
 pub(super) const GREEN: Color = Color::Indexed(28);
 pub(super) const YELLOW: Color = Color::Indexed(130);
 const MAGENTA: Color = Color::Indexed(133);
