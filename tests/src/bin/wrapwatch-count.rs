@@ -4,7 +4,7 @@
 //! - `correlate`: the records of 500 made-up connections with two lookups each, decoded and correlated;
 //! - `live`: the same, and each connection as a line of text;
 //! - `json`: the same, and each connection as a line of JSON;
-//! - `screen`: a second's 5 000 made-up connections taken by the live view, which draws ten times in it;
+//! - `screen`: a second's 5 000 made-up connections taken by the live view, which keeps as many as it ever does and draws ten times in it;
 //! - `story`: the committed trace read and told.
 //!
 //! Prints how many records, or connections, one time is. Once more than another takes so many instructions more: what comes before and after does not count.
@@ -53,6 +53,9 @@ fn run() -> Result<()> {
     let times: u32 = args.next().context("how often?")?.parse()?;
     let records = made_up();
     let mut screen = OnScreen::new(&records)?;
+    if what == "screen" {
+        screen.fill()?;
+    }
     let mut count = 0;
     for _ in 0..times {
         count = match what.as_str() {
@@ -132,6 +135,14 @@ impl OnScreen {
         })?;
         let look = Look { color: true, unicode: true, zone: None, local: false };
         Ok(Self { connections, screen: Offscreen::new(look, 120, 40), shown: 0 })
+    }
+
+    /// Until old ones go where new ones come.
+    fn fill(&mut self) -> Result<()> {
+        while self.shown <= 100_000 {
+            self.second()?;
+        }
+        Ok(())
     }
 
     fn second(&mut self) -> Result<usize> {

@@ -76,10 +76,9 @@ fn on_screen(common: &Common, tz: super::common::Zone) -> anyhow::Result<ExitCod
             return Err(error.into());
         }
     };
-    let ended = match end.why {
-        Ended::Asked | Ended::OutputClosed => screen.close(),
-        why => screen.stay(&why.reason()),
-    };
-    ended.context("cannot show the screen")?;
+    if !matches!(end.why, Ended::Asked | Ended::OutputClosed) {
+        screen.stay(&end.why.reason());
+    }
+    screen.close().context("cannot show the screen")?;
     Ok(super::output::status(end.why))
 }

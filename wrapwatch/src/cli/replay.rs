@@ -119,19 +119,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[cfg(feature = "tui")]
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// `--tui`: all there is at once, then what is still written; time is the reader's.
+/// `--tui`: all there is at once, then what is still written; time is the reader's. What the screen no longer keeps is read again.
 #[cfg(feature = "tui")]
 fn on_screen(args: &Args) -> anyhow::Result<ExitCode> {
     use crate::publish::{Follower, Growth, tell};
     let mut screen = crate::tui::Screen::trace(super::output::look(args.color, args.tz)?);
     let options = traces::options(&args.file, args.slow)?;
-    let told =
-        Follower::here(&args.file).and_then(|follower| tell(follower, options, &mut screen, LOOK_EVERY));
-    let shown = match &told {
-        Ok((_, Growth::Ended)) => screen.stay("the end of the trace"),
-        Ok(_) | Err(_) => screen.close(),
+    let told = loop {
+        let follower = Follower::here(&args.file);
+        let told = follower.and_then(|follower| tell(follower, options.clone(), &mut screen, LOOK_EVERY));
+        if matches!(told, Ok((_, Growth::Ended))) {
+            screen.stay("the end of the trace");
+        }
+        if told.is_err() || !screen.begins_again() {
+            break told;
+        }
     };
-    shown.context("cannot give the terminal back")?;
+    screen.close().context("cannot give the terminal back")?;
     let (context, growth) = told.with_context(|| format!("cannot show {}", args.file.display()))?;
     if !args.quiet && growth != Growth::Partly {
         traces::tell_missing(&args.file, &context);

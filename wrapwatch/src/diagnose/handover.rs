@@ -10,7 +10,7 @@ const HANDOVER_MAX_NS: u64 = 5_000_000;
 const LONG_CHECK_NS: f64 = 5_000_000.0;
 
 /// How long an accept thread needs from a check's end to its next accept, where a client was queued for that.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Handover {
     spread: Option<Histogram<u32>>,
     /// The last check's end.

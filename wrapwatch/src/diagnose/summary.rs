@@ -66,7 +66,7 @@ impl Counts {
 }
 
 /// One duration's distribution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Spread {
     histogram: Option<Histogram<u32>>,
     max: u64,
@@ -105,7 +105,7 @@ impl Spread {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Server {
     stats: NameserverStats,
     rtt: Spread,
@@ -130,7 +130,7 @@ impl Server {
 }
 
 /// One accept thread's work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Work {
     connections: u64,
     /// Of TCP, with their checks: what the ceiling is made of.
@@ -149,7 +149,7 @@ struct Work {
 const PAUSE_NS: u64 = 5_000_000;
 
 /// Takes connections and sums them up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SummaryBuilder {
     from: Option<WallTime>,
     to: Option<WallTime>,

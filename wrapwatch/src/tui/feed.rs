@@ -25,6 +25,7 @@ impl Feed {
             // A recording has one; each of its files begins with it.
             Input::Head(_) if self.clock.is_some() => return,
             Input::Head(head) => {
+                state.file(head.file);
                 self.clock = Some(head.clock);
                 state.passed(head.clock.wall(head.clock.ktime).0);
                 head.targets.iter().for_each(|target| state.traced(name(target)));

@@ -6,7 +6,7 @@ use crate::diagnose::{Diagnosis, Report, SummaryBuilder};
 use crate::model::Line;
 
 use super::known::Known;
-use super::log::{Log, MOST, Told};
+use super::log::{Log, Room, Told};
 
 /// Connections for each second that a report stays as it is while others come: it looks at all of them again.
 const A_SECOND: u64 = 20_000;
@@ -25,11 +25,11 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    fn on(log: &Log) -> Self {
+    fn on(log: &Log, gone: &Known) -> Self {
         Self {
             from: log.first(),
             end: log.first(),
-            known: log.known_before().clone(),
+            known: gone.clone(),
             summary: SummaryBuilder::new(),
             diagnosis: Diagnosis::new(0),
             connections: 0,
@@ -37,13 +37,21 @@ impl Judged {
         }
     }
 
-    /// That of what was told before the entry of this number, which is shown at `at`.
-    pub(super) fn go_to(judged: &mut Option<Self>, log: &Log, end: u64, at: Timestamp, held: bool) {
+    /// That of what was told before the entry of this number, which is shown at `at`; `gone` is known of what is no longer in the log.
+    pub(super) fn go_to(
+        judged: &mut Option<Self>,
+        (log, gone): (&Log, &Known),
+        end: u64,
+        at: Timestamp,
+        held: bool,
+    ) {
         // What is no longer kept counts for a while yet, or each new connection would begin it again.
         let goes_on = judged.as_ref().is_some_and(|judged| {
-            end >= judged.end && judged.end >= log.first() && judged.connections < 2 * MOST as u64
+            end >= judged.end
+                && judged.end >= log.first()
+                && judged.connections < 2 * Room::MOST.entries as u64
         });
-        let mut now = judged.take().filter(|_| goes_on).unwrap_or_else(|| Self::on(log));
+        let mut now = judged.take().filter(|_| goes_on).unwrap_or_else(|| Self::on(log, gone));
         now.take(log, end);
         now.tell(at, held);
         *judged = Some(now);

@@ -44,7 +44,8 @@ pub(super) enum Action {
     Servers,
     Threads,
     Notes,
-    Behind,
+    /// To the first of those that it waited behind, the second, …
+    Behind(usize),
     Copy,
     Zone,
 }
@@ -110,7 +111,17 @@ pub(super) const KEYS: &[Binding] = &[
     row(Key::Char('v'), "v", Action::Servers, "servers", "the servers that are traced"),
     row(Key::Char('t'), "t", Action::Threads, "threads", "the accept threads"),
     row(Key::Char('m'), "m", Action::Notes, "notes", "what could not be seen, and what was lost"),
-    row(Key::Char('b'), "b", Action::Behind, "behind", "go to the connection that this one waited behind"),
+    row(
+        Key::Char('b'),
+        "b",
+        Action::Behind(0),
+        "behind",
+        "go to the connection that this one waited longest behind",
+    ),
+    row(Key::Char('2'), "2", Action::Behind(1), "", "to the second that it waited behind"),
+    row(Key::Char('3'), "3", Action::Behind(2), "", "to the third"),
+    row(Key::Char('4'), "4", Action::Behind(3), "", "to the fourth"),
+    row(Key::Char('5'), "5", Action::Behind(4), "", "to the fifth"),
     row(Key::Char('c'), "c", Action::Copy, "copy", "copy the selected connection (OSC 52)"),
     row(Key::Char('z'), "z", Action::Zone, "", "local time, and UTC again"),
     row(Key::Left, "←", Action::Stall(Way::Before), "stall", "back to the stall before"),

@@ -8,12 +8,51 @@ use crate::context::Fact;
 use crate::diagnose::took_ns;
 use crate::model::Line;
 
-use super::known::Known;
+use super::size;
 
-/// Entries that are kept.
-pub(super) const MOST: usize = 100_000;
-/// What files among them may take in memory.
-const FILES_MOST_BYTES: usize = 24 << 20;
+/// Room for entries, or what they take of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Room {
+    pub(super) entries: usize,
+    /// In memory.
+    pub(super) bytes: usize,
+    /// Of them files.
+    pub(super) files: usize,
+}
+
+impl Room {
+    /// Of usual connections all fit into so many bytes, of those that somebody made large fewer.
+    pub(super) const MOST: Self = Self { entries: 100_000, bytes: 320 << 20, files: 24 << 20 };
+
+    fn of(told: &Told) -> Self {
+        Self { entries: 1, bytes: size::bytes(told), files: told.file_bytes() }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            bytes: self.bytes.saturating_add(other.bytes),
+            files: self.files.saturating_add(other.files),
+        }
+    }
+
+    const fn without(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_sub(other.entries),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            files: self.files.saturating_sub(other.files),
+        }
+    }
+
+    const fn is_in(self, most: Self) -> bool {
+        self.entries <= most.entries && self.bytes <= most.bytes && self.files <= most.files
+    }
+
+    /// No less than half of it.
+    const fn is_half_of(self, most: Self) -> bool {
+        self.entries >= most.entries / 2 || self.bytes >= most.bytes / 2
+    }
+}
 
 /// Something that was told.
 #[derive(Clone, Debug)]
@@ -42,15 +81,13 @@ pub(super) struct Entry {
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     first: u64,
-    most: usize,
-    /// What was said by entries that are gone.
-    gone: Known,
-    file_bytes: usize,
+    most: Room,
+    taken: Room,
 }
 
 impl Log {
-    pub(super) fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), first: 0, most, gone: Known::default(), file_bytes: 0 }
+    pub(super) fn new(most: Room) -> Self {
+        Self { entries: VecDeque::new(), first: 0, most, taken: Room::default() }
     }
 
     /// Number of the oldest that is kept.
@@ -63,32 +100,35 @@ impl Log {
         self.first.saturating_add(self.entries.len() as u64)
     }
 
-    pub(super) fn push(&mut self, told: Told, now: Timestamp) {
+    /// What is kept.
+    pub(super) const fn most(&self) -> Room {
+        self.most
+    }
+
+    /// Takes what is told now, and lets go of what has no room; gives the moment at which it stands.
+    pub(super) fn push(&mut self, told: Told, now: Timestamp, mut gone: impl FnMut(&Entry)) -> Timestamp {
         let before = self.entries.back().map_or(Timestamp::MIN, |last| last.at);
         let at = told_at(&told).unwrap_or(now).max(before);
-        self.file_bytes = self.file_bytes.saturating_add(told.file_bytes());
-        while self.entries.len() >= self.most || self.file_bytes > FILES_MOST_BYTES {
+        self.taken = self.taken.and(Room::of(&told));
+        while !self.taken.is_in(self.most) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.first = self.first.saturating_add(1);
-            self.file_bytes = self.file_bytes.saturating_sub(oldest.told.file_bytes());
-            self.gone.take(&oldest.told);
+            self.taken = self.taken.without(Room::of(&oldest.told));
+            gone(&oldest);
         }
         self.entries.push_back(Entry { at, told });
-    }
-
-    /// Whether entries go when this one comes.
-    pub(super) fn makes_room_for(&self, told: &Told) -> bool {
-        self.entries.len() >= self.most
-            || self.file_bytes.saturating_add(told.file_bytes()) > FILES_MOST_BYTES
-    }
-
-    /// What was known before the oldest that is kept.
-    pub(super) const fn known_before(&self) -> &Known {
-        &self.gone
+        at
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Whether what comes after this moment has as much room as what came before it, and there is not much left.
+    pub(super) fn is_taken_by_what_follows(&self, at: Timestamp) -> bool {
+        let kept = self.entries.len() as u64;
+        let follow = self.end().saturating_sub(self.by(at));
+        follow > 0 && self.taken.is_half_of(self.most) && follow >= kept / 2
     }
 
     /// The end of what was told by this moment.
@@ -100,10 +140,6 @@ impl Log {
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let known = self.entries.partition_point(|entry| entry.at <= Timestamp::UNIX_EPOCH);
         self.entries.get(known).map(|entry| entry.at)
-    }
-
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.entries.back().map(|entry| entry.at)
     }
 }
 

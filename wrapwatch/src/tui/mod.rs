@@ -3,6 +3,7 @@
 //! [`State`](state::State) is all that the screen shows, made from lines and keys; it does no I/O and reads no clock. [`draw`] puts it into a buffer. [`Screen`] is the
 //! observer that hands lines to it, and [`terminal`] the loop that reads keys and draws, at most ten times a second.
 
+mod beginnings;
 mod draw;
 mod feed;
 mod filter;
@@ -12,6 +13,7 @@ mod known;
 mod log;
 mod offscreen;
 mod screen;
+mod size;
 mod state;
 mod terminal;
 mod view;

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::model::{KtimeNs, Line};
 use crate::observe::{Notice, Observer};
@@ -10,6 +12,9 @@ use crate::trace::Input;
 use super::feed::{self, Feed};
 use super::state::{Source, State};
 use super::terminal::{Look, Terminal};
+
+/// How often it is looked whether somebody wants more.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the screen and whoever feeds it share.
 #[derive(Debug)]
@@ -20,7 +25,7 @@ pub(super) struct Shared {
 }
 
 /// Takes inputs and lines, and the terminal with the first of them: by then a live trace has given up what rights it had, and threads are made without them.
-/// Once somebody quits it says so by `BrokenPipe`, which ends a live trace as if asked to.
+/// Once somebody quits it says so by `BrokenPipe`, which ends a live trace as if asked to; also where a trace is to be told again ([`Screen::begins_again`]).
 #[derive(Debug)]
 pub struct Screen {
     shared: Arc<Mutex<Shared>>,
@@ -47,16 +52,32 @@ impl Screen {
         Self { shared: Arc::new(Mutex::new(shared)), look, terminal: None, feed: Feed::default() }
     }
 
-    /// Nothing more comes; waits until somebody quits.
-    ///
-    /// # Errors
-    /// Where the terminal failed.
-    pub fn stay(self, why: &str) -> io::Result<()> {
+    /// Nothing more comes; waits until somebody quits, or a trace is to be told again.
+    pub fn stay(&self, why: &str) {
         self.with(|shared| {
             shared.state.ended = Some(why.to_owned());
             shared.state.follows = false;
         });
-        self.terminal.map_or(Ok(()), Terminal::wait)
+        if let Some(terminal) = &self.terminal {
+            while !terminal.is_ending() && wanted(&self.shared).is_ok() {
+                thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Whether somebody looks at what of a trace is no longer kept: then it is to be told again from its beginning.
+    pub fn begins_again(&mut self) -> bool {
+        let again = self.with(|shared| {
+            let again = !shared.quit && shared.state.wants_again();
+            if again {
+                shared.state.begin_again();
+            }
+            again
+        });
+        if again {
+            self.feed = Feed::default();
+        }
+        again
     }
 
     /// Gives the terminal back.
@@ -73,10 +94,22 @@ impl Screen {
     }
 }
 
-/// What is shared, while somebody wants it.
+/// What is shared, while somebody wants more of it.
 fn wanted(shared: &Mutex<Shared>) -> io::Result<MutexGuard<'_, Shared>> {
     let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    if shared.quit { Err(ErrorKind::BrokenPipe.into()) } else { Ok(shared) }
+    if shared.quit || shared.state.wants_again() { Err(ErrorKind::BrokenPipe.into()) } else { Ok(shared) }
+}
+
+/// The same, once there is room for more.
+fn wanted_on(shared: &Mutex<Shared>) -> io::Result<MutexGuard<'_, Shared>> {
+    loop {
+        let shared = wanted(shared)?;
+        if !shared.state.has_enough() {
+            return Ok(shared);
+        }
+        drop(shared);
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 impl Observer for Screen {
@@ -87,13 +120,13 @@ impl Observer for Screen {
         if !Feed::takes(input) {
             return Ok(());
         }
-        let mut shared = wanted(&self.shared)?;
+        let mut shared = wanted_on(&self.shared)?;
         self.feed.input(&mut shared.state, input);
         Ok(())
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        Feed::line(&mut wanted(&self.shared)?.state, line);
+        Feed::line(&mut wanted_on(&self.shared)?.state, line);
         Ok(())
     }
 

@@ -8,11 +8,15 @@ use crate::diagnose::took_ns;
 use crate::model::{Client, Connection, Line};
 use crate::render::text::{Text, outcome_word};
 
+use super::beginnings::Beginnings;
 use super::filter::Filter;
 use super::judged::Judged;
 use super::keys::{Action, Key, Way, action};
-use super::log::{Log, MOST, Told};
+use super::log::{Log, Room, Told};
 use super::view::View;
+
+/// How far what is held back reads ahead: a step of time is there at once.
+const AHEAD: SignedDuration = SignedDuration::from_secs(5);
 
 /// What stands in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +82,21 @@ pub(super) enum Effect {
 pub(super) struct State {
     pub(super) source: Source,
     log: Log,
+    /// What is no longer in the log.
+    gone: View,
     pub(super) view: View,
     /// What a panel shows that somebody looks at.
     pub(super) judged: Option<Judged>,
-    /// The last moment that is known.
+    stalls: Beginnings,
+    /// The first moment that is known, and the last.
+    from: Option<Timestamp>,
     now: Timestamp,
+    /// What is told now is of this moment: before the last one while a trace is told again.
+    told_to: Timestamp,
+    /// A trace is told again, to the moment that is shown.
+    again: bool,
+    /// Which of the recording's files is told first.
+    file: Option<u64>,
     /// The screen shows this moment; none: the newest.
     held: Option<Timestamp>,
     /// Numbers of the connections that fit, in the order of the log.
@@ -116,17 +130,23 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(source: Source) -> Self {
-        Self::with(source, MOST)
+        Self::with(source, Room::MOST)
     }
 
-    /// With room for so many entries.
-    pub(super) fn with(source: Source, most: usize) -> Self {
+    /// With room for so much.
+    pub(super) fn with(source: Source, most: Room) -> Self {
         Self {
             source,
             log: Log::new(most),
+            gone: View::default(),
             view: View::default(),
             judged: None,
+            stalls: Beginnings::default(),
+            from: None,
             now: Timestamp::UNIX_EPOCH,
+            told_to: Timestamp::UNIX_EPOCH,
+            again: false,
+            file: None,
             held: None,
             fitting: Vec::new(),
             looked: 0,
@@ -150,12 +170,54 @@ impl State {
 
     /// Something was told.
     pub(super) fn told(&mut self, told: Told) {
-        if self.log.makes_room_for(&told) && self.held.is_none() {
-            // What goes is in the sums.
-            self.view.go_to(&self.log, self.log.end());
+        let gone = &mut self.gone;
+        let at = self.log.push(told, self.told_to, |entry| gone.take(entry.at, &entry.told));
+        if let Some(Line::Stall(stall)) = self.log.end().checked_sub(1).and_then(|last| self.line(last)) {
+            let stall = stall.clone();
+            self.stalls.take(&stall, at);
         }
-        self.log.push(told, self.now);
-        self.passed(self.log.newest().unwrap_or(self.now));
+        // What is told before a trace has begun has no time.
+        self.from = self.from.or(Some(at).filter(|at| *at > Timestamp::UNIX_EPOCH));
+        self.passed(at);
+    }
+
+    /// This file of a recording is told. Where it is not the one that was told first, that one is gone, and with it what was held.
+    pub(super) fn file(&mut self, number: u64) {
+        let first = *self.file.get_or_insert(number);
+        if self.again && self.log.end() == 0 && number != first {
+            (self.again, self.held) = (false, None);
+        }
+    }
+
+    /// A trace has what this does not keep and would show.
+    pub(super) fn wants_again(&self) -> bool {
+        let is_gone = |at| self.log.oldest().is_some_and(|oldest| at < oldest);
+        self.source == Source::Trace && self.log.first() > 0 && self.held.is_some_and(is_gone)
+    }
+
+    /// A trace is told again from its beginning.
+    pub(super) fn begin_again(&mut self) {
+        self.log = Log::new(self.log.most());
+        (self.gone, self.view, self.judged) = (View::default(), View::default(), None);
+        self.stalls.again();
+        self.told_to = Timestamp::UNIX_EPOCH;
+        self.again = true;
+        self.ended = None;
+        self.selected = None;
+        self.look_again();
+    }
+
+    /// What is told again has come to where somebody looks; the rest can wait.
+    pub(super) fn has_enough(&self) -> bool {
+        self.again
+            && self.held.is_some_and(|at| {
+                self.told_to.duration_since(at) > AHEAD || self.log.is_taken_by_what_follows(at)
+            })
+    }
+
+    /// What is shown was not told yet.
+    pub(super) fn is_reading(&self) -> bool {
+        self.again && self.ended.is_none() && self.told_to < self.at()
     }
 
     /// This server is traced.
@@ -167,6 +229,7 @@ impl State {
 
     /// It is at least so late.
     pub(super) fn passed(&mut self, now: Timestamp) {
+        self.told_to = self.told_to.max(now);
         self.now = self.now.max(now);
     }
 
@@ -187,10 +250,20 @@ impl State {
 
     /// From the beginning to the newest, and where in it the screen is, from 0 to 1.
     pub(super) fn place(&self) -> Option<(Timestamp, Timestamp, f64)> {
-        let from = self.log.oldest()?;
+        let from = self.first_moment()?;
         let (all, passed) = (self.now.duration_since(from), self.at().duration_since(from));
         let share = if all.is_zero() { 1.0 } else { passed.as_secs_f64() / all.as_secs_f64() };
         Some((from, self.now, share.clamp(0.0, 1.0)))
+    }
+
+    /// The first moment that can be shown: of a trace all of it.
+    fn first_moment(&self) -> Option<Timestamp> {
+        if self.source == Source::Trace { self.from } else { self.log.oldest() }
+    }
+
+    /// Lines that are nowhere any more, of somebody who has gone back.
+    pub(super) fn not_kept(&self) -> u64 {
+        if self.held() && self.source == Source::Live { self.log.first() } else { 0 }
     }
 
     /// The end of what is shown.
@@ -200,12 +273,16 @@ impl State {
 
     /// Brings rows and sums to the moment that is shown; before each drawing.
     pub(super) fn refresh(&mut self) {
+        if self.source == Source::Live {
+            // Before this there is nothing any more.
+            self.held = self.held.map(|at| at.max(self.log.oldest().unwrap_or(at)));
+        }
         let end = self.end();
-        self.view.go_to(&self.log, end);
+        self.view.go_to(&self.log, &self.gone, end);
         if matches!(self.panel, Panel::Findings | Panel::WhatIf) {
             Judged::go_to(
                 &mut self.judged,
-                &self.log,
+                (&self.log, &self.gone.known),
                 end,
                 self.held.unwrap_or(self.now),
                 self.held.is_some(),
@@ -324,13 +401,13 @@ impl State {
             Action::Notes => self.show(Panel::Notes),
             Action::Pause => self.held = if self.held.is_some() { None } else { Some(self.now) },
             Action::Live => (self.held, self.selected) = (None, None),
-            Action::Oldest => self.held = self.log.oldest().or(self.held),
+            Action::Oldest => self.held = self.first_moment().or(self.held),
             Action::Stall(way) => self.hold_at_stall(way),
             Action::Seconds(way, seconds) => self.by_seconds(way, seconds),
             Action::Zone => self.local = !self.local,
             Action::Move(way) => self.step(way, 1),
-            Action::Page(way) => self.step(way, self.page.max(1)),
-            Action::Behind => self.behind(),
+            Action::Page(way) => self.page(way),
+            Action::Behind(which) => self.behind(which),
         }
         Effect::None
     }
@@ -371,15 +448,25 @@ impl State {
         self.sorted_at = None;
     }
 
+    /// One by one the connections, by pages also what is said of the one.
+    fn page(&mut self, way: Way) {
+        let by = self.page.max(1);
+        if self.panel == Panel::Detail && self.help.is_none() {
+            scroll(&mut self.scrolled, way, by);
+        } else {
+            self.step(way, by);
+        }
+    }
+
     fn step(&mut self, way: Way, by: usize) {
         let text = match self.panel {
             Panel::Connections | Panel::Detail => None,
             _ => Some(&mut self.scrolled),
         };
         if let Some(from) = self.help.as_mut().or(text) {
-            *from = if way == Way::Before { from.saturating_sub(by) } else { from.saturating_add(by) };
-            return;
+            return scroll(from, way, by);
         }
+        self.scrolled = 0;
         let Some(last) = self.rows.len().checked_sub(1) else { return };
         let at = self.selected.and_then(|number| self.rows.iter().position(|&row| row == number));
         let to = match (at, way) {
@@ -390,53 +477,39 @@ impl State {
         self.selected = self.rows.get(to).copied();
     }
 
-    /// The stall's first line, so that one step is one stall.
     fn hold_at_stall(&mut self, way: Way) {
-        let shown = self.log.by(self.at());
-        let begins = |number: &u64| self.begins_stall(*number);
         let found = match way {
-            // The last entry that is shown is where one stands.
-            Way::Before => (self.log.first()..shown.saturating_sub(1)).rev().find(begins),
-            Way::After => (shown..self.log.end()).find(begins),
+            Way::Before => self.stalls.before(self.at()),
+            Way::After => self.stalls.after(self.at()),
         };
-        if let Some(entry) = found.and_then(|number| self.log.get(number)) {
-            self.held = Some(entry.at);
-        }
-    }
-
-    fn begins_stall(&self, number: u64) -> bool {
-        let stall_of = |number| match self.line(number) {
-            Some(Line::Stall(stall)) => Some((stall.pid, stall.tid, stall.conn, stall.at.0)),
-            _ => None,
-        };
-        let Some((pid, tid, conn, at)) = stall_of(number) else { return false };
-        let recent = |&number: &u64| {
-            self.log
-                .get(number)
-                .is_some_and(|entry| at.duration_since(entry.at) <= SignedDuration::from_secs(2))
-        };
-        let mut before = (self.log.first()..number).rev().take_while(recent).filter_map(stall_of);
-        !before.any(|(pid_before, tid_before, conn_before, _)| {
-            (pid_before, tid_before, conn_before) == (pid, tid, conn)
-        })
+        self.held = found.or(self.held);
     }
 
     fn by_seconds(&mut self, way: Way, seconds: i64) {
-        let Some(oldest) = self.log.oldest() else { return };
+        let Some(oldest) = self.first_moment() else { return };
         let by = SignedDuration::from_secs(if way == Way::Before { -seconds } else { seconds });
         let to = self.at().checked_add(by).unwrap_or(self.now);
         self.held = Some(to.clamp(oldest, self.now.max(oldest)));
     }
 
-    fn behind(&mut self) {
+    /// To one of those that held the thread; a filter that hides it is taken away.
+    fn behind(&mut self, which: usize) {
         let Some(current) = self.current() else { return };
-        let Some(&behind) = current.queued_behind.first() else { return };
+        let Some(&behind) = current.queued_behind.get(which) else { return };
         let pid = current.pid;
-        let found = self.rows.iter().copied().find(|&number| {
-            self.connection(number).is_some_and(|other| other.conn == behind && other.pid == pid)
-        });
-        self.selected = found.or(self.selected);
+        let is_it = |number: &u64| {
+            self.connection(*number).is_some_and(|other| other.conn == behind && other.pid == pid)
+        };
+        let Some(found) = (self.log.first()..self.end()).rev().find(is_it) else { return };
+        if !self.rows.contains(&found) {
+            self.set_filter(String::new());
+        }
+        (self.selected, self.scrolled) = (Some(found), 0);
     }
+}
+
+fn scroll(from: &mut usize, way: Way, by: usize) {
+    *from = if way == Way::Before { from.saturating_sub(by) } else { from.saturating_add(by) };
 }
 
 /// The nameserver that it waited longest for.

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::draw::draw;
 use super::filter::Filter;
 use super::keys::{KEYS, Key};
-use super::log::Told;
+use super::log::{Room, Told};
 use super::state::{Effect, Sort, Source, State, nameserver};
 use super::{Look, Offscreen};
 use crate::context::Fact;
@@ -57,6 +57,11 @@ fn told_of(log: &str) -> Vec<Told> {
     engine.finish();
     lines.extend(std::iter::from_fn(|| engine.next_line()).map(|line| tell(&line)));
     lines
+}
+
+/// Room for so many.
+fn room(entries: usize) -> Room {
+    Room { entries, ..Room::MOST }
 }
 
 /// The whole log told.
@@ -522,7 +527,7 @@ fn the_manual_has_the_keys() {
 
 #[test]
 fn memory_is_bounded_and_what_is_gone_is_not_selected() {
-    let mut state = State::with(Source::Live, 10);
+    let mut state = State::with(Source::Live, room(10));
     let all = lines(E2);
     all.iter().for_each(|line| state.told(tell(line)));
     press(&mut state, [Key::Down]);
@@ -533,11 +538,106 @@ fn memory_is_bounded_and_what_is_gone_is_not_selected() {
     assert!(state.rows().len() <= 10 && state.selected.is_none());
     assert_eq!(state.view.summary().connections, 40, "the sums go on");
 
-    let mut state = State::with(Source::Trace, 10);
+    let gone = all.len() - 10;
+    let sum = all.iter().take(gone + 1).filter_map(connection).count();
+    let mut state = State::with(Source::Live, room(10));
     all.into_iter().for_each(|line| state.told(tell(&line)));
     press(&mut state, [Key::Home]);
     let text = shown(&mut state, (80, 24));
-    assert!(text.contains("older lines no longer kept") && text.contains("\n1 connections."), "{text}");
+    assert!(text.contains(&format!("{gone} older lines no longer kept")), "{text}");
+    assert!(text.contains(&format!("\n{sum} connections.")), "what is gone is in the sums: {text}");
+}
+
+#[test]
+fn memory_is_bounded_in_bytes_whatever_lines_hold() {
+    let mut state = State::with(Source::Live, Room { bytes: 1 << 20, ..Room::MOST });
+    let mut large = LINES.iter().find_map(connection).unwrap().clone();
+    large.lookups[0].queries[0].answers = vec!["a".repeat(100_000)];
+    for conn in 0..30 {
+        state.told(tell(&Line::Connection(Box::new(Connection { conn, ..large.clone() }))));
+    }
+    state.refresh();
+    assert!((8..=10).contains(&state.rows().len()), "{}", state.rows().len());
+    assert_eq!(state.view.summary().connections, 30);
+    // One that alone has no room is in the sums as well.
+    large.lookups[0].name = Some("b".repeat(2 << 20));
+    state.told(tell(&Line::Connection(Box::new(large))));
+    state.refresh();
+    assert!(state.rows().len() <= 1);
+    assert_eq!(state.view.summary().connections, 31);
+}
+
+/// Tells on as who reads the trace does, until nobody wants more.
+fn read_on(state: &mut State, all: &[Told], next: &mut usize) {
+    loop {
+        if state.wants_again() {
+            state.begin_again();
+            *next = 0;
+        }
+        let Some(told) = all.get(*next).filter(|_| !state.has_enough()) else { return };
+        state.told(told.clone());
+        *next += 1;
+    }
+}
+
+#[test]
+fn what_of_a_trace_is_no_longer_kept_is_shown_as_if_it_were() {
+    let all = told_of(E2);
+    let (mut whole, mut small, mut next) =
+        (State::new(Source::Trace), State::with(Source::Trace, room(16)), 0);
+    for state in [&mut whole, &mut small] {
+        state.servers.push("mysqld (812)".to_owned());
+    }
+    all.iter().for_each(|told| whole.told(told.clone()));
+    read_on(&mut small, &all, &mut next);
+    let char = Key::Char;
+    let mut again = 0;
+    for key in [
+        Key::Home,
+        char('.'),
+        char('.'),
+        Key::Left,
+        char('.'),
+        Key::Right,
+        char(']'),
+        char(','),
+        Key::Left,
+        Key::End,
+        Key::Left,
+        Key::Home,
+        Key::Right,
+        Key::End,
+    ] {
+        press(&mut whole, [key]);
+        press(&mut small, [key]);
+        again += u32::from(small.wants_again());
+        read_on(&mut small, &all, &mut next);
+        // As many as there is room for on this screen are kept.
+        assert_eq!(shown(&mut small, (60, 16)), shown(&mut whole, (60, 16)), "{key:?}");
+    }
+    assert!(again >= 2, "what is gone was looked at {again} times");
+}
+
+#[test]
+fn a_trace_is_read_on_only_as_far_as_somebody_looks() {
+    let all = told_of(E2);
+    let (mut state, mut next) = (State::with(Source::Trace, room(16)), 0);
+    read_on(&mut state, &all, &mut next);
+    assert_eq!(next, all.len());
+    press(&mut state, [Key::Home]);
+    read_on(&mut state, &all, &mut next);
+    assert!(next < all.len() && !state.is_reading(), "{next}");
+    let text = shown(&mut state, (80, 24));
+    assert!(text.contains("HELD") && !text.contains("no longer kept"), "{text}");
+    // It was rotated: what is told again begins later, and nothing of what was held is there.
+    state.file(0);
+    press(&mut state, [Key::End]);
+    read_on(&mut state, &all, &mut next);
+    press(&mut state, [Key::Home]);
+    assert!(state.wants_again());
+    state.begin_again();
+    state.file(1);
+    assert!(!state.held() && !state.wants_again());
 }
 
 #[test]
@@ -568,7 +668,7 @@ proptest! {
         steps in proptest::collection::vec((any_key(), 0_usize..3), 1..60),
         size in 0_usize..4,
     ) {
-        let mut state = State::with(Source::Live, 30);
+        let mut state = State::with(Source::Live, room(30));
         let mut coming = LINES.iter().cloned().cycle();
         for (key, count) in steps {
             coming.by_ref().take(count).for_each(|line| state.told(tell(&line)));

@@ -42,7 +42,7 @@ pub(super) struct RuleUse {
 pub(super) type RuleKey = (Arc<str>, u32, Option<Arc<str>>);
 
 /// The sums.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct View {
     end: u64,
     pub(super) known: Known,
@@ -57,22 +57,14 @@ pub(super) struct View {
     pub(super) notes: Vec<Line>,
     pub(super) more_notes: u64,
     pub(super) queue: Option<(u32, u32)>,
-    /// What is no longer in the log and not in these sums.
-    pub(super) not_kept: u64,
 }
 
 impl View {
-    /// Comes to what was told before the entry of this number. What is no longer in the log stays in the sums until one goes back.
-    pub(super) fn go_to(&mut self, log: &Log, end: u64) {
-        if end < self.end {
-            *self = Self::default();
+    /// Comes to what was told before the entry of this number; `gone` has what is no longer in the log.
+    pub(super) fn go_to(&mut self, log: &Log, gone: &Self, end: u64) {
+        if end < self.end || self.end < log.first() {
+            *self = Self { end: log.first(), ..gone.clone() };
         }
-        if self.end < log.first() {
-            self.known = log.known_before().clone();
-            self.summary = None;
-        }
-        self.not_kept = self.not_kept.saturating_add(log.first().saturating_sub(self.end));
-        self.end = self.end.max(log.first());
         while self.end < end {
             if let Some(entry) = log.get(self.end) {
                 self.take(entry.at, &entry.told);
@@ -81,7 +73,8 @@ impl View {
         }
     }
 
-    fn take(&mut self, at: Timestamp, told: &Told) {
+    /// One more thing.
+    pub(super) fn take(&mut self, at: Timestamp, told: &Told) {
         self.known.take(told);
         self.summary = None;
         match told {
@@ -100,6 +93,7 @@ impl View {
         match line {
             Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
             Line::Stall(stall) => {
+                self.stalls.retain(|_, told| is_fresh(told, stall.at.0));
                 self.stalls.insert((stall.pid, stall.tid), stall.clone());
                 if let (Some(queued), Some(limit)) = (stall.queued, stall.queue_limit) {
                     self.queued(at, (queued, limit));
@@ -179,10 +173,11 @@ impl View {
 
     /// The stall that goes on at this moment, of several the longest.
     pub(super) fn stall(&self, now: Timestamp) -> Option<&Stall> {
-        let fresh = self
-            .stalls
-            .values()
-            .filter(|stall| now.as_second().saturating_sub(stall.at.0.as_second()) <= STALL_FRESH_S);
+        let fresh = self.stalls.values().filter(|stall| is_fresh(stall, now));
         fresh.max_by_key(|stall| stall.blocked_ns)
     }
+}
+
+fn is_fresh(stall: &Stall, now: Timestamp) -> bool {
+    now.as_second().saturating_sub(stall.at.0.as_second()) <= STALL_FRESH_S
 }

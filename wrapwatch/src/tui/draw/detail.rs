@@ -18,12 +18,24 @@ use super::text::{rows_of, styled};
 /// Columns of what stands before a bar.
 const LABEL: usize = 26;
 
-pub(super) fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
+/// The selected connection alone.
+pub(super) fn draw(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
+    let mut from = state.scrolled;
+    draw_from(state, &mut from, look, area, buffer);
+    state.scrolled = from;
+}
+
+/// Beside the others: from its first row on.
+pub(super) fn draw_beside(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
+    draw_from(state, &mut 0, look, area, buffer);
+}
+
+fn draw_from(state: &State, from: &mut usize, look: Look, area: Rect, buffer: &mut Buffer) {
     let Some(connection) = state.current() else {
         Paragraph::new("no connection").render(area, buffer);
         return;
     };
-    Paragraph::new(rows(connection, look, usize::from(area.width))).render(area, buffer);
+    super::scrolled(from, rows(connection, look, usize::from(area.width)), area, buffer);
 }
 
 fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>> {
@@ -48,7 +60,12 @@ fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>
         let behind: Vec<String> = connection.queued_behind.iter().map(|conn| format!("#{conn}")).collect();
         say(
             "queued behind",
-            &format!("{} ({} in all; b goes there)", behind.join(" "), connection.queued_behind_count),
+            &format!(
+                "{} ({} in all; {})",
+                behind.join(" "),
+                connection.queued_behind_count,
+                way(behind.len())
+            ),
         );
     }
     for file in &connection.files {
@@ -65,6 +82,11 @@ fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>
         say(name, &ns.map_or("not known".to_owned(), |ns| Nanos(ns).to_string()));
     }
     rows
+}
+
+/// The keys that go to so many.
+fn way(count: usize) -> String {
+    if count < 2 { "b goes there".to_owned() } else { format!("b and 2 to {count} go there") }
 }
 
 fn bar(look: Look, label: &str, bar: &str) -> Row<'static> {

@@ -56,7 +56,7 @@ fn draw_middle(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
             let [left, right] =
                 Layout::horizontal([Constraint::Min(1), Constraint::Length(DETAIL)]).spacing(2).areas(area);
             connections(state, look, left, buffer);
-            detail::draw(state, look, right, buffer);
+            detail::draw_beside(state, look, right, buffer);
         }
         Panel::Connections => connections(state, look, area, buffer),
         Panel::Detail => detail::draw(state, look, area, buffer),
@@ -68,7 +68,7 @@ fn draw_middle(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
         Panel::Threads => panels::threads(state, look, area, buffer),
         Panel::Notes => panels::notes(state, look, area, buffer),
     }
-    if !matches!(state.panel, Panel::Connections | Panel::Detail) {
+    if state.panel != Panel::Connections {
         state.page = usize::from(area.height.saturating_sub(1));
     }
 }

@@ -64,6 +64,7 @@ fn title(state: &State, look: Look, columns: usize) -> Row<'static> {
     let servers =
         if state.servers.is_empty() { "no server".to_owned() } else { escape(&state.servers.join(", ")) };
     let mode = match (state.held(), state.source, &state.ended) {
+        (true, ..) if state.is_reading() => "READING",
         (true, ..) => "HELD",
         (_, Source::Trace, _) if state.follows => "FOLLOWS",
         (_, Source::Trace, _) => "TRACE",
@@ -158,7 +159,7 @@ fn not_seen(state: &State) -> Option<String> {
     let all = [
         (view.known.lost(), "events LOST"),
         (u64::from(view.left_out), "calls left out"),
-        (view.not_kept, "older lines no longer kept"),
+        (state.not_kept(), "older lines no longer kept"),
         (notes, "notes (m)"),
     ];
     let said: Vec<String> = all
