@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 
 use super::draw::draw;
 use super::filter::Filter;
-use super::keys::{KEYS, Key};
+use super::keys::{Action, KEYS, Key, action};
 use super::log::{Room, Told};
 use super::state::{Effect, Sort, Source, State, nameserver};
 use super::{Look, Offscreen};
@@ -220,7 +220,7 @@ fn a_panel_that_is_longer_than_the_screen_is_scrolled_to_its_end() {
     }
     let last = shown(&mut state, (60, 16));
     let said = last.lines().find(|line| line.starts_with("rows ")).unwrap();
-    let numbers: Vec<&str> = said.split(' ').filter(|word| word.parse::<u32>().is_ok()).collect();
+    let numbers: Vec<&str> = said.split([' ', ';']).filter(|word| word.parse::<u32>().is_ok()).collect();
     assert_eq!(numbers[1], numbers[2], "{last}");
     press(&mut state, [Key::Up]);
     assert_ne!(shown(&mut state, (60, 16)), last);
@@ -405,6 +405,30 @@ const PANELS: [&str; 10] = ["", "\n", "f", "w", "n", "r", "v", "t", "m", "h"];
 
 fn typed(text: &str) -> impl Iterator<Item = Key> {
     text.chars().map(|c| if c == '\n' { Key::Enter } else { Key::Char(c) })
+}
+
+#[test]
+fn the_selected_row_can_be_read_and_its_bar_stays() {
+    let mut state = told(C_TIMEOUT);
+    let bar = |buffer: &Buffer| {
+        let bar = buffer
+            .content
+            .iter()
+            .filter(|cell| cell.symbol() == "█" && cell.fg != ratatui::style::Color::Reset);
+        bar.map(|cell| (cell.fg, cell.modifier)).collect::<Vec<_>>()
+    };
+    let before = bar(&buffer(&mut state, COLOURED, (80, 24)));
+    press(&mut state, [Key::Down]);
+    let selected = buffer(&mut state, COLOURED, (80, 24));
+    assert_eq!(bar(&selected), before);
+    let reversed = |cell: &&ratatui::buffer::Cell| cell.modifier.contains(ratatui::style::Modifier::REVERSED);
+    let reversed: Vec<_> = selected.content.iter().filter(reversed).collect();
+    assert!(reversed.len() > 40, "{}", reversed.len());
+    for cell in reversed {
+        assert!(
+            cell.fg == ratatui::style::Color::Reset && !cell.modifier.contains(ratatui::style::Modifier::DIM)
+        );
+    }
 }
 
 #[test]
@@ -673,13 +697,23 @@ proptest! {
         for (key, count) in steps {
             coming.by_ref().take(count).for_each(|line| state.told(tell(&line)));
             state.refresh();
+            let before = state.selected;
             let effect = state.key(key);
             let quits = matches!(effect, Effect::Quit { .. });
             prop_assert!(!quits || matches!(key, Key::Char('q' | 'Q') | Key::CtrlC));
             buffer(&mut state, PLAIN, SIZES[size]);
             check(&state)?;
+            if let Some(selected) = before.filter(|&number| !moves(key) && number < state.end()) {
+                let stays = state.connection(selected).map(|_| selected);
+                prop_assert_eq!(state.selected, stays, "{:?}", key);
+            }
         }
     }
+}
+
+/// Whether another connection may be selected by it.
+fn moves(key: Key) -> bool {
+    matches!(action(key), Some(Action::Move(_) | Action::Page(_) | Action::Behind(_) | Action::Live))
 }
 
 fn check(state: &State) -> Result<(), TestCaseError> {

@@ -83,7 +83,7 @@ fn scrolled(from: &mut usize, rows: Vec<Row<'_>>, area: Rect, buffer: &mut Buffe
     }
     let room = height.saturating_sub(1);
     *from = (*from).min(rows.len().saturating_sub(room));
-    let said = format!("rows {} to {} of {}", *from + 1, *from + room, rows.len());
+    let said = format!("rows {} to {} of {}; PgUp and PgDn", *from + 1, *from + room, rows.len());
     let shown = rows.into_iter().skip(*from).take(room).chain([Row::raw(said)]);
     Paragraph::new(shown.collect::<Vec<_>>()).render(area, buffer);
 }
@@ -109,9 +109,17 @@ fn connections(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
         let mut row = styled(&text.headline(connection));
         row.spans.insert(0, Span::raw(if selected { "> " } else { "  " }));
         if selected {
-            row = row.patch_style(Style::new().add_modifier(Modifier::REVERSED));
+            row.spans.iter_mut().for_each(reverse);
         }
         row.render(line, buffer);
+    }
+}
+
+/// Of the selected row. A bar stays: reversed, what is full would look empty. Other colours, and what is dim, could hardly be read.
+fn reverse(span: &mut Span<'_>) {
+    const BAR: &str = "░█▓▒?·";
+    if span.content.is_empty() || !span.content.chars().all(|c| BAR.contains(c)) {
+        span.style = Style::new().add_modifier(Modifier::REVERSED);
     }
 }
 
@@ -154,9 +162,7 @@ fn help(from: &mut usize, area: Rect, buffer: &mut Buffer) {
     }
     let room = area.height.saturating_sub(1);
     let height = u16::try_from(rows.len()).unwrap_or(u16::MAX).min(room);
-    *from = (*from).min(rows.len().saturating_sub(usize::from(height)));
-    rows.drain(..*from);
     let place = Rect { width, height, ..area };
     Clear.render(place, buffer);
-    Paragraph::new(rows).render(Rect { x: place.x + 1, width: width.saturating_sub(2), ..place }, buffer);
+    scrolled(from, rows, Rect { x: place.x + 1, width: width.saturating_sub(2), ..place }, buffer);
 }

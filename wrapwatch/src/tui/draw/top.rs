@@ -64,7 +64,7 @@ fn title(state: &State, look: Look, columns: usize) -> Row<'static> {
     let servers =
         if state.servers.is_empty() { "no server".to_owned() } else { escape(&state.servers.join(", ")) };
     let mode = match (state.held(), state.source, &state.ended) {
-        (true, ..) if state.is_reading() => "READING",
+        _ if state.is_reading() => "READING",
         (true, ..) => "HELD",
         (_, Source::Trace, _) if state.follows => "FOLLOWS",
         (_, Source::Trace, _) => "TRACE",
