@@ -18,6 +18,9 @@ use super::view::View;
 /// How far what is held back reads ahead: a step of time is there at once.
 const AHEAD: SignedDuration = SignedDuration::from_secs(5);
 
+/// Those that one waited behind were told shortly before it, or not at all: so many entries are looked through for them.
+const BEFORE: usize = 20_000;
+
 /// What stands in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Panel {
@@ -366,6 +369,21 @@ impl State {
     /// The selected connection, or the first row's.
     pub(super) fn current(&self) -> Option<&Connection> {
         self.connection(self.selected.or_else(|| self.rows.first().copied())?)
+    }
+
+    /// Those that it waited behind, longest first, as far as they are kept.
+    pub(super) fn held_its_thread(&self, current: &Connection) -> Vec<&Connection> {
+        if current.queued_behind.is_empty() {
+            return Vec::new();
+        }
+        let shown = self.selected.or_else(|| self.rows.first().copied()).unwrap_or(self.end());
+        let before =
+            (self.log.first()..shown).rev().take(BEFORE).filter_map(|number| self.connection(number));
+        let place = |other: &Connection| current.queued_behind.iter().position(|conn| *conn == other.conn);
+        let found = before.filter(|other| other.pid == current.pid && place(other).is_some());
+        let mut found: Vec<_> = found.take(current.queued_behind.len()).collect();
+        found.sort_by_key(|other| place(other));
+        found
     }
 
     /// Takes a key.

@@ -323,6 +323,40 @@ fn behind_goes_to_who_held_the_thread() {
     assert_eq!(state.current().unwrap().conn, first);
 }
 
+#[test]
+fn who_held_the_thread_is_on_the_timeline() {
+    let lines = lines(E2);
+    let first = lines.iter().find_map(connection).unwrap();
+    let at = |conn: u64, ms: u64| Connection {
+        conn,
+        accepted: first.clock().wall(first.accepted_ktime.plus(ms * 1_000_000)),
+        accepted_ktime: first.accepted_ktime.plus(ms * 1_000_000),
+        service_ns: 250_000_000,
+        ..first.clone()
+    };
+    // It waits for half a second behind two others, and takes as long itself.
+    let waits = Connection {
+        queued_ns: Some(500_000_000),
+        queued_behind: vec![1, 2],
+        queued_behind_count: 2,
+        total_ns: Some(1_000_000_000),
+        wrapper_ns: 500_000_000,
+        waited_ns: 1_000_000_000,
+        ..at(3, 500)
+    };
+    let mut state = State::new(Source::Trace);
+    [at(1, 0), at(2, 250), waits].into_iter().for_each(|c| state.told(tell(&Line::Connection(Box::new(c)))));
+    state.refresh();
+    let waits = state.rows().iter().copied().find(|&row| state.connection(row).unwrap().conn == 3);
+    state.selected = waits;
+    press(&mut state, [Key::Enter]);
+    let text = shown(&mut state, (127, 60));
+    let bar = |who: &str| text.lines().find_map(|row| row.split_once(who)).unwrap().1.trim_start().to_owned();
+    assert_eq!(bar("#1 held the thread"), format!("│{}", "━".repeat(25)), "{text}");
+    assert_eq!(bar("#2 held the thread"), format!("│{}{}", " ".repeat(25), "━".repeat(25)), "{text}");
+    assert!(text.contains("queued behind: #1 #2 (2 in all; b and 2 go there)"), "{text}");
+}
+
 fn connection(line: &Line) -> Option<&Connection> {
     match line {
         Line::Connection(connection) => Some(connection),
@@ -350,7 +384,12 @@ fn what_is_typed_filters_and_esc_takes_it_away() {
         press(&mut state, typed(&text));
         assert_eq!(state.rows().len(), fitting, "{text}");
         assert!(shown(&mut state, (80, 24)).contains(&text[..text.len().min(20)]), "it is shown");
-        press(&mut state, [Key::Enter, Key::Esc]);
+        press(&mut state, [Key::Enter, Key::Char('n')]);
+        assert!(
+            shown(&mut state, (80, 24)).contains(&format!("filter: {text}")),
+            "also where there is no list"
+        );
+        press(&mut state, [Key::Esc, Key::Esc]);
         assert_eq!(state.rows().len(), all);
     }
 }

@@ -1,11 +1,6 @@
 //! One connection: its line, its wait to scale, who was before it, rules, files, queries.
 
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    text::Line as Row,
-    widgets::{Paragraph, Widget as _},
-};
+use ratatui::{buffer::Buffer, layout::Rect, text::Line as Row};
 
 use crate::diagnose::took_ns;
 use crate::model::{Connection, Nanos, RuleRef, ThreadRole};
@@ -20,31 +15,31 @@ const LABEL: usize = 26;
 
 /// The selected connection alone.
 pub(super) fn draw(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
-    let mut from = state.scrolled;
-    draw_from(state, &mut from, look, area, buffer);
-    state.scrolled = from;
+    let rows = current(state, look, area);
+    super::scrolled(&mut state.scrolled, rows, area, buffer);
 }
 
 /// Beside the others: from its first row on.
 pub(super) fn draw_beside(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
-    draw_from(state, &mut 0, look, area, buffer);
+    super::rows_from(&mut 0, current(state, look, area), "Enter for all", area, buffer);
 }
 
-fn draw_from(state: &State, from: &mut usize, look: Look, area: Rect, buffer: &mut Buffer) {
-    let Some(connection) = state.current() else {
-        Paragraph::new("no connection").render(area, buffer);
-        return;
-    };
-    super::scrolled(from, rows(connection, look, usize::from(area.width)), area, buffer);
+fn current(state: &State, look: Look, area: Rect) -> Vec<Row<'static>> {
+    let none = || vec![Row::raw("no connection")];
+    let columns = usize::from(area.width);
+    state
+        .current()
+        .map_or_else(none, |connection| rows(connection, &state.held_its_thread(connection), look, columns))
 }
 
-fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>> {
+fn rows(connection: &Connection, held: &[&Connection], look: Look, columns: usize) -> Vec<Row<'static>> {
     let text = look.text(columns);
     let all = crate::render::text::Text { slow_ns: 0, ..text };
     let mut rows: Vec<Row<'static>> = all.connection(connection).lines().map(styled).collect();
     rows.push(Row::default());
     let scale = columns.saturating_sub(LABEL + 1).max(10);
     rows.push(bar(look, "the wait to scale", &text.timeline(connection, scale)));
+    rows.extend(held.iter().map(|other| holder(connection, other, look, scale)));
     rows.extend(queries(connection, look, scale));
     rows.push(Row::default());
     let mut say = |label: &str, said: &str| {
@@ -86,7 +81,11 @@ fn rows(connection: &Connection, look: Look, columns: usize) -> Vec<Row<'static>
 
 /// The keys that go to so many.
 fn way(count: usize) -> String {
-    if count < 2 { "b goes there".to_owned() } else { format!("b and 2 to {count} go there") }
+    match count {
+        0 | 1 => "b goes there".to_owned(),
+        2 => "b and 2 go there".to_owned(),
+        _ => format!("b and 2 to {count} go there"),
+    }
 }
 
 fn bar(look: Look, label: &str, bar: &str) -> Row<'static> {
@@ -95,25 +94,45 @@ fn bar(look: Look, label: &str, bar: &str) -> Row<'static> {
     styled(&format!("{label:LABEL$}{edge}{bar}"))
 }
 
-/// Each query where in the wait it was.
-fn queries(connection: &Connection, look: Look, scale: usize) -> Vec<Row<'static>> {
+/// A row with what was from one moment of the wait to another.
+fn during(
+    connection: &Connection,
+    look: Look,
+    scale: usize,
+    label: &str,
+    (from, until): (u64, u64),
+) -> Row<'static> {
     let total = took_ns(connection).max(1);
-    let queued = connection.queued_ns.unwrap_or(0);
     let cell = |ns: u64| {
         let at = u128::from(ns.min(total)) * scale as u128 / u128::from(total);
         usize::try_from(at).unwrap_or(0)
     };
     let glyph = if look.unicode { "━" } else { "=" };
+    let cells = cell(until).saturating_sub(cell(from)).max(1);
+    bar(look, label, &format!("{}{}", " ".repeat(cell(from)), glyph.repeat(cells)))
+}
+
+/// When another one held the accept thread that this one waited for.
+fn holder(connection: &Connection, other: &Connection, look: Look, scale: usize) -> Row<'static> {
+    let began = connection.accepted_ktime.0.saturating_sub(connection.queued_ns.unwrap_or(0));
+    let from = other.accepted_ktime.0;
+    let until = from.saturating_add(other.service_ns);
+    let part = (from.saturating_sub(began), until.saturating_sub(began));
+    during(connection, look, scale, &format!("#{} held the thread", other.conn), part)
+}
+
+/// Each query where in the wait it was.
+fn queries(connection: &Connection, look: Look, scale: usize) -> Vec<Row<'static>> {
+    let queued = connection.queued_ns.unwrap_or(0);
     let mut rows = Vec::new();
     for lookup in &connection.lookups {
         let own = if lookup.thread == ThreadRole::Connection { "own " } else { "" };
         for query in &lookup.queries {
             let from = queued.saturating_add(query.at_ns);
             let until = from.saturating_add(query.rtt_ns.unwrap_or(0));
-            let cells = cell(until).saturating_sub(cell(from)).max(1);
             let what = escape(query.qtype.as_deref().unwrap_or("lookup"));
             let label = format!("{own}{what} {}", escape(&query.server));
-            rows.push(bar(look, &label, &format!("{}{}", " ".repeat(cell(from)), glyph.repeat(cells))));
+            rows.push(during(connection, look, scale, &label, (from, until)));
         }
     }
     rows

@@ -75,6 +75,11 @@ fn draw_middle(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
 
 /// Rows from the one that the panel is scrolled to; what stands before and behind them is said in the last one.
 fn scrolled(from: &mut usize, rows: Vec<Row<'_>>, area: Rect, buffer: &mut Buffer) {
+    rows_from(from, rows, "PgUp and PgDn", area, buffer);
+}
+
+/// The same, with how to come to the others.
+fn rows_from(from: &mut usize, rows: Vec<Row<'_>>, way: &str, area: Rect, buffer: &mut Buffer) {
     let height = usize::from(area.height);
     if rows.len() <= height {
         *from = 0;
@@ -83,7 +88,7 @@ fn scrolled(from: &mut usize, rows: Vec<Row<'_>>, area: Rect, buffer: &mut Buffe
     }
     let room = height.saturating_sub(1);
     *from = (*from).min(rows.len().saturating_sub(room));
-    let said = format!("rows {} to {} of {}; PgUp and PgDn", *from + 1, *from + room, rows.len());
+    let said = format!("rows {} to {} of {}; {way}", *from + 1, *from + room, rows.len());
     let shown = rows.into_iter().skip(*from).take(room).chain([Row::raw(said)]);
     Paragraph::new(shown.collect::<Vec<_>>()).render(area, buffer);
 }
@@ -133,12 +138,15 @@ fn list_head(state: &State, text: crate::render::text::Text) -> Row<'static> {
     Row::raw(format!("{} connections, {}{filter}", state.rows().len(), state.sort.name()))
 }
 
-/// Keys by priority, as many as fit; while a filter is typed, that.
+/// Keys by priority, as many as fit, behind a filter that is on; while one is typed, that.
 fn footer_text(state: &State, columns: usize) -> String {
     if state.typing {
         return format!("/{}_   Enter keeps it, Esc takes it away", state.filter_text);
     }
     let mut said = String::new();
+    if !state.filter_text.is_empty() {
+        said.extend(format!("filter: {}", state.filter_text).chars().take(columns / 2));
+    }
     for binding in KEYS.iter().filter(|binding| !binding.short.is_empty()) {
         let next = format!("{} {}", binding.label, binding.short);
         if said.chars().count() + next.chars().count() + 2 > columns {
