@@ -91,6 +91,8 @@ fn of_own(own: &Own, goals: &mut Vec<Goal>) {
     let rss = own.rss_bytes.max(own.rss_first_bytes).div_ceil(1 << 20);
     goals.push(at_most("resident, live", exact(rss), 32.0, "MB"));
     goals.push(at_most("CPU at 100 connections/s with two lookups", own.steady_cpu_share * 100.0, 2.0, "%"));
+    goals.push(at_most("the live view at 5 000 connections/s: CPU", own.screen.cpu_share * 100.0, 10.0, "%"));
+    goals.push(at_most("connections that it does not show", exact(own.screen.missing), 0.0, ""));
     goals.push(at_most("time to attach", own.attach_ms, 300.0, "ms"));
     goals.push(at_most("programs left after detaching", exact(own.programs_left as u64), 0.0, ""));
 }

@@ -10,6 +10,7 @@ mod programs;
 mod ratios;
 mod report;
 mod rows;
+mod screen;
 mod stats;
 mod tools;
 

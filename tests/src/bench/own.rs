@@ -12,6 +12,7 @@ use wrapwatch::model::{Cost, Summary};
 use super::generator::{Generator, Order};
 use super::programs::{self, RunTime};
 use super::rows::{Row, Size};
+use super::screen::Screen;
 use super::tools::{Bench, Process, Running, Tool, wrapwatch};
 use crate::clients::{ClientsSpec, Source};
 use crate::lab::{Files, Lab};
@@ -30,13 +31,15 @@ pub struct Scale {
     pub flood_s: u64,
     /// Seconds of 100 connections a second.
     pub steady_s: u64,
+    /// Seconds of the live view.
+    pub screen_s: u64,
 }
 
 impl Scale {
     /// A full run's.
-    pub const FULL: Self = Self { connections: 500_000, flood_s: 2, steady_s: 10 };
+    pub const FULL: Self = Self { connections: 500_000, flood_s: 2, steady_s: 10, screen_s: 60 };
     /// While trying things out.
-    pub const QUICK: Self = Self { connections: 20_000, flood_s: 1, steady_s: 3 };
+    pub const QUICK: Self = Self { connections: 20_000, flood_s: 1, steady_s: 3, screen_s: 5 };
 }
 
 /// Everything.
@@ -78,6 +81,8 @@ pub struct Own {
     pub query_ns: (f64, f64),
     /// Runs of programs for each OLTP query.
     pub query_runs: (f64, f64),
+    /// The live view.
+    pub screen: Screen,
 }
 
 impl Own {
@@ -98,6 +103,8 @@ impl Own {
         done("the flood");
         own.memory(scale)?;
         done("memory");
+        own.screen = Screen::measure(scale.screen_s)?;
+        done("the live view");
         Ok(own)
     }
 

@@ -10,6 +10,7 @@ use super::goals::{Goal, interval};
 use super::own::Own;
 use super::ratios::Ratios;
 use super::rows::Row;
+use super::screen::Screen;
 use super::tools::Tool;
 
 /// Everything that was measured.
@@ -165,6 +166,17 @@ fn of_row(ratios: &Ratios, row: Row) -> Value {
     json!({ "row": row.name(), "title": row.title(), "unit": row.unit(), "columns": columns })
 }
 
+fn screen(screen: Screen) -> String {
+    let lost = if screen.lost { ", and says that events were lost" } else { "" };
+    format!(
+        "{:.1} % of a core, {} MB; shows all but {} of {}{lost}",
+        screen.cpu_share * 100.0,
+        screen.rss_bytes.div_ceil(1 << 20),
+        screen.missing,
+        screen.connections
+    )
+}
+
 fn numbers(own: &Own, text: &mut String) {
     let mb = |bytes: u64| format!("{} MB", bytes.div_ceil(1 << 20));
     let pair =
@@ -190,6 +202,7 @@ fn numbers(own: &Own, text: &mut String) {
         ("resident, connections after which", format!("{}, {}", mb(own.rss_bytes), own.connections)),
         ("trace, bytes a connection with two lookups", format!("{:.0}", own.trace_bytes_per_connection)),
         ("report, connections a second", rate(own.report_per_s)),
+        ("the live view at 5 000 connections/s", screen(own.screen)),
     ];
     let _ = writeln!(text, "| | |\n|---|---|");
     for (what, value) in rows {

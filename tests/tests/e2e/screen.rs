@@ -118,6 +118,82 @@ fn a_recorded_trace_has_the_same_screen_and_any_end_gives_the_terminal_back() {
         .unwrap();
 }
 
+/// What a screen says of a moment: without the row that says where in the trace it is, which goes on.
+fn of_the_moment(screen: &str) -> String {
+    let rows = screen.lines().map(str::trim_end).filter(|row| !row.contains('●'));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// The rows that tell of connections and stalls, without what two who look at the same time do not have in common: times of day, durations, and bars made of them.
+fn told(screen: &str) -> Vec<String> {
+    let tells = |row: &&str| row.contains(" #") || row.contains("STALL");
+    let is_time = |word: &str| word.matches(':').count() == 2;
+    let is_bar = |word: &str| word.chars().all(|c| ('▀'..='▟').contains(&c));
+    let row = |row: &str| {
+        let words: Vec<&str> =
+            row.split_whitespace().filter(|word| !is_time(word) && !is_bar(word)).collect();
+        let is_unit =
+            |at: usize| words.get(at).is_some_and(|word| matches!(word.trim_matches(':'), "ms" | "s" | "µs"));
+        let kept = (0..words.len()).filter(|&at| !is_unit(at) && !is_unit(at + 1));
+        kept.map(|at| words[at]).collect::<Vec<_>>().join(" ")
+    };
+    screen.lines().filter(tells).map(row).collect()
+}
+
+/// Both say the same; a screen that is being drawn is looked at again.
+fn wait_same<T: PartialEq>(of: impl Fn(&str) -> T, one: &Tmux, other: &Tmux) {
+    let mut screens = [String::new(), String::new()];
+    let result = wait_for("the same screen", || {
+        screens = [one.screen()?, other.screen()?];
+        Ok(of(&screens[0]) == of(&screens[1]))
+    });
+    result.unwrap_or_else(|error| panic!("{error}; on the screens:\n{}\n{}", screens[0], screens[1]));
+}
+
+#[test]
+fn live_and_replayed_the_same_moment_has_the_same_screen() {
+    let lab = lab_with(two_servers());
+    lab.rules([Rule::silent()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("a.wwt");
+    let watch = Watch::record(lab.server_pid().unwrap(), &trace, ["--force"]).unwrap();
+    let live = terminal(&format!("live --tui -p {}", lab.server_pid().unwrap()));
+    let followed = terminal(&format!("replay --tui {}", trace.display()));
+    wait_shown(&live, "LIVE");
+    wait_shown(&followed, "FOLLOWS");
+    let client = lab.begin_clients(ClientsSpec { timeout_ms: 20_000, ..ClientsSpec::default() }).unwrap();
+    for tmux in [&live, &followed] {
+        wait_shown(tmux, "STALL accept thread blocked");
+    }
+    let peer = peer(&client.wait().unwrap()[0]);
+    let back = |tmux: &Tmux| {
+        wait_shown(tmux, &format!("{peer} "));
+        tmux.press(&["Left"]).unwrap();
+        wait_shown(tmux, "HELD");
+    };
+    back(&live);
+    back(&followed);
+    watch.stop().unwrap();
+    let replayed = terminal(&format!("replay --tui {}", trace.display()));
+    wait_shown(&replayed, "TRACE");
+    back(&replayed);
+    let held = wait_shown(&replayed, "STALL accept thread blocked");
+    assert!(held.contains("no connection yet"), "{held}");
+    wait_same(of_the_moment, &replayed, &followed);
+    wait_same(told, &replayed, &live);
+    for tmux in [&live, &followed, &replayed] {
+        tmux.press(&["End"]).unwrap();
+        let end = wait_shown(tmux, &format!("{peer} "));
+        assert!(!end.contains("HELD"), "{end}");
+    }
+    wait_same(of_the_moment, &replayed, &followed);
+    wait_same(told, &replayed, &live);
+    for tmux in [live, followed, replayed] {
+        tmux.press(&["q"]).unwrap();
+        wait_restored(&tmux);
+    }
+}
+
 #[test]
 fn a_file_that_is_still_written_is_followed_to_its_end() {
     let lab = lab_with(two_servers());
