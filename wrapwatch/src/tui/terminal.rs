@@ -1,6 +1,6 @@
 //! The terminal: keys in, the screen out, and everything as it was when it ends, also after a panic.
 
-use std::io::{self, Stdout, Write as _, stdout};
+use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,8 @@ mod tests;
 
 /// Least time between two screens.
 const FRAME: Duration = Duration::from_millis(100);
+/// What most screens take: written at once, or half of one would be seen.
+const SCREEN: usize = 64 << 10;
 /// How long the rest of a key's sequence may take; 0 would not even read what is there.
 const KEY: Duration = Duration::from_millis(1);
 /// How long an end may take.
@@ -170,7 +172,7 @@ fn restore_on_panic(drawer: thread::ThreadId, ended: Arc<AtomicBool>, done: Arc<
 }
 
 fn run(shared: &Mutex<Shared>, look: Look, mut taken: Taken, ended: &AtomicBool) -> io::Result<()> {
-    let mut drawing = Drawing::new(CrosstermBackend::new(stdout()))?;
+    let mut drawing = Drawing::new(CrosstermBackend::new(BufWriter::with_capacity(SCREEN, stdout())))?;
     let mut drawn = Instant::now();
     show(shared, look, &mut drawing, ended)?;
     loop {
@@ -251,7 +253,7 @@ fn wait(at_most: Duration) -> io::Result<Stdin> {
 fn show(
     shared: &Mutex<Shared>,
     look: Look,
-    drawing: &mut Drawing<CrosstermBackend<Stdout>>,
+    drawing: &mut Drawing<CrosstermBackend<BufWriter<Stdout>>>,
     ended: &AtomicBool,
 ) -> io::Result<Option<Buffer>> {
     let mut drawn = None;
