@@ -20,7 +20,7 @@ use crate::tui::state::{Source, State};
 const HOW: &str = "WRAPWATCH_TEST_ENDS_BY";
 const LOOK: Look = Look { color: true, unicode: true, zone: None, local: false };
 /// A hung test is to fail, not to hang.
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_mins(1);
 
 fn shared() -> Arc<Mutex<Shared>> {
     Arc::new(Mutex::new(Shared { state: State::new(Source::Trace), quit: false }))
