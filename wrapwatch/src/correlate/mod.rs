@@ -419,7 +419,7 @@ impl Correlator {
             if story.passed && check.is_empty() && own.is_empty() {
                 return;
             }
-            let unsure = story.seqs.missing() > 0 || story.resolver.asked_unseen();
+            let unsure = story.is_unsure();
             let held = Held { conn, from: story.turned_to(), busy_until, to: busy_until, check, own, unsure };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
@@ -468,6 +468,7 @@ impl Correlator {
             story.resolver.tell_unmatched(&mut self.shared);
         }
         self.serves_behind(&mut story);
+        self.unsure_behind(&mut story);
         let blind = self.shared.blind(story.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
         let workers = self.workers(&story, now);
@@ -489,6 +490,16 @@ impl Correlator {
         self.stats.seeded += u64::from(story.birth == Birth::Seeded);
         self.past.remember(&story, self.shared.limits.history);
         self.ready.push_back(connection);
+    }
+
+    /// It was queued behind others: in which of that time they may have been in what was not seen.
+    fn unsure_behind(&mut self, story: &mut Story) {
+        let Some(thread) = self.threads.get_mut(&thread_key(story.tgid, story.tid)) else { return };
+        thread.history.told(story.conn, story.is_unsure());
+        let Some(established) = story.established.filter(|_| story.behind.count > 0) else { return };
+        let is_unsure = |conn| self.open.get(&conn).map(|open| open.is_unsure());
+        let wait = (established, story.accepted);
+        story.unsure_behind_ns = thread.history.unsure_ns(story.conn, wait, is_unsure);
     }
 
     /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.

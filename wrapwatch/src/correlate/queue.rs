@@ -81,8 +81,6 @@ pub(super) struct Behind {
     pub checks: Tally,
     /// What of it the server's own lookups in the accept thread explain.
     pub own: Tally,
-    /// In which the thread was with clients of which something was not seen, and in nothing that was.
-    pub unsure_ns: u64,
     /// The wait began before what is remembered of the thread.
     pub cut: bool,
 }
@@ -127,6 +125,35 @@ impl History {
         self.holds.back_mut().filter(|held| held.conn == conn)
     }
 
+    /// So long a client that waited from `from` to `to` waited behind others of which something was not seen, while the thread was in nothing that was. To be asked when it is told:
+    /// by then what other threads did for them has come; `is_unsure` says of those that are open still.
+    pub(super) fn unsure_ns(
+        &mut self,
+        conn: u64,
+        (from, to): (KtimeNs, KtimeNs),
+        is_unsure: impl Fn(u64) -> Option<bool>,
+    ) -> u64 {
+        let mut sum = 0_u64;
+        let holds = self.holds.iter_mut().rev().take_while(|held| held.to > from);
+        for held in holds.filter(|held| held.conn != conn) {
+            held.unsure = is_unsure(held.conn).unwrap_or(held.unsure);
+            let ns = held.to.min(to).since(held.from.max(from));
+            if held.unsure && ns > 0 {
+                let seen = held.check.iter().chain(held.own.iter()).filter_map(|span| span.within(from, to));
+                let seen = seen.map(|span| span.ns()).fold(0, u64::saturating_add);
+                sum = sum.saturating_add(ns.saturating_sub(seen));
+            }
+        }
+        sum
+    }
+
+    /// A connection's story is over: whether something of it was not seen.
+    pub(super) fn told(&mut self, conn: u64, unsure: bool) {
+        if let Some(held) = self.holds.iter_mut().rfind(|held| held.conn == conn) {
+            held.unsure = unsure;
+        }
+    }
+
     /// Whether the thread had become free at most this long before `at`, and was.
     pub(super) fn is_freed(&self, at: KtimeNs, within_ns: u64) -> bool {
         let last = self.holds.iter().rev().find(|held| held.from < at);
@@ -150,15 +177,10 @@ impl History {
             if named.len() > 4 * NAMED_MAX {
                 keep_longest(&mut named);
             }
-            let mut seen_ns = 0_u64;
             for (spans, tally) in [(&held.check, &mut behind.checks), (&held.own, &mut behind.own)] {
                 for span in spans.iter().filter_map(|span| span.within(from, to)) {
                     tally.add(span.cause, span.server, span.ns());
-                    seen_ns = seen_ns.saturating_add(span.ns());
                 }
-            }
-            if held.unsure {
-                behind.unsure_ns = behind.unsure_ns.saturating_add(ns.saturating_sub(seen_ns));
             }
         }
         keep_longest(&mut named);

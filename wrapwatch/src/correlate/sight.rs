@@ -154,7 +154,8 @@ impl Wait<'_> {
         } else {
             self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
         };
-        let unseen = why.map_or((UnknownReason::EventsLost, behind.unsure_ns.min(free)), |why| (why, free));
+        let unseen =
+            why.map_or((UnknownReason::EventsLost, self.story.unsure_behind_ns.min(free)), |why| (why, free));
         [Some((UnknownReason::UnwatchedCall, behind.unwatched_ns())), Some(unseen)]
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Story {
     /// Last record of the checker but the end.
     pub last_step: KtimeNs,
     pub behind: Behind,
+    /// In which of the wait those before it may have been in what was not seen.
+    pub unsure_behind_ns: u64,
     /// The accept thread turned to others before it did anything for it.
     pub passed: bool,
     /// Its check has just begun.
@@ -129,6 +131,7 @@ impl Story {
             next_accept: None,
             last_step: accepted,
             behind: Behind::default(),
+            unsure_behind_ns: 0,
             passed: false,
             begins: None,
             late: false,
@@ -153,6 +156,11 @@ impl Story {
     /// Whether all its records since its beginning are there, as far as can be said now.
     pub(super) fn sure(&self) -> bool {
         matches!(self.birth, Birth::Accept | Birth::Request) && self.seqs.missing() == 0
+    }
+
+    /// Whether something of it was not seen that may have been a lookup.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.seqs.missing() > 0 || self.resolver.asked_unseen()
     }
 
     /// Whether a query is taken for timed out only because no ICMP error came, see [`Asked::may_be_refused`](super::asked::Asked::may_be_refused).
