@@ -146,7 +146,7 @@ pub struct Evaluation {
     pub warnings: Vec<Warning>,
     /// Where reading stopped: libwrap's line count of hosts.allow and hosts.deny; none for a table that was not opened.
     pub read_to: [Option<u32>; 2],
-    /// Whether an aclexec command has failed in this process by now (see [`Request::aclexec_failed`]).
+    /// Whether an aclexec command has failed in this process by now (see [`Request::aclexec_failed`](super::request::Request::aclexec_failed)).
     pub aclexec_failed: bool,
 }
 
