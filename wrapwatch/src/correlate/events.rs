@@ -9,7 +9,7 @@ use crate::model::{Client, KtimeNs, Missing};
 
 use super::check::PathKind;
 use super::handshakes::{Found, Handshake, Step, Wanted, step};
-use super::story::{Birth, Story};
+use super::open_connection::{Birth, OpenConnection};
 use super::{Correlator, Listener, TWIST_NS};
 
 impl Correlator {
@@ -22,10 +22,10 @@ impl Correlator {
             Event::SockState(rec) => self.sock_state(rec),
             Event::SockError(rec) => self.sock_error(rec),
             Event::Accept(rec) => {
-                self.accept(&rec.hdr, rec.fd, |this, story| this.identify(story, rec));
+                self.accept(&rec.hdr, rec.fd, |this, ongoing| this.identify(ongoing, rec));
             }
             Event::AcceptSocket(rec) => {
-                self.accept(&rec.hdr, rec.fd, |this, story| this.identify_socket(story, rec));
+                self.accept(&rec.hdr, rec.fd, |this, ongoing| this.identify_socket(ongoing, rec));
             }
             Event::Exec(rec) => {
                 self.twisted(rec);
@@ -70,11 +70,11 @@ impl Correlator {
     fn sock_error(&mut self, rec: &abi::SockError) {
         let Some(server) = socket_addr(&rec.peer) else { return };
         let (server, at) = (self.shared.servers.ip(server), KtimeNs(rec.hdr.ts_ns));
-        let waiting = self.open.values().filter_map(|story| story.resolver.latest_to(server, at));
+        let waiting = self.open.values().filter_map(|ongoing| ongoing.resolver.latest_to(server, at));
         // Most come at once.
         let Some(last) = waiting.max() else { return };
-        for story in self.open.values_mut() {
-            story.resolver.refused(server, last, at);
+        for ongoing in self.open.values_mut() {
+            ongoing.resolver.refused(server, last, at);
         }
     }
 
@@ -88,7 +88,7 @@ impl Correlator {
                 }
             }
             Step::Left(how) => match self.socks.get(&rec.sk).and_then(|conn| self.open.get_mut(conn)) {
-                Some(story) => story.note_left(how, at),
+                Some(ongoing) => ongoing.note_left(how, at),
                 None => self.handshakes.left(rec.sk, how, at),
             },
             Step::ServerClosed => self.handshakes.remove(rec.sk),
@@ -102,7 +102,7 @@ impl Correlator {
         netns == 0 || self.shared.targets.is_empty() || ours.any(|ours| ours == 0 || ours == netns)
     }
 
-    fn accept(&mut self, hdr: &abi::Header, fd: i32, identify: impl FnOnce(&mut Self, &mut Story)) {
+    fn accept(&mut self, hdr: &abi::Header, fd: i32, identify: impl FnOnce(&mut Self, &mut OpenConnection)) {
         if hdr.conn == 0 {
             self.stats.strays += 1;
             return;
@@ -111,30 +111,30 @@ impl Correlator {
         let at = KtimeNs(hdr.ts_ns);
         self.end_unseen(hdr.conn, Missing::NumberReused);
         self.make_room();
-        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, fd, Birth::Accept, at));
+        let mut ongoing = Box::new(OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, fd, Birth::Accept, at));
         if self.skipped_until.is_some_and(|until| at <= until) {
-            story.miss(Missing::CallsSkipped);
+            ongoing.miss(Missing::CallsSkipped);
         }
-        story.seqs.insert(hdr.seq);
-        identify(self, &mut story);
-        self.hold(&mut story);
-        if story.sk != 0 {
-            self.socks.insert(story.sk, story.conn);
+        ongoing.seqs.insert(hdr.seq);
+        identify(self, &mut ongoing);
+        self.hold(&mut ongoing);
+        if ongoing.sk != 0 {
+            self.socks.insert(ongoing.sk, ongoing.conn);
         }
-        let same_fd = self.fds.insert(watch_key(story.process, fd), hdr.conn);
-        self.open.insert(hdr.conn, story);
+        let same_fd = self.fds.insert(watch_key(ongoing.process, fd), hdr.conn);
+        self.open.insert(hdr.conn, ongoing);
         // One that has ended waits only to be told; its number is free for others, as is that of one which another process has now.
-        let has_it = |story: &Story| !story.is_told() && story.given.is_none();
-        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|story| has_it(story))) {
+        let has_it = |ongoing: &OpenConnection| !ongoing.is_told() && ongoing.given.is_none();
+        if let Some(old) = same_fd.filter(|old| self.open.get(old).is_some_and(|ongoing| has_it(ongoing))) {
             self.end_unseen(old, Missing::EndUnseen);
         }
     }
 
     /// Tells a connection that cannot go on any more.
     pub(super) fn end_unseen(&mut self, conn: u64, why: Missing) {
-        if let Some(story) = self.open.get_mut(&conn) {
-            if !story.is_told() {
-                story.miss(why);
+        if let Some(ongoing) = self.open.get_mut(&conn) {
+            if !ongoing.is_told() {
+                ongoing.miss(why);
             }
             self.conclude(conn, false);
         }
@@ -144,7 +144,7 @@ impl Correlator {
         if self.open.len() < self.shared.limits.open.max(1) {
             return;
         }
-        let oldest = self.open.values().map(|story| (story.accepted, story.conn)).min();
+        let oldest = self.open.values().map(|ongoing| (ongoing.accepted, ongoing.conn)).min();
         if let Some((_, oldest)) = oldest {
             self.stats.evicted += 1;
             self.end_unseen(oldest, Missing::TooManyOpen);
@@ -152,52 +152,52 @@ impl Correlator {
     }
 
     /// The socket says who the client is, and its handshake is its own.
-    fn identify_socket(&mut self, story: &mut Story, rec: &abi::AcceptSocket) {
-        (story.sk, story.by_socket) = (rec.sk, true);
-        (story.local, story.process) = (socket_addr(&rec.local), rec.process);
+    fn identify_socket(&mut self, ongoing: &mut OpenConnection, rec: &abi::AcceptSocket) {
+        (ongoing.sk, ongoing.by_socket) = (rec.sk, true);
+        (ongoing.local, ongoing.process) = (socket_addr(&rec.local), rec.process);
         match socket_addr(&rec.peer) {
-            Some(peer) => story.client = Some(Client::Ip(peer)),
-            None => story.miss(Missing::PeerUnseen),
+            Some(peer) => ongoing.client = Some(Client::Ip(peer)),
+            None => ongoing.miss(Missing::PeerUnseen),
         }
         match self.handshakes.take_socket(rec.sk) {
-            Some(handshake) if story.client == Some(Client::Ip(handshake.peer)) => {
-                self.completed(story, &handshake);
+            Some(handshake) if ongoing.client == Some(Client::Ip(handshake.peer)) => {
+                self.completed(ongoing, &handshake);
             }
             // Of a socket that was at the same place before.
-            _ if self.config.sees_handshakes => story.miss(Missing::HandshakeUnseen),
+            _ if self.config.sees_handshakes => ongoing.miss(Missing::HandshakeUnseen),
             _ => {}
         }
     }
 
     /// When the handshake was completed, and whether the client left before it was accepted.
-    fn completed(&self, story: &mut Story, handshake: &Handshake) {
-        story.established = Some(handshake.at.min(story.accepted));
+    fn completed(&self, ongoing: &mut OpenConnection, handshake: &Handshake) {
+        ongoing.established = Some(handshake.at.min(ongoing.accepted));
         if self.states_lost_at.is_some_and(|lost_at| lost_at >= handshake.at) {
-            story.miss(Missing::StatesLost);
+            ongoing.miss(Missing::StatesLost);
         }
         if let Some((how, at)) = handshake.left {
-            story.note_left(how, at);
+            ongoing.note_left(how, at);
         }
     }
 
     /// Finds out who the client is and when its handshake was completed, by its ends.
-    fn identify(&mut self, story: &mut Story, rec: &abi::Accept) {
-        let target = self.shared.targets.get(&story.tgid);
+    fn identify(&mut self, ongoing: &mut OpenConnection, rec: &abi::Accept) {
+        let target = self.shared.targets.get(&ongoing.tgid);
         let listener = target.and_then(|target| target.info.listeners.get(&rec.listener)).copied();
         if let Some(Listener::Tcp(addr)) = listener
             && !addr.ip().is_unspecified()
         {
-            story.local = Some(addr);
+            ongoing.local = Some(addr);
         }
         let Some(peer) = socket_addr(&rec.peer) else {
             if is_unix(&rec.peer) || listener == Some(Listener::Unix) {
-                story.client = Some(Client::Unix);
+                ongoing.client = Some(Client::Unix);
             } else {
-                story.miss(Missing::PeerUnseen);
+                ongoing.miss(Missing::PeerUnseen);
             }
             return;
         };
-        story.client = Some(Client::Ip(peer));
+        ongoing.client = Some(Client::Ip(peer));
         let port = match listener {
             Some(Listener::Tcp(addr)) => Some(addr.port()),
             _ => None,
@@ -205,14 +205,14 @@ impl Correlator {
         let netns = target.map_or(0, |target| target.info.netns);
         match self.handshakes.take(&Wanted { peer, port, netns }) {
             Found::One(handshake) => {
-                story.local = Some(handshake.local);
-                story.sk = handshake.sk;
-                self.completed(story, &handshake);
+                ongoing.local = Some(handshake.local);
+                ongoing.sk = handshake.sk;
+                self.completed(ongoing, &handshake);
             }
             Found::Ambiguous => {
-                story.miss(Missing::HandshakeAmbiguous);
+                ongoing.miss(Missing::HandshakeAmbiguous);
             }
-            Found::None if self.config.sees_handshakes => story.miss(Missing::HandshakeUnseen),
+            Found::None if self.config.sees_handshakes => ongoing.miss(Missing::HandshakeUnseen),
             Found::None => {}
         }
     }
@@ -220,13 +220,13 @@ impl Correlator {
     fn connection_event(&mut self, event: &Event<'_>) {
         let hdr = event.header();
         // Nearly all are of a connection that is open and goes on: found once, and nothing to schedule.
-        if let Some(story) = self.open.get_mut(&hdr.conn) {
-            story.take(event, &mut self.shared);
-            let begins = story.begins.take();
-            if story.is_told() {
+        if let Some(ongoing) = self.open.get_mut(&hdr.conn) {
+            ongoing.take(event, &mut self.shared);
+            let begins = ongoing.begins.take();
+            if ongoing.is_told() {
                 self.schedule(hdr.conn);
-            } else if story.birth == Birth::Request
-                && let Some(due) = story.due.take()
+            } else if ongoing.birth == Birth::Request
+                && let Some(due) = ongoing.due.take()
             {
                 // Another name is looked up.
                 self.due.remove(&(due, hdr.conn));
@@ -259,9 +259,10 @@ impl Correlator {
         }
         self.make_room();
         self.thread(key);
-        let mut story = Story::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Orphan, KtimeNs(hdr.ts_ns));
+        let mut ongoing =
+            OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Orphan, KtimeNs(hdr.ts_ns));
         let last = self.threads.get(&key).and_then(|thread| thread.current);
-        self.hold(&mut story);
+        self.hold(&mut ongoing);
         if let Some(last) = last.and_then(|last| self.open.get_mut(&last)) {
             last.next_accept = None;
             last.miss(Missing::NextAcceptLost);
@@ -269,7 +270,7 @@ impl Correlator {
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.lost_accept = true;
         }
-        self.open.insert(hdr.conn, Box::new(story));
+        self.open.insert(hdr.conn, Box::new(ongoing));
         true
     }
 
@@ -277,27 +278,30 @@ impl Correlator {
     /// the `execve`.
     fn leader_gone(&mut self, rec: &abi::Exit) {
         let hdr = &rec.hdr;
-        let waits =
-            |story: &Story| story.tid != hdr.tid && story.first_packet.is_none() && story.handover.is_none();
+        let waits = |ongoing: &OpenConnection| {
+            ongoing.tid != hdr.tid && ongoing.first_packet.is_none() && ongoing.handover.is_none()
+        };
         self.process_gone_but(hdr.tgid, Missing::ServerEnded, waits);
         let due = KtimeNs(hdr.ts_ns).plus(TWIST_NS);
-        for story in self.open.values_mut().filter(|story| story.tgid == hdr.tgid && !story.is_told()) {
-            story.leader_gone = true;
-            if let Some(old) = story.due.replace(due) {
-                self.due.remove(&(old, story.conn));
+        for ongoing in self.open.values_mut().filter(|ongoing| ongoing.tgid == hdr.tgid && !ongoing.is_told())
+        {
+            ongoing.leader_gone = true;
+            if let Some(old) = ongoing.due.replace(due) {
+                self.due.remove(&(old, ongoing.conn));
             }
-            self.due.insert((due, story.conn));
+            self.due.insert((due, ongoing.conn));
         }
     }
 
     fn thread_gone(&mut self, rec: &abi::Exit) {
-        let Some(story) = self.open.get_mut(&rec.hdr.conn).filter(|story| story.tid != rec.hdr.tid) else {
+        let Some(ongoing) = self.open.get_mut(&rec.hdr.conn).filter(|ongoing| ongoing.tid != rec.hdr.tid)
+        else {
             return;
         };
-        story.seqs.insert(rec.hdr.seq);
-        if !story.is_told() {
-            story.miss(Missing::ThreadEnded);
-            story.closed = Some((rec.hdr.tid, KtimeNs(rec.hdr.ts_ns)));
+        ongoing.seqs.insert(rec.hdr.seq);
+        if !ongoing.is_told() {
+            ongoing.miss(Missing::ThreadEnded);
+            ongoing.closed = Some((rec.hdr.tid, KtimeNs(rec.hdr.ts_ns)));
         }
         self.schedule(rec.hdr.conn);
     }
@@ -306,17 +310,17 @@ impl Correlator {
     /// looks like a refusal, but it is the other program that serves the client.
     fn twisted(&mut self, rec: &abi::Exec) {
         let thread = self.threads.get(&thread_key(rec.hdr.tgid, rec.hdr.tid));
-        let Some(story) = thread.and_then(|thread| self.open.get_mut(&thread.current?)) else { return };
-        if story.first_packet.is_none() && story.handover.is_none() {
-            story.twisted = true;
-            story.miss(Missing::ServerReplaced);
+        let Some(ongoing) = thread.and_then(|thread| self.open.get_mut(&thread.current?)) else { return };
+        if ongoing.first_packet.is_none() && ongoing.handover.is_none() {
+            ongoing.twisted = true;
+            ongoing.miss(Missing::ServerReplaced);
         }
     }
 
     /// Records were lost of the kind that an `execve` is: what looks like a refusal may have been a `twist`.
     pub(super) fn execs_lost(&mut self) {
-        for story in self.open.values_mut().filter(|story| story.may_be_twisted()) {
-            story.miss(Missing::TwistUnseen);
+        for ongoing in self.open.values_mut().filter(|ongoing| ongoing.may_be_twisted()) {
+            ongoing.miss(Missing::TwistUnseen);
         }
     }
 
@@ -325,20 +329,20 @@ impl Correlator {
     }
 
     /// The same, but for the stories that are `kept` and their accept threads.
-    fn process_gone_but(&mut self, tgid: u32, why: Missing, kept: impl Fn(&Story) -> bool) {
+    fn process_gone_but(&mut self, tgid: u32, why: Missing, kept: impl Fn(&OpenConnection) -> bool) {
         let mut gone: Vec<(KtimeNs, u64)> = self
             .open
             .values()
-            .filter(|story| story.tgid == tgid && !kept(story))
-            .map(|story| (story.accepted, story.conn))
+            .filter(|ongoing| ongoing.tgid == tgid && !kept(ongoing))
+            .map(|ongoing| (ongoing.accepted, ongoing.conn))
             .collect();
         gone.sort_unstable();
         for (_, conn) in gone {
-            if let Some(story) = self.open.get_mut(&conn)
-                && !story.is_told()
+            if let Some(ongoing) = self.open.get_mut(&conn)
+                && !ongoing.is_told()
             {
-                story.leader_gone = false;
-                story.miss(why);
+                ongoing.leader_gone = false;
+                ongoing.miss(why);
             }
             self.conclude(conn, true);
         }

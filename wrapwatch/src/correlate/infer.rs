@@ -15,8 +15,8 @@ use crate::wrappers::{
 
 use super::check::PathKind;
 use super::map::HashMap;
+use super::open_connection::{Birth, OpenConnection};
 use super::shared::Target;
-use super::story::{Birth, Story};
 
 /// Most evaluations that are remembered of a target.
 const INFERRED_MAX: usize = 1024;
@@ -53,13 +53,13 @@ impl Inferred {
 }
 
 /// Fills in what was not observed.
-pub(super) fn infer(connection: &mut Connection, story: &Story, target: &mut Target) {
-    let observed = story.check.rule_seen || connection.rule.is_some() || connection.verdict_rule.is_some();
-    let whole = story.birth == Birth::Accept && story.seqs.missing() == 0;
-    if observed || !whole || !story.check.seen() {
+pub(super) fn infer(connection: &mut Connection, ongoing: &OpenConnection, target: &mut Target) {
+    let observed = ongoing.check.rule_seen || connection.rule.is_some() || connection.verdict_rule.is_some();
+    let whole = ongoing.birth == Birth::Accept && ongoing.seqs.missing() == 0;
+    if observed || !whole || !ongoing.check.seen() {
         return;
     }
-    let Some(answer) = answer(connection, story, target) else { return };
+    let Some(answer) = answer(connection, ongoing, target) else { return };
     let looked_up = connection.lookups.iter().any(|lookup| lookup.thread != ThreadRole::Connection)
         || connection.files.iter().any(|file| &*file.path == "/etc/hosts");
     if looked_up {
@@ -70,9 +70,9 @@ pub(super) fn infer(connection: &mut Connection, story: &Story, target: &mut Tar
     }
 }
 
-fn answer(connection: &Connection, story: &Story, target: &mut Target) -> Option<Answer> {
-    let (Some(Client::Ip(client)), Some(daemon)) = (story.client, &target.info.daemon) else { return None };
-    let (tables, versions) = tables(story, target)?;
+fn answer(connection: &Connection, ongoing: &OpenConnection, target: &mut Target) -> Option<Answer> {
+    let (Some(Client::Ip(client)), Some(daemon)) = (ongoing.client, &target.info.daemon) else { return None };
+    let (tables, versions) = tables(ongoing, target)?;
     let lookups: Vec<&Lookup> =
         connection.lookups.iter().filter(|lookup| lookup.thread != ThreadRole::Connection).collect();
     let answers = |lookup: &&Lookup| {
@@ -81,7 +81,7 @@ fn answer(connection: &Connection, story: &Story, target: &mut Target) -> Option
     };
     let question = Question {
         client: client.ip(),
-        server: story.local,
+        server: ongoing.local,
         tables: versions,
         answers: lookups.iter().map(answers).collect(),
     };
@@ -89,7 +89,7 @@ fn answer(connection: &Connection, story: &Story, target: &mut Target) -> Option
         return Some(known.clone());
     }
     let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
-    request.server = story.local.map(|local| Endpoint::new(local.ip(), local.port()));
+    request.server = ongoing.local.map(|local| Endpoint::new(local.ip(), local.port()));
     let mut seen = Seen { lookups, unseen: false };
     let evaluation = evaluate(&tables, &request, &mut seen);
     let place = |place: Option<Place>| place.map(|place| rule_ref(place, &tables, target));
@@ -115,9 +115,9 @@ fn agrees(verdict: Verdict, connection: &Connection) -> bool {
 }
 
 /// The tables as the check found them, and from when on they were so; `None` where one that it read is not at hand.
-fn tables(story: &Story, target: &Target) -> Option<(Tables, [Option<KtimeNs>; 2])> {
+fn tables(ongoing: &OpenConnection, target: &Target) -> Option<(Tables, [Option<KtimeNs>; 2])> {
     let table = |kind: PathKind| {
-        let used = story.check.tables.iter().find(|table| table.kind == kind);
+        let used = ongoing.check.tables.iter().find(|table| table.kind == kind);
         match used {
             Some(used) if used.opened => {
                 let version = target.texts.at(&used.path, used.from);

@@ -23,6 +23,7 @@ mod handshakes;
 mod infer;
 mod lookups;
 pub(crate) mod map;
+mod open_connection;
 mod parts;
 mod queue;
 mod requests;
@@ -33,7 +34,6 @@ mod servers;
 mod shared;
 mod sight;
 mod stall;
-mod story;
 mod take;
 mod tell;
 mod texts;
@@ -55,12 +55,12 @@ pub use stall::OpenCheck;
 use cpu::RunDelays;
 use handshakes::Handshakes;
 use map::HashMap;
+use open_connection::{Birth, OpenConnection};
 use parts::Span;
 use queue::{Held, History};
 use requests::Past;
 use servers::Servers;
 use shared::Shared;
-use story::{Birth, Story};
 
 /// How much later an event of another thread may arrive than one that happened after it.
 pub const REORDER_NS: u64 = 1_000_000;
@@ -127,7 +127,7 @@ pub struct Stats {
 pub struct Correlator {
     config: Config,
     shared: Shared,
-    open: HashMap<u64, Box<Story>>,
+    open: HashMap<u64, Box<OpenConnection>>,
     threads: HashMap<u64, AcceptThread>,
     handshakes: Handshakes,
     /// Sockets of open connections.
@@ -213,9 +213,11 @@ impl Correlator {
     pub fn note_skipped(&mut self, since: KtimeNs, until: KtimeNs) {
         self.skipped_until = self.skipped_until.max(Some(until));
         self.steps_lost_at = self.steps_lost_at.max(Some(until));
-        for story in self.open.values_mut() {
-            if !story.is_told() || story.ended().is_none_or(|ended| ended.max(story.check_end()) >= since) {
-                story.miss(Missing::CallsSkipped);
+        for ongoing in self.open.values_mut() {
+            if !ongoing.is_told()
+                || ongoing.ended().is_none_or(|ended| ended.max(ongoing.check_end()) >= since)
+            {
+                ongoing.miss(Missing::CallsSkipped);
             }
         }
     }
@@ -246,8 +248,9 @@ impl Correlator {
     /// Process and thread of every accept thread that is in a check as far as is known, in order.
     pub fn in_checks(&self) -> Vec<(u32, u32)> {
         let current = self.threads.values().filter_map(|thread| self.open.get(&thread.current?));
-        let checking = current.filter(|story| story.holds_accept_thread() && story.in_check() != Some(false));
-        let mut threads: Vec<_> = checking.map(|story| (story.tgid, story.tid)).collect();
+        let checking =
+            current.filter(|ongoing| ongoing.holds_accept_thread() && ongoing.in_check() != Some(false));
+        let mut threads: Vec<_> = checking.map(|ongoing| (ongoing.tgid, ongoing.tid)).collect();
         threads.sort_unstable();
         threads
     }
@@ -302,13 +305,13 @@ impl Correlator {
                 }
                 Counter::LostFirstPacket => {
                     // A connection's last record leaves no gap.
-                    self.open.values_mut().for_each(|story| story.end_lost |= !story.is_told());
+                    self.open.values_mut().for_each(|ongoing| ongoing.end_lost |= !ongoing.is_told());
                     continue;
                 }
                 _ => continue,
             };
-            for story in self.open.values_mut() {
-                story.miss(why);
+            for ongoing in self.open.values_mut() {
+                ongoing.miss(why);
             }
         }
     }
@@ -343,15 +346,15 @@ impl Correlator {
     pub fn finish(&mut self, now: KtimeNs) {
         self.advance(now);
         let mut rest: Vec<(KtimeNs, u64)> =
-            self.open.values().map(|story| (story.accepted, story.conn)).collect();
+            self.open.values().map(|ongoing| (ongoing.accepted, ongoing.conn)).collect();
         rest.sort_unstable();
         for (_, conn) in rest {
-            if let Some(story) = self.open.get_mut(&conn)
-                && !story.is_told()
-                && !story.leader_gone
+            if let Some(ongoing) = self.open.get_mut(&conn)
+                && !ongoing.is_told()
+                && !ongoing.leader_gone
             {
-                let checking = story.in_check() == Some(true);
-                story.miss(match (checking, story.end_lost) {
+                let checking = ongoing.in_check() == Some(true);
+                ongoing.miss(match (checking, ongoing.end_lost) {
                     (true, _) => Missing::StillInCheck,
                     (false, true) => Missing::EndUnseen,
                     (false, false) => Missing::StillOpen,
@@ -378,49 +381,50 @@ impl Correlator {
 
     /// The check is over: what the accept thread did for it becomes history. With `still`, one that is going on lasts until now.
     fn close_check(&mut self, conn: u64, still: bool) {
-        let Some(story) = self.open.get_mut(&conn).filter(|story| story.over.is_none()) else { return };
-        let mut end = story.check_end();
-        if still && story.in_check() == Some(true) {
+        let Some(ongoing) = self.open.get_mut(&conn).filter(|ongoing| ongoing.over.is_none()) else { return };
+        let mut end = ongoing.check_end();
+        if still && ongoing.in_check() == Some(true) {
             let seen_busy =
-                self.threads.get(&thread_key(story.tgid, story.tid)).map(|thread| thread.seen_busy);
-            if self.steps_lost_at.is_some_and(|lost| lost >= story.last_step && Some(lost) > seen_busy) {
+                self.threads.get(&thread_key(ongoing.tgid, ongoing.tid)).map(|thread| thread.seen_busy);
+            if self.steps_lost_at.is_some_and(|lost| lost >= ongoing.last_step && Some(lost) > seen_busy) {
                 // That it lasts is not known: no time is made up.
-                story.miss(Missing::CheckEndUnseen);
+                ongoing.miss(Missing::CheckEndUnseen);
             } else {
                 end = self.now;
             }
         }
-        let end = end.max(story.accepted);
-        let key = thread_key(story.tgid, story.tid);
-        let target = self.shared.targets.get(&story.tgid);
-        let mut spans = story.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
-        if let Some(thread) = self.threads.get(&key).filter(|_| story.is_checked_by_acceptor()) {
-            spans.extend(thread.delays.spans(&spans, story.turned_to(), end));
+        let end = end.max(ongoing.accepted);
+        let key = thread_key(ongoing.tgid, ongoing.tid);
+        let target = self.shared.targets.get(&ongoing.tgid);
+        let mut spans = ongoing.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        if let Some(thread) = self.threads.get(&key).filter(|_| ongoing.is_checked_by_acceptor()) {
+            spans.extend(thread.delays.spans(&spans, ongoing.turned_to(), end));
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
-        let painted: Arc<[Span]> = parts::paint(&spans, story.check_begin(), end).into();
-        story.over = Some((end, painted.clone()));
-        if self.threads.contains_key(&key) && story.is_checked_by_acceptor() {
+        let divided: Arc<[Span]> = parts::partition(&spans, ongoing.check_begin(), end).into();
+        ongoing.over = Some((end, divided.clone()));
+        if self.threads.contains_key(&key) && ongoing.is_checked_by_acceptor() {
             // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
-            let busy_until = story.lookups_end().map_or(end, |last| last.max(end));
-            let (check, around) = if story.is_checked() {
-                (painted, [(story.turned_to(), story.check_begin()), (end, busy_until)])
+            let busy_until = ongoing.lookups_end().map_or(end, |last| last.max(end));
+            let (check, around) = if ongoing.is_checked() {
+                (divided, [(ongoing.turned_to(), ongoing.check_begin()), (end, busy_until)])
             } else {
-                (Arc::default(), [(story.accepted, busy_until), (end, end)])
+                (Arc::default(), [(ongoing.accepted, busy_until), (end, end)])
             };
             let own = if around.iter().all(|(from, to)| from >= to) {
                 Arc::default()
             } else {
-                let own = around.iter().flat_map(|(from, to)| parts::paint(&spans, *from, *to));
+                let own = around.iter().flat_map(|(from, to)| parts::partition(&spans, *from, *to));
                 own.filter(|span| span.cause == StallCause::Dns).collect()
             };
             // That it was accepted, and nothing done for it, is history already.
-            if story.passed && check.is_empty() && own.is_empty() {
+            if ongoing.passed && check.is_empty() && own.is_empty() {
                 return;
             }
-            let unsure = story.is_unsure();
-            let held = Held { conn, from: story.turned_to(), busy_until, to: busy_until, check, own, unsure };
+            let unsure = ongoing.is_unsure();
+            let held =
+                Held { conn, from: ongoing.turned_to(), busy_until, to: busy_until, check, own, unsure };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
             }
@@ -429,10 +433,12 @@ impl Correlator {
 
     /// A hold that was written down early: the server looked the client up by itself since.
     fn prolong_hold(&mut self, key: u64, conn: u64) {
-        let Some((story, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else { return };
-        let Some((held, last)) = thread.history.last_mut(conn).zip(story.lookups_end()) else { return };
+        let Some((ongoing, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else {
+            return;
+        };
+        let Some((held, last)) = thread.history.last_mut(conn).zip(ongoing.lookups_end()) else { return };
         if last > held.busy_until {
-            let since = parts::paint(&story.take_spans(last, None), held.busy_until, last);
+            let since = parts::partition(&ongoing.take_spans(last, None), held.busy_until, last);
             let own = since.into_iter().filter(|span| span.cause == StallCause::Dns);
             held.own = held.own.iter().copied().chain(own).collect();
             (held.busy_until, held.to) = (last, last);
@@ -442,77 +448,78 @@ impl Correlator {
     /// Ends a connection's story and tells it.
     fn conclude(&mut self, conn: u64, still: bool) {
         self.close_check(conn, still);
-        let Some(mut story) = self.open.remove(&conn) else { return };
-        if let Some(due) = story.due {
+        let Some(mut ongoing) = self.open.remove(&conn) else { return };
+        if let Some(due) = ongoing.due {
             self.due.remove(&(due, conn));
         }
         // Its place may be another socket's by now.
-        if self.socks.get(&story.sk) == Some(&conn) {
-            self.socks.remove(&story.sk);
+        if self.socks.get(&ongoing.sk) == Some(&conn) {
+            self.socks.remove(&ongoing.sk);
         }
-        let key = wrapwatch_common::maps::watch_key(story.process, story.fd);
+        let key = wrapwatch_common::maps::watch_key(ongoing.process, ongoing.fd);
         if self.fds.get(&key) == Some(&conn) {
             self.fds.remove(&key);
         }
-        if story.birth == Birth::Orphan {
+        if ongoing.birth == Birth::Orphan {
             self.stats.orphans += 1;
             return;
         }
-        if story.leader_gone {
-            story.miss(Missing::ServerEnded);
+        if ongoing.leader_gone {
+            ongoing.miss(Missing::ServerEnded);
         }
-        if self.errors_lost_at.is_some_and(|lost_at| story.may_be_refused(lost_at)) {
-            story.miss(Missing::ErrorsLost);
+        if self.errors_lost_at.is_some_and(|lost_at| ongoing.may_be_refused(lost_at)) {
+            ongoing.miss(Missing::ErrorsLost);
         }
-        if !story.sure() {
-            story.resolver.tell_unmatched(&mut self.shared);
+        if !ongoing.sure() {
+            ongoing.resolver.tell_unmatched(&mut self.shared);
         }
-        self.serves_behind(&mut story);
-        self.unsure_behind(&mut story);
-        let blind = self.shared.blind(story.tgid);
+        self.serves_behind(&mut ongoing);
+        self.unsure_behind(&mut ongoing);
+        let blind = self.shared.blind(ongoing.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
-        let workers = self.workers(&story, now);
-        let gives = self.shared.gives(&story);
-        let mut connection = Box::new(tell::tell(
-            &mut story,
+        let workers = self.workers(&ongoing, now);
+        let gives = self.shared.gives(&ongoing);
+        let mut connection = Box::new(tell::to_connection(
+            &mut ongoing,
             &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },
         ));
-        if let Some(target) = self.shared.targets.get_mut(&story.tgid) {
-            infer::infer(&mut connection, &story, target);
+        if let Some(target) = self.shared.targets.get_mut(&ongoing.tgid) {
+            infer::infer(&mut connection, &ongoing, target);
         }
-        if story.birth == Birth::Request {
+        if ongoing.birth == Birth::Request {
             self.stats.requests += 1;
             self.requests.push_back(connection);
             return;
         }
         self.stats.told += 1;
         self.stats.incomplete += u64::from(!connection.complete);
-        self.stats.seeded += u64::from(story.birth == Birth::Seeded);
-        self.past.remember(&story, self.shared.limits.history);
+        self.stats.seeded += u64::from(ongoing.birth == Birth::Seeded);
+        self.past.remember(&ongoing, self.shared.limits.history);
         self.ready.push_back(connection);
     }
 
     /// It was queued behind others: in which of that time they may have been in what was not seen.
-    fn unsure_behind(&mut self, story: &mut Story) {
-        let Some(thread) = self.threads.get_mut(&thread_key(story.tgid, story.tid)) else { return };
-        thread.history.told(story.conn, story.is_unsure());
-        let Some(established) = story.established.filter(|_| story.behind.count > 0) else { return };
+    fn unsure_behind(&mut self, ongoing: &mut OpenConnection) {
+        let Some(thread) = self.threads.get_mut(&thread_key(ongoing.tgid, ongoing.tid)) else { return };
+        thread.history.told(ongoing.conn, ongoing.is_unsure());
+        let Some(established) = ongoing.established.filter(|_| ongoing.behind.count > 0) else { return };
         let is_unsure = |conn| self.open.get(&conn).map(|open| open.is_unsure());
-        let wait = (established, story.accepted);
-        story.unsure_behind_ns = thread.history.unsure_ns(story.conn, wait, is_unsure);
+        let wait = (established, ongoing.accepted);
+        ongoing.unsure_behind_ns = thread.history.unsure_ns(ongoing.conn, wait, is_unsure);
     }
 
     /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.
-    fn serves_behind(&mut self, story: &mut Story) {
-        let (Some((from, _)), Some((to, by))) = (story.over.as_ref(), story.served()) else { return };
+    fn serves_behind(&mut self, ongoing: &mut OpenConnection) {
+        let (Some((from, _)), Some((to, by))) = (ongoing.over.as_ref(), ongoing.served()) else { return };
         let from = *from;
-        if to.since(from) <= workers::AT_ONCE_NS || story.given.is_some() {
+        if to.since(from) <= workers::AT_ONCE_NS || ongoing.given.is_some() {
             return;
         }
-        let key = thread_key(story.tgid, story.tid);
+        let key = thread_key(ongoing.tgid, ongoing.tid);
         let Some(current) = self.threads.get(&key).and_then(|thread| thread.current) else { return };
         // A thread that serves is in no check that it began before.
-        let went_on = |current: &Story| by == story.tid && current.accepted < to && current.last_step <= to;
+        let went_on =
+            |current: &OpenConnection| by == ongoing.tid && current.accepted < to && current.last_step <= to;
         if self.open.get(&current).is_some_and(|open| open.check.returned.is_some() || went_on(open)) {
             self.close_check(current, false);
         }
@@ -522,46 +529,46 @@ impl Correlator {
         let late_ns = workers::AT_ONCE_NS.max(to.since(from) / 20);
         let checks =
             self.open.get(&current).is_some_and(|current| current.over.is_none() && current.accepted < to);
-        if by != story.tid && (checks || !thread.history.is_freed(to, late_ns)) {
+        if by != ongoing.tid && (checks || !thread.history.is_freed(to, late_ns)) {
             return;
         }
-        let behind = thread.history.behind(story.conn, from, to);
-        if by == story.tid || behind.held_ns().saturating_add(late_ns) >= to.since(from) {
-            story.behind_after = behind;
+        let behind = thread.history.behind(ongoing.conn, from, to);
+        if by == ongoing.tid || behind.held_ns().saturating_add(late_ns) >= to.since(from) {
+            ongoing.behind_after = behind;
         }
     }
 
     /// What it waited behind until a thread took it over, or until `now`. What was looked up for it is remembered for those behind it.
-    fn workers(&mut self, story: &Story, now: KtimeNs) -> workers::Queued {
-        let check_end = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
+    fn workers(&mut self, ongoing: &OpenConnection, now: KtimeNs) -> workers::Queued {
+        let check_end = ongoing.over.as_ref().map_or(ongoing.accepted, |(end, _)| *end);
         // What ended without another thread did not wait for one.
-        let to = story.handover.unwrap_or(if story.ended().is_some() { check_end } else { now });
+        let to = ongoing.handover.unwrap_or(if ongoing.ended().is_some() { check_end } else { now });
         let late = to.since(check_end) > workers::AT_ONCE_NS;
         let open = late.then(|| self.open.values().map(|open| &**open)).into_iter().flatten();
-        let workers = &mut self.shared.targets.entry(story.tgid).or_default().workers;
-        let mut queued = workers.behind(story, (check_end, to), open);
+        let workers = &mut self.shared.targets.entry(ongoing.tgid).or_default().workers;
+        let mut queued = workers.behind(ongoing, (check_end, to), open);
         // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
         if self.accepts_lost_at.is_some_and(|lost| lost.plus(UNSEEN_LOOKUP_NS) >= check_end) {
             queued = queued.all_doubtful(to.since(check_end));
         }
-        workers.add(story, self.now, self.shared.limits.history);
+        workers.add(ongoing, self.now, self.shared.limits.history);
         queued
     }
 
     /// Decides when an ended connection is told.
     fn schedule(&mut self, conn: u64) {
-        let Some(story) = self.open.get_mut(&conn).filter(|story| story.is_told()) else { return };
-        let ended = story.ended().unwrap_or(story.accepted);
-        let due = if story.next_accept.is_some() {
+        let Some(ongoing) = self.open.get_mut(&conn).filter(|ongoing| ongoing.is_told()) else { return };
+        let ended = ongoing.ended().unwrap_or(ongoing.accepted);
+        let due = if ongoing.next_accept.is_some() {
             ended.plus(REORDER_NS)
-        } else if story.may_be_twisted() {
+        } else if ongoing.may_be_twisted() {
             ended.plus(TWIST_NS)
         } else {
-            ended.max(story.check_end()).plus(LINGER_NS + REORDER_NS)
+            ended.max(ongoing.check_end()).plus(LINGER_NS + REORDER_NS)
         };
         let due = due.plus(self.config.hold_ns);
-        if story.due != Some(due) {
-            if let Some(old) = story.due.replace(due) {
+        if ongoing.due != Some(due) {
+            if let Some(old) = ongoing.due.replace(due) {
                 self.due.remove(&(old, conn));
             }
             self.due.insert((due, conn));

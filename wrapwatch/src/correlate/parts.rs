@@ -49,30 +49,30 @@ const fn rank(cause: StallCause) -> u8 {
 
 /// Spans that follow one another without gap or overlap from `from` to `to`. Where given spans overlap, the more certain one wins, among equals
 /// the one that began first; what none covers is [`StallCause::Other`].
-pub(super) fn paint(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
+pub(super) fn partition(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
     let mut order = Vec::with_capacity(spans.len());
     order.extend(spans.iter().filter_map(|span| span.within(from, to)));
     order.sort_by_key(|span| span.from);
     let mut sweep =
-        Sweep { at: from, open: Vec::new(), cut: None, painted: Vec::with_capacity(order.len() + 8) };
+        Sweep { at: from, open: Vec::new(), cut: None, divided: Vec::with_capacity(order.len() + 8) };
     for span in order {
         sweep.until(span.from);
         let at = sweep.open.partition_point(|other| other.key() > span.key());
         sweep.open.insert(at, span);
     }
     sweep.until(to);
-    sweep.painted
+    sweep.divided
 }
 
 /// Goes through spans in the order in which they begin.
 struct Sweep {
-    /// All before this is painted.
+    /// All before this is divided.
     at: KtimeNs,
     /// Spans that have begun, the one that wins last. Those behind it may have ended.
     open: Vec<Span>,
-    /// What was painted last is of this span, which goes on.
+    /// What was divided last is of this span, which goes on.
     cut: Option<Span>,
-    painted: Vec<Span>,
+    divided: Vec<Span>,
 }
 
 impl Sweep {
@@ -80,14 +80,14 @@ impl Sweep {
     fn until(&mut self, to: KtimeNs) {
         while self.at < to {
             let Some(&span) = self.open.last() else {
-                self.painted.push(Span { from: self.at, to, cause: StallCause::Other, server: None });
+                self.divided.push(Span { from: self.at, to, cause: StallCause::Other, server: None });
                 self.at = to;
                 return;
             };
             let end = span.to.min(to);
-            match self.painted.last_mut().filter(|_| self.cut == Some(span)) {
+            match self.divided.last_mut().filter(|_| self.cut == Some(span)) {
                 Some(last) => last.to = end,
-                None if self.at < end => self.painted.push(Span { from: self.at, to: end, ..span }),
+                None if self.at < end => self.divided.push(Span { from: self.at, to: end, ..span }),
                 None => {}
             }
             self.at = self.at.max(end);
@@ -100,9 +100,9 @@ impl Sweep {
 }
 
 /// What they come to. A thread off the CPU is `other`: nothing the check did.
-pub(super) fn parts(painted: &[Span]) -> Parts {
+pub(super) fn parts(divided: &[Span]) -> Parts {
     let mut parts = Parts::default();
-    for span in painted {
+    for span in divided {
         let part = match span.cause {
             StallCause::Dns => &mut parts.dns_ns,
             StallCause::File => &mut parts.files_ns,
@@ -131,7 +131,7 @@ mod tests {
         let spans =
             [span(10, 50, StallCause::Dns), span(20, 30, StallCause::File), span(45, 90, StallCause::Dns)];
         let got: Vec<_> =
-            paint(&spans, KtimeNs(0), KtimeNs(80)).iter().map(|s| (s.from.0, s.to.0, s.cause)).collect();
+            partition(&spans, KtimeNs(0), KtimeNs(80)).iter().map(|s| (s.from.0, s.to.0, s.cause)).collect();
         let want = [
             (0, 10, StallCause::Other),
             (10, 20, StallCause::Dns),
@@ -159,17 +159,17 @@ mod tests {
         #[test]
         fn at_each_time_the_most_certain_counts(spans in prop::collection::vec(any_span(), 0..12), from in 0..500_u64, len in 0..500_u64) {
             let (from, to) = (KtimeNs(from), KtimeNs(from + len));
-            let painted = paint(&spans, from, to);
+            let divided = partition(&spans, from, to);
             for at in from.0..to.0 {
                 let is_at = |span: &&Span| span.from.0 <= at && at < span.to.0;
                 let clipped: Vec<Span> = spans.iter().filter_map(|span| span.within(from, to)).collect();
                 let wins = clipped.iter().filter(is_at).min_by_key(|span| span.key());
                 let cause = wins.map_or(StallCause::Other, |span| span.cause);
-                prop_assert_eq!(painted.iter().find(is_at).map(|span| span.cause), Some(cause));
+                prop_assert_eq!(divided.iter().find(is_at).map(|span| span.cause), Some(cause));
                 // One span's time is cut only by what is more certain.
-                let next = painted.iter().find(|span| span.from.0 == at && at > from.0);
+                let next = divided.iter().find(|span| span.from.0 == at && at > from.0);
                 let goes_on = |span: &Span| wins.is_some_and(|wins| wins == span && wins.from.0 < at);
-                if let (Some(next), Some(before)) = (next, painted.iter().find(|span| span.to.0 == at)) {
+                if let (Some(next), Some(before)) = (next, divided.iter().find(|span| span.to.0 == at)) {
                     let winner = clipped.iter().filter(|span| span.from.0 < at && at <= span.to.0).min_by_key(|span| span.key());
                     prop_assert!(!winner.is_some_and(goes_on), "{before:?} and {next:?} are one");
                 }
@@ -179,10 +179,10 @@ mod tests {
         #[test]
         fn parts_add_up_exactly(spans in prop::collection::vec(any_span(), 0..40), from in 0..1000_u64, len in 0..1000_u64) {
             let (from, to) = (KtimeNs(from), KtimeNs(from + len));
-            let painted = paint(&spans, from, to);
-            prop_assert_eq!(parts(&painted).total(), len);
+            let divided = partition(&spans, from, to);
+            prop_assert_eq!(parts(&divided).total(), len);
             let mut at = from;
-            for span in &painted {
+            for span in &divided {
                 prop_assert_eq!(span.from, at);
                 prop_assert!(span.from < span.to);
                 at = span.to;

@@ -9,7 +9,7 @@ use crate::decode::addr::socket_addr;
 use crate::model::{Client, KtimeNs, Missing};
 
 use super::Correlator;
-use super::story::{Birth, Story};
+use super::open_connection::{Birth, OpenConnection};
 
 /// Clients of the connections told last that a process or a thread of its own serves: a login may take minutes.
 #[derive(Debug, Default)]
@@ -20,15 +20,15 @@ pub(super) struct Past {
 
 impl Past {
     /// A connection's story is over.
-    pub(super) fn remember(&mut self, story: &Story, limit: usize) {
-        let Some(client) = story.client.filter(|_| story.may_ask_later()) else { return };
+    pub(super) fn remember(&mut self, ongoing: &OpenConnection, limit: usize) {
+        let Some(client) = ongoing.client.filter(|_| ongoing.may_ask_later()) else { return };
         if self.oldest_first.len() >= limit.max(1)
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             self.clients.remove(&oldest);
         }
-        if self.clients.insert(story.conn, client).is_none() {
-            self.oldest_first.push_back(story.conn);
+        if self.clients.insert(ongoing.conn, client).is_none() {
+            self.oldest_first.push_back(ongoing.conn);
         }
     }
 
@@ -37,7 +37,7 @@ impl Past {
     }
 }
 
-impl Story {
+impl OpenConnection {
     /// Whether a process that was made for it goes on, whose later lookups the kernel side tells.
     fn may_ask_later(&self) -> bool {
         self.given.is_some() || self.process != self.tgid
@@ -55,40 +55,40 @@ impl Correlator {
         self.end_unseen(rec.hdr.conn, Missing::NumberReused);
         self.make_room();
         let hdr = &rec.hdr;
-        let mut story = Box::new(Story::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Request, at));
-        story.seqs.insert(hdr.seq);
-        self.whose(&mut story, rec);
-        self.turn_to_request(&story);
-        self.open.insert(hdr.conn, story);
+        let mut ongoing = Box::new(OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Request, at));
+        ongoing.seqs.insert(hdr.seq);
+        self.whose(&mut ongoing, rec);
+        self.turn_to_request(&ongoing);
+        self.open.insert(hdr.conn, ongoing);
     }
 
     /// Who made it, and on which connection: the one that its process was made for, unless libwrap is told another address.
-    fn whose(&self, story: &mut Story, rec: &abi::Subject) {
+    fn whose(&self, ongoing: &mut OpenConnection, rec: &abi::Subject) {
         let open = self.open.get(&rec.within);
         let known = open.map_or_else(|| self.past.client(rec.within), |open| open.client);
         let named = socket_addr(&rec.peer).map(Client::Ip);
-        story.client = named.or(known);
-        if rec.within != 0 && (known.is_none() || known == story.client) {
-            story.within = Some(rec.within);
+        ongoing.client = named.or(known);
+        if rec.within != 0 && (known.is_none() || known == ongoing.client) {
+            ongoing.within = Some(rec.within);
         } else {
-            story.miss(Missing::ArrivalUnseen);
+            ongoing.miss(Missing::ArrivalUnseen);
         }
-        if story.client.is_none() {
-            story.miss(Missing::PeerUnseen);
+        if ongoing.client.is_none() {
+            ongoing.miss(Missing::PeerUnseen);
         }
     }
 
     /// A thread that serves all turns to it: whom it accepts afterwards waits behind it.
-    fn turn_to_request(&mut self, story: &Story) {
-        let key = thread_key(story.tgid, story.tid);
-        if story.within.is_none() {
+    fn turn_to_request(&mut self, ongoing: &OpenConnection) {
+        let key = thread_key(ongoing.tgid, ongoing.tid);
+        if ongoing.within.is_none() {
             // It may not have accepted anybody yet.
             self.thread(key);
             self.threads.entry(key).or_default();
         }
         let Some(thread) = self.threads.get_mut(&key) else { return };
-        thread.turned = story.accepted;
-        if let Some(last) = thread.current.replace(story.conn) {
+        thread.turned = ongoing.accepted;
+        if let Some(last) = thread.current.replace(ongoing.conn) {
             self.leave(key, last);
         }
     }

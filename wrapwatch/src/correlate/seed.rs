@@ -8,9 +8,9 @@ use crate::model::{Client, KtimeNs, Missing};
 
 use super::Correlator;
 use super::check::{FdKind, FdUse, TableUse};
+use super::open_connection::{Birth, OpenConnection};
 use super::resolver::{Moment, Service};
 use super::servers::Servers;
-use super::story::{Birth, Story};
 
 /// A socket that a seeded check had open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +49,17 @@ pub struct SeededCheck {
 impl Correlator {
     /// Begins with a check that was going on at attach; before any event of its connection.
     pub fn seed(&mut self, seed: &SeededCheck) {
-        let mut story = Story::new(seed.conn, seed.tgid, seed.tid, seed.fd, Birth::Seeded, seed.at);
-        story.client = seed.peer.map(Client::Ip);
-        story.local = seed.local;
-        story.miss(Missing::BeganBefore);
+        let mut ongoing =
+            OpenConnection::new(seed.conn, seed.tgid, seed.tid, seed.fd, Birth::Seeded, seed.at);
+        ongoing.client = seed.peer.map(Client::Ip);
+        ongoing.local = seed.local;
+        ongoing.miss(Missing::BeganBefore);
         if let Some((fd, path)) = &seed.table {
             let (path, kind) = self.path_kind(seed.tgid, path);
             let what = FdKind::File(None, kind);
-            story.check.use_fd(FdUse { fd: *fd, what }, self.shared.limits.uses);
+            ongoing.check.use_fd(FdUse { fd: *fd, what }, self.shared.limits.uses);
             let fd = Some(*fd);
-            story.check.tables.push(TableUse {
+            ongoing.check.tables.push(TableUse {
                 kind,
                 path,
                 from: seed.at,
@@ -75,8 +76,8 @@ impl Correlator {
             let ident =
                 socket.server.is_some_and(|server| server.port() == wrapwatch_common::abi::PORT_IDENT);
             let service = if ident { Service::Ident } else { Service::Dns };
-            story.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &mut self.shared);
-            story.resolver.wait_seeded(socket.fd, moment, &mut self.shared);
+            ongoing.resolver.open_sock(socket.fd, service, server, socket.stream, moment, &mut self.shared);
+            ongoing.resolver.wait_seeded(socket.fd, moment, &mut self.shared);
         }
         self.now = self.now.max(seed.at);
         self.thread(thread_key(seed.tgid, seed.tid));
@@ -84,7 +85,7 @@ impl Correlator {
         thread.current = Some(seed.conn);
         thread.turned = seed.at;
         self.fds.insert(watch_key(seed.tgid, seed.fd), seed.conn);
-        self.open.insert(seed.conn, Box::new(story));
+        self.open.insert(seed.conn, Box::new(ongoing));
     }
 
     /// A unix socket that the target had open at attach, by its path: syslog's, above all.

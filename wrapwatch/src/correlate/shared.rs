@@ -12,9 +12,9 @@ use super::check::PathKind;
 use super::config::{Limits, TargetInfo};
 use super::infer::Inferred;
 use super::map::HashMap;
+use super::open_connection::OpenConnection;
 use super::servers::Servers;
 use super::sight::Blind;
-use super::story::Story;
 use super::texts::Texts;
 use super::workers::Workers;
 
@@ -77,9 +77,9 @@ impl Shared {
     }
 
     /// Whether the clients of this port are served by processes or threads that are made for them.
-    pub(super) fn gives(&self, story: &Story) -> bool {
-        let target = self.targets.get(&story.tgid);
-        target.zip(story.local).is_some_and(|(target, local)| target.gives.contains(&local.port()))
+    pub(super) fn gives(&self, ongoing: &OpenConnection) -> bool {
+        let target = self.targets.get(&ongoing.tgid);
+        target.zip(ongoing.local).is_some_and(|(target, local)| target.gives.contains(&local.port()))
     }
 
     /// A path and what it is to a target's check.

@@ -7,8 +7,8 @@ use crate::model::{
     COMPUTING_MAX_NS, DegradationKind, KtimeNs, Missing, Stage, StallCause, Unknown, UnknownReason,
 };
 
+use super::open_connection::OpenConnection;
 use super::parts::Span;
-use super::story::Story;
 use super::workers::Queued;
 
 /// Kinds of calls that the trace does not have.
@@ -78,7 +78,7 @@ impl Blind {
 
 /// A client's wait whose unknown parts are asked for.
 pub(super) struct Wait<'a> {
-    pub story: &'a Story,
+    pub ongoing: &'a OpenConnection,
     /// What the check was spent on.
     pub check: &'a [Span],
     pub check_end: KtimeNs,
@@ -140,12 +140,12 @@ impl Wait<'_> {
 
     /// Of the time in the queue: what is neither in others' checks and lookups, nor beyond doubt.
     fn queue(&self) -> [Option<(UnknownReason, u64)>; 2] {
-        let Some(established) = self.story.established else { return [None; 2] };
-        let queued = self.story.accepted.since(established);
+        let Some(established) = self.ongoing.established else { return [None; 2] };
+        let queued = self.ongoing.accepted.since(established);
         if self.blind.times {
             return [Some((UnknownReason::NoTimes, queued)), None];
         }
-        let behind = &self.story.behind;
+        let behind = &self.ongoing.behind;
         let free = queued.saturating_sub(behind.held_ns());
         let why = if self.has(Missing::AcceptsLost) || self.has(Missing::NextAcceptLost) {
             Some(UnknownReason::QueueUnseen)
@@ -154,15 +154,15 @@ impl Wait<'_> {
         } else {
             self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
         };
-        let unseen =
-            why.map_or((UnknownReason::EventsLost, self.story.unsure_behind_ns.min(free)), |why| (why, free));
+        let unseen = why
+            .map_or((UnknownReason::EventsLost, self.ongoing.unsure_behind_ns.min(free)), |why| (why, free));
         [Some((UnknownReason::UnwatchedCall, behind.unwatched_ns())), Some(unseen)]
     }
 
     /// Of the check: what is no call that was seen, beyond what computing takes. Before it the server may have looked its client up.
     fn in_check(&self) -> [Option<(UnknownReason, u64)>; 2] {
         if self.blind.times {
-            return [Some((UnknownReason::NoTimes, self.check_end.since(self.story.accepted))), None];
+            return [Some((UnknownReason::NoTimes, self.check_end.since(self.ongoing.accepted))), None];
         }
         let others = self.check.iter().filter(|span| span.cause == StallCause::Other);
         let other = others.map(Span::ns).fold(0, u64::saturating_add);
@@ -171,9 +171,9 @@ impl Wait<'_> {
         } else {
             self.doubt().unwrap_or(UnknownReason::UnwatchedCall)
         };
-        let behind = &self.story.behind_before;
+        let behind = &self.ongoing.behind_before;
         let known = self.own_before_ns.saturating_add(behind.held_ns());
-        let before = self.story.check_begin().since(self.story.accepted).saturating_sub(known);
+        let before = self.ongoing.check_begin().since(self.ongoing.accepted).saturating_sub(known);
         let doubt = self.doubt().or(behind.cut.then_some(UnknownReason::Forgotten));
         [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), doubt.map(|why| (why, before))]
     }
@@ -181,11 +181,11 @@ impl Wait<'_> {
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
     fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
-        let behind = &self.story.behind_after;
+        let behind = &self.ongoing.behind_after;
         // Both are of the same time.
         let others = self.workers.behind_ns.max(behind.held_ns());
         let rest = whole.saturating_sub(self.own_after_ns).saturating_sub(others);
-        let unwatched = behind.unwatched_ns().saturating_add(self.story.behind_before.unwatched_ns());
+        let unwatched = behind.unwatched_ns().saturating_add(self.ongoing.behind_before.unwatched_ns());
         let unwatched = Some((UnknownReason::UnwatchedCall, unwatched));
         let found = if self.blind.times {
             return [Some((UnknownReason::NoTimes, whole)), None];
@@ -195,7 +195,7 @@ impl Wait<'_> {
             (doubt, rest)
         } else if self.has(Missing::NotFollowed) {
             (UnknownReason::NotFollowed, rest)
-        } else if self.story.behind_after.cut {
+        } else if self.ongoing.behind_after.cut {
             (UnknownReason::Forgotten, rest)
         } else if self.worker_unseen() || self.nobody_seen() || self.works_for_others() {
             (UnknownReason::WorkerUnseen, rest)
@@ -207,24 +207,24 @@ impl Wait<'_> {
 
     /// Its thread looked another client up meanwhile: for whom it worked when is not known.
     fn works_for_others(&self) -> bool {
-        let (client, threads) = (self.story.client, [self.story.tid, self.story.checker]);
-        self.story.resolver.lookups.iter().any(|looking| looking.is_anothers(client, threads))
+        let (client, threads) = (self.ongoing.client, [self.ongoing.tid, self.ongoing.checker]);
+        self.ongoing.resolver.lookups.iter().any(|looking| looking.is_anothers(client, threads))
     }
 
     /// It goes on, and nobody was seen to do anything for it: a thread that was there before may be in a lookup for its sake.
     fn nobody_seen(&self) -> bool {
-        let story = self.story;
-        let begun = story.is_checked() || story.handover.is_some() || story.given.is_some();
-        let asks = !story.resolver.lookups.is_empty() || !story.resolver.queries.is_empty();
-        story.ended().is_none() && !begun && !asks && story.last_step == story.accepted
+        let ongoing = self.ongoing;
+        let begun = ongoing.is_checked() || ongoing.handover.is_some() || ongoing.given.is_some();
+        let asks = !ongoing.resolver.lookups.is_empty() || !ongoing.resolver.queries.is_empty();
+        ongoing.ended().is_none() && !begun && !asks && ongoing.last_step == ongoing.accepted
     }
 
     /// Another thread sent the first packet and had not been seen with the socket before: what it did until then was not watched.
     fn worker_unseen(&self) -> bool {
-        self.story.first_packet.is_some_and(|(at, packet)| {
-            !matches!(packet.hdr.tid, tid if tid == self.story.tid || tid == self.story.checker)
-                && self.story.given.is_none_or(|(_, to)| to != packet.hdr.tid)
-                && self.story.handover.is_none_or(|handover| handover >= at)
+        self.ongoing.first_packet.is_some_and(|(at, packet)| {
+            !matches!(packet.hdr.tid, tid if tid == self.ongoing.tid || tid == self.ongoing.checker)
+                && self.ongoing.given.is_none_or(|(_, to)| to != packet.hdr.tid)
+                && self.ongoing.handover.is_none_or(|handover| handover >= at)
         })
     }
 }

@@ -5,7 +5,7 @@ use wrapwatch_common::maps::thread_key;
 use crate::model::{Client, ClockPair, KtimeNs, LookupKind, Missing, RuleRef, Stall, StallCause};
 
 use super::asked::Asked;
-use super::story::{Birth, Story};
+use super::open_connection::{Birth, OpenConnection};
 use super::tell::rule_ref;
 use super::{AcceptThread, Correlator, Servers};
 
@@ -67,9 +67,9 @@ impl OpenCheck {
 impl Correlator {
     /// Checks that have lasted `slow_ns` at `now`, one an accept thread at most, by thread. Those in [`Self::doubted`] are none.
     pub fn stalls(&self, now: KtimeNs, slow_ns: u64) -> Vec<OpenCheck> {
-        let sure = self.long(now, slow_ns).filter(|(thread, story)| !self.is_doubted(thread, story));
+        let sure = self.long(now, slow_ns).filter(|(thread, ongoing)| !self.is_doubted(thread, ongoing));
         let mut open: Vec<OpenCheck> =
-            sure.map(|(_, story)| open_check(story, &self.shared.servers)).collect();
+            sure.map(|(_, ongoing)| open_check(ongoing, &self.shared.servers)).collect();
         open.sort_unstable_by_key(|check| (check.tgid, check.tid));
         open
     }
@@ -77,8 +77,8 @@ impl Correlator {
     /// Process and thread of the checks that have lasted as long, but may have ended: events were lost since the last that was seen of them. To be
     /// looked at, see [`Self::note_accept_thread`].
     pub fn doubted(&self, now: KtimeNs, slow_ns: u64) -> Vec<(u32, u32)> {
-        let doubted = self.long(now, slow_ns).filter(|(thread, story)| self.is_doubted(thread, story));
-        let mut doubted: Vec<_> = doubted.map(|(_, story)| (story.tgid, story.tid)).collect();
+        let doubted = self.long(now, slow_ns).filter(|(thread, ongoing)| self.is_doubted(thread, ongoing));
+        let mut doubted: Vec<_> = doubted.map(|(_, ongoing)| (ongoing.tgid, ongoing.tid)).collect();
         doubted.sort_unstable();
         doubted
     }
@@ -92,55 +92,55 @@ impl Correlator {
             return;
         }
         let Some(conn) = thread.current else { return };
-        let current = self.open.get_mut(&conn).filter(|story| story.holds_accept_thread());
-        if let Some(story) = current.filter(|story| story.in_check() != Some(false)) {
-            story.miss(Missing::CheckEndUnseen);
+        let current = self.open.get_mut(&conn).filter(|ongoing| ongoing.holds_accept_thread());
+        if let Some(ongoing) = current.filter(|ongoing| ongoing.in_check() != Some(false)) {
+            ongoing.miss(Missing::CheckEndUnseen);
             self.close_check(conn, false);
         }
     }
 
-    fn long(&self, now: KtimeNs, slow_ns: u64) -> impl Iterator<Item = (&AcceptThread, &Story)> {
+    fn long(&self, now: KtimeNs, slow_ns: u64) -> impl Iterator<Item = (&AcceptThread, &OpenConnection)> {
         let current =
             self.threads.values().filter_map(|thread| Some((thread, &**self.open.get(&thread.current?)?)));
-        current.filter(|(_, story)| story.holds_accept_thread()).filter(move |(_, story)| {
-            now.since(story.turned_to()) >= slow_ns && story.in_check() != Some(false)
+        current.filter(|(_, ongoing)| ongoing.holds_accept_thread()).filter(move |(_, ongoing)| {
+            now.since(ongoing.turned_to()) >= slow_ns && ongoing.in_check() != Some(false)
         })
     }
 
-    fn is_doubted(&self, thread: &AcceptThread, story: &Story) -> bool {
-        self.steps_lost_at.is_some_and(|lost_at| lost_at >= story.last_step && lost_at > thread.seen_busy)
+    fn is_doubted(&self, thread: &AcceptThread, ongoing: &OpenConnection) -> bool {
+        self.steps_lost_at.is_some_and(|lost_at| lost_at >= ongoing.last_step && lost_at > thread.seen_busy)
     }
 }
 
-fn open_check(story: &Story, servers: &Servers) -> OpenCheck {
-    let pending = story.resolver.pending(story.checker);
-    let looking = pending.and_then(|asked| story.resolver.lookups.get(asked.lookup));
+fn open_check(ongoing: &OpenConnection, servers: &Servers) -> OpenCheck {
+    let pending = ongoing.resolver.pending(ongoing.checker);
+    let looking = pending.and_then(|asked| ongoing.resolver.lookups.get(asked.lookup));
     let lookup = looking.map(|looking| looking.kind);
     let ident = lookup == Some(LookupKind::Ident);
-    let cause = match (story.check.inside, pending) {
+    let cause = match (ongoing.check.inside, pending) {
         (_, Some(_)) if ident => StallCause::Ident,
         (_, Some(_)) => StallCause::Dns,
         (Some((cause, _)), None) => cause,
         // A file was opened, and its first read has not returned.
-        (None, None) if story.check.opened_last => StallCause::File,
+        (None, None) if ongoing.check.opened_last => StallCause::File,
         // Refused: all that is left to do before the close is to log it.
-        (None, None) if story.check.returned.is_some_and(|(_, ret)| ret == 0) => StallCause::Syslog,
+        (None, None) if ongoing.check.returned.is_some_and(|(_, ret)| ret == 0) => StallCause::Syslog,
         (None, None) => StallCause::Other,
     };
     let name = |asked: &Asked| asked.question.as_ref().map(|question| question.name.clone());
     OpenCheck {
-        tgid: story.tgid,
-        tid: story.tid,
-        conn: story.conn,
-        peer: story.client,
-        since: story.turned_to(),
-        since_attach: story.birth == Birth::Seeded,
-        certain: story.in_check() == Some(true),
+        tgid: ongoing.tgid,
+        tid: ongoing.tid,
+        conn: ongoing.conn,
+        peer: ongoing.client,
+        since: ongoing.turned_to(),
+        since_attach: ongoing.birth == Birth::Seeded,
+        certain: ongoing.in_check() == Some(true),
         cause,
         lookup: lookup.filter(|&kind| kind != LookupKind::Other),
         name: pending.and_then(name),
         server: pending.map(|asked| servers.text(asked.server).to_string()),
-        table: story.check.open_table().map(|table| table.path.to_string()),
-        rule: story.check.context.as_ref().filter(|_| pending.is_some()).map(rule_ref),
+        table: ongoing.check.open_table().map(|table| table.path.to_string()),
+        rule: ongoing.check.context.as_ref().filter(|_| pending.is_some()).map(rule_ref),
     }
 }

@@ -9,18 +9,18 @@ use crate::decode::addr::socket_addr;
 use crate::model::{KtimeNs, LeaveKind, Missing, StallCause};
 
 use super::check::{Asking, FdKind, FdUse, PathKind, RuleAt};
+use super::open_connection::{Birth, OpenConnection};
 use super::parts::Span;
 use super::resolver::{EINPROGRESS, Moment, Service};
 use super::servers::{ServerId, Servers, path_text};
 use super::shared::Shared;
-use super::story::{Birth, Story};
 
 const ENOTCONN: i32 = 107;
 const SHUT_RD: i32 = 0;
 /// A connect that took longer than this is worth naming though nothing was sent.
 const CONNECT_MATTERS_NS: u64 = 1_000_000;
 
-impl Story {
+impl OpenConnection {
     /// Takes a record of this connection. The registry has looked after accept.
     pub(super) fn take(&mut self, event: &Event<'_>, shared: &mut Shared) {
         let hdr = event.header();

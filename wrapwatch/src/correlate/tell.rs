@@ -10,11 +10,11 @@ use crate::model::{
 use super::asked::Asked;
 use super::check::RuleAt;
 use super::lookups::{Looking, Telling};
+use super::open_connection::{Birth, OpenConnection};
 use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
 use super::sight::{Blind, Wait};
-use super::story::{Birth, Story};
 use super::workers::Queued;
 use super::{Config, LINGER_NS};
 
@@ -40,27 +40,27 @@ pub(super) struct Around<'a> {
 }
 
 /// Tells a story whose check is closed. The texts of its lookups are the connection's then.
-pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
+pub(super) fn to_connection(ongoing: &mut OpenConnection, around: &Around<'_>) -> Connection {
     let Around { config, servers, blind, now, workers, gives } = *around;
     let clock = &config.clock;
-    let over = story.over.as_ref().map_or(story.accepted, |(end, _)| *end);
-    let until = until(story, over, blind, now);
-    let begin = story.check_begin();
+    let over = ongoing.over.as_ref().map_or(ongoing.accepted, |(end, _)| *end);
+    let until = until(ongoing, over, blind, now);
+    let begin = ongoing.check_begin();
     let (own_before, own_after) =
-        (own_lookups(story, (story.accepted, begin)), own_lookups(story, (over, until)));
-    if check_unseen(story, blind) {
-        story.miss(Missing::ChecksUnseen);
+        (own_lookups(ongoing, (ongoing.accepted, begin)), own_lookups(ongoing, (over, until)));
+    if check_unseen(ongoing, blind) {
+        ongoing.miss(Missing::ChecksUnseen);
     }
-    let lookups = lookups(story, servers);
-    let (check_end, painted) =
-        story.over.as_ref().map_or((story.accepted, [].as_slice()), |(end, painted)| (*end, &**painted));
-    let (outcome, error_code) = outcome(story, gives);
-    let ended = story.ended();
+    let lookups = lookups(ongoing, servers);
+    let (check_end, divided) =
+        ongoing.over.as_ref().map_or((ongoing.accepted, [].as_slice()), |(end, divided)| (*end, &**divided));
+    let (outcome, error_code) = outcome(ongoing, gives);
+    let ended = ongoing.ended();
     let wrapper_ns = check_end.since(begin);
-    let missing = missing(story, outcome, blind);
+    let missing = missing(ongoing, outcome, blind);
     let unknown = Wait {
-        story,
-        check: painted,
+        ongoing,
+        check: divided,
         check_end,
         until,
         own_before_ns: own_before,
@@ -70,50 +70,50 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
         blind,
     }
     .unknown();
-    let whole = story.seqs.missing() == 0;
-    let forced = story.check.forced.as_ref().filter(|_| whole);
-    let refused = story.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
-    let verdict = story.check.verdict_rule(refused).filter(|_| whole && decided(story));
+    let whole = ongoing.seqs.missing() == 0;
+    let forced = ongoing.check.forced.as_ref().filter(|_| whole);
+    let refused = ongoing.check.returned.map_or(outcome == Outcome::Refused, |(_, ret)| ret == 0);
+    let verdict = ongoing.check.verdict_rule(refused).filter(|_| whole && decided(ongoing));
     Connection {
-        conn: story.conn,
-        within: story.within,
-        pid: story.tgid,
-        tid: story.tid,
-        peer: story.client,
-        local: story.local,
-        established: story.established.map(|at| clock.wall(at)),
-        accepted: clock.wall(story.accepted),
-        accepted_ktime: story.accepted,
+        conn: ongoing.conn,
+        within: ongoing.within,
+        pid: ongoing.tgid,
+        tid: ongoing.tid,
+        peer: ongoing.client,
+        local: ongoing.local,
+        established: ongoing.established.map(|at| clock.wall(at)),
+        accepted: clock.wall(ongoing.accepted),
+        accepted_ktime: ongoing.accepted,
         outcome,
         error_code,
-        client_left: client_left(story, clock),
-        queued_ns: story.established.map(|at| story.accepted.since(at)),
-        check_at_ns: if wrapper_ns > 0 { begin.since(story.accepted) } else { 0 },
+        client_left: client_left(ongoing, clock),
+        queued_ns: ongoing.established.map(|at| ongoing.accepted.since(at)),
+        check_at_ns: if wrapper_ns > 0 { begin.since(ongoing.accepted) } else { 0 },
         wrapper_ns,
-        parts: parts::parts(painted),
-        handover_ns: story.handover.map(|at| at.since(check_end)),
+        parts: parts::parts(divided),
+        handover_ns: ongoing.handover.map(|at| at.since(check_end)),
         handover_resolve_ns: workers
             .behind_ns
-            .max(story.behind_after.own.sum(None))
-            .saturating_add(story.behind_before.own.sum(None)),
+            .max(ongoing.behind_after.own.sum(None))
+            .saturating_add(ongoing.behind_before.own.sum(None)),
         resolve_ns: own_before.saturating_add(own_after),
-        queued_resolve_ns: story.behind.own.sum(None),
-        waited_ns: until.since(story.established.unwrap_or(story.accepted)),
-        served_behind_ns: story.behind_before.named_ns().saturating_add(story.behind_after.named_ns()),
-        greeted_by: story.first_packet.map(|(_, packet)| packet.hdr.tid),
-        greeting_ns: story.first_packet.map(|(at, _)| at.since(story.accepted)),
-        total_ns: ended.map(|at| at.since(story.established.unwrap_or(story.accepted))),
-        held_ns: held_ns(story, outcome),
-        service_ns: service_ns(story, check_end),
-        queued_behind: story.behind.conns.clone(),
-        queued_behind_count: story.behind.count,
-        checks: checks(story),
-        blame: blame(painted, story, servers),
+        queued_resolve_ns: ongoing.behind.own.sum(None),
+        waited_ns: until.since(ongoing.established.unwrap_or(ongoing.accepted)),
+        served_behind_ns: ongoing.behind_before.named_ns().saturating_add(ongoing.behind_after.named_ns()),
+        greeted_by: ongoing.first_packet.map(|(_, packet)| packet.hdr.tid),
+        greeting_ns: ongoing.first_packet.map(|(at, _)| at.since(ongoing.accepted)),
+        total_ns: ended.map(|at| at.since(ongoing.established.unwrap_or(ongoing.accepted))),
+        held_ns: held_ns(ongoing, outcome),
+        service_ns: service_ns(ongoing, check_end),
+        queued_behind: ongoing.behind.conns.clone(),
+        queued_behind_count: ongoing.behind.count,
+        checks: checks(ongoing),
+        blame: blame(divided, ongoing, servers),
         rule: forced.map(rule_ref),
         verdict_rule: verdict.map(rule_ref),
         lookups,
-        files: files(story, check_end),
-        other: others(story, check_end),
+        files: files(ongoing, check_end),
+        other: others(ongoing, check_end),
         complete: missing.is_empty(),
         missing,
         unknown_ns: unknown.iter().fold(0, |sum, part| sum.saturating_add(part.ns)),
@@ -122,13 +122,13 @@ pub(super) fn tell(story: &mut Story, around: &Around<'_>) -> Connection {
 }
 
 /// Whether it is known what the check decided.
-fn decided(story: &Story) -> bool {
-    story.check.returned.is_some() || story.handover.is_some() || story.ended().is_some()
+fn decided(ongoing: &OpenConnection) -> bool {
+    ongoing.check.returned.is_some() || ongoing.handover.is_some() || ongoing.ended().is_some()
 }
 
 /// What became of a request.
-fn answer(story: &Story) -> Outcome {
-    match (story.check.returned, story.answered) {
+fn answer(ongoing: &OpenConnection) -> Outcome {
+    match (ongoing.check.returned, ongoing.answered) {
         (Some((_, 0)), _) => Outcome::Refused,
         (Some(_), _) => Outcome::Admitted,
         (None, Some(_)) => Outcome::LookedUp,
@@ -136,29 +136,29 @@ fn answer(story: &Story) -> Outcome {
     }
 }
 
-fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
-    if story.birth == Birth::Request {
-        return (answer(story), None);
+fn outcome(ongoing: &OpenConnection, gives: bool) -> (Outcome, Option<u16>) {
+    if ongoing.birth == Birth::Request {
+        return (answer(ongoing), None);
     }
-    if story.is_refused() && story.ended().is_some() {
+    if ongoing.is_refused() && ongoing.ended().is_some() {
         // Whoever closes it, and whatever it was told before: the one that was asked has said so.
         return (Outcome::Refused, None);
     }
-    if gives && is_dropped(story) {
+    if gives && is_dropped(ongoing) {
         return (Outcome::Dropped, None);
     }
-    if let Some((_, packet)) = &story.first_packet {
+    if let Some((_, packet)) = &ongoing.first_packet {
         return first_packet(packet);
     }
-    let by_accept_thread = [story.shutdown, story.closed]
+    let by_accept_thread = [ongoing.shutdown, ongoing.closed]
         .into_iter()
         .flatten()
         .min_by_key(|(_, at)| *at)
-        .is_some_and(|(tid, _)| tid == story.checker);
-    let denied = story.check.returned.is_none_or(|(_, ret)| ret == 0);
-    if by_accept_thread && !story.twisted && story.handover.is_none() && story.is_checked() && denied {
+        .is_some_and(|(tid, _)| tid == ongoing.checker);
+    let denied = ongoing.check.returned.is_none_or(|(_, ret)| ret == 0);
+    if by_accept_thread && !ongoing.twisted && ongoing.handover.is_none() && ongoing.is_checked() && denied {
         (Outcome::Refused, None)
-    } else if was_handed_over(story) {
+    } else if was_handed_over(ongoing) {
         (Outcome::HandedOver, None)
     } else {
         (Outcome::Unfinished, None)
@@ -166,27 +166,28 @@ fn outcome(story: &Story, gives: bool) -> (Outcome, Option<u16>) {
 }
 
 /// The accept thread itself answered, without a check, while others get a process or a thread. One that it closed without a word may have been passed to another process.
-fn is_dropped(story: &Story) -> bool {
-    let itself = story.first_packet.is_some_and(|(_, packet)| packet.hdr.tid == story.tid);
-    itself && story.sure() && story.given.is_none() && story.handover.is_none() && !story.is_checked()
+fn is_dropped(ongoing: &OpenConnection) -> bool {
+    let itself = ongoing.first_packet.is_some_and(|(_, packet)| packet.hdr.tid == ongoing.tid);
+    itself && ongoing.sure() && ongoing.given.is_none() && ongoing.handover.is_none() && !ongoing.is_checked()
 }
 
 /// The accepting process closed the socket as it was, without a check and without a byte: it kept nothing of it because another process has it.
-fn was_handed_over(story: &Story) -> bool {
-    let closed = story.closed.is_some_and(|(tid, _)| tid == story.tid) && story.shutdown.is_none();
+fn was_handed_over(ongoing: &OpenConnection) -> bool {
+    let closed = ongoing.closed.is_some_and(|(tid, _)| tid == ongoing.tid) && ongoing.shutdown.is_none();
     // Of a socket that is not known, what the process does that was made for it is not told as its end.
-    let given = story.given.is_some() && !story.by_socket;
-    let passed = story.given.is_none() && story.handover.is_none() && story.client != Some(Client::Unix);
-    story.sure() && closed && (given || passed) && !story.twisted && !story.is_checked()
+    let given = ongoing.given.is_some() && !ongoing.by_socket;
+    let passed =
+        ongoing.given.is_none() && ongoing.handover.is_none() && ongoing.client != Some(Client::Unix);
+    ongoing.sure() && closed && (given || passed) && !ongoing.twisted && !ongoing.is_checked()
 }
 
 /// What libwrap was asked.
-fn checks(story: &Story) -> Vec<CheckCall> {
-    let asked = story.check.asked.iter().map(|asked| CheckCall {
+fn checks(ongoing: &OpenConnection) -> Vec<CheckCall> {
+    let asked = ongoing.check.asked.iter().map(|asked| CheckCall {
         call: if asked.what == abi::WHAT_HOSTS_CTL { "hosts_ctl".into() } else { "hosts_access".into() },
         daemon: asked.daemon.clone(),
         tid: asked.tid,
-        at_ns: asked.at.since(story.accepted),
+        at_ns: asked.at.since(ongoing.accepted),
         dur_ns: asked.end.map(|(at, _)| at.since(asked.at)),
         allowed: asked.end.map(|(_, ret)| ret != 0),
     });
@@ -194,22 +195,23 @@ fn checks(story: &Story) -> Vec<CheckCall> {
 }
 
 /// How long the socket was kept after libwrap had said no.
-fn held_ns(story: &Story, outcome: Outcome) -> Option<u64> {
-    let (said, _) = story.check.returned.filter(|_| outcome == Outcome::Refused && story.is_refused())?;
-    story.closed_at().map(|closed| closed.since(said))
+fn held_ns(ongoing: &OpenConnection, outcome: Outcome) -> Option<u64> {
+    let (said, _) = ongoing.check.returned.filter(|_| outcome == Outcome::Refused && ongoing.is_refused())?;
+    ongoing.closed_at().map(|closed| closed.since(said))
 }
 
 /// How far the client's wait was seen.
-fn until(story: &Story, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> KtimeNs {
-    if story.is_refused() {
+fn until(ongoing: &OpenConnection, check_end: KtimeNs, blind: Blind, now: KtimeNs) -> KtimeNs {
+    if ongoing.is_refused() {
         return check_end;
     }
-    if let Some(ended) = story.ended().filter(|_| !blind.clients || story.first_packet.is_some()) {
+    if let Some(ended) = ongoing.ended().filter(|_| !blind.clients || ongoing.first_packet.is_some()) {
         return ended.max(check_end);
     }
-    let seen = check_end.max(story.handover.unwrap_or_default()).max(story.lookups_end().unwrap_or_default());
+    let seen =
+        check_end.max(ongoing.handover.unwrap_or_default()).max(ongoing.lookups_end().unwrap_or_default());
     // Where first packets do not show, it may have been greeted long ago.
-    if blind.clients || story.end_lost { seen } else { seen.max(now) }
+    if blind.clients || ongoing.end_lost { seen } else { seen.max(now) }
 }
 
 fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
@@ -223,37 +225,37 @@ fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
     }
 }
 
-fn client_left(story: &Story, clock: &ClockPair) -> Option<ClientLeft> {
-    let (how, at) = story.left?;
-    let before_the_end = story.ended().is_none_or(|ended| at < ended);
+fn client_left(ongoing: &OpenConnection, clock: &ClockPair) -> Option<ClientLeft> {
+    let (how, at) = ongoing.left?;
+    let before_the_end = ongoing.ended().is_none_or(|ended| at < ended);
     before_the_end.then(|| ClientLeft {
         how,
         at: clock.wall(at),
-        after_ns: story.established.map(|established| at.since(established)),
+        after_ns: ongoing.established.map(|established| at.since(established)),
     })
 }
 
 /// The server's own lookups before or behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
-fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
+fn own_lookups(ongoing: &OpenConnection, (start, until): (KtimeNs, KtimeNs)) -> u64 {
     if start >= until {
         return 0;
     }
     // As long as its table is open, the one in the check asks for the check's sake.
     let in_check = |looking: &Looking| {
-        let open = story.check.open_table().filter(|_| looking.tid == story.checker);
+        let open = ongoing.check.open_table().filter(|_| looking.tid == ongoing.checker);
         open.is_some_and(|table| looking.first >= table.from)
     };
     let mine = |looking: &Looking| {
-        !looking.is_anothers(story.client, [story.tid, story.checker]) && !in_check(looking)
+        !looking.is_anothers(ongoing.client, [ongoing.tid, ongoing.checker]) && !in_check(looking)
     };
-    let lookups = story.resolver.lookups.iter().filter(|looking| mine(looking));
+    let lookups = ongoing.resolver.lookups.iter().filter(|looking| mine(looking));
     let lookups = lookups.map(|looking| (looking.first, looking.last));
     let counts = |asked: &&Asked| {
-        let lookup = story.resolver.lookups.get(asked.lookup);
+        let lookup = ongoing.resolver.lookups.get(asked.lookup);
         lookup.is_none_or(|looking| looking.kind != LookupKind::Ident && mine(looking))
     };
-    let waits = story.resolver.queries.iter().filter(counts);
+    let waits = ongoing.resolver.queries.iter().filter(counts);
     let waits = waits.map(|asked| (asked.began(), asked.end.at().unwrap_or(until)));
     // Most are the check's, and over when it is.
     let inside = |&(from, to): &(KtimeNs, KtimeNs)| from < until && start < to;
@@ -269,27 +271,27 @@ fn own_lookups(story: &Story, (start, until): (KtimeNs, KtimeNs)) -> u64 {
     sum
 }
 
-fn service_ns(story: &Story, check_end: KtimeNs) -> u64 {
-    let until = story.ended().map_or(KtimeNs(u64::MAX), |ended| ended.max(check_end).plus(LINGER_NS));
-    if let Some((given, _)) = story.given {
-        return given.since(story.accepted);
+fn service_ns(ongoing: &OpenConnection, check_end: KtimeNs) -> u64 {
+    let until = ongoing.ended().map_or(KtimeNs(u64::MAX), |ended| ended.max(check_end).plus(LINGER_NS));
+    if let Some((given, _)) = ongoing.given {
+        return given.since(ongoing.accepted);
     }
-    if !story.holds_accept_thread() {
+    if !ongoing.holds_accept_thread() {
         return 0;
     }
-    match story.next_accept {
-        Some((at, true)) if at <= until && !story.late => at.since(story.accepted),
-        _ => check_end.since(story.turned_to()),
+    match ongoing.next_accept {
+        Some((at, true)) if at <= until && !ongoing.late => at.since(ongoing.accepted),
+        _ => check_end.since(ongoing.turned_to()),
     }
 }
 
-fn blame(painted: &[parts::Span], story: &Story, servers: &Servers) -> Vec<Blame> {
-    let mut queued = story.behind.checks.clone();
-    let served = story.behind_before.checks.iter().chain(story.behind_after.checks.iter());
+fn blame(divided: &[parts::Span], ongoing: &OpenConnection, servers: &Servers) -> Vec<Blame> {
+    let mut queued = ongoing.behind.checks.clone();
+    let served = ongoing.behind_before.checks.iter().chain(ongoing.behind_after.checks.iter());
     let named = served.filter(|(cause, ..)| *cause != StallCause::Other);
     named.for_each(|(cause, server, ns)| queued.add(cause, server, ns));
     let mut own = Tally::default();
-    own.add_spans(painted);
+    own.add_spans(divided);
     let mut keys: Vec<_> =
         own.iter().chain(queued.iter()).map(|(cause, server, _)| (cause, server)).collect();
     keys.sort_unstable();
@@ -307,16 +309,16 @@ fn blame(painted: &[parts::Span], story: &Story, servers: &Servers) -> Vec<Blame
     blame
 }
 
-fn lookups(story: &mut Story, servers: &Servers) -> Vec<Lookup> {
+fn lookups(ongoing: &mut OpenConnection, servers: &Servers) -> Vec<Lookup> {
     let mut telling = Telling {
-        queries: &mut story.resolver.queries,
-        seqs: &story.seqs,
+        queries: &mut ongoing.resolver.queries,
+        seqs: &ongoing.seqs,
         servers,
-        accepted: story.accepted,
-        accept_tid: story.tid,
-        checker: story.checker,
+        accepted: ongoing.accepted,
+        accept_tid: ongoing.tid,
+        checker: ongoing.checker,
     };
-    let mut lookups: Vec<Lookup> = story
+    let mut lookups: Vec<Lookup> = ongoing
         .resolver
         .lookups
         .iter_mut()
@@ -327,8 +329,8 @@ fn lookups(story: &mut Story, servers: &Servers) -> Vec<Lookup> {
     lookups
 }
 
-fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
-    let files = story.check.files.iter().filter(|file| file.first <= check_end);
+fn files(ongoing: &OpenConnection, check_end: KtimeNs) -> Vec<FileUse> {
+    let files = ongoing.check.files.iter().filter(|file| file.first <= check_end);
     files
         .map(|file| FileUse {
             path: file.path.clone(),
@@ -340,35 +342,35 @@ fn files(story: &Story, check_end: KtimeNs) -> Vec<FileUse> {
         .collect()
 }
 
-fn others(story: &Story, check_end: KtimeNs) -> Vec<OtherUse> {
-    let others = story.check.others.iter().filter(|other| other.matters && other.first <= check_end);
+fn others(ongoing: &OpenConnection, check_end: KtimeNs) -> Vec<OtherUse> {
+    let others = ongoing.check.others.iter().filter(|other| other.matters && other.first <= check_end);
     others.map(|other| OtherUse { what: other.what.to_string(), dur_ns: other.ns }).collect()
 }
 
 /// Where libwrap's functions are not seen: no table was, or nothing that shows what was decided, or it was for another client's sake.
-fn check_unseen(story: &Story, blind: Blind) -> bool {
-    let anothers = |looking: &Looking| looking.is_anothers(story.client, []);
-    let unsure = || !story.check.seen() || story.resolver.lookups.iter().any(anothers);
+fn check_unseen(ongoing: &OpenConnection, blind: Blind) -> bool {
+    let anothers = |looking: &Looking| looking.is_anothers(ongoing.client, []);
+    let unsure = || !ongoing.check.seen() || ongoing.resolver.lookups.iter().any(anothers);
     // One that is closed at once was refused; of one that is kept nobody knows what for.
-    let at_once = |closed: KtimeNs| closed.since(story.check_end()) <= COMPUTING_MAX_NS;
-    let decided = story.first_packet.is_some() || story.closed_at().is_some_and(at_once);
+    let at_once = |closed: KtimeNs| closed.since(ongoing.check_end()) <= COMPUTING_MAX_NS;
+    let decided = ongoing.first_packet.is_some() || ongoing.closed_at().is_some_and(at_once);
     blind.checks && (!decided || unsure())
 }
 
-fn missing(story: &Story, outcome: Outcome, blind: Blind) -> Vec<Missing> {
-    let mut missing = story.missing.clone();
+fn missing(ongoing: &OpenConnection, outcome: Outcome, blind: Blind) -> Vec<Missing> {
+    let mut missing = ongoing.missing.clone();
     missing.extend((outcome == Outcome::HandedOver).then_some(Missing::HandedOver));
     missing.extend(blind.missing());
-    match story.seqs.missing() {
+    match ongoing.seqs.missing() {
         0 => {}
         count => missing.push(Missing::EventsLost { count }),
     }
-    missing.extend(story.asker_unseen().then_some(Missing::AskerUnseen));
-    missing.extend(story.resolver.asked_unseen().then_some(Missing::QueryUnseen));
-    if story.resolver.overflow || story.check.overflow {
+    missing.extend(ongoing.asker_unseen().then_some(Missing::AskerUnseen));
+    missing.extend(ongoing.resolver.asked_unseen().then_some(Missing::QueryUnseen));
+    if ongoing.resolver.overflow || ongoing.check.overflow {
         missing.push(Missing::TooManyUses);
     }
-    if story.behind.cut || story.behind_before.cut || story.behind_after.cut {
+    if ongoing.behind.cut || ongoing.behind_before.cut || ongoing.behind_after.cut {
         missing.push(Missing::PastForgotten);
     }
     missing

@@ -8,50 +8,50 @@ use wrapwatch_common::records as abi;
 use crate::model::{COMPUTING_MAX_NS, Client, KtimeNs, Missing, StallCause};
 
 use super::Correlator;
+use super::open_connection::OpenConnection;
 use super::parts::Span;
 use super::queue::{Held, NOBODY};
-use super::story::Story;
 
 impl Correlator {
     /// The accept thread turns from its last connection to this one.
-    pub(super) fn hold(&mut self, story: &mut Story) {
-        let key = thread_key(story.tgid, story.tid);
+    pub(super) fn hold(&mut self, ongoing: &mut OpenConnection) {
+        let key = thread_key(ongoing.tgid, ongoing.tid);
         self.thread(key);
         let thread = self.threads.entry(key).or_default();
-        thread.turned = story.accepted;
+        thread.turned = ongoing.accepted;
         let lost = std::mem::take(&mut thread.lost_accept);
-        if let Some(last) = thread.current.replace(story.conn) {
+        if let Some(last) = thread.current.replace(ongoing.conn) {
             self.leave(key, last);
-            let established = story.established;
+            let established = ongoing.established;
             let thread = self.threads.entry(key).or_default();
             let mut queued = false;
             if let Some(held) = thread.history.last_mut(last) {
                 queued = established.is_some_and(|established| established <= held.busy_until);
                 if queued {
-                    held.to = story.accepted.max(held.busy_until);
+                    held.to = ongoing.accepted.max(held.busy_until);
                 }
             }
-            if let Some(last_story) = self.open.get_mut(&last) {
-                let unseen = established.is_none() && matches!(story.client, Some(Client::Ip(_)));
+            if let Some(last_ongoing) = self.open.get_mut(&last) {
+                let unseen = established.is_none() && matches!(ongoing.client, Some(Client::Ip(_)));
                 if unseen && self.config.sees_handshakes {
-                    last_story.miss(Missing::NextHandshakeUnseen);
+                    last_ongoing.miss(Missing::NextHandshakeUnseen);
                 }
-                last_story.next_accept = Some((story.accepted, queued));
-                if last_story.shutdown.is_some()
-                    && last_story.closed.is_none()
-                    && last_story.first_packet.is_none()
+                last_ongoing.next_accept = Some((ongoing.accepted, queued));
+                if last_ongoing.shutdown.is_some()
+                    && last_ongoing.closed.is_none()
+                    && last_ongoing.first_packet.is_none()
                 {
-                    last_story.miss(Missing::CloseUnseen);
+                    last_ongoing.miss(Missing::CloseUnseen);
                 }
             }
             self.schedule(last);
         }
         let Some(thread) = self.threads.get_mut(&key) else { return };
-        thread.delays.forget_before(story.accepted);
-        if let Some(established) = story.established {
-            story.behind = thread.history.behind(story.conn, established, story.accepted);
+        thread.delays.forget_before(ongoing.accepted);
+        if let Some(established) = ongoing.established {
+            ongoing.behind = thread.history.behind(ongoing.conn, established, ongoing.accepted);
             if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
-                story.miss(Missing::AcceptsLost);
+                ongoing.miss(Missing::AcceptsLost);
             }
         }
     }
@@ -59,13 +59,13 @@ impl Correlator {
     /// A check begins in the accept thread. Where that serves all, it asks when a client's request has come, and may have turned to others since it accepted this one. Where it
     /// has not, only libwrap's own function tells the check's beginning from what came before.
     pub(super) fn check_begins(&mut self, conn: u64, at: KtimeNs) {
-        let Some(story) = self.open.get(&conn) else { return };
-        let (key, accepted) = (thread_key(story.tgid, story.tid), story.accepted);
+        let Some(ongoing) = self.open.get(&conn) else { return };
+        let (key, accepted) = (thread_key(ongoing.tgid, ongoing.tid), ongoing.accepted);
         let Some(thread) = self.threads.get_mut(&key) else { return };
         // What the server looks up itself before it asks holds the thread as the check does.
         let at_once = at.since(accepted) <= COMPUTING_MAX_NS
-            || story.check.asked.is_empty()
-            || !story.resolver.lookups.is_empty();
+            || ongoing.check.asked.is_empty()
+            || !ongoing.resolver.lookups.is_empty();
         if thread.current == Some(conn) && thread.turned <= accepted && at_once {
             return;
         }
@@ -74,9 +74,9 @@ impl Correlator {
             self.leave(key, last);
         }
         let behind = self.threads.get(&key).map(|thread| thread.history.behind(conn, accepted, at));
-        if let (Some(behind), Some(story)) = (behind, self.open.get_mut(&conn)) {
+        if let (Some(behind), Some(ongoing)) = (behind, self.open.get_mut(&conn)) {
             // What it did for it when it accepted it is history; the check is not.
-            (story.behind_before, story.late, story.over) = (behind, true, None);
+            (ongoing.behind_before, ongoing.late, ongoing.over) = (behind, true, None);
         }
     }
 
@@ -99,24 +99,24 @@ impl Correlator {
 
     /// An accept thread turns from a connection to another: what it did for it becomes history. To one for which it did nothing yet it may come back.
     pub(super) fn leave(&mut self, key: u64, last: u64) {
-        let Some(story) = self.open.get_mut(&last) else { return };
-        if !story.is_checked_by_acceptor() {
+        let Some(ongoing) = self.open.get_mut(&last) else { return };
+        if !ongoing.is_checked_by_acceptor() {
             // A check in another process goes on.
-            let given = story.given.map(|(at, _)| at);
+            let given = ongoing.given.map(|(at, _)| at);
             self.held_until(key, last, given);
-        } else if story.is_begun() {
+        } else if ongoing.is_begun() {
             self.close_check(last, false);
             self.prolong_hold(key, last);
-        } else if !std::mem::replace(&mut story.passed, true) {
-            let accepted = story.accepted;
+        } else if !std::mem::replace(&mut ongoing.passed, true) {
+            let accepted = ongoing.accepted;
             self.held_until(key, last, Some(accepted));
         }
     }
 
     /// A connection whose accept thread gave it to a process or thread, at a time that is known, held that thread until then.
     fn held_until(&mut self, key: u64, conn: u64, given: Option<KtimeNs>) {
-        let (Some(given), Some(story)) = (given, self.open.get(&conn)) else { return };
-        let (from, to) = (story.accepted, given.max(story.accepted));
+        let (Some(given), Some(ongoing)) = (given, self.open.get(&conn)) else { return };
+        let (from, to) = (ongoing.accepted, given.max(ongoing.accepted));
         let held = Held {
             conn,
             from,

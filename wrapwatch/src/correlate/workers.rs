@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::model::KtimeNs;
 
-use super::story::Story;
+use super::open_connection::OpenConnection;
 
 /// A lookup of the server's own.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,8 @@ pub(super) const AT_ONCE_NS: u64 = 1_000_000;
 
 impl Workers {
     /// A connection's story is over: what was looked up for it.
-    pub(super) fn add(&mut self, story: &Story, until: KtimeNs, limit: usize) {
-        for work in works(story, until) {
+    pub(super) fn add(&mut self, ongoing: &OpenConnection, until: KtimeNs, limit: usize) {
+        for work in works(ongoing, until) {
             if self.works.len() >= limit.max(1)
                 && let Some(old) = self.works.pop_front()
             {
@@ -61,12 +61,12 @@ impl Workers {
     /// What a connection waited behind from its check's end until a thread took it over at `to`, or had not by then. `open`: the others that are still open.
     pub(super) fn behind<'a>(
         &self,
-        story: &Story,
+        ongoing: &OpenConnection,
         (check_end, to): (KtimeNs, KtimeNs),
-        open: impl Iterator<Item = &'a Story>,
+        open: impl Iterator<Item = &'a OpenConnection>,
     ) -> Queued {
         let mut all: Vec<Work> = open
-            .filter(|other| other.tgid == story.tgid && other.conn != story.conn)
+            .filter(|other| other.tgid == ongoing.tgid && other.conn != ongoing.conn)
             .flat_map(|other| works(other, to))
             .chain(self.works.iter().copied())
             .filter(|work| work.to > check_end && work.from < to)
@@ -82,7 +82,7 @@ impl Workers {
             }
             sum
         };
-        let behind_ns = within(&|work| Some(work.tid) == story.worker);
+        let behind_ns = within(&|work| Some(work.tid) == ongoing.worker);
         let forgotten = self.forgot.min(to).since(check_end);
         let doubtful_ns = within(&|_| true).max(forgotten).saturating_sub(behind_ns);
         Queued { behind_ns, doubtful_ns }
@@ -90,21 +90,21 @@ impl Workers {
 }
 
 /// The lookups of a connection that were neither in its accept thread nor in its check; those that go on last until `until`.
-fn works(story: &Story, until: KtimeNs) -> impl Iterator<Item = Work> + '_ {
-    let theirs = |tid: u32| tid != story.tid && tid != story.checker;
-    let lookups = story.resolver.lookups.iter().filter(move |looking| theirs(looking.tid));
+fn works(ongoing: &OpenConnection, until: KtimeNs) -> impl Iterator<Item = Work> + '_ {
+    let theirs = |tid: u32| tid != ongoing.tid && tid != ongoing.checker;
+    let lookups = ongoing.resolver.lookups.iter().filter(move |looking| theirs(looking.tid));
     let lookups = lookups.map(|looking| Work { tid: looking.tid, from: looking.first, to: looking.last });
-    let waits = story.resolver.queries.iter().filter(move |asked| theirs(asked.tid));
+    let waits = ongoing.resolver.queries.iter().filter(move |asked| theirs(asked.tid));
     let waits = waits.map(move |asked| Work {
         tid: asked.tid,
         from: asked.began(),
         to: asked.end.at().unwrap_or(until),
     });
     // What is missing of a connection may have been a lookup.
-    let unseen = (story.seqs.missing() > 0).then(|| Work {
+    let unseen = (ongoing.seqs.missing() > 0).then(|| Work {
         tid: 0,
-        from: story.accepted,
-        to: story.ended().unwrap_or(until),
+        from: ongoing.accepted,
+        to: ongoing.ended().unwrap_or(until),
     });
     lookups.chain(waits).chain(unseen)
 }

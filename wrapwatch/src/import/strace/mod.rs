@@ -5,7 +5,7 @@
 //!
 //! A log is read twice. [`mod@survey`] looks through it: which kinds of calls it has, which times, what was done to its text. Then [`import`]
 //! makes records: [`Importer`] brings calls split over lines together and puts their beginnings and ends in order of time,
-//! `world` does what the kernel side does with them. Bounded memory: maps have caps, and what does not fit is counted.
+//! `kernel_model` does what the kernel side does with them. Bounded memory: maps have caps, and what does not fit is counted.
 //!
 //! Nothing is invented: a kind of call that a log has none of was not traced, and the head's degradations say so, as they say that a log has no
 //! times or cut texts.
@@ -21,12 +21,12 @@ mod clean;
 mod clock;
 mod errno;
 mod foreign;
+mod kernel_model;
 pub mod line;
 mod lines;
 mod logs;
 mod survey;
 mod text;
-mod world;
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +39,10 @@ pub use call::CallKind;
 use call::Name;
 pub use clock::{Clock, Dates};
 pub use foreign::Looks;
+use kernel_model::KernelModel;
 use line::{Body, Finish};
 pub use logs::{Log, import, survey};
 pub use survey::{Survey, Times};
-use world::World;
 
 use crate::model::{ClockPair, KtimeNs};
 use crate::trace::{Head, Input, Origin, Target};
@@ -168,7 +168,7 @@ pub struct Importer {
     latest: u64,
     /// Thread of the last line, where this was a call of which it is not said when it returned.
     untimed: Option<u32>,
-    world: World,
+    kernel: KernelModel,
     stats: Stats,
 }
 
@@ -185,7 +185,7 @@ impl Importer {
             one_log: false,
             latest: 0,
             untimed: None,
-            world: World::new(pid, Rc::clone(&survey)),
+            kernel: KernelModel::new(pid, Rc::clone(&survey)),
             survey,
             stats: Stats::default(),
         }
@@ -197,7 +197,7 @@ impl Importer {
         self.stats.lines += 1;
         // Where nothing says how long anything took, nothing took any time.
         let at = if self.survey.times() == Times::Nothing { self.now.max(1) } else { at };
-        self.world.begin(at);
+        self.kernel.begin(at);
         self.now = self.now.max(at);
         if !self.threads.contains_key(&tid) && self.threads.len() >= KEPT_MAX {
             self.stats.overflow += 1;
@@ -235,7 +235,7 @@ impl Importer {
         if let Some(thread) = self.threads.remove(&from) {
             self.threads.insert(to, thread);
         }
-        self.world.rename(from, to);
+        self.kernel.rename(from, to);
     }
 
     /// Says that all lines come from one log, in the order in which strace printed them.
@@ -263,21 +263,21 @@ impl Importer {
         }
         self.drain(u64::MAX, out);
         self.now = self.now.max(self.latest);
-        self.world.finish(self.now, out);
+        self.kernel.finish(self.now, out);
     }
 
     /// What was read so far.
     pub fn stats(&self) -> Stats {
-        let world = self.world.stats();
+        let kernel = self.kernel.stats();
         Stats {
-            accepts: world.accepts,
-            began_before: world.began_before,
-            failed_accepts: world.failed_accepts,
-            other_accepts: world.other_accepts,
-            table_opens: world.table_opens,
-            records: world.records,
-            cut_messages: world.cut_messages,
-            overflow: self.stats.overflow + world.overflow,
+            accepts: kernel.accepts,
+            began_before: kernel.began_before,
+            failed_accepts: kernel.failed_accepts,
+            other_accepts: kernel.other_accepts,
+            table_opens: kernel.table_opens,
+            records: kernel.records,
+            cut_messages: kernel.cut_messages,
+            overflow: self.stats.overflow + kernel.overflow,
             ..self.stats.clone()
         }
     }
@@ -357,7 +357,7 @@ impl Importer {
         self.queue.push(Reverse(Event { at, order: self.order, what }));
     }
 
-    /// Tells the world everything up to `until`: no later line can bring anything earlier.
+    /// Tells the model of the kernel everything up to `until`: no later line can bring anything earlier.
     fn drain(&mut self, until: u64, out: &mut dyn FnMut(Input<'_>)) {
         while let Some(Reverse(event)) = self.queue.peek() {
             if event.at > until && self.queue.len() <= QUEUE_MAX {
@@ -365,9 +365,9 @@ impl Importer {
             }
             let Some(Reverse(event)) = self.queue.pop() else { break };
             match event.what {
-                What::Enter(call) => self.world.enter(&call, event.at, out),
-                What::Exit(call) => self.world.exit(&call, event.at, out),
-                What::ThreadEnd(tid) => self.world.thread_end(tid, event.at, out),
+                What::Enter(call) => self.kernel.enter(&call, event.at, out),
+                What::Exit(call) => self.kernel.exit(&call, event.at, out),
+                What::ThreadEnd(tid) => self.kernel.thread_end(tid, event.at, out),
             }
         }
     }

@@ -25,6 +25,7 @@ mod summary;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+use crate::diagnose::bare;
 use crate::model::{Client, Line, WallTime};
 
 pub use connection::outcome_word;
@@ -133,12 +134,6 @@ pub(in crate::render) fn client(peer: Option<Client>) -> String {
 /// A file's name without its folders.
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// A nameserver's address without the port that all have.
-fn bare(server: &str) -> &str {
-    let Some(host) = server.strip_suffix(":53") else { return server };
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 pub(in crate::render) const DIM: Style = Style::new().dimmed();

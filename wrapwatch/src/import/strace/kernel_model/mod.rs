@@ -57,7 +57,7 @@ enum Role {
 
 /// The server as the kernel side would know it.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct KernelModel {
     pid: Option<u32>,
     begin: Option<u64>,
     survey: Rc<Survey>,
@@ -85,7 +85,7 @@ pub(super) struct World {
 
 type Sink<'a> = &'a mut dyn FnMut(Input<'_>);
 
-impl World {
+impl KernelModel {
     pub(super) fn new(pid: Option<u32>, survey: Rc<Survey>) -> Self {
         Self {
             pid,

@@ -5,7 +5,7 @@ use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
 use super::processes::Process;
-use super::{Sink, Watch, World, descriptor};
+use super::{KernelModel, Sink, Watch, descriptor};
 use crate::decode::Event;
 use crate::import::strace::address::Named;
 use crate::import::strace::{Call, address, head, text};
@@ -13,7 +13,7 @@ use crate::model::{KtimeNs, errno_name};
 use crate::trace::encode::addr;
 use crate::trace::{AcceptErrorSample, Input, Listener, Sample, Target};
 
-impl World {
+impl KernelModel {
     pub(super) fn accept(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let Some(fd) = descriptor(ret) else {
             self.accept_failed(ret, at);

@@ -4,7 +4,7 @@ use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
 use super::processes::Process;
-use super::{Sink, Watch, World};
+use super::{KernelModel, Sink, Watch};
 use crate::decode::Event;
 use crate::import::strace::{Call, KEPT_MAX, Name, text};
 use crate::model::KtimeNs;
@@ -48,7 +48,7 @@ pub(super) fn is_loader(call: &Call) -> bool {
     path(call).is_some_and(|path| path == b"/etc/ld.so.cache")
 }
 
-impl World {
+impl KernelModel {
     pub(super) fn open(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let Some(conn) = self.current(call.tid) else { return };
         let Some(path) = path(call) else { return };

@@ -30,7 +30,7 @@ pub(super) enum Birth {
 
 /// A connection in the making.
 #[derive(Debug)]
-pub(super) struct Story {
+pub(super) struct OpenConnection {
     pub conn: u64,
     pub tgid: u32,
     /// The process whose descriptors the accepted socket has: that one, or one that it has made.
@@ -100,7 +100,7 @@ pub(super) struct Story {
     pub due: Option<KtimeNs>,
 }
 
-impl Story {
+impl OpenConnection {
     pub(super) fn new(conn: u64, tgid: u32, tid: u32, fd: i32, birth: Birth, accepted: KtimeNs) -> Self {
         Self {
             conn,

@@ -4,13 +4,13 @@ use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
 use super::processes::Process;
-use super::{Sink, World, begin};
+use super::{KernelModel, Sink, begin};
 use crate::decode::Event;
 use crate::import::strace::address::{Named, Shown};
 use crate::import::strace::{Call, Name, address, text};
 use crate::trace::encode::addr;
 
-impl World {
+impl KernelModel {
     pub(super) fn send_enter(&mut self, call: &Call, process: Process, at: u64, out: Sink<'_>) {
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wrapwatch_common::records as abi;
 
 use super::processes::Process;
-use super::{Sink, World, files};
+use super::{KernelModel, Sink, files};
 use crate::decode::dns;
 use crate::import::strace::call::CallKind;
 use crate::import::strace::{Call, KEPT_MAX, Name, address, head, text};
@@ -28,7 +28,7 @@ pub(super) struct Midway {
     pub(super) unknown_socket: Option<u64>,
 }
 
-impl World {
+impl KernelModel {
     /// Before the first accept: finds a check that was going on when strace was attached.
     pub(super) fn begin_midway(&mut self, call: &Call, process: Process, ret: i64, at: u64, out: Sink<'_>) {
         let midway = &mut self.midway;
