@@ -422,9 +422,15 @@ impl Correlator {
             if ongoing.passed && check.is_empty() && own.is_empty() {
                 return;
             }
-            let unsure = ongoing.is_unsure();
-            let held =
-                Held { conn, from: ongoing.turned_to(), busy_until, to: busy_until, check, own, unsure };
+            let held = Held {
+                conn,
+                from: ongoing.turned_to(),
+                busy_until,
+                to: busy_until,
+                check,
+                own,
+                unsure: false,
+            };
             if let Some(thread) = self.threads.get_mut(&key) {
                 thread.history.push(held, self.shared.limits.history);
             }
@@ -459,6 +465,11 @@ impl Correlator {
         let key = wrapwatch_common::maps::watch_key(ongoing.process, ongoing.fd);
         if self.fds.get(&key) == Some(&conn) {
             self.fds.remove(&key);
+        }
+        if ongoing.is_unsure()
+            && let Some(thread) = self.threads.get_mut(&thread_key(ongoing.tgid, ongoing.tid))
+        {
+            thread.history.was_unsure(ongoing.conn);
         }
         if ongoing.birth == Birth::Orphan {
             self.stats.orphans += 1;
@@ -501,7 +512,6 @@ impl Correlator {
     /// It was queued behind others: in which of that time they may have been in what was not seen.
     fn unsure_behind(&mut self, ongoing: &mut OpenConnection) {
         let Some(thread) = self.threads.get_mut(&thread_key(ongoing.tgid, ongoing.tid)) else { return };
-        thread.history.told(ongoing.conn, ongoing.is_unsure());
         let Some(established) = ongoing.established.filter(|_| ongoing.behind.count > 0) else { return };
         let is_unsure = |conn| self.open.get(&conn).map(|open| open.is_unsure());
         let wait = (established, ongoing.accepted);

@@ -147,10 +147,10 @@ impl History {
         sum
     }
 
-    /// A connection's story is over: whether something of it was not seen.
-    pub(super) fn told(&mut self, conn: u64, unsure: bool) {
+    /// A connection's story is over, and something of it was not seen.
+    pub(super) fn was_unsure(&mut self, conn: u64) {
         if let Some(held) = self.holds.iter_mut().rfind(|held| held.conn == conn) {
-            held.unsure = unsure;
+            held.unsure = true;
         }
     }
 
