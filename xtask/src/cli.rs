@@ -90,6 +90,9 @@ pub(crate) struct Daemons {
     /// Without uprobes, as for who has no CAP_SYS_ADMIN: what is told has to be true all the same
     #[arg(long)]
     pub(crate) no_uprobes: bool,
+    /// What tracing costs such a server and everybody else: 20 clients a second, beside no and 2 000 idle processes
+    #[arg(long, requires = "names", conflicts_with_all = ["json", "no_uprobes"])]
+    pub(crate) cost: bool,
     /// Only these: files of tests/daemons, without their ending
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,

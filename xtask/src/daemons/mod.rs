@@ -23,7 +23,7 @@ pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
     packages::ensure()?;
     eprintln!("building …");
     demo::build(&["--quiet"])?;
-    let flags = [(options.json, "--json"), (options.no_uprobes, "--no-uprobes")];
+    let flags = [(options.json, "--json"), (options.no_uprobes, "--no-uprobes"), (options.cost, "--cost")];
     let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
     let args: Vec<String> = flags.chain(options.names.iter().cloned()).collect();
     demo::become_root_program("debug", PROGRAM, &args)
