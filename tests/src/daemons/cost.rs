@@ -27,18 +27,18 @@ const APART: Duration = Duration::from_millis(50);
 /// Calls of another process: of one that nobody hooks, and reads of a byte.
 const CALLS: u32 = 1_000_000;
 
-/// What one turn took.
+/// What one turn took, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
     /// CPU time of the server and its processes, by client.
-    server_ns: u64,
+    server: u64,
     /// wrapwatch's.
-    own_ns: u64,
+    own: u64,
     /// Of another process, by call.
-    unhooked_ns: f64,
-    hooked_ns: f64,
+    unhooked: f64,
+    hooked: f64,
     /// How long attaching took.
-    attach_ns: u64,
+    attach: u64,
 }
 
 /// Processes that do nothing; they end with this.
@@ -82,16 +82,16 @@ pub fn measure(daemon: &Daemon, processes: usize) -> Result<String> {
 fn traced(daemon: &Daemon, world: &World) -> Result<Turn> {
     let folder = tempfile::tempdir()?;
     let began = Instant::now();
-    let watch = Watch::record(world.pid, &folder.path().join("cost.wwt"), ["-q"])?;
+    let watch = Watch::record(world.pid, &folder.path().join("cost.wwt"), [] as [&str; 0])?;
     let attach = began.elapsed();
     let pid = i32::try_from(watch.id())?;
     let before = cpu_ns(pid)?;
     let turn = work(daemon, world)?;
-    let own_ns = cpu_ns(pid)? - before;
+    let own = cpu_ns(pid)? - before;
     let seen = watch.stop()?;
     ensure!(seen.connections().len() >= CLIENTS as usize, "not all connections were seen");
-    let attach_ns = u64::try_from(attach.as_nanos())?;
-    Ok(Turn { own_ns: own_ns / u64::from(CLIENTS), attach_ns, ..turn })
+    let attach = u64::try_from(attach.as_nanos())?;
+    Ok(Turn { own: own / u64::from(CLIENTS), attach, ..turn })
 }
 
 /// A turn's clients, and another process' calls.
@@ -100,14 +100,14 @@ fn work(daemon: &Daemon, world: &World) -> Result<Turn> {
     let before = cpu_ns(server)?;
     clients(daemon, world)?;
     world.wait_done()?;
-    let server_ns = (cpu_ns(server)? - before) / u64::from(CLIENTS);
+    let server = (cpu_ns(server)? - before) / u64::from(CLIENTS);
     let mut zero = File::open("/dev/zero")?;
     let mut byte = [0];
-    let unhooked_ns = each(|| {
+    let unhooked = each(|| {
         std::hint::black_box(getppid());
     })?;
-    let hooked_ns = each(|| drop(zero.read(&mut byte)))?;
-    Ok(Turn { server_ns, unhooked_ns, hooked_ns, ..Turn::default() })
+    let hooked = each(|| drop(zero.read(&mut byte)))?;
+    Ok(Turn { server, unhooked, hooked, ..Turn::default() })
 }
 
 /// One after the other; each from an address of its own, so that nothing is remembered of it.
@@ -138,7 +138,7 @@ fn each(mut call: impl FnMut()) -> Result<f64> {
     for _ in 0..CALLS {
         call();
     }
-    Ok((now()? - before).as_secs_f64() * 1e9 / f64::from(CALLS))
+    Ok(now()?.saturating_sub(before).as_secs_f64() * 1e9 / f64::from(CALLS))
 }
 
 /// CPU time of a process, and of those that it has waited for.
@@ -159,11 +159,11 @@ fn text(daemon: &Daemon, processes: usize, without: &[Turn], with: &[Turn]) -> S
         "{}, 20 clients a second, {processes} idle processes; medians of {TURNS} turns\n{:<44} {:>9} {:>9}\n",
         daemon.name, "", "without", "with"
     );
-    text += &row("the server and its processes, a client", &|turn| ms(turn.server_ns), "ms of CPU");
-    text += &row("wrapwatch itself, a client", &|turn| ms(turn.own_ns), "ms of CPU");
-    text += &row("another process, a call that nobody hooks", &|turn| turn.unhooked_ns, "ns");
-    text += &row("another process, a read of a byte", &|turn| turn.hooked_ns, "ns");
-    text += &row("to attach", &|turn| ms(turn.attach_ns), "ms");
+    text += &row("the server and its processes, a client", &|turn| ms(turn.server), "ms of CPU");
+    text += &row("wrapwatch itself, a client", &|turn| ms(turn.own), "ms of CPU");
+    text += &row("another process, a call that nobody hooks", &|turn| turn.unhooked, "ns");
+    text += &row("another process, a read of a byte", &|turn| turn.hooked, "ns");
+    text += &row("to attach", &|turn| ms(turn.attach), "ms");
     text
 }
 
