@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// One of each kind that most people have: these have to be right in each run of the tests, the others nightly.
-pub(crate) const ALWAYS: [&str; 6] = ["sshd", "vsftpd", "inetd-tcpd", "stunnel", "mosquitto", "postgres"];
+pub(crate) const ALWAYS: [&str; 7] =
+    ["sshd", "sshd-usedns", "vsftpd", "inetd-tcpd", "stunnel", "mosquitto", "postgres"];
 
 /// The command. Like the demo it does not come back when all goes well.
 pub(crate) fn run(options: &cli::Daemons) -> Result<()> {
