@@ -123,10 +123,10 @@ impl Tables {
         self.origin = Origin { host: head.hostname.clone(), recording: head.clock.wall(head.clock.ktime) };
     }
 
-    fn connection(&mut self, connection: &Connection) -> io::Result<()> {
+    fn connection(&mut self, connection: &Connection, request: bool) -> io::Result<()> {
         let (origin, writers) = (&self.origin, &mut self.writers);
         let command = self.commands.of(connection.pid);
-        put(writers, Table::Connection, &ConnectionRow::new(origin, command, connection))?;
+        put(writers, Table::Connection, &ConnectionRow::new(origin, command, connection, request))?;
         for (n, lookup) in connection.lookups.iter().enumerate() {
             put(writers, Table::Lookup, &LookupRow::new(origin, connection, n, lookup))?;
             for (m, query) in lookup.queries.iter().enumerate() {
@@ -157,7 +157,8 @@ impl Observer for Tables {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match line {
-            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
+            Line::Connection(connection) => self.connection(connection, false),
+            Line::Request(request) => self.connection(request, true),
             Line::Stall(stall) => self.stall(stall),
             _ => Ok(()),
         }

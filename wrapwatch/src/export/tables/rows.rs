@@ -25,6 +25,10 @@ table! {
         recording: WallTime,
         /// Number of the connection within the recording.
         conn: u64,
+        /// It is no connection, but a request: a client that was checked or looked up otherwise than when it connected.
+        request: bool,
+        /// Of a request: the connection on which it came, where that is known.
+        within: Option<u64>,
         /// The server's command.
         command: Option<&'a str>,
         /// Server process.
@@ -43,7 +47,7 @@ table! {
         established: Option<WallTime>,
         /// `accept` returned.
         accepted: WallTime,
-        /// What became of it: greeted, server_error, refused, unfinished, handed_over, dropped.
+        /// What became of it: greeted, server_error, refused, unfinished, handed_over, dropped; of a request admitted, refused, looked_up, unfinished.
         outcome: &'static str,
         /// Code in the server's first packet where that was an error.
         error_code: Option<u16>,
@@ -278,7 +282,12 @@ fn parts(rule: Option<&RuleRef>) -> (Option<&str>, Option<u32>, Option<&str>) {
 }
 
 impl<'a> ConnectionRow<'a> {
-    pub(super) fn new(origin: &'a Origin, command: Option<&'a str>, connection: &'a Connection) -> Self {
+    pub(super) fn new(
+        origin: &'a Origin,
+        command: Option<&'a str>,
+        connection: &'a Connection,
+        request: bool,
+    ) -> Self {
         let parts_ns = &connection.parts;
         let most = connection.blame.iter().max_by_key(|blame| blame.own_ns.saturating_add(blame.queued_ns));
         let (rule_file, rule_line, rule_text) = parts(connection.rule.as_ref());
@@ -288,6 +297,8 @@ impl<'a> ConnectionRow<'a> {
             host: &origin.host,
             recording: origin.recording,
             conn: connection.conn,
+            request,
+            within: connection.within,
             command,
             pid: connection.pid,
             tid: connection.tid,
