@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use wrapwatch::{
-    model::{Connection, KtimeNs, Line, Missing},
+    model::{Connection, Line, Missing},
     trace::{Input, Reader, Sample},
 };
 use wrapwatch_tests::{
@@ -57,7 +57,9 @@ fn overflowing(lab: &Lab, trace: &Path) -> Seen {
     kill(recorder, Signal::SIGCONT).unwrap();
     assert_eq!(clients.unwrap().len(), TOO_MANY);
     watch.wait_for(|line| matches!(line, Line::Lost(_)).then_some(())).unwrap();
-    let lost_at = samples(trace).last().map_or(KtimeNs(0), |sample| sample.at);
+    // Samples reach the file with the block that they are in.
+    wait_for("a sample in the trace", || Ok(!samples(trace).is_empty())).unwrap();
+    let lost_at = samples(trace).last().unwrap().at;
     wait_for("three seconds of the trace", || {
         Ok(samples(trace).last().is_some_and(|sample| sample.at.since(lost_at) > 3_000_000_000))
     })
