@@ -105,6 +105,10 @@ impl Conn {
     pub const LOOKED_UP: u32 = 2;
 }
 
+/// So soon after a nameserver's socket was closed another lookup is of the same [`Conn::LOOKED_UP`]: of the address that the name has, of the next nameserver.
+/// Less than user space waits before it tells what there is.
+pub const SAME_SUBJECT_NS: u64 = 5_000_000;
+
 /// Key of a process' accepts that failed with an error: process in the high half, errno in the low one.
 pub const fn failure_key(tgid: u32, error: i32) -> u64 {
     ((tgid as u64) << 32) | error.cast_unsigned() as u64

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::getppid;
+use wrapwatch::host::usage;
 
 use super::client::{self, Way};
 use super::spec::Daemon;
 use super::world::{World, address};
+use crate::bench::stats::median;
 use crate::watch::Watch;
 
 /// Turns, each without and with.
@@ -84,10 +86,10 @@ fn traced(daemon: &Daemon, world: &World) -> Result<Turn> {
     let began = Instant::now();
     let watch = Watch::record(world.pid, &folder.path().join("cost.wwt"), [] as [&str; 0])?;
     let attach = began.elapsed();
-    let pid = i32::try_from(watch.id())?;
-    let before = cpu_ns(pid)?;
+    let own_ns = || Ok::<_, anyhow::Error>(usage::read(watch.id())?.cpu_ns);
+    let before = own_ns()?;
     let turn = work(daemon, world)?;
-    let own = cpu_ns(pid)? - before;
+    let own = own_ns()? - before;
     let seen = watch.stop()?;
     ensure!(seen.connections().len() >= CLIENTS as usize, "not all connections were seen");
     let attach = u64::try_from(attach.as_nanos())?;
@@ -152,7 +154,8 @@ fn text(daemon: &Daemon, processes: usize, without: &[Turn], with: &[Turn]) -> S
     #[expect(clippy::cast_precision_loss, reason = "numbers for people")]
     let ms = |ns: u64| ns as f64 / 1e6;
     let row = |name: &str, of: &dyn Fn(&Turn) -> f64, unit: &str| {
-        let [none, traced] = [without, with].map(|turns| median(turns, of));
+        let [none, traced] = [without, with]
+            .map(|turns| median(&turns.iter().map(of).collect::<Vec<_>>()).unwrap_or_default());
         format!("{name:<44} {none:>9.3} {traced:>9.3} {unit}\n")
     };
     let mut text = format!(
@@ -165,10 +168,4 @@ fn text(daemon: &Daemon, processes: usize, without: &[Turn], with: &[Turn]) -> S
     text += &row("another process, a read of a byte", &|turn| turn.hooked, "ns");
     text += &row("to attach", &|turn| ms(turn.attach), "ms");
     text
-}
-
-fn median(turns: &[Turn], of: &dyn Fn(&Turn) -> f64) -> f64 {
-    let mut all: Vec<f64> = turns.iter().map(of).collect();
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or_default()
 }

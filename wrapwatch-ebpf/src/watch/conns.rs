@@ -65,8 +65,12 @@ pub fn work_for(conn: u64) {
     match THREADS.get_ptr_mut(thread) {
         // SAFETY: only this thread writes its entry.
         Some(value) => unsafe {
+            // Between lookups, or in one: in a check it is told for whom that is.
+            if (*value).in_check == 0 {
+                subjects::forget((*value).conn);
+                subjects::forget((*value).before);
+            }
             (*value).conn = conn;
-            subjects::forget((*value).before);
         },
         None => {
             set(thread, Thread { conn, ..Thread::default() });

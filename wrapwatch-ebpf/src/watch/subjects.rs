@@ -1,16 +1,12 @@
 //! Clients without a connection that is followed, about whom libwrap is asked, or whom the server looks up by itself: numbered as connections are.
 
-use wrapwatch_common::maps::{Conn, Thread};
+use wrapwatch_common::maps::{Conn, SAME_SUBJECT_NS, Thread};
 
 use super::{conns, targets};
 use crate::{
     emit::now,
     maps::{CONNS, THREADS},
 };
-
-/// So soon after a nameserver's socket was closed another lookup is for the same client: of the address that the name has, of the next nameserver. Less than user space waits for it
-/// before it tells what there is.
-const SAME_NS: u64 = 5_000_000;
 
 /// Opens one, for which the current thread works from now on; `in_check` is its [`Thread::in_check`]. 0 where there is no room.
 #[inline(always)]
@@ -50,7 +46,7 @@ pub fn looks_up() -> Result<u64, u64> {
     if let Some(state) = CONNS.get_ptr(value.before) {
         // SAFETY: a live map value.
         let (subject, since) = unsafe { ((*state).subject, (*state).let_go_ns) };
-        if subject == Conn::LOOKED_UP && now() - since < SAME_NS {
+        if subject == Conn::LOOKED_UP && now() - since < SAME_SUBJECT_NS {
             conns::set(thread, Thread { conn: value.before, before: value.conn, ..value });
             return Ok(value.before);
         }

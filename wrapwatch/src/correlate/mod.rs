@@ -15,6 +15,7 @@
 //! A connection is told once it has ended (first packet, or close) and its accept thread's next accept was seen, or `LINGER_NS` have passed.
 
 mod asked;
+mod behind;
 mod check;
 mod config;
 mod cpu;
@@ -41,12 +42,11 @@ mod turns;
 mod workers;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use wrapwatch_common::counters::Counter;
-use wrapwatch_common::maps::thread_key;
+use wrapwatch_common::maps::{SAME_SUBJECT_NS, thread_key};
 
-use crate::model::{ClockPair, Connection, Degradation, KtimeNs, Missing, StallCause};
+use crate::model::{ClockPair, Connection, Degradation, KtimeNs, Missing};
 
 pub use config::{Config, HOLD_NS, Limits, Listener, TablePaths, TableText, TargetInfo, longest_wait_ns};
 pub use seed::{SeededCheck, SeededSocket};
@@ -56,8 +56,7 @@ use cpu::RunDelays;
 use handshakes::Handshakes;
 use map::HashMap;
 use open_connection::{Birth, OpenConnection};
-use parts::Span;
-use queue::{Held, History};
+use queue::History;
 use requests::Past;
 use servers::Servers;
 use shared::Shared;
@@ -66,6 +65,8 @@ use shared::Shared;
 pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
+const _: () =
+    assert!(LINGER_NS > SAME_SUBJECT_NS, "a request is told once the kernel side adds nothing to it");
 
 /// Longer than most lookups last that were not seen to begin.
 const UNSEEN_LOOKUP_NS: u64 = 60_000_000_000;
@@ -379,78 +380,6 @@ impl Correlator {
         }
     }
 
-    /// The check is over: what the accept thread did for it becomes history. With `still`, one that is going on lasts until now.
-    fn close_check(&mut self, conn: u64, still: bool) {
-        let Some(ongoing) = self.open.get_mut(&conn).filter(|ongoing| ongoing.over.is_none()) else { return };
-        let mut end = ongoing.check_end();
-        if still && ongoing.in_check() == Some(true) {
-            let seen_busy =
-                self.threads.get(&thread_key(ongoing.tgid, ongoing.tid)).map(|thread| thread.seen_busy);
-            if self.steps_lost_at.is_some_and(|lost| lost >= ongoing.last_step && Some(lost) > seen_busy) {
-                // That it lasts is not known: no time is made up.
-                ongoing.miss(Missing::CheckEndUnseen);
-            } else {
-                end = self.now;
-            }
-        }
-        let end = end.max(ongoing.accepted);
-        let key = thread_key(ongoing.tgid, ongoing.tid);
-        let target = self.shared.targets.get(&ongoing.tgid);
-        let mut spans = ongoing.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
-        if let Some(thread) = self.threads.get(&key).filter(|_| ongoing.is_checked_by_acceptor()) {
-            spans.extend(thread.delays.spans(&spans, ongoing.turned_to(), end));
-        }
-        let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
-        spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
-        let divided: Arc<[Span]> = parts::partition(&spans, ongoing.check_begin(), end).into();
-        ongoing.over = Some((end, divided.clone()));
-        if self.threads.contains_key(&key) && ongoing.is_checked_by_acceptor() {
-            // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
-            let busy_until = ongoing.lookups_end().map_or(end, |last| last.max(end));
-            let (check, around) = if ongoing.is_checked() {
-                (divided, [(ongoing.turned_to(), ongoing.check_begin()), (end, busy_until)])
-            } else {
-                (Arc::default(), [(ongoing.accepted, busy_until), (end, end)])
-            };
-            let own = if around.iter().all(|(from, to)| from >= to) {
-                Arc::default()
-            } else {
-                let own = around.iter().flat_map(|(from, to)| parts::partition(&spans, *from, *to));
-                own.filter(|span| span.cause == StallCause::Dns).collect()
-            };
-            // That it was accepted, and nothing done for it, is history already.
-            if ongoing.passed && check.is_empty() && own.is_empty() {
-                return;
-            }
-            let held = Held {
-                conn,
-                from: ongoing.turned_to(),
-                busy_until,
-                to: busy_until,
-                check,
-                own,
-                unsure: false,
-            };
-            if let Some(thread) = self.threads.get_mut(&key) {
-                thread.history.push(held, self.shared.limits.history);
-            }
-        }
-    }
-
-    /// A hold that was written down early: the server looked the client up by itself since.
-    fn prolong_hold(&mut self, key: u64, conn: u64) {
-        let Some((ongoing, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else {
-            return;
-        };
-        let Some((held, last)) = thread.history.last_mut(conn).zip(ongoing.lookups_end()) else { return };
-        if last > held.busy_until {
-            let since = parts::partition(&ongoing.take_spans(last, None), held.busy_until, last);
-            let own = since.into_iter().filter(|span| span.cause == StallCause::Dns);
-            held.own = held.own.iter().copied().chain(own).collect();
-            (held.busy_until, held.to) = (last, last);
-        }
-    }
-
     /// Ends a connection's story and tells it.
     fn conclude(&mut self, conn: u64, still: bool) {
         self.close_check(conn, still);
@@ -507,62 +436,6 @@ impl Correlator {
         self.stats.seeded += u64::from(ongoing.birth == Birth::Seeded);
         self.past.remember(&ongoing, self.shared.limits.history);
         self.ready.push_back(connection);
-    }
-
-    /// It was queued behind others: in which of that time they may have been in what was not seen.
-    fn unsure_behind(&mut self, ongoing: &mut OpenConnection) {
-        let Some(thread) = self.threads.get_mut(&thread_key(ongoing.tgid, ongoing.tid)) else { return };
-        let Some(established) = ongoing.established.filter(|_| ongoing.behind.count > 0) else { return };
-        let is_unsure = |conn| self.open.get(&conn).map(|open| open.is_unsure());
-        let wait = (established, ongoing.accepted);
-        ongoing.unsure_behind_ns = thread.history.unsure_ns(ongoing.conn, wait, is_unsure);
-    }
-
-    /// Where one thread accepts, checks and serves: whose checks it was in after this one's, until it served it.
-    fn serves_behind(&mut self, ongoing: &mut OpenConnection) {
-        let (Some((from, _)), Some((to, by))) = (ongoing.over.as_ref(), ongoing.served()) else { return };
-        let from = *from;
-        if to.since(from) <= workers::AT_ONCE_NS || ongoing.given.is_some() {
-            return;
-        }
-        let key = thread_key(ongoing.tgid, ongoing.tid);
-        let Some(current) = self.threads.get(&key).and_then(|thread| thread.current) else { return };
-        // A thread that serves is in no check that it began before.
-        let went_on =
-            |current: &OpenConnection| by == ongoing.tid && current.accepted < to && current.last_step <= to;
-        if self.open.get(&current).is_some_and(|open| open.check.returned.is_some() || went_on(open)) {
-            self.close_check(current, false);
-        }
-        let Some(thread) = self.threads.get(&key) else { return };
-        // Another thread may have waited for something else, unless it began when the others' checks were over, and this one was in them all the time: as late as threads
-        // are woken, which is the later the less there is of the CPUs.
-        let late_ns = workers::AT_ONCE_NS.max(to.since(from) / 20);
-        let checks =
-            self.open.get(&current).is_some_and(|current| current.over.is_none() && current.accepted < to);
-        if by != ongoing.tid && (checks || !thread.history.is_freed(to, late_ns)) {
-            return;
-        }
-        let behind = thread.history.behind(ongoing.conn, from, to);
-        if by == ongoing.tid || behind.held_ns().saturating_add(late_ns) >= to.since(from) {
-            ongoing.behind_after = behind;
-        }
-    }
-
-    /// What it waited behind until a thread took it over, or until `now`. What was looked up for it is remembered for those behind it.
-    fn workers(&mut self, ongoing: &OpenConnection, now: KtimeNs) -> workers::Queued {
-        let check_end = ongoing.over.as_ref().map_or(ongoing.accepted, |(end, _)| *end);
-        // What ended without another thread did not wait for one.
-        let to = ongoing.handover.unwrap_or(if ongoing.ended().is_some() { check_end } else { now });
-        let late = to.since(check_end) > workers::AT_ONCE_NS;
-        let open = late.then(|| self.open.values().map(|open| &**open)).into_iter().flatten();
-        let workers = &mut self.shared.targets.entry(ongoing.tgid).or_default().workers;
-        let mut queued = workers.behind(ongoing, (check_end, to), open);
-        // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
-        if self.accepts_lost_at.is_some_and(|lost| lost.plus(UNSEEN_LOOKUP_NS) >= check_end) {
-            queued = queued.all_doubtful(to.since(check_end));
-        }
-        workers.add(ongoing, self.now, self.shared.limits.history);
-        queued
     }
 
     /// Decides when an ended connection is told.

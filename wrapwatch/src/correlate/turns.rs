@@ -1,4 +1,4 @@
-//! What an accept thread turns to: the next client, or, where one thread serves all, one that it had accepted before.
+//! What an accept thread turns to: the next client, or, where one thread serves all, one that it had accepted before. What it did until then becomes its history.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::model::{COMPUTING_MAX_NS, Client, KtimeNs, Missing, StallCause};
 
 use super::Correlator;
 use super::open_connection::OpenConnection;
-use super::parts::Span;
+use super::parts::{self, Span};
 use super::queue::{Held, NOBODY};
 
 impl Correlator {
@@ -110,6 +110,78 @@ impl Correlator {
         } else if !std::mem::replace(&mut ongoing.passed, true) {
             let accepted = ongoing.accepted;
             self.held_until(key, last, Some(accepted));
+        }
+    }
+
+    /// The check is over: what the accept thread did for it becomes history. With `still`, one that is going on lasts until now.
+    pub(super) fn close_check(&mut self, conn: u64, still: bool) {
+        let Some(ongoing) = self.open.get_mut(&conn).filter(|ongoing| ongoing.over.is_none()) else { return };
+        let mut end = ongoing.check_end();
+        if still && ongoing.in_check() == Some(true) {
+            let seen_busy =
+                self.threads.get(&thread_key(ongoing.tgid, ongoing.tid)).map(|thread| thread.seen_busy);
+            if self.steps_lost_at.is_some_and(|lost| lost >= ongoing.last_step && Some(lost) > seen_busy) {
+                // That it lasts is not known: no time is made up.
+                ongoing.miss(Missing::CheckEndUnseen);
+            } else {
+                end = self.now;
+            }
+        }
+        let end = end.max(ongoing.accepted);
+        let key = thread_key(ongoing.tgid, ongoing.tid);
+        let target = self.shared.targets.get(&ongoing.tgid);
+        let mut spans = ongoing.take_spans(end, target.and_then(|target| target.info.resolver_wait_ns));
+        if let Some(thread) = self.threads.get(&key).filter(|_| ongoing.is_checked_by_acceptor()) {
+            spans.extend(thread.delays.spans(&spans, ongoing.turned_to(), end));
+        }
+        let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
+        spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
+        let divided: Arc<[Span]> = parts::partition(&spans, ongoing.check_begin(), end).into();
+        ongoing.over = Some((end, divided.clone()));
+        if self.threads.contains_key(&key) && ongoing.is_checked_by_acceptor() {
+            // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
+            let busy_until = ongoing.lookups_end().map_or(end, |last| last.max(end));
+            let (check, around) = if ongoing.is_checked() {
+                (divided, [(ongoing.turned_to(), ongoing.check_begin()), (end, busy_until)])
+            } else {
+                (Arc::default(), [(ongoing.accepted, busy_until), (end, end)])
+            };
+            let own = if around.iter().all(|(from, to)| from >= to) {
+                Arc::default()
+            } else {
+                let own = around.iter().flat_map(|(from, to)| parts::partition(&spans, *from, *to));
+                own.filter(|span| span.cause == StallCause::Dns).collect()
+            };
+            // That it was accepted, and nothing done for it, is history already.
+            if ongoing.passed && check.is_empty() && own.is_empty() {
+                return;
+            }
+            let held = Held {
+                conn,
+                from: ongoing.turned_to(),
+                busy_until,
+                to: busy_until,
+                check,
+                own,
+                unsure: false,
+            };
+            if let Some(thread) = self.threads.get_mut(&key) {
+                thread.history.push(held, self.shared.limits.history);
+            }
+        }
+    }
+
+    /// A hold that was written down early: the server looked the client up by itself since.
+    pub(super) fn prolong_hold(&mut self, key: u64, conn: u64) {
+        let Some((ongoing, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else {
+            return;
+        };
+        let Some((held, last)) = thread.history.last_mut(conn).zip(ongoing.lookups_end()) else { return };
+        if last > held.busy_until {
+            let since = parts::partition(&ongoing.take_spans(last, None), held.busy_until, last);
+            let own = since.into_iter().filter(|span| span.cause == StallCause::Dns);
+            held.own = held.own.iter().copied().chain(own).collect();
+            (held.busy_until, held.to) = (last, last);
         }
     }
 

@@ -3,7 +3,7 @@
 //! that ends in the middle, and names in a form that cannot be mistaken.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use hickory_proto::op::{Header, MessageType, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -169,27 +169,13 @@ fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message)
 
 fn data_text(record: &Record) -> String {
     match &record.data {
-        RData::A(address) => ipv4_text(address.0),
+        RData::A(address) => address.to_string(),
         RData::AAAA(address) => address.to_string(),
         RData::PTR(name) => name_text(&name.0),
         RData::CNAME(name) => name_text(&name.0),
         RData::NS(name) => name_text(&name.0),
         _ => qtype_text(record.record_type().into()).into_owned(),
     }
-}
-
-/// As its `Display` writes it, at a third of the cost: most answers are addresses.
-fn ipv4_text(address: Ipv4Addr) -> String {
-    let mut text = String::with_capacity("255.255.255.255".len());
-    for octet in address.octets() {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let first = digits.iter().position(|&digit| digit > 0).unwrap_or(2);
-        text.extend(digits[first..].iter().map(|digit| char::from(b'0' + digit)));
-    }
-    text
 }
 
 /// Most bytes of one message that [`Framer`] keeps.

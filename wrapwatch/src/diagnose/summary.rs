@@ -180,6 +180,8 @@ pub struct SummaryBuilder {
     /// How long requests took, and what became of them.
     requests: Spread,
     answers: BTreeMap<Outcome, u64>,
+    /// Requests of which it was not seen when they came.
+    arrivals_unseen: u64,
 }
 
 impl Default for SummaryBuilder {
@@ -216,6 +218,7 @@ impl SummaryBuilder {
             still_queued: 0,
             requests: Spread::new(),
             answers: BTreeMap::new(),
+            arrivals_unseen: 0,
         }
     }
 
@@ -225,6 +228,7 @@ impl SummaryBuilder {
         self.to = Some(self.to.map_or(request.accepted, |to| to.max(request.accepted)));
         *self.answers.entry(request.outcome).or_default() += 1;
         self.requests.add(request.waited_ns);
+        self.arrivals_unseen += u64::from(request.missing.contains(&Missing::ArrivalUnseen));
         self.nameservers(request);
         self.waiting += waiting(request);
         self.unseen_parts(request);
@@ -445,6 +449,7 @@ impl SummaryBuilder {
             refused: refused(&self.outcomes),
             requests: self.requests.percentiles(),
             requests_refused: refused(&self.answers),
+            arrivals_unseen: self.arrivals_unseen,
             still_queued: self.still_queued,
             queued_by_samples: counts.queued,
             other_server: counts.other_server,

@@ -318,6 +318,24 @@ fn who_waits_after_the_first_byte_is_no_reason_to_acquit() {
     }
 }
 
+/// A datagram's check is quick; how long that waited in the server's socket nobody saw.
+#[test]
+fn requests_of_which_the_arrival_was_not_seen_acquit_nobody() {
+    let mut builder = SummaryBuilder::new();
+    for told in lab::run_with(&mut lab::correlator(), &at_once(|_, _, _| {})) {
+        let (missing, waited_ns) = (vec![Missing::ArrivalUnseen], 200_000);
+        let outcome = Outcome::Admitted;
+        builder.add_request(&Connection { outcome, waited_ns, missing, complete: false, ..told });
+    }
+    let summary = builder.build(Counts::default());
+    assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
+    assert!(
+        summary.verdict.contains("of 20 of 20 requests it was not seen when they came"),
+        "{}",
+        summary.verdict
+    );
+}
+
 #[test]
 fn whose_lookups_they_are_is_not_told_where_libwrap_is_not_seen() {
     let mut builder = SummaryBuilder::new();

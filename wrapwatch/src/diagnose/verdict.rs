@@ -14,6 +14,8 @@ pub(super) struct Facts<'a> {
     /// What libwrap was asked, or was looked up, otherwise than when a client connected, and how often libwrap said no.
     pub requests: Percentiles,
     pub requests_refused: u64,
+    /// Requests of which it was not seen when they came.
+    pub arrivals_unseen: u64,
     pub still_queued: u64,
     /// Clients in accept queues by the last sample.
     pub queued_by_samples: Option<u32>,
@@ -91,7 +93,7 @@ impl Facts<'_> {
     /// All waits were short, and their ends were seen; where the queue was not, nobody can have been in it for long.
     fn nobody_waited(&self) -> bool {
         let told = self.total.count > 0 || (self.connections == 0 && self.requests.count > 0);
-        let short = told && self.total.max_ns.max(self.requests.max_ns) < SHORT_NS;
+        let short = told && self.total.max_ns.max(self.requests.max_ns) < SHORT_NS && !self.may_have_waited();
         let ends_seen = self.total.count.saturating_mul(20) >= self.connections.saturating_mul(19);
         let no_queue =
             self.queue_unseen.saturating_mul(20) <= self.connections || self.busy_longest_ns < SHORT_NS;
@@ -105,7 +107,8 @@ impl Facts<'_> {
             return if self.unowned_checks > 0 { VerdictKind::CannotTell } else { VerdictKind::NobodyWaited };
         }
         // Of those that were seen nobody waited long: what explains that little says nothing of those that were not.
-        let short_as_seen = self.longest_ns < SHORT_NS && self.ends_share() > UNKNOWN_MAX;
+        let short = self.longest_ns.max(self.requests.max_ns) < SHORT_NS;
+        let short_as_seen = short && (self.ends_share() > UNKNOWN_MAX || self.may_have_waited());
         if self.is_unclear() || short_as_seen {
             return VerdictKind::CannotTell;
         }
@@ -134,6 +137,12 @@ impl Facts<'_> {
             (0, _) => format!("the wait in {requests}"),
             _ => format!("the wait until the first byte and in {requests} otherwise"),
         }
+    }
+
+    /// So many requests may have waited before libwrap was asked that none can be said to have come through at once.
+    fn may_have_waited(&self) -> bool {
+        let all = self.connections.saturating_add(self.requests.count);
+        Share::of(self.arrivals_unseen, all).0 > UNKNOWN_MAX
     }
 
     /// Clients wait after the first byte, and not for it.
@@ -298,10 +307,20 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     }
     if facts.unowned_checks > 0 && !facts.is_unknown() {
         return format!(
-            "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. Until the first byte, wrappers explain {} of the wait and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
+            "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. Of {}, wrappers explain {} and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
             facts.unowned_checks,
+            facts.wait(),
             facts.share(facts.waiting.explained()),
             facts.share(facts.waiting.resolve_ns)
+        );
+    }
+    if facts.may_have_waited() && !facts.is_unknown() {
+        return format!(
+            "What the clients waited for cannot be told: of {} of {} requests it was not seen when they came, so that they may have waited before libwrap was asked. That took {} at most. To \
+             tell: compare with the clients' own clocks.",
+            facts.arrivals_unseen,
+            facts.requests.count,
+            Nanos(facts.requests.max_ns)
         );
     }
     let reason = facts.unknown.first().map_or(UnknownReason::Other, |part| part.reason);
@@ -327,7 +346,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     } else if facts.waiting.total_ns == 0 || facts.unknown.is_empty() {
         ("too little of it was seen".to_owned(), reason)
     } else {
-        (format!("{by_time} of the wait until the first byte was not seen"), reason)
+        (format!("{by_time} of {} was not seen", facts.wait()), reason)
     };
     let why = if reason == UnknownReason::Other { String::new() } else { format!(" ({})", reason.message()) };
     let seen = if facts.waiting.total_ns == 0 {

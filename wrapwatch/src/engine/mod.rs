@@ -187,11 +187,11 @@ impl Engine {
     /// The summary of what was told so far.
     pub fn summary(&self) -> Summary {
         let stats = self.correlator.stats();
-        let counts = Counts {
-            began_before: stats.seeded,
-            unowned_checks: stats.unowned_checks,
-            ..Counts::of(&self.context, &self.losses, stats.accepts)
-        };
+        let counts = Counts::of(&self.context, &self.losses, stats.accepts);
+        // Of whom more was seen than the beginning, which was lost, and who is no connection whose accept was lost: a request.
+        let beginnings_lost = stats.orphans.saturating_sub(counts.lost_accepts);
+        let unowned_checks = stats.unowned_checks.saturating_add(beginnings_lost);
+        let counts = Counts { began_before: stats.seeded, unowned_checks, ..counts };
         self.summary.build_with(counts, &self.context, &self.clock)
     }
 

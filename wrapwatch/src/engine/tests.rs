@@ -399,3 +399,30 @@ fn accepts_that_fail_are_in_the_summary_of_a_recording_too() {
     assert_eq!(accepts_failed.map(|finding| finding.evidence.count).collect::<Vec<_>>(), [9_000, 3]);
     assert_eq!(serde_json::to_value(&report.summary.accept_errors).unwrap(), expected);
 }
+
+/// Three clients are greeted at once and are in a check at their login, of which the beginning was lost.
+#[test]
+fn a_request_whose_beginning_was_lost_acquits_nobody() {
+    let (mut sim, mut th) = (Sim::default(), main_thread());
+    for n in 1..=3 {
+        accepted(&mut sim, &mut th, n);
+        let mut child = sim.fork(&mut th, 500 + u32::try_from(n).unwrap());
+        sim.first_packet(&mut child, 6, *b"hello\n\0");
+        sim.subject(&mut child, 100 + n, None, n, false);
+        checks(&mut sim, &mut child, "proftpd", 800 * MS, 1);
+        th.t = child.t + SEC;
+    }
+    let records = sim.records();
+    let kinds = |lost: bool| {
+        let mut engine = Engine::new(Options::default());
+        for rec in records.iter().filter(|rec| !lost || rec.kind != Kind::Subject) {
+            engine.feed(&Input::Record(&rec.bytes));
+        }
+        engine.finish();
+        let requests =
+            std::iter::from_fn(|| engine.next_line()).filter(|line| matches!(line, Line::Request(_)));
+        (requests.count(), engine.summary().verdict_kind)
+    };
+    assert_eq!(kinds(false), (3, crate::model::VerdictKind::Wrappers));
+    assert_eq!(kinds(true), (0, crate::model::VerdictKind::CannotTell));
+}

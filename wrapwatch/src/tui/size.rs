@@ -13,7 +13,7 @@ use super::log::{Entry, Told};
 pub(super) fn bytes(told: &Told) -> usize {
     let rest = match told {
         Told::Line(line) => match &**line {
-            Line::Connection(connection) => of_connection(connection),
+            Line::Connection(connection) | Line::Request(connection) => of_connection(connection),
             other => written(other),
         },
         Told::Fact(fact) => match &**fact {

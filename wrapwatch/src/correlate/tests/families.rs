@@ -28,17 +28,23 @@ pub(crate) fn accepted_on(sim: &mut Sim, th: &mut Thread, n: u64, fd: i32) {
     sim.accept_socket(th, n, fd, 0x1000 + n, client(n));
 }
 
+/// A name is looked up in this thread.
+pub(crate) fn looks_up(sim: &mut Sim, th: &mut Thread, name: &str, ns: u64) {
+    let asked = query(7, name, dns::PTR);
+    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
+    sim.send(th, 7, &asked);
+    th.t += ns;
+    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
+    sim.close(th, 7, Class::Dns);
+}
+
 /// libwrap is asked in this thread and says `ret` after a lookup of `dns_ns`.
 pub(crate) fn checks(sim: &mut Sim, th: &mut Thread, daemon: &str, dns_ns: u64, ret: i32) {
     sim.request(th, 4, daemon);
     sim.open(th, ALLOW, 6);
     sim.read(th, 6, 161);
-    let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", th.conn), dns::PTR);
-    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
-    sim.send(th, 7, &asked);
-    th.t += dns_ns;
-    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
-    sim.close(th, 7, Class::Dns);
+    let name = format!("{}.0.77.10.in-addr.arpa", th.conn);
+    looks_up(sim, th, &name, dns_ns);
     sim.close(th, 6, Class::File);
     sim.check(th, WHAT_HOSTS_ACCESS, 1, ret);
 }
@@ -109,12 +115,8 @@ fn one_that_is_told_why_it_is_refused_is_not_greeted() {
 
 /// The server looks the client up itself.
 pub(crate) fn asks_itself(sim: &mut Sim, th: &mut Thread, dns_ns: u64) {
-    let asked = query(7, &format!("{}.0.77.10.in-addr.arpa", th.conn), dns::PTR);
-    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
-    sim.send(th, 7, &asked);
-    th.t += dns_ns;
-    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
-    sim.close(th, 7, Class::Dns);
+    let name = format!("{}.0.77.10.in-addr.arpa", th.conn);
+    looks_up(sim, th, &name, dns_ns);
 }
 
 #[test]

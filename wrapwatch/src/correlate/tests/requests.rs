@@ -1,6 +1,6 @@
 //! Clients that are checked or looked up otherwise than when they connect: logins, requests, datagrams.
 
-use super::families::{accepted, adds_up, checks, client};
+use super::families::{accepted, adds_up, checks, client, looks_up};
 use super::*;
 use crate::model::{Client, StallCause};
 
@@ -24,16 +24,6 @@ fn greeted(sim: &mut Sim, th: &mut Thread, n: u64) -> Thread {
     sim.first_packet(&mut child, 6, *b"hello\n\0");
     child.t += SEC;
     child
-}
-
-/// The thread looks a name up for so long.
-fn looks_up(sim: &mut Sim, th: &mut Thread, name: &str, ns: u64) {
-    let asked = query(7, name, dns::PTR);
-    sim.connect(th, 7, addr(NS1), Class::Dns, false, 0, 10_000);
-    sim.send(th, 7, &asked);
-    th.t += ns;
-    sim.recv(th, 7, &answer(&asked, 0, Some("c1.corp.example")));
-    sim.close(th, 7, Class::Dns);
 }
 
 #[test]

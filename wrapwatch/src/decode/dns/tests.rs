@@ -50,14 +50,6 @@ fn names_cannot_be_mistaken() {
     assert_eq!(name(b"\x02\\ "), "\\\\\\032");
 }
 
-proptest::proptest! {
-    #[test]
-    fn an_address_is_written_as_usual(bits: u32) {
-        let address = std::net::Ipv4Addr::from(bits);
-        proptest::prop_assert_eq!(super::ipv4_text(address), address.to_string());
-    }
-}
-
 #[test]
 fn a_compression_loop_ends() {
     let mut message = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();

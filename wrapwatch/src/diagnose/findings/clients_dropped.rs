@@ -7,8 +7,10 @@ use crate::model::{Finding, FindingId, KtimeNs, Outcome, Severity, Share};
 use super::support::{Clients, Proof, counted, finding};
 use super::{Case, Detector, Seen};
 
-/// Checks remembered, and clients turned away whose moment is.
-const REMEMBERED: usize = 4096;
+/// Checks remembered: the newest.
+const CHECKS_MAX: usize = 4096;
+/// Moments at which clients were turned away: each is compared with all checks.
+const MOMENTS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct ClientsDropped {
@@ -19,8 +21,8 @@ pub(super) struct ClientsDropped {
     dropped_at: VecDeque<KtimeNs>,
 }
 
-fn remember<T>(list: &mut VecDeque<T>, new: T) {
-    if list.len() >= REMEMBERED {
+fn remember<T>(list: &mut VecDeque<T>, most: usize, new: T) {
+    if list.len() >= most {
         list.pop_front();
     }
     list.push_back(new);
@@ -42,11 +44,11 @@ impl Detector for ClientsDropped {
             let kept = connection.held_ns.unwrap_or(0);
             let until = connection.check_at_ns.saturating_add(connection.wrapper_ns).saturating_add(kept);
             if until > 0 {
-                remember(&mut self.checks, (accepted, accepted.plus(until)));
+                remember(&mut self.checks, CHECKS_MAX, (accepted, accepted.plus(until)));
             }
             return;
         }
-        remember(&mut self.dropped_at, accepted);
+        remember(&mut self.dropped_at, MOMENTS_MAX, accepted);
         self.proof.add(connection, connection.total_ns.unwrap_or(0));
         if let Some(ip) = seen.client {
             self.clients.add(ip, String::new);

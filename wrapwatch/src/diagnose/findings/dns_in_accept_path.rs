@@ -13,7 +13,7 @@ pub(super) struct DnsInAcceptPath {
     proof: Proof,
     clients: Clients,
     rule: Option<RuleRef>,
-    /// The thread that accepts and checks greets as well: it serves all.
+    /// The thread that accepts and checks greets as well.
     serves: bool,
 }
 
@@ -56,7 +56,7 @@ impl Detector for DnsInAcceptPath {
             "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, nobody else is accepted{}.",
             self.proof.count,
             counted(case.summary.connections, "connection", "connections"),
-            if self.serves { ", and clients whom that thread has accepted stand still" } else { "" }
+            if self.serves { ", nor is whoever else that thread serves" } else { "" }
         );
         let facts = vec![
             format!(
