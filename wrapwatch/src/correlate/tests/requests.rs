@@ -117,6 +117,22 @@ fn a_check_that_its_thread_left_otherwise_is_not_complete() {
 }
 
 #[test]
+fn who_it_is_is_known_long_after_the_connection_was_told() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    let mut child = greeted(&mut sim, &mut th, 1);
+    // Another client comes: the first one's connection is told by then.
+    th.t = child.t;
+    accepted(&mut sim, &mut th, 2);
+    child.t = th.t + SEC;
+    sim.subject(&mut child, REQUEST, None, 1, true);
+    looks_up(&mut sim, &mut child, PTR_NAME, 400 * MS);
+    let (_, requests) = told(sim);
+    assert_eq!((requests[0].within, requests[0].peer), (Some(1), Some(Client::Ip(client(1)))));
+    assert!(requests[0].complete, "{:#?}", requests[0]);
+}
+
+#[test]
 fn of_a_process_that_was_forgotten_the_client_is_not_known() {
     let mut sim = Sim::default();
     let mut child = main_thread();
