@@ -11,7 +11,7 @@ mod ratios;
 mod report;
 mod rows;
 mod screen;
-mod stats;
+pub(crate) mod stats;
 mod tools;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ use crate::{
 
 mod apt;
 mod items;
+pub(crate) mod room;
 
 pub(crate) use items::{APPARMOR_PARSER, parts_directory};
 

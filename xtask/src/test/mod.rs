@@ -54,7 +54,12 @@ impl Run {
             (false, false) => &[Purpose::Build, Purpose::Lint, Purpose::Compare, Purpose::Lab][..],
             (false, true) => setup::EVERYTHING,
         };
-        let prepare = |_: &mut Tally| skips::clear().and_then(|()| setup::ensure(purposes));
+        let prepare = |_: &mut Tally| {
+            if !options.fast {
+                setup::room::ensure()?;
+            }
+            skips::clear().and_then(|()| setup::ensure(purposes))
+        };
         if !self.step("set-up", prepare) {
             return;
         }

@@ -87,6 +87,8 @@ impl Single<'_> {
             .current_dir(self.tree)
             .stdin(Stdio::null())
             .env("CARGO_TARGET_DIR", self.target_dir)
+            // One file differs from the last build.
+            .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             // A mutant may leave things unused; that is neither news nor a reason to fail.
             .env("RUSTFLAGS", "--cap-lints=allow")
