@@ -296,6 +296,17 @@ impl Seen {
             .collect()
     }
 
+    /// The requests, in the order told.
+    pub fn requests(&self) -> Vec<&Connection> {
+        self.lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Request(request) => Some(&**request),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The connection of a client, by its address and port.
     pub fn of(&self, peer: &str) -> Result<&Connection> {
         let client = peer.parse()?;

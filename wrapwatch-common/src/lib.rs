@@ -8,6 +8,7 @@
 pub mod abi;
 pub mod counters;
 pub mod maps;
+pub mod mysql;
 pub mod records;
 pub mod syscalls;
 

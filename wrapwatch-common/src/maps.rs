@@ -92,10 +92,14 @@ pub struct Conn {
     pub socket_ends: u32,
     /// 1 when its client has reset it: then no change of state tells when the last descriptor goes.
     pub reset: u32,
-    /// 0 for a connection; a subject's [`Self::ASKED`] or [`Self::LOOKED_UP`].
+    /// 0 for a connection; a subject's [`Self::ASKED`], [`Self::LOOKED_UP`] or [`Self::LOGS_IN`].
     pub subject: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Of a login: packets that the server has sent since its greeting.
+    pub packets: u32,
+    /// Of a login: for how long the server has waited for the client.
+    pub client_ns: u64,
+    /// Of a login: since when it waits for the client; 0 while it does not.
+    pub turn_ns: u64,
 }
 
 impl Conn {
@@ -103,6 +107,8 @@ impl Conn {
     pub const ASKED: u32 = 1;
     /// [`Self::subject`]: the server looks it up. `let_go_ns` is when a nameserver's socket was closed last.
     pub const LOOKED_UP: u32 = 2;
+    /// [`Self::subject`]: it was greeted, and logs in.
+    pub const LOGS_IN: u32 = 3;
 }
 
 /// So soon after a nameserver's socket was closed another lookup is of the same [`Conn::LOOKED_UP`]: of the address that the name has, of the next nameserver.
@@ -297,7 +303,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 24);
-    assert!(size_of::<Conn>() == 72);
+    assert!(size_of::<Conn>() == 88);
     assert!(size_of::<Failures>() == 16);
     assert!(size_of::<Inflight>() == 40);
     assert!(size_of::<Slot>() == 56);

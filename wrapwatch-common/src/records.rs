@@ -121,6 +121,8 @@ macro_rules! records {
             Request = 21: Request {} + [u8; daemon_len <= DAEMON_MAX];
             /// [`Subject`]
             Subject = 22: Subject {};
+            /// [`Login`]
+            Login = 23: Login {};
         }
     };
 }
@@ -205,6 +207,8 @@ pub enum Class {
     Unix = 6,
     /// A socket connected to anything else.
     Other = 7,
+    /// An accepted socket whose client logs in.
+    Login = 8,
 }
 
 impl Class {
@@ -218,6 +222,7 @@ impl Class {
             5 => Self::Ident,
             6 => Self::Unix,
             7 => Self::Other,
+            8 => Self::Login,
             _ => return None,
         })
     }
@@ -585,21 +590,46 @@ record! {
 
 record! {
     /// Somebody is looked up whose connection is not followed: libwrap is asked about a datagram's sender, about a request within a connection, at a login after
-    /// the first byte; or the server looks its client up after the first byte. What is done for it bears the number that it is given here, until libwrap has answered, or the last
-    /// nameserver's socket is closed.
+    /// the first byte; or the server looks its client up after the first byte; or a client that was greeted logs in. What is done for it bears the number that it is given here, until
+    /// libwrap has answered, the last nameserver's socket is closed, or the login is over.
     Subject {
         /// Header. `conn` is new here, counted with the connections'.
         hdr: Header,
         /// The client, as libwrap is told; family 0 where it is not, or the server asks by itself.
         peer: Addr,
-        /// The connection that the process was made for, or accepted last, where it is one that a target has made; 0 otherwise.
+        /// The connection that the process was made for, or accepted last, where it is one that a target has made; a login's; 0 otherwise.
         within: u64,
-        /// 1 where the server asks by itself, 0 where it asks libwrap.
-        own: u32,
+        /// `SUBJECT_*`.
+        why: u32,
         /// Zero.
         pad: u32,
     }
 }
+
+record! {
+    /// A login of MySQL's protocol is over, as far as it is followed. Written when the server sends its answer, or closes the connection.
+    Login {
+        /// Header. `conn` is that of a [`Subject`].
+        hdr: Header,
+        /// For how long the server waited for the client since the greeting.
+        client_ns: u64,
+        /// Packets that the server has sent since the greeting.
+        packets: u32,
+        /// The last packet's beginning, as of [`FirstPacket`].
+        bytes: [u8; FIRST_PACKET_MAX],
+        /// [`crate::mysql::LoginEnd`].
+        end: u8,
+        /// Zero.
+        pad: u32,
+    }
+}
+
+/// [`Subject::why`]: libwrap is asked.
+pub const SUBJECT_ASKED: u32 = 0;
+/// [`Subject::why`]: the server looks it up.
+pub const SUBJECT_LOOKED_UP: u32 = 1;
+/// [`Subject::why`]: it logs in.
+pub const SUBJECT_LOGS_IN: u32 = 2;
 
 /// Longest record there is.
 pub const RECORD_MAX: usize = size_of::<Payload>() + PAYLOAD_MAX;
@@ -631,4 +661,5 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<Request>() == 40);
     assert!(size_of::<Subject>() == 72);
+    assert!(size_of::<Login>() == 56);
 };

@@ -107,6 +107,10 @@ impl Client {
         }
         match mode {
             Mode::Query { sql } => return self.query(&mut &*socket, sql),
+            Mode::LogIn { after_ms, database } => {
+                wait_until(now_ns() + after_ms * 1_000_000);
+                return self.log_in(&mut &*socket, database.as_deref());
+            }
             Mode::Hold { ms } => wait_until(now_ns() + ms * 1_000_000),
             Mode::Greeting | Mode::GiveUp { .. } => {}
         }
@@ -148,8 +152,16 @@ impl Client {
         Outcome::Error
     }
 
+    fn log_in(&mut self, stream: &mut (impl Read + Write), database: Option<&str>) -> io::Result<Outcome> {
+        if let Err(error) = protocol::log_in(stream, database)? {
+            return Ok(self.server_error(error));
+        }
+        protocol::quit(stream)?;
+        Ok(Outcome::Greeting)
+    }
+
     fn query(&mut self, stream: &mut (impl Read + Write), sql: &str) -> io::Result<Outcome> {
-        if let Err(error) = protocol::log_in(stream)? {
+        if let Err(error) = protocol::log_in(stream, None)? {
             return Ok(self.server_error(error));
         }
         match protocol::query(stream, sql)? {

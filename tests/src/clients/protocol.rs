@@ -12,6 +12,8 @@ const COM_QUIT: u8 = 1;
 const COM_QUERY: u8 = 3;
 /// LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION.
 const CAPABILITIES: u32 = 1 | 0x200 | 0x8000;
+/// CONNECT_WITH_DB
+const WITH_DATABASE: u32 = 8;
 const UTF8: u8 = 33;
 
 /// Payload of one packet.
@@ -82,15 +84,23 @@ fn write(stream: &mut impl Write, sequence: u8, payload: &[u8]) -> io::Result<()
     stream.write_all(&packet)
 }
 
-/// Logs in as root without a password.
-pub(super) fn log_in(stream: &mut (impl Read + Write)) -> io::Result<Result<(), (u16, String)>> {
-    let mut payload = CAPABILITIES.to_le_bytes().to_vec();
+/// Logs in as root without a password, to a database where one is named.
+pub(super) fn log_in(
+    stream: &mut (impl Read + Write),
+    database: Option<&str>,
+) -> io::Result<Result<(), (u16, String)>> {
+    let with_database = if database.is_some() { WITH_DATABASE } else { 0 };
+    let mut payload = (CAPABILITIES | with_database).to_le_bytes().to_vec();
     payload.extend_from_slice(&(1_u32 << 24).to_le_bytes());
     payload.push(UTF8);
     payload.extend_from_slice(&[0; 23]);
     payload.extend_from_slice(b"root\0");
     // No password: an empty response to the greeting's challenge.
     payload.push(0);
+    if let Some(database) = database {
+        payload.extend_from_slice(database.as_bytes());
+        payload.push(0);
+    }
     write(stream, 1, &payload)?;
     Ok(match Packet::read(stream)?.first() {
         First::Error { code, text } => Err((code, text)),

@@ -31,6 +31,13 @@ pub enum Mode {
         /// The statement.
         sql: String,
     },
+    /// Takes its time, then logs in as root without a password, to a database if it names one, and says good-bye.
+    LogIn {
+        /// Milliseconds after the greeting.
+        after_ms: u64,
+        /// Its database.
+        database: Option<String>,
+    },
     /// Leaves if nothing came in time.
     GiveUp {
         /// Milliseconds after `connect` returned.
@@ -111,7 +118,7 @@ impl ClientsSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The first packet was a greeting; for [`Mode::Query`], the query was answered too.
+    /// The first packet was a greeting; for [`Mode::Query`], the query was answered too, for [`Mode::LogIn`] it was let in.
     Greeting,
     /// An error packet came, see `error_code`.
     Error,

@@ -9,6 +9,7 @@ mod cost;
 mod dns;
 mod failing;
 mod hook_sets;
+mod logins;
 mod many;
 mod midway;
 mod namespaces;

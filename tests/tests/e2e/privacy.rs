@@ -35,10 +35,19 @@ fn labels(name: &str) -> Vec<u8> {
 
 #[test]
 fn raw_records_have_the_names_and_not_a_byte_of_sql() {
+    names_and_no_sql(&Options::default());
+}
+
+#[test]
+fn nor_have_they_where_logins_are_followed() {
+    names_and_no_sql(&Options { logins: true, ..Options::default() });
+}
+
+fn names_and_no_sql(options: &Options) {
     let lab = lab_with(Files::tables(format!("# {COMMENT}\nALL: .lab.example\n"), "ALL: ALL\n"));
     let pid = lab.server_pid().unwrap();
     let mut raw = Vec::new();
-    let clients = with_probe(&Options::default(), |probe, records| {
+    let clients = with_probe(options, |probe, records| {
         let info = ProcessInfo::read(pid).unwrap();
         let libwrap = libwrap::find(pid).unwrap();
         probe.add_target(&info, libwrap.as_ref(), &[3306]).unwrap();

@@ -8,8 +8,8 @@ use wrapwatch_common::{
     counters::Counter,
     maps::{Conn, Target, Thread},
     records::{
-        Addr, Check, DAEMON_MAX, Kind, Request, Subject, WHAT_HOSTS_ACCESS, WHAT_HOSTS_CTL, WHAT_RFC931,
-        WHAT_SHELL_CMD,
+        Addr, Check, DAEMON_MAX, Kind, Request, SUBJECT_ASKED, Subject, WHAT_HOSTS_ACCESS, WHAT_HOSTS_CTL,
+        WHAT_RFC931, WHAT_SHELL_CMD,
     },
 };
 
@@ -99,7 +99,7 @@ fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
     let conn = subjects::open(Conn::ASKED, thread.in_check);
     if conn != 0 {
         let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
-        emit::fixed(&Subject { hdr, peer: peer(), within, own: 0, pad: 0 }, Counter::LostOther);
+        emit::fixed(&Subject { hdr, peer: peer(), within, why: SUBJECT_ASKED, pad: 0 }, Counter::LostOther);
     }
 }
 
@@ -107,7 +107,7 @@ fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
 #[inline(always)]
 fn left(thread: u64) -> Thread {
     let value = subjects::current(thread);
-    if !subjects::is_one(value.conn) {
+    if !subjects::is_passing(value.conn) {
         subjects::forget(value.before);
         return Thread { before: value.conn, ..value };
     }

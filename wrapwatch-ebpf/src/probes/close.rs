@@ -8,7 +8,9 @@ use wrapwatch_common::{
 
 use crate::{
     args::Call,
-    emit, kernel, rule,
+    emit, kernel,
+    probes::login,
+    rule,
     watch::{conns, fds, subjects},
 };
 
@@ -38,6 +40,9 @@ pub fn closed(fd: i32, watched: &Watch) {
     let Some(conn) = conns::owner(watched) else { return };
     if watched.class == Class::Accepted as u8 && (conns::lets_go(conn) || conns::is_left_open(conn)) {
         return;
+    }
+    if watched.class == Class::Login as u8 {
+        return login::closed(conn);
     }
     if watched.class == Class::File as u8 {
         rule::note(conn);

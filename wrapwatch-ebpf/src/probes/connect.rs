@@ -4,7 +4,7 @@ use wrapwatch_common::{
     abi::{AF_UNIX, PORT_DNS, PORT_IDENT, SOCK_DGRAM, SOCK_STREAM},
     counters::Counter,
     maps::{Inflight, Watch},
-    records::{Addr, Class, Connect, Kind, Subject},
+    records::{Addr, Class, Connect, Kind, SUBJECT_LOOKED_UP, Subject},
     syscalls::call,
 };
 
@@ -60,7 +60,10 @@ fn looks_up() -> u64 {
         Err(0) => 0,
         Err(conn) => {
             let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
-            emit::fixed(&Subject { hdr, peer: sockaddr::NONE, within, own: 1, pad: 0 }, Counter::LostOther);
+            emit::fixed(
+                &Subject { hdr, peer: sockaddr::NONE, within, why: SUBJECT_LOOKED_UP, pad: 0 },
+                Counter::LostOther,
+            );
             conn
         }
     }

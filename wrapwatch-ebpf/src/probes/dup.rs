@@ -66,10 +66,10 @@ pub fn dup2(ctx: &impl Call) {
     }
 }
 
-/// A story that has been told is not begun again by a duplicate of its socket.
+/// A story that has been told is not begun again by a duplicate of its socket, and a login is followed by the socket's first number.
 #[inline(always)]
 fn begun(fd: i32, watched: &Watch) {
-    if conns::is_open(watched.conn) {
+    if watched.class != Class::Login as u8 && conns::is_open(watched.conn) {
         calls::remember(call::DUP, fd, watched.conn, 0, 0, *watched);
     }
 }

@@ -60,7 +60,7 @@ fn is_in_check(target: &Target) -> bool {
 #[inline(always)]
 fn forget_subjects(thread: u64) {
     let value = subjects::current(thread);
-    if subjects::is_one(value.conn) {
+    if subjects::is_passing(value.conn) {
         close::ended(value.conn);
     }
     subjects::forget(value.before);

@@ -9,8 +9,8 @@ use wrapwatch_common::{
     syscalls::call,
 };
 
-use super::peer;
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
+use super::{login, peer};
 use crate::{
     args::Call,
     emit, kernel, sockaddr, user,
@@ -81,6 +81,9 @@ fn enter(ctx: &impl Call, kind: u8, buffer: impl FnOnce() -> u64, name: impl FnO
     if watched.class == Class::Accepted as u8 {
         return peer::reads(fd, watched.conn);
     }
+    if watched.class == Class::Login as u8 && !login::waits(watched.conn) {
+        return;
+    }
     if let Some(conn) = conns::owner(&watched) {
         calls::remember(kind, fd, conn, buffer(), name(), watched);
     }
@@ -133,6 +136,9 @@ fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
 
 #[inline(always)]
 fn io(call: &Inflight, ret: i64) {
+    if call.class == Class::Login as u8 {
+        return login::hears(call.conn, ret);
+    }
     // Nothing came, nothing happened.
     if call.class == Class::Dns as u8 && ret == -i64::from(EAGAIN) {
         return;

@@ -8,7 +8,7 @@ use wrapwatch_common::{
     syscalls::call,
 };
 
-use super::connect;
+use super::{connect, login};
 use crate::{
     args::Call,
     emit, kernel, sockaddr, user,
@@ -113,6 +113,9 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index:
         first_packet(fd, watched, first);
         return;
     }
+    if watched.class == Class::Login as u8 {
+        return login::says(fd, watched, first.base, first.len);
+    }
     let Some(conn) = conns::owner(watched) else { return };
     let ts = emit::now();
     let mut class = watched.class;
@@ -129,7 +132,7 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index:
     }
 }
 
-/// The story ends here: what follows on this socket is the client's business.
+/// The story ends here: what follows on this socket is the client's business, but for a login where that is asked for.
 #[inline(always)]
 fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     fds::unwatch(fd);
@@ -153,6 +156,7 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     let record = FirstPacket { hdr, fd, full_len: first.len as u32, bytes, n };
     emit::fixed(&record, Counter::LostFirstPacket);
     conns::close(watched.conn);
+    login::begins(fd, watched.conn, &bytes, ts);
 }
 
 #[inline(always)]

@@ -80,10 +80,19 @@ pub fn is_one(conn: u64) -> bool {
     CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).subject } != 0)
 }
 
-/// If it is one, it counts no longer.
+/// Whether this is one that is over once its thread turns to something else. A login goes on: another thread of a pool may have it then.
+#[inline(always)]
+pub fn is_passing(conn: u64) -> bool {
+    // SAFETY: as in `is_one`.
+    CONNS
+        .get_ptr(conn)
+        .is_some_and(|state| matches!(unsafe { (*state).subject }, Conn::ASKED | Conn::LOOKED_UP))
+}
+
+/// If it is such a one, it counts no longer.
 #[inline(always)]
 pub fn forget(conn: u64) {
-    if is_one(conn) {
+    if is_passing(conn) {
         conns::close(conn);
     }
 }

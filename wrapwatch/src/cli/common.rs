@@ -99,6 +99,9 @@ pub struct ProbeArgs {
     /// Through which hooks system calls are seen
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// Follow each client of MySQL or MariaDB past the greeting, until it is logged in: two more records a connection
+    #[arg(long)]
+    pub logins: bool,
 }
 
 impl ProbeArgs {
@@ -109,7 +112,7 @@ impl ProbeArgs {
             Hooks::Raw => Some(HookKind::RawTracepoint),
             Hooks::Tracepoint => Some(HookKind::Tracepoint),
         };
-        probe::Options { kernel_log: verbose >= 2, hooks, ..probe::Options::default() }
+        probe::Options { kernel_log: verbose >= 2, hooks, logins: self.logins, ..probe::Options::default() }
     }
 }
 

@@ -110,7 +110,13 @@ fn agrees(verdict: Verdict, connection: &Connection) -> bool {
     match connection.outcome {
         Outcome::Greeted | Outcome::ServerError | Outcome::Admitted => verdict == Verdict::Allow,
         Outcome::Refused => verdict == Verdict::Deny,
-        Outcome::Unfinished | Outcome::HandedOver | Outcome::Dropped | Outcome::LookedUp => false,
+        Outcome::Unfinished
+        | Outcome::HandedOver
+        | Outcome::Dropped
+        | Outcome::LookedUp
+        | Outcome::LoggedIn
+        | Outcome::Encrypted
+        | Outcome::Aborted => false,
     }
 }
 

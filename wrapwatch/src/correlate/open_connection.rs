@@ -66,7 +66,11 @@ pub(super) struct OpenConnection {
     /// Thread that shut it down, when.
     pub shutdown: Option<(u32, KtimeNs)>,
     pub closed: Option<(u32, KtimeNs)>,
-    /// Of a request: libwrap has answered, or the last nameserver's socket was closed.
+    /// Of a request: it is a login.
+    pub logs_in: bool,
+    /// How that ended.
+    pub login: Option<abi::Login>,
+    /// Of a request: libwrap has answered, the last nameserver's socket was closed, or the login is over.
     pub answered: Option<KtimeNs>,
     pub left: Option<(LeaveKind, KtimeNs)>,
     /// The accept thread's next accept, and whether that client was queued before this check's end.
@@ -126,6 +130,8 @@ impl OpenConnection {
             first_packet: None,
             shutdown: None,
             closed: None,
+            logs_in: false,
+            login: None,
             answered: None,
             left: None,
             next_accept: None,
@@ -171,6 +177,12 @@ impl OpenConnection {
     /// When its story ended: first packet, shutdown or close; a request's with what was asked.
     pub(super) fn ended(&self) -> Option<KtimeNs> {
         self.first_packet.map(|(at, _)| at).or(self.answered).or(self.closed_at())
+    }
+
+    /// Of a login: for how long the server waited for the client.
+    pub(super) fn client_ns(&self) -> u64 {
+        self.login
+            .map_or(0, |login| login.client_ns.min(self.ended().unwrap_or_default().since(self.accepted)))
     }
 
     /// When the server closed it, or said that it would write no more.

@@ -57,8 +57,11 @@ impl Correlator {
         let hdr = &rec.hdr;
         let mut ongoing = Box::new(OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, -1, Birth::Request, at));
         ongoing.seqs.insert(hdr.seq);
+        ongoing.logs_in = rec.why == abi::SUBJECT_LOGS_IN;
         self.whose(&mut ongoing, rec);
-        self.turn_to_request(&ongoing);
+        if !ongoing.logs_in {
+            self.turn_to_request(&ongoing);
+        }
         self.open.insert(hdr.conn, ongoing);
     }
 

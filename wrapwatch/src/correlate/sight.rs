@@ -184,7 +184,8 @@ impl Wait<'_> {
         let behind = &self.ongoing.behind_after;
         // Both are of the same time.
         let others = self.workers.behind_ns.max(behind.held_ns());
-        let rest = whole.saturating_sub(self.own_after_ns).saturating_sub(others);
+        let clients = self.ongoing.client_ns();
+        let rest = whole.saturating_sub(clients).saturating_sub(self.own_after_ns).saturating_sub(others);
         let unwatched = behind.unwatched_ns().saturating_add(self.ongoing.behind_before.unwatched_ns());
         let unwatched = Some((UnknownReason::UnwatchedCall, unwatched));
         let found = if self.blind.times {

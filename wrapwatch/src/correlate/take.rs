@@ -66,12 +66,17 @@ impl OpenConnection {
         }
     }
 
-    /// A request is over with libwrap's answer, or with what is looked up last.
+    /// A request is over with libwrap's answer, with what is looked up last, or with the login.
     fn answered(&mut self, event: &Event<'_>) {
         if self.birth != Birth::Request {
             return;
         }
         let over = match event {
+            Event::Login(rec) => {
+                self.login = Some(*rec);
+                true
+            }
+            _ if self.logs_in => false,
             Event::Check(rec) => rec.what == abi::WHAT_HOSTS_ACCESS && rec.returned != 0,
             Event::Close(rec) => rec.class == abi::Class::Dns as u8 && self.check.asked.is_empty(),
             _ => false,

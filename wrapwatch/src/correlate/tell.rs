@@ -1,10 +1,11 @@
 //! A story that is over → the connection that is told.
 
+use wrapwatch_common::mysql::LoginEnd;
 use wrapwatch_common::records as abi;
 
 use crate::model::{
     Blame, COMPUTING_MAX_NS, CheckCall, Client, ClientLeft, ClockPair, Connection, FileUse, How, KtimeNs,
-    Lookup, LookupKind, Missing, OtherUse, Outcome, RuleRef, StallCause, errno_name,
+    Login, Lookup, LookupKind, Missing, OtherUse, Outcome, RuleRef, StallCause, errno_name,
 };
 
 use super::asked::Asked;
@@ -98,15 +99,20 @@ pub(super) fn to_connection(ongoing: &mut OpenConnection, around: &Around<'_>) -
             .saturating_add(ongoing.behind_before.own.sum(None)),
         resolve_ns: own_before.saturating_add(own_after),
         queued_resolve_ns: ongoing.behind.own.sum(None),
-        waited_ns: until.since(ongoing.established.unwrap_or(ongoing.accepted)),
+        waited_ns: until
+            .since(ongoing.established.unwrap_or(ongoing.accepted))
+            .saturating_sub(ongoing.client_ns()),
         served_behind_ns: ongoing.behind_before.named_ns().saturating_add(ongoing.behind_after.named_ns()),
         greeted_by: ongoing.first_packet.map(|(_, packet)| packet.hdr.tid),
         greeting_ns: ongoing.first_packet.map(|(at, _)| at.since(ongoing.accepted)),
-        total_ns: ended.map(|at| at.since(ongoing.established.unwrap_or(ongoing.accepted))),
+        total_ns: ended.map(|at| {
+            at.since(ongoing.established.unwrap_or(ongoing.accepted)).saturating_sub(ongoing.client_ns())
+        }),
         held_ns: held_ns(ongoing, outcome),
         service_ns: service_ns(ongoing, check_end),
         queued_behind: ongoing.behind.conns.clone(),
         queued_behind_count: ongoing.behind.count,
+        login: login(ongoing),
         checks: checks(ongoing),
         blame: blame(divided, ongoing, servers),
         rule: forced.map(rule_ref),
@@ -126,6 +132,28 @@ fn decided(ongoing: &OpenConnection) -> bool {
     ongoing.check.returned.is_some() || ongoing.handover.is_some() || ongoing.ended().is_some()
 }
 
+/// What became of a login.
+fn login_outcome(login: Option<&abi::Login>) -> (Outcome, Option<u16>) {
+    let Some(login) = login else { return (Outcome::Unfinished, None) };
+    match LoginEnd::from_raw(login.end) {
+        Some(LoginEnd::Ok) => (Outcome::LoggedIn, None),
+        Some(LoginEnd::Error) => {
+            let [.., low, high] = login.bytes;
+            (Outcome::ServerError, Some(u16::from_le_bytes([low, high])))
+        }
+        Some(LoginEnd::Tls) => (Outcome::Encrypted, None),
+        Some(LoginEnd::Closed) => (Outcome::Aborted, None),
+        Some(LoginEnd::Asks) | None => (Outcome::Unfinished, None),
+    }
+}
+
+/// How long a login took.
+fn login(ongoing: &OpenConnection) -> Option<Login> {
+    let seen = ongoing.login?;
+    let (login_ns, client_ns) = (ongoing.answered?.since(ongoing.accepted), ongoing.client_ns());
+    Some(Login { login_ns, client_ns, packets: seen.packets })
+}
+
 /// What became of a request.
 fn answer(ongoing: &OpenConnection) -> Outcome {
     match (ongoing.check.returned, ongoing.answered) {
@@ -137,6 +165,9 @@ fn answer(ongoing: &OpenConnection) -> Outcome {
 }
 
 fn outcome(ongoing: &OpenConnection, gives: bool) -> (Outcome, Option<u16>) {
+    if ongoing.logs_in {
+        return login_outcome(ongoing.login.as_ref());
+    }
     if ongoing.birth == Birth::Request {
         return (answer(ongoing), None);
     }
@@ -210,8 +241,8 @@ fn until(ongoing: &OpenConnection, check_end: KtimeNs, blind: Blind, now: KtimeN
     }
     let seen =
         check_end.max(ongoing.handover.unwrap_or_default()).max(ongoing.lookups_end().unwrap_or_default());
-    // Where first packets do not show, it may have been greeted long ago.
-    if blind.clients || ongoing.end_lost { seen } else { seen.max(now) }
+    // Where first packets do not show, it may have been greeted long ago; and a login may wait for its client.
+    if blind.clients || ongoing.end_lost || ongoing.logs_in { seen } else { seen.max(now) }
 }
 
 fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
@@ -354,7 +385,7 @@ fn check_unseen(ongoing: &OpenConnection, blind: Blind) -> bool {
     // One that is closed at once was refused; of one that is kept nobody knows what for.
     let at_once = |closed: KtimeNs| closed.since(ongoing.check_end()) <= COMPUTING_MAX_NS;
     let decided = ongoing.first_packet.is_some() || ongoing.closed_at().is_some_and(at_once);
-    blind.checks && (!decided || unsure())
+    blind.checks && !ongoing.logs_in && (!decided || unsure())
 }
 
 fn missing(ongoing: &OpenConnection, outcome: Outcome, blind: Blind) -> Vec<Missing> {

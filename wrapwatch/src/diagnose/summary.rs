@@ -179,6 +179,8 @@ pub struct SummaryBuilder {
     still_queued: u64,
     /// How long requests took, and what became of them.
     requests: Spread,
+    /// Logins: what the client waited for, and what the server.
+    logins: [Spread; 2],
     answers: BTreeMap<Outcome, u64>,
     /// Requests of which it was not seen when they came.
     arrivals_unseen: u64,
@@ -217,6 +219,7 @@ impl SummaryBuilder {
             unclear_elsewhere: false,
             still_queued: 0,
             requests: Spread::new(),
+            logins: [Spread::new(), Spread::new()],
             answers: BTreeMap::new(),
             arrivals_unseen: 0,
         }
@@ -228,6 +231,11 @@ impl SummaryBuilder {
         self.to = Some(self.to.map_or(request.accepted, |to| to.max(request.accepted)));
         *self.answers.entry(request.outcome).or_default() += 1;
         self.requests.add(request.waited_ns);
+        if let Some(login) = &request.login {
+            let [server, client] = &mut self.logins;
+            server.add(request.waited_ns);
+            client.add(login.client_ns);
+        }
         self.arrivals_unseen += u64::from(request.missing.contains(&Missing::ArrivalUnseen));
         self.nameservers(request);
         self.waiting += waiting(request);
@@ -491,6 +499,8 @@ impl SummaryBuilder {
             accepts: counts.accepts,
             outcomes: counted(&self.outcomes),
             requests: self.requests.percentiles(),
+            logins: self.logins[0].percentiles(),
+            logins_client: self.logins[1].percentiles(),
             request_outcomes: counted(&self.answers),
             errors: errors.clone(),
             clients_left: self.clients_left,

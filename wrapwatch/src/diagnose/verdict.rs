@@ -258,7 +258,7 @@ fn short_requests(facts: &Facts<'_>, queue: &str) -> String {
         )
     };
     format!(
-        "{first}; {asked} requests were checked or looked up otherwise, for {asked_longest} at most. Wrappers explain {share} of it."
+        "{first}; {asked} requests (logins, datagrams, later checks) took {asked_longest} at most. Wrappers explain {share} of it."
     )
 }
 

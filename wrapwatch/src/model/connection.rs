@@ -47,6 +47,12 @@ pub enum Outcome {
     Admitted,
     /// Of a request: the server looked its client up, and libwrap was not asked.
     LookedUp,
+    /// Of a login: the server let the client in. One that it does not let in has `server_error`.
+    LoggedIn,
+    /// Of a login: the client asked for TLS. What follows is not seen.
+    Encrypted,
+    /// Of a login: the server closed the connection before it was over.
+    Aborted,
 }
 
 impl Outcome {
@@ -61,6 +67,9 @@ impl Outcome {
             Self::Dropped => "dropped by the server",
             Self::Admitted => "admitted",
             Self::LookedUp => "looked up",
+            Self::LoggedIn => "logged in",
+            Self::Encrypted => "encrypted from the login on",
+            Self::Aborted => "closed by the server in the login",
         }
     }
 }
@@ -160,6 +169,17 @@ pub struct CheckCall {
     pub allowed: Option<bool>,
 }
 
+/// A client's login, from the greeting to the server's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Login {
+    /// Greeting → the server's answer (or TLS, or close).
+    pub login_ns: u64,
+    /// Of it: the server waited for the client. The rest the client waited for the server.
+    pub client_ns: u64,
+    /// Packets that the server sent after its greeting.
+    pub packets: u32,
+}
+
 /// A part of the client's wait that wrapper checks explain: its own check, and the checks of earlier connections that held its accept
 /// thread while it was queued (head-of-line blocking).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -236,7 +256,7 @@ pub struct Connection {
     /// Of `queued_ns`: the accept thread was in the server's own lookups for earlier clients.
     #[serde(default)]
     pub queued_resolve_ns: u64,
-    /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to.
+    /// ESTABLISHED (else accept) → first packet or close, or as far as it was seen: what the parts and `unknown_ns` add up to. Of a login without `client_ns`.
     #[serde(default)]
     pub waited_ns: u64,
     /// Before its own check, and from its end → first packet, or another thread's taking over: the thread that serves all was in what other clients' checks waited for.
@@ -247,7 +267,7 @@ pub struct Connection {
     pub greeted_by: Option<u32>,
     /// Accept returned → first packet.
     pub greeting_ns: Option<u64>,
-    /// ESTABLISHED (else accept) → first packet, or close.
+    /// ESTABLISHED (else accept) → first packet, or close. Of a login as `waited_ns`.
     pub total_ns: Option<u64>,
     /// Of a refused client: the verdict → close. libwrap's `refuse` sleeps five seconds in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,6 +278,9 @@ pub struct Connection {
     pub queued_behind: Vec<u64>,
     /// How many there were.
     pub queued_behind_count: u64,
+    /// Of a request that is a login, where that is asked for (`--logins`): how long it took, and whom it waited for. None where its end was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// Its calls of libwrap, where the processes that the server makes are followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckCall>,

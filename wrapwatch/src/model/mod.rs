@@ -24,7 +24,8 @@ mod time;
 
 pub use client::Client;
 pub use connection::{
-    Blame, COMPUTING_MAX_NS, CheckCall, ClientLeft, Connection, FileUse, LeaveKind, OtherUse, Outcome, Parts,
+    Blame, COMPUTING_MAX_NS, CheckCall, ClientLeft, Connection, FileUse, LeaveKind, Login, OtherUse, Outcome,
+    Parts,
 };
 pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use errno::errno_name;

@@ -21,6 +21,13 @@ pub struct Percentiles {
     pub sum_ns: u64,
 }
 
+impl Percentiles {
+    /// Whether there is no value.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// Connections of one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeCount {
@@ -229,6 +236,12 @@ pub struct Summary {
     /// `nameservers` and the shares, and in no other number.
     #[serde(default)]
     pub requests: Percentiles,
+    /// Logins, where they are followed, by what the client waited for the server.
+    #[serde(default, skip_serializing_if = "Percentiles::is_empty")]
+    pub logins: Percentiles,
+    /// The same, by what the server waited for the client.
+    #[serde(default, skip_serializing_if = "Percentiles::is_empty")]
+    pub logins_client: Percentiles,
     /// Requests by outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub request_outcomes: Vec<OutcomeCount>,

@@ -47,6 +47,7 @@ pub(super) fn load(
         .map_max_entries("INFLIGHT", threads)
         .map_max_entries("EVENTS", options.ring_bytes)
         .override_global("WAKE_BYTES", &wake, true)
+        .override_global("LOGINS", &u32::from(options.logins), true)
         .override_global("LAYOUT", &offsets, true)
         .override_global("PID_NAMESPACE", &numbers, true)
         .override_global(aya_log::LEVEL, &level, false)

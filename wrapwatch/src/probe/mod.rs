@@ -61,6 +61,8 @@ pub struct Options {
     pub threads: u64,
     /// Bytes of the ring; rounded up to a power of two.
     pub ring_bytes: u32,
+    /// Follow clients of MySQL's protocol until they are logged in.
+    pub logins: bool,
     /// Let the kernel side log what it does.
     pub kernel_log: bool,
     /// Which hooks; the best that this kernel allows where that is left open.
@@ -74,6 +76,7 @@ impl Default for Options {
             max_fds: 16_384,
             threads: 1_024,
             ring_bytes: 4 << 20,
+            logins: false,
             kernel_log: false,
             hooks: None,
         }

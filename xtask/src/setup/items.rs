@@ -121,6 +121,7 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["libwrap0-dev"], Compare, "libwrap", Look::File("/usr/include/tcpd.h")),
         package(&["mariadb-server-core"], Lab, "mariadbd", Look::Program("mariadbd")),
         package(&["mariadb-client-core"], Lab, "mariadb", Look::Program("mariadb")),
+        package(&["openssl"], Lab, "openssl", Look::Program("openssl")),
         package(&["tcpd"], Lab, "tcpdmatch", Look::Program("tcpdmatch")),
         package(&["iproute2"], Lab, "ip", Look::Program("ip")),
         package(&["tcpdump"], Lab, "tcpdump", Look::Program("tcpdump")),

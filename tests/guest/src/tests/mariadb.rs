@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use wrapwatch::model::{LookupKind, Outcome};
+use wrapwatch::model::{Connection, LookupKind, Outcome};
 use wrapwatch_tests::{
-    clients::{self, ClientsSpec},
+    clients::{self, ClientsSpec, Mode},
     nameserver::Rule,
-    watch::Watch,
+    watch::{Seen, Watch},
 };
 
 use super::skipped;
@@ -48,8 +48,11 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     report.test("mariadb", || {
         let server = start()?;
         site.rules([Rule::delay(SLOW_MS)])?;
-        let spec = ClientsSpec { port: PORT, ..ClientsSpec::at_once(3) };
-        let (seen, clients) = skipped::watched(|| Watch::pid(server.0.id()), || site.clients(&spec))?;
+        let mode = Mode::LogIn { after_ms: SLOW_MS, database: None };
+        let spec = ClientsSpec { port: PORT, mode, ..ClientsSpec::at_once(3) };
+        let pid = server.0.id().to_string();
+        let watch = || Watch::live(["-p", &pid, "--logins"]);
+        let (seen, clients) = skipped::watched(watch, || site.clients(&spec))?;
         site.rules([])?;
         for client in &clients {
             ensure!(client.outcome == clients::Outcome::Greeting, "a client saw {:?}", client.outcome);
@@ -68,9 +71,20 @@ pub(super) fn run(report: &mut Report, site: &Site) {
             );
             let rule = connection.rule.as_ref().context("no rule")?;
             ensure!((&*rule.file, rule.line) == ("/etc/hosts.allow", 1), "the wrong rule: {rule:?}");
+            logged_in(&seen, connection)?;
         }
         Ok(())
     });
+}
+
+/// Its client took its time to log in, and was let in.
+fn logged_in(seen: &Seen, connection: &Connection) -> Result<()> {
+    let mut requests = seen.requests().into_iter();
+    let told = requests.find(|login| login.within == Some(connection.conn)).context("no login")?;
+    ensure!(told.outcome == Outcome::LoggedIn, "a login told as {:?}", told.outcome);
+    let login = told.login.context("the login has no times")?;
+    ensure!(login.client_ns >= SLOW_MS * 1_000_000, "the client was not waited for: {login:?}");
+    Ok(())
 }
 
 fn start() -> Result<Server> {

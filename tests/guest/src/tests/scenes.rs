@@ -41,14 +41,14 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// All of them.
+    /// All of them. With what is not on by itself, so that this kernel's verifier sees it.
     pub(super) const ALL: [Self; 3] = [
         Self { name: "raw", args: Self::RAW_ARGS },
-        Self { name: "tracepoint", args: &["--hooks", "tracepoint"] },
+        Self { name: "tracepoint", args: &["--hooks", "tracepoint", "--logins"] },
         Self { name: "no-uprobes", args: &["--no-uprobes"] },
     ];
 
-    const RAW_ARGS: &'static [&'static str] = &["--hooks", "raw"];
+    const RAW_ARGS: &'static [&'static str] = &["--hooks", "raw", "--logins"];
 
     /// The first.
     pub(super) const RAW: &'static [Self] = &[Self::ALL[0]];

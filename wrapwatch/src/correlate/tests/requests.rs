@@ -2,6 +2,8 @@
 
 use super::families::{accepted, adds_up, checks, client, looks_up};
 use super::*;
+use wrapwatch_common::mysql::LoginEnd;
+
 use crate::model::{Client, StallCause};
 
 /// Number of the first request.
@@ -235,4 +237,67 @@ fn without_uprobes_a_server_that_makes_processes_spawns_no_commands() {
     sim.first_packet(&mut th, 5, GREETING);
     let told = without_uprobes(sim).remove(0);
     assert_eq!(told.parts.spawn_ns, 0, "{told:#?}");
+}
+
+/// Of the client with number 1, greeted and told: its login, of which the client itself took a second.
+fn login(end: LoginEnd, bytes: [u8; 7], looked_up: bool) -> (Connection, Connection) {
+    let mut sim = Sim::default();
+    let mut child = greeted(&mut sim, &mut main_thread(), 1);
+    sim.logs_in(&mut child, REQUEST, 1);
+    child.t += SEC;
+    if looked_up {
+        looks_up(&mut sim, &mut child, PTR_NAME, 400 * MS);
+    }
+    child.t += 100 * MS;
+    sim.login(&mut child, end, SEC, bytes);
+    child.t += SEC;
+    accepted(&mut sim, &mut Thread { t: child.t, ..main_thread() }, 2);
+    let (mut connections, mut requests) = told(sim);
+    assert_eq!(requests.len(), 1, "{requests:#?}");
+    (connections.swap_remove(0), requests.swap_remove(0))
+}
+
+#[test]
+fn a_login_is_told_with_whom_it_waited_for() {
+    let (connection, login) = login(LoginEnd::Ok, *b"\x07\0\0\x02\0\0\0", true);
+    assert_eq!((connection.outcome, connection.login), (Outcome::Greeted, None));
+    assert_eq!((login.outcome, login.within, login.peer), (Outcome::LoggedIn, Some(1), connection.peer));
+    let said = login.login.unwrap();
+    assert_eq!((said.client_ns, said.packets), (SEC, 1));
+    assert!((1500 * MS..1510 * MS).contains(&said.login_ns), "{said:?}");
+    // What the client took is nobody's wait.
+    assert_eq!((login.waited_ns, login.total_ns), (said.login_ns - SEC, Some(said.login_ns - SEC)));
+    assert!((400 * MS..402 * MS).contains(&login.resolve_ns), "{login:#?}");
+    assert_eq!((login.unknown_ns, login.complete), (0, true), "{login:#?}");
+}
+
+#[test]
+fn a_login_ends_in_four_ways() {
+    let refused = *b"\x48\0\0\x02\xff\x15\x04";
+    for (end, outcome, code) in [
+        (LoginEnd::Error, Outcome::ServerError, Some(1045)),
+        (LoginEnd::Tls, Outcome::Encrypted, None),
+        (LoginEnd::Closed, Outcome::Aborted, None),
+        (LoginEnd::Asks, Outcome::Unfinished, None),
+    ] {
+        let (_, login) = login(end, refused, false);
+        assert_eq!((login.outcome, login.error_code), (outcome, code), "{end:?}");
+        assert!((100 * MS..102 * MS).contains(&login.waited_ns), "{login:#?}");
+    }
+}
+
+#[test]
+fn of_a_login_that_goes_on_nobody_knows_whom_it_waits_for() {
+    let mut sim = Sim::default();
+    let mut child = greeted(&mut sim, &mut main_thread(), 1);
+    sim.logs_in(&mut child, REQUEST, 1);
+    accepted(&mut sim, &mut Thread { t: child.t + 10 * SEC, ..main_thread() }, 2);
+    let (_, requests) = told(sim);
+    let [login] = requests.as_slice() else { panic!("{requests:#?}") };
+    assert_eq!(
+        (login.outcome, login.complete, login.login),
+        (Outcome::Unfinished, false, None),
+        "{login:#?}"
+    );
+    assert_eq!(login.waited_ns, 0, "{login:#?}");
 }

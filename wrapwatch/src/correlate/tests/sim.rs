@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use wrapwatch_common::mysql::LoginEnd;
 use wrapwatch_common::records::{self as abi, Addr, Class, Header, Kind};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -198,7 +199,22 @@ impl Sim {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::Subject);
         let peer = peer.map_or(NO_ADDR, from_socket_addr);
-        self.put(hdr, &abi::Subject { hdr, peer, within, own: u32::from(own), pad: 0 }, &[]);
+        let why = if own { abi::SUBJECT_LOOKED_UP } else { abi::SUBJECT_ASKED };
+        self.put(hdr, &abi::Subject { hdr, peer, within, why, pad: 0 }, &[]);
+    }
+
+    /// A client that was greeted logs in.
+    pub(crate) fn logs_in(&mut self, th: &mut Thread, conn: u64, within: u64) {
+        th.conn = conn;
+        let hdr = Self::hdr(th, Kind::Subject);
+        self.put(hdr, &abi::Subject { hdr, peer: NO_ADDR, within, why: abi::SUBJECT_LOGS_IN, pad: 0 }, &[]);
+    }
+
+    /// Its login ends.
+    pub(crate) fn login(&mut self, th: &mut Thread, end: LoginEnd, client_ns: u64, bytes: [u8; 7]) {
+        let hdr = Self::hdr(th, Kind::Login);
+        let record = abi::Login { hdr, client_ns, packets: 1, bytes, end: end as u8, pad: 0 };
+        self.put(hdr, &record, &[]);
     }
 
     /// libwrap is asked.

@@ -7,7 +7,7 @@ use wrapwatch_common::records as abi;
 use super::{DecodeError, Event, decode};
 
 /// Each kind, the size of its body, and where the length of its tail stands.
-const KINDS: [(abi::Kind, usize, Option<usize>); 22] = [
+const KINDS: [(abi::Kind, usize, Option<usize>); 23] = [
     (abi::Kind::Accept, size_of::<abi::Accept>(), None),
     (abi::Kind::Open, size_of::<abi::Open>(), Some(offset_of!(abi::Open, path_len))),
     (abi::Kind::Connect, size_of::<abi::Connect>(), Some(offset_of!(abi::Connect, path_len))),
@@ -30,6 +30,7 @@ const KINDS: [(abi::Kind, usize, Option<usize>); 22] = [
     (abi::Kind::Fork, size_of::<abi::Fork>(), None),
     (abi::Kind::Request, size_of::<abi::Request>(), Some(offset_of!(abi::Request, daemon_len))),
     (abi::Kind::Subject, size_of::<abi::Subject>(), None),
+    (abi::Kind::Login, size_of::<abi::Login>(), None),
 ];
 
 const TAIL: &[u8] = b"/etc/hosts.allow";
@@ -119,7 +120,7 @@ fn alignment_does_not_matter() {
 
 #[test]
 fn unknown_kinds_are_named() {
-    for raw in [0, 23, u16::MAX] {
+    for raw in [0, 24, u16::MAX] {
         let mut bytes = record(abi::Kind::SockState, size_of::<abi::SockState>(), None);
         put_u16(&mut bytes, offset_of!(abi::Header, kind), raw);
         assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind(raw)));

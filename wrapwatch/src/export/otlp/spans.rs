@@ -187,6 +187,9 @@ pub(super) fn error(outcome: Outcome) -> Option<&'static str> {
         Outcome::Greeted
         | Outcome::Admitted
         | Outcome::LookedUp
+        | Outcome::LoggedIn
+        | Outcome::Encrypted
+        | Outcome::Aborted
         | Outcome::Unfinished
         | Outcome::HandedOver => None,
     }

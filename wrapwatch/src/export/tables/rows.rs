@@ -47,7 +47,7 @@ table! {
         established: Option<WallTime>,
         /// `accept` returned.
         accepted: WallTime,
-        /// What became of it: greeted, server_error, refused, unfinished, handed_over, dropped; of a request admitted, refused, looked_up, unfinished.
+        /// What became of it: greeted, server_error, refused, unfinished, handed_over, dropped; of a request admitted, refused, looked_up, unfinished; of a login logged_in, server_error, encrypted, aborted.
         outcome: &'static str,
         /// Code in the server's first packet where that was an error.
         error_code: Option<u16>,

@@ -174,5 +174,8 @@ fn outcome(connection: &Connection) -> (String, Style) {
         (Outcome::Dropped, _) => ("dropped".to_owned(), YELLOW),
         (Outcome::Admitted, _) => ("admitted".to_owned(), GREEN),
         (Outcome::LookedUp, _) => ("lookup".to_owned(), GREEN),
+        (Outcome::LoggedIn, _) => ("login".to_owned(), GREEN),
+        (Outcome::Encrypted, _) => ("tls".to_owned(), GREEN),
+        (Outcome::Aborted, _) => ("aborted".to_owned(), YELLOW),
     }
 }

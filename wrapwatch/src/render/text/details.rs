@@ -3,7 +3,7 @@
 use anstyle::Style;
 
 use crate::model::{
-    Connection, LeaveKind, Lookup, LookupKind, LookupOutcome, Nanos, Outcome, Query, QueryOutcome,
+    Connection, LeaveKind, Login, Lookup, LookupKind, LookupOutcome, Nanos, Outcome, Query, QueryOutcome,
     ThreadRole, Transport, missing_line,
 };
 
@@ -16,6 +16,12 @@ const RULE: usize = 24;
 const OUTCOME: usize = 12;
 /// Narrower than this, the name needs the rule's columns.
 const WITH_RULE: usize = 70;
+
+/// Whom a login waited for.
+fn logs_in(conn: u64, login: &Login) -> String {
+    let server = login.login_ns.saturating_sub(login.client_ns);
+    format!("login on #{conn}: server {}, client {}", Nanos(server), Nanos(login.client_ns))
+}
 
 impl Text {
     pub(super) fn details(&self, connection: &Connection, text: &mut String) {
@@ -45,7 +51,10 @@ impl Text {
             self.note(text, YELLOW, &said);
         }
         if let Some(conn) = connection.within {
-            self.note(text, DIM, &format!("after the first byte of #{conn}"));
+            let login = connection.login.as_ref();
+            let said = login
+                .map_or_else(|| format!("after the first byte of #{conn}"), |login| logs_in(conn, login));
+            self.note(text, DIM, &said);
         }
         if !connection.complete {
             let missing = self.outside(&missing_line(&connection.missing), usize::MAX);

@@ -50,6 +50,8 @@ impl Text {
             ("dns in the check", &summary.dns),
             ("accept to greeting", &summary.greeting),
             ("client's wait", &summary.total),
+            ("login: server", &summary.logins),
+            ("login: client", &summary.logins_client),
         ];
         let seen: Vec<_> = spreads.into_iter().filter(|(_, spread)| spread.count > 0).collect();
         if !seen.is_empty() {

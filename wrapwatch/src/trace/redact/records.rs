@@ -95,6 +95,7 @@ impl Records {
             | Event::Exec(_)
             | Event::AcceptFailed(_)
             | Event::Fork(_)
+            | Event::Login(_)
             // What daemons are called stays.
             | Event::Request(..) => encode(&event, out),
         }

@@ -34,6 +34,9 @@ fn row(connection: &Connection, longest: u64, open: bool) -> String {
         (Outcome::Dropped, _) => "dropped".to_owned(),
         (Outcome::Admitted, _) => "admitted".to_owned(),
         (Outcome::LookedUp, _) => "lookup".to_owned(),
+        (Outcome::LoggedIn, _) => "logged in".to_owned(),
+        (Outcome::Encrypted, _) => "encrypted".to_owned(),
+        (Outcome::Aborted, _) => "aborted".to_owned(),
     };
     let began = connection.established.unwrap_or(connection.accepted).0.strftime("%H:%M:%S%.3f").to_string();
     format!(

@@ -92,6 +92,8 @@ impl Page<'_> {
             ("accept to greeting", &summary.greeting),
             ("client’s wait", &summary.total),
             ("requests", &summary.requests),
+            ("logins: waiting for the server", &summary.logins),
+            ("logins: waiting for the client", &summary.logins_client),
         ];
         for (name, spread) in rows.into_iter().filter(|(_, spread)| spread.count > 0) {
             let Percentiles { count, p50_ns, p99_ns, max_ns, sum_ns } = *spread;
