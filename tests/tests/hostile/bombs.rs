@@ -1,9 +1,9 @@
-//! Traces that were made by hand to take more memory than whoever reads them has.
+//! Traces and tables that were made by hand to take more memory than whoever reads them has.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use wrapwatch::{
@@ -75,17 +75,35 @@ fn assert_small(name: &str, bomb: &Bomb) {
     let path = dir.path().join(name);
     fs::write(&path, &bomb.bytes).unwrap();
     for args in commands(&path) {
-        let output = Command::new("sh")
-            .args(["-c", r#"ulimit -d "$0" && exec "$@""#, MOST_KB])
-            .arg(binary().unwrap())
-            .args(&args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .output()
-            .unwrap();
+        let output = within_limit(&args);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name} ({} bytes): {args:?}: {said}", bomb.bytes.len());
     }
+}
+
+/// Runs wrapwatch with no more memory than that.
+fn within_limit(args: &[String]) -> Output {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -d "$0" && exec "$@""#, MOST_KB]).arg(binary().unwrap()).args(args);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// One of 240 kB took 920 MB, a larger one all that there was.
+#[test]
+fn a_file_of_clients_that_names_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let itself = path("clients");
+    fs::write(&itself, format!("{itself} ").repeat(30_000)).unwrap();
+    fs::write(path("allow"), format!("ALL: {itself}\n")).unwrap();
+    fs::write(path("deny"), "").unwrap();
+    let files =
+        ["--allow", &path("allow"), "--deny", &path("deny"), "--client", "10.0.0.1"].map(str::to_owned);
+    let output = within_limit(&[&["lint".to_owned()], files.as_slice()].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("names itself"), "{output:?}");
+    // Its problems, not its end by a signal.
+    assert!(output.status.code().is_some(), "{output:?}");
 }
 
 fn commands(trace: &Path) -> Vec<Vec<String>> {

@@ -23,7 +23,7 @@ fn with_debug_link(link: &str) -> Vec<u8> {
 }
 
 /// A library with so many symbols, all of one name.
-fn image(symbols: u32, name: &[u8], further: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn image(symbols: u32, name: &[u8], further: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = vec![0; 64 + 2 * 56];
     let put =
         |bytes: &mut Vec<u8>, at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);

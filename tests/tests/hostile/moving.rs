@@ -9,7 +9,7 @@ use std::{
 use wrapwatch::model::{Connection, Line};
 use wrapwatch_tests::watch::{Seen, Watch};
 
-use crate::support::{Den, Server, snapshots, wrapwatch};
+use crate::support::{Den, Server, peak_kb, snapshots, wrapwatch};
 
 /// Tables that the server has in turn.
 const TABLES: usize = 16;
@@ -17,7 +17,7 @@ const TABLES: usize = 16;
 const MOST_KB: u64 = 200 << 10;
 
 /// The server, and its tables by path with the rule that lets everybody in, after lines that are this one.
-fn server(den: &Den, line: &str) -> (Server, BTreeMap<String, String>) {
+pub fn server(den: &Den, line: &str) -> (Server, BTreeMap<String, String>) {
     let table = |n: usize| {
         let rule = format!("ALL: 127.0.0.1 10.9.9.{n}");
         let content = format!("{}{rule}\n", line.repeat((1 << 20) / line.len() - 16));
@@ -28,12 +28,6 @@ fn server(den: &Den, line: &str) -> (Server, BTreeMap<String, String>) {
     let paths: Vec<&str> = tables.keys().map(String::as_str).collect();
     let args: Vec<&str> = [&[paths[0], &deny], paths.as_slice()].concat();
     (den.serve(&args), tables)
-}
-
-fn peak_kb(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
 /// What a rule's text may depend on.

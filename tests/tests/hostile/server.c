@@ -4,7 +4,7 @@
  * second, of those in turn.
  * server PORT loop: says "ready", and then replaces itself by itself without end.
  * In the environment STAYS_ROOT: is root's.
- * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease]: maps LIBRARY, and holds a lease on it. */
+ * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease|ports]: maps LIBRARY, and holds a lease on it, or listens on PORTS ports more. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -16,10 +16,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { USER = 12345 };
+enum { USER = 12345, PORTS = 1100 };
 
 static int listener;
 
@@ -53,12 +54,22 @@ int main(int argc, char **argv)
 
 	if (failed)
 		return failed;
-	file = open(argv[2], argc > 3 ? O_RDWR : O_RDONLY);
+	file = open(argv[2], argc > 3 && !strcmp(argv[3], "lease") ? O_RDWR : O_RDONLY);
 	if (file < 0 || mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0) == MAP_FAILED)
 		return 5;
 	signal(SIGIO, SIG_IGN);
-	if (argc > 3 && fcntl(file, F_SETLEASE, F_WRLCK))
+	if (argc > 3 && !strcmp(argv[3], "lease") && fcntl(file, F_SETLEASE, F_WRLCK))
 		return 6;
+	if (argc > 3 && !strcmp(argv[3], "ports")) {
+		struct rlimit files;
+
+		getrlimit(RLIMIT_NOFILE, &files);
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+		for (int n = 0; n < PORTS; n++)
+			if (listen(socket(AF_INET, SOCK_STREAM, 0), 1))
+				return 9;
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;)

@@ -131,6 +131,13 @@ impl Drop for Server {
     }
 }
 
+/// The most memory that a process has had, in kB.
+pub fn peak_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
 /// Runs wrapwatch to its end. What hangs is killed after a minute, and fails.
 pub fn wrapwatch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     run(Command::new(binary().unwrap()).args(args))
