@@ -115,6 +115,20 @@ fn the_figures_are_those_of_the_summary() {
 }
 
 #[test]
+fn a_request_is_counted_with_its_wait_and_is_no_connection() {
+    use crate::correlate::tests as lab;
+    let told = lab::run_with(&mut lab::correlator(), &lab::scenes::turned_away()).remove(0);
+    let mut request = told;
+    (request.outcome, request.waited_ns) = (Outcome::Admitted, 2 * S);
+    let mut metrics = Metrics::new();
+    metrics.line(&Line::Request(Box::new(request))).unwrap();
+    let samples = samples(&metrics);
+    let of = |what: &str| samples[&format!("wrapwatch_request_seconds_{what}{{outcome=\"admitted\"}}")];
+    assert_eq!((of("count"), of("sum")), (1.0, 2.0));
+    assert!(samples.keys().all(|name| !name.contains("connections_total")), "{samples:#?}");
+}
+
+#[test]
 fn what_was_not_seen_is_absent() {
     let metrics = Metrics::new();
     let version = format!("wrapwatch_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));

@@ -219,3 +219,17 @@ fn the_limit_holds_at_every_moment_and_what_is_saved_holds_what_set_it_off() {
     }
     assert!(saved > 8, "something was tested: {saved}");
 }
+
+#[test]
+fn a_request_sets_the_recorder_off_as_a_connection_does() {
+    let mut case = Case::new(0);
+    case.connection();
+    case.recorder.take_messages();
+    let now = case.now();
+    let told = |outcome| Connection { accepted_ktime: now, outcome, within: Some(1), ..told() };
+    let mut said = |outcome| {
+        case.recorder.line(&Line::Request(Box::new(told(outcome)))).unwrap();
+        case.recorder.take_messages().iter().any(|message| message.contains("will be saved"))
+    };
+    assert_eq!((said(Outcome::Admitted), said(Outcome::Refused)), (false, true));
+}

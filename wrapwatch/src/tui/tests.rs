@@ -196,6 +196,17 @@ fn findings_and_what_if_are_those_of_the_report() {
 }
 
 #[test]
+fn requests_are_judged_as_the_report_judges_them() {
+    let mut state = told(E2);
+    let last = LINES.iter().rev().find_map(connection).unwrap();
+    let request = Connection { conn: 9_001, outcome: crate::model::Outcome::Admitted, ..last.clone() };
+    state.told(tell(&Line::Request(Box::new(request))));
+    press(&mut state, [Key::Char('w')]);
+    let (_, shown) = state.judged.as_ref().unwrap().report().unwrap();
+    assert_eq!(shown.summary.requests.count, 1);
+}
+
+#[test]
 fn findings_are_of_the_moment_that_is_shown() {
     let mut state = told(C_TIMEOUT);
     press(&mut state, [Key::Char('f'), Key::Home]);

@@ -1,6 +1,6 @@
 //! Clients that are checked or looked up otherwise than when they connect: logins, requests, datagrams.
 
-use super::families::{accepted, adds_up, checks, client, looks_up};
+use super::families::{accepted, accepted_on, adds_up, checks, client, looks_up};
 use super::*;
 use wrapwatch_common::mysql::LoginEnd;
 
@@ -300,4 +300,24 @@ fn of_a_login_that_goes_on_nobody_knows_whom_it_waits_for() {
         "{login:#?}"
     );
     assert_eq!(login.waited_ns, 0, "{login:#?}");
+
+#[test]
+fn without_uprobes_a_thread_that_serves_another_has_ended_its_check() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    for n in [1, 2] {
+        accepted_on(&mut sim, &mut th, n, 4 + i32::try_from(n).unwrap());
+        sim.open(&mut th, ALLOW, 16);
+        looks_up(&mut sim, &mut th, &format!("{n}.0.77.10.in-addr.arpa"), 800 * MS);
+        sim.close(&mut th, 16, Class::File);
+    }
+    // The one that was checked first is served when the other's check is over.
+    for n in [1, 2] {
+        th.conn = n;
+        sim.first_packet(&mut th, 4 + i32::try_from(n).unwrap(), GREETING);
+    }
+    let mut told = without_uprobes(sim);
+    told.sort_by_key(|told| told.conn);
+    assert_eq!(told[0].served_behind_ns / (100 * MS), 8, "{:#?}", told[0]);
+    assert!(told[0].unknown_ns < MS, "{:#?}", told[0]);
 }

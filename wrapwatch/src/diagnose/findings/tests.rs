@@ -869,3 +869,62 @@ fn a_check_too_short_for_the_clock_is_a_check() {
     let found: Vec<_> = report.findings.iter().map(|finding| finding.id).collect();
     assert_eq!(found, [FindingId::WrappedButNoRules]);
 }
+
+/// A client is greeted at once by a process of its own, which looks it up a second later, at its login: the first nameserver does not answer.
+fn looked_up_at_login(sim: &mut Sim, th: &mut Thread) {
+    accepted(sim, th, 1);
+    let mut child = sim.fork(th, 501);
+    sim.first_packet(&mut child, 6, *b"hello\n\0");
+    child.t += SEC;
+    sim.subject(&mut child, 101, None, 1, true);
+    ask(sim, &mut child, NS1, (&ptr(1), dns::PTR), Err(SEC));
+    ask(sim, &mut child, NS2, (&ptr(1), dns::PTR), Ok((0, Some("c1.lan.example"))));
+}
+
+#[test]
+fn who_is_looked_up_after_the_first_byte_is_among_the_slowest_and_proves_findings() {
+    let report = Scene { program: "proftpd", ..Scene::played(looked_up_at_login) }.report();
+    let slowest: Vec<_> = report.connections.iter().map(|told| (told.conn, told.within)).collect();
+    assert_eq!(slowest, [(101, Some(1)), (1, None)], "{:#?}", report.connections);
+    let of = |id| report.findings.iter().find(|found| found.id == id).unwrap_or_else(|| panic!("no {id:?}"));
+    assert_eq!(of(FindingId::FirstNameserverDead).evidence.connections, [101]);
+    let own = of(FindingId::ServerOwnLookups);
+    assert!(own.message.contains("looked 1 client up after the first byte"), "{}", own.message);
+}
+
+#[test]
+fn a_name_that_may_have_been_asked_for_anothers_sake_is_no_mismatch() {
+    let script = |sim: &mut Sim, th: &mut Thread, _: u64| {
+        ask_ptr(sim, th, NS1, 77, Ok((0, Some("c77.lan.example"))));
+        ask(sim, th, NS1, ("c77.lan.example", dns::A), Ok((0, Some("10.77.0.77"))));
+    };
+    let found = |kinds: &[DegradationKind]| {
+        let of =
+            |kind: &DegradationKind| Degradation { kind: *kind, pid: Some(TGID), message: String::new() };
+        let scene = Scene { degradations: kinds.iter().map(of).collect(), ..Scene::checks(script) };
+        scene.report().findings.iter().any(|found| found.id == FindingId::ForwardMismatch)
+    };
+    assert_eq!((found(&[]), found(&[DegradationKind::ChecksUnseen])), (true, false));
+}
+
+#[test]
+fn a_thread_that_checks_and_serves_keeps_those_waiting_whom_it_serves() {
+    let found = |serves: bool| {
+        let scene = Scene::played(|sim, th| {
+            let at = th.t;
+            arrive(sim, th, 1, at);
+            fast(sim, th, 1);
+            if serves {
+                sim.rule(th, ALLOW, 4);
+                sim.close(th, 33, Class::File);
+                sim.check(th, WHAT_HOSTS_ACCESS, 1, 1);
+                sim.first_packet(th, 101, GREETING);
+            } else {
+                admit(sim, th, GREETING);
+            }
+        });
+        found(scene.report(), FindingId::DnsInAcceptPath).message
+    };
+    let others = "nor is whoever else that thread serves";
+    assert!(found(true).contains(others) && !found(false).contains(others), "{}", found(true));
+}

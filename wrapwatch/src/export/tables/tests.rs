@@ -66,3 +66,30 @@ fn every_table_has_what_joins_them() {
         assert_eq!(once.len(), names.len(), "{table:?}");
     }
 }
+
+/// Takes the rows of one table.
+struct Taken(std::sync::mpsc::Sender<Vec<String>>);
+
+impl WriteRows for Taken {
+    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        self.0.send(cells.iter().map(|cell| format!("{cell:?}")).collect()).map_err(io::Error::other)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_is_told_from_a_connection() {
+    use crate::correlate::tests as lab;
+    let told = lab::run_with(&mut lab::correlator(), &lab::scenes::turned_away()).remove(0);
+    let (taken, rows) = std::sync::mpsc::channel();
+    let mut tables = Tables::default();
+    tables.write(Table::Connection, Box::new(Taken(taken)));
+    tables.line(&Line::Connection(Box::new(told.clone()))).unwrap();
+    tables.line(&Line::Request(Box::new(told))).unwrap();
+    let column = Table::Connection.columns().iter().position(|column| column.name == "request").unwrap();
+    let said: Vec<String> = rows.try_iter().map(|row| row[column].clone()).collect();
+    assert_eq!(said, ["Boolean(false)", "Boolean(true)"]);
+}

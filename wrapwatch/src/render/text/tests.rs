@@ -130,6 +130,25 @@ fn connection() -> Connection {
 }
 
 #[test]
+fn whose_connection_a_request_came_on_is_shown() {
+    let request = Connection { conn: 101, within: Some(7), waited_ns: 800 * MS, ..connection() };
+    let shown = Text::PLAIN.connection(&request);
+    assert!(shown.contains("after the first byte of #7"), "{shown}");
+    assert!(!Text::PLAIN.connection(&connection()).contains("after the first byte"));
+}
+
+#[test]
+fn requests_are_counted_behind_the_connections() {
+    let mut summary = SummaryBuilder::new();
+    for (outcome, waited_ns) in [(Outcome::Admitted, 3 * MS), (Outcome::Refused, 806 * MS)] {
+        summary.add_request(&Connection { outcome, waited_ns, ..connection() });
+    }
+    let shown = Text::PLAIN.summary(&summary.build(Counts::default()));
+    let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(one_line.contains("2 requests otherwise: 1 refused, 1 admitted, 806 ms at most."), "{shown}");
+}
+
+#[test]
 fn hostile_names_do_not_reach_the_terminal() {
     let mut hostile = connection();
     let evil = "evil\x1b]0;owned\x07\u{202e}gpj.\r\nfake line";

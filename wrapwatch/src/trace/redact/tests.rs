@@ -1,6 +1,7 @@
 //! Nothing of the original is left, and the story is the same.
 
 mod dns;
+mod records;
 mod rules;
 mod story;
 
