@@ -28,22 +28,6 @@ pub trait Call: EbpfContext {
     }
 }
 
-/// A socket, as the hook brings it.
-pub trait Socket {
-    /// `IPPROTO_*`
-    fn protocol(&self) -> u16;
-    /// `AF_*`
-    fn family(&self) -> u16;
-    /// This side's port, host byte order.
-    fn local_port(&self) -> u16;
-    /// The other side's.
-    fn peer_port(&self) -> u16;
-    /// This side's address; an IPv4 one v4-mapped.
-    fn local_ip(&self, family: u16) -> [u8; 16];
-    /// The other side's.
-    fn peer_ip(&self, family: u16) -> [u8; 16];
-}
-
 impl Call for TracePointContext {
     #[inline(always)]
     fn arg<const N: usize>(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_ringbuf_output},
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_ringbuf_output},
 };
 use wrapwatch_common::{
     counters::Counter,
@@ -10,25 +10,11 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    maps::{CONNS, COUNTS, EVENTS, SCRATCH, SCRATCHES, WAKE_BYTES},
-    shared, user,
+    counts::count,
+    maps::{CONNS, EVENTS, SCRATCH, SCRATCHES, WAKE_BYTES},
+    user,
     watch::targets,
 };
-
-/// Now, on the records' clock.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-/// Adds one to a counter.
-#[inline(always)]
-pub fn count(counter: Counter) {
-    let Some(slot) = COUNTS.get_ptr_mut(counter as u32) else { return };
-    // SAFETY: a live map value, aligned as its type is.
-    unsafe { shared::add_to(slot, 1) };
-}
 
 /// A record's header: of the current thread, for a connection, at a time. `len` is the fixed body's; a tail is added with it.
 #[inline(always)]

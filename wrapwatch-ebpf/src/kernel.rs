@@ -5,7 +5,7 @@
 use aya_ebpf::{
     bindings::bpf_pidns_info,
     helpers::{
-        bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel,
         generated::{bpf_get_current_task, bpf_get_ns_current_pid_tgid},
     },
 };
@@ -14,7 +14,7 @@ use wrapwatch_common::{
     maps::{ELSEWHERE, Layout, PidNamespace, thread_key},
 };
 
-use crate::{args::Socket, sockaddr};
+use crate::sockaddr::{self, Socket};
 
 /// See [`Layout`].
 #[unsafe(no_mangle)]
@@ -55,6 +55,13 @@ macro_rules! offset {
 /// See [`PidNamespace`].
 #[unsafe(no_mangle)]
 pub static PID_NAMESPACE: PidNamespace = PidNamespace { dev: 0, inode: 0 };
+
+/// Now, on the records' clock.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
 
 /// The current thread's process and thread, in the high and the low half, by the numbers that user space knows; [`ELSEWHERE`] where it has none there.
 #[inline(always)]

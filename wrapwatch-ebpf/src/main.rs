@@ -23,6 +23,7 @@
 )]
 
 mod args;
+mod counts;
 mod emit;
 mod entry;
 mod kernel;

@@ -9,7 +9,7 @@ use wrapwatch_common::{
     records::{Kind, RULE_FILE_MAX, Rule},
 };
 
-use crate::{emit, maps::CONNS, user, watch::targets};
+use crate::{emit, kernel, maps::CONNS, user, watch::targets};
 
 /// `struct tcpd_context` in memory.
 #[repr(C)]
@@ -37,7 +37,7 @@ pub fn note(conn: u64) {
         (*state).rule_line = context.line;
         (*state).rule_file = context.file;
     }
-    let ts = emit::now();
+    let ts = kernel::now();
     emit::with_tail::<Rule, { RULE_FILE_MAX as u64 }>(
         Counter::LostOther,
         // SAFETY: there is room for the longest record's tail, far more than a path's and its NUL.

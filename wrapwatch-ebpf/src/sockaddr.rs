@@ -1,4 +1,4 @@
-//! Socket addresses from user memory.
+//! Sockets' ends, and socket addresses from user memory.
 
 use wrapwatch_common::{
     abi::{AF_INET, AF_INET6},
@@ -6,6 +6,22 @@ use wrapwatch_common::{
 };
 
 use crate::user;
+
+/// A socket, as the hook brings it.
+pub trait Socket {
+    /// `IPPROTO_*`
+    fn protocol(&self) -> u16;
+    /// `AF_*`
+    fn family(&self) -> u16;
+    /// This side's port, host byte order.
+    fn local_port(&self) -> u16;
+    /// The other side's.
+    fn peer_port(&self) -> u16;
+    /// This side's address; an IPv4 one v4-mapped.
+    fn local_ip(&self, family: u16) -> [u8; 16];
+    /// The other side's.
+    fn peer_ip(&self, family: u16) -> [u8; 16];
+}
 
 /// No address.
 pub const NONE: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };

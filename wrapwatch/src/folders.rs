@@ -1,106 +1,25 @@
-//! The folders' order: data flows one way, and no folder imports against it. What `crate::` names in the sources is held against the table in `ARCHITECTURE.md`,
-//! and against itself: no circle.
+//! What may name what. Data flows one way: no folder imports against the table in `ARCHITECTURE.md`, and there is no circle, neither of folders nor of files: whoever reads a file
+//! comes to what it names, and never back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     path::Path,
 };
 
+use super::sources::{self, Arrows, Module, Sources};
+
 type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// The sources of the crate that begins with this file of the repository.
+fn of_crate(root: &str) -> Sources {
+    sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root))
+}
 
 /// What each folder imports from which others, tests left out.
 fn imports() -> Imports {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let folders: BTreeSet<String> = fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let mut imports = Imports::new();
-    for folder in &folders {
-        let mut named = BTreeSet::new();
-        sources(&root.join(folder), &mut |source| named.extend(names(source)));
-        named.retain(|name| name != folder && folders.contains(name));
-        imports.insert(folder.clone(), named);
-    }
-    imports
-}
-
-fn sources(dir: &Path, take: &mut dyn FnMut(&str)) {
-    let tests = test_modules(dir);
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() {
-            if name != "tests" && name != "snapshots" {
-                sources(&path, take);
-            }
-        } else if path.extension().is_some_and(|is| is == "rs")
-            && !tests.contains(name.trim_end_matches(".rs"))
-        {
-            take(&fs::read_to_string(&path).unwrap());
-        }
-    }
-}
-
-/// Modules of a folder that are there for tests only.
-fn test_modules(dir: &Path) -> BTreeSet<String> {
-    let root = fs::read_to_string(dir.join("mod.rs")).unwrap_or_default();
-    let declared =
-        root.split("#[cfg(test)]").skip(1).filter_map(|after| after.split_once(';')).map(|(item, _)| item);
-    declared
-        .map(|item| word(item.rsplit(' ').next().unwrap_or_default()))
-        .chain(["tests".to_owned()])
-        .collect()
-}
-
-/// The first part of each path that begins with `crate::`, comments and test modules left out.
-fn names(source: &str) -> BTreeSet<String> {
-    let code: String =
-        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
-    let mut parts = code.split("#[cfg(test)]");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        // `mod tests;` goes, and what follows stays; `mod tests { … }` is the file's end.
-        let (item, rest) = part.split_once([';', '{']).unwrap_or((part, ""));
-        if part[item.len()..].starts_with(';') {
-            kept.push_str(rest);
-        }
-    }
-    let mut names = BTreeSet::new();
-    for (at, path) in kept.match_indices("crate::") {
-        let rest = &kept[at + path.len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => names.extend(first_of_group(group)),
-            None => drop(names.insert(word(rest))),
-        }
-    }
-    names
-}
-
-/// `a::b, c::{d, e}, f}` names a, c and f.
-fn first_of_group(group: &str) -> Vec<String> {
-    let (mut depth, mut names, mut begins) = (0, Vec::new(), true);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => begins = true,
-            c if begins && depth == 0 && c.is_alphanumeric() => {
-                names.push(word(&group[at..]));
-                begins = false;
-            }
-            _ => {}
-        }
-    }
-    names
-}
-
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    sources::folders(&of_crate("wrapwatch/src/lib.rs"))
 }
 
 /// The table in `ARCHITECTURE.md` under "Who may import whom": folder, and what it may import.
@@ -141,8 +60,67 @@ fn there_is_no_circle_of_folders() {
     assert!(imports.is_empty(), "a circle among: {imports:#?}");
 }
 
+/// All that can be reached from a file.
+fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(next) = open.pop() {
+        let to = arrows.get(next).into_iter().flat_map(BTreeMap::keys);
+        open.extend(to.filter(|to| reached.insert((*to).clone())));
+    }
+    reached
+}
+
+/// Each circle, with the arrows that make it.
+fn circles(arrows: &Arrows) -> Vec<String> {
+    let reach: BTreeMap<&Module, BTreeSet<Module>> =
+        arrows.keys().map(|module| (module, reached(arrows, module))).collect();
+    let mut told = BTreeSet::new();
+    let mut circles = Vec::new();
+    for (module, reached) in reach.iter().filter(|(module, reached)| reached.contains(**module)) {
+        let circle: Vec<_> = reached.iter().filter(|other| reach[other].contains(*module)).collect();
+        if !told.insert(circle.clone()) {
+            continue;
+        }
+        let mut text = String::new();
+        for from in &circle {
+            for (to, names) in arrows[*from].iter().filter(|(to, _)| circle.contains(to)) {
+                let _ = writeln!(text, "  {} -> {}: {names:?}", from.join("/"), to.join("/"));
+            }
+        }
+        circles.push(text);
+    }
+    circles
+}
+
 #[test]
-fn imports_are_read_as_they_are_written() {
-    let source = "use crate::{\n    a::{b, c},\n    d,\n};\n#[cfg(test)]\nmod tests;\nuse crate::e::f; // crate::g\nfn x() { crate::h() }\n#[cfg(test)]\nmod tests { use crate::i; }";
-    assert_eq!(names(source), ["a", "d", "e", "h"].map(str::to_owned).into());
+fn there_is_no_circle_of_files() {
+    let mut all = String::new();
+    let crates = [
+        "wrapwatch/src/lib",
+        "wrapwatch-common/src/lib",
+        "wrapwatch-ebpf/src/main",
+        "xtask/src/main",
+        "tests/src/lib",
+    ];
+    for root in crates {
+        for circle in circles(&sources::arrows(&of_crate(&format!("{root}.rs")))) {
+            let _ = writeln!(all, "{root}:\n{circle}");
+        }
+    }
+    assert!(all.is_empty(), "circles of files, and what ties them:\n{all}");
+}
+
+#[test]
+fn a_circle_of_files_is_found() {
+    let module = |name: &str| vec![name.to_owned()];
+    let to = |names: &[&str]| names.iter().map(|name| (module(name), BTreeSet::new())).collect();
+    let arrows = Arrows::from([
+        (module("a"), to(&["b"])),
+        (module("b"), to(&["c", "d"])),
+        (module("c"), to(&["a"])),
+        (module("d"), to(&["e"])),
+        (module("e"), to(&[])),
+    ]);
+    assert_eq!(circles(&arrows), ["  a -> b: {}\n  b -> c: {}\n  c -> a: {}\n"]);
 }

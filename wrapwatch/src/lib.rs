@@ -32,3 +32,5 @@ pub mod wrappers;
 
 #[cfg(test)]
 mod folders;
+#[cfg(test)]
+mod sources;

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 
 use rng::Rng;
 use wrapwatch::wrappers::cost::SECOND_NS;
-use wrapwatch::wrappers::lint::{Client, ClientReport, Input, lint};
+use wrapwatch::wrappers::input::{Client, Input};
+use wrapwatch::wrappers::lint::{ClientReport, lint};
 use wrapwatch::wrappers::{Endpoint, HostsFile, LookupKind, ResolvConf, Table, Tables, nsswitch};
 use wrapwatch_differential::check::{Check, Checked, Ident};
 use wrapwatch_differential::resolver::{Nameserver, Question};

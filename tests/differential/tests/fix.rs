@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use common::{case, end, named, oracle};
 use plain::{PATTERNS, table};
 use rng::Rng;
-use wrapwatch::wrappers::lint::{Client, Input};
+use wrapwatch::wrappers::input::{Client, Input};
 use wrapwatch::wrappers::rewrite::rewrite;
 use wrapwatch::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, Tables, nsswitch};
 use wrapwatch_differential::{Answer, Case, Oracle, TableText, What};

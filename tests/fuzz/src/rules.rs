@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use wrapwatch::render::text::Text;
-use wrapwatch::wrappers::lint::{Client, Input, lint, named_files};
+use wrapwatch::wrappers::input::{Client, Input};
+use wrapwatch::wrappers::lint::{lint, named_files};
 use wrapwatch::wrappers::rewrite::rewrite;
 use wrapwatch::wrappers::{
     Addresses, Endpoint, Environment, FileText, FixedNames, HostsFile, Request, ResolvConf, Table, Tables,

@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::namespaces::{HOME, Namespaces};
+use super::files::HOME;
+use super::namespaces::Namespaces;
 use super::{exec, network};
 use crate::lab::Link;
 use crate::wait_for;

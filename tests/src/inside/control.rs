@@ -17,7 +17,6 @@ use nix::sys::signal::Signal as Sig;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cradle::say;
 use super::ident::IdentServer;
 use super::namespaces::Namespaces;
 use super::server::{self, Server};
@@ -78,6 +77,13 @@ fn end_with_reader() {
     // POLLERR: the pipe has no reader. A terminal or a file never reports it.
     while poll(&mut fds, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
     std::process::exit(1);
+}
+
+/// Prints the first line.
+pub(super) fn say(welcome: &Welcome) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(welcome)?)?;
+    Ok(out.flush()?)
 }
 
 /// Prints a reply. Whoever does not read it is dealt with above.

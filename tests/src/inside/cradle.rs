@@ -4,7 +4,6 @@
 //! goes, the kernel kills everything in the namespace, and with the last process the network and mount namespaces and
 //! all that is mounted there go too. Init dies with the outer process (`PR_SET_PDEATHSIG`), and ends by itself at the end of stdin.
 
-use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -24,17 +23,10 @@ pub fn main(config: Option<&str>) -> ExitCode {
     match start(config) {
         Ok(code) => code,
         Err(error) => {
-            let _ = say(&Welcome::Error(format!("{error:#}")));
+            let _ = control::say(&Welcome::Error(format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Prints the first line.
-pub(super) fn say(welcome: &Welcome) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(welcome)?)?;
-    Ok(out.flush()?)
 }
 
 fn start(config: Option<&str>) -> Result<ExitCode> {

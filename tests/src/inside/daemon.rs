@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
-use super::namespaces::{HOME, Namespaces};
+use super::files::HOME;
+use super::namespaces::Namespaces;
 use crate::lab::Namespace;
 
 /// File within [`HOME`] with what daemons print.

@@ -11,9 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 
-use super::namespaces::HOME;
 use crate::lab::{Files, Write};
 
+/// Where the lab keeps everything, on a file system of its own.
+pub(super) const HOME: &str = "/run/lab";
 /// What of the machine's `/etc` the server has too; what is not there is left out.
 const COPIED: [&str; 11] = [
     "passwd",

@@ -19,9 +19,6 @@ use nix::unistd::pipe2;
 use super::files;
 use crate::lab::Namespace;
 
-/// Where the lab keeps everything, on a file system of its own.
-pub(super) const HOME: &str = "/run/lab";
-
 /// They exist as long as this process does.
 pub(super) struct Namespaces {
     /// The `/proc` of whoever started the lab: tells process ids as seen from outside.

@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::exec;
-use super::namespaces::{HOME, Namespaces};
+use super::files::HOME;
+use super::namespaces::Namespaces;
 use crate::lab::{Engine, Namespace, Program, ServerConfig};
 
 /// A start that takes longer has failed.

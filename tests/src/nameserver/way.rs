@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::serve::lock;
 use super::{Reply, Transport, Wrong};
 
 /// How a reply gets to whoever asked.
@@ -35,7 +34,7 @@ impl Way {
             Self::Tcp(stream) => {
                 let len = u16::try_from(bytes.len()).map_err(io::Error::other)?;
                 let framed = [&len.to_be_bytes(), bytes].concat();
-                lock(stream).write_all(&framed)?;
+                stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(&framed)?;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use wrapwatch::host::{
     children,
-    process::{self, Wanted},
+    wanted::{self, Wanted},
 };
 use wrapwatch::model::{Missing, Outcome};
 use wrapwatch_tests::daemons::{
@@ -33,7 +33,7 @@ fn a_helper_leads_to_the_process_that_listens() {
     assert!(all && !helpers.is_empty(), "stunnel makes its helpers at the start");
 
     // Of all of them it is the one that listens that has libwrap and accepts.
-    let wrapped = process::find(&Wanted::Wrapped).unwrap();
+    let wrapped = wanted::find(&Wanted::Wrapped).unwrap();
     assert!(wrapped.contains(&world.pid), "{wrapped:?} lack {}", world.pid);
     assert!(helpers.iter().all(|helper| !wrapped.contains(helper)), "{wrapped:?}, helpers {helpers:?}");
 

@@ -6,8 +6,9 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
 use crate::{
-    args::{Socket, field},
+    args::field,
     probes::{accept, close, connect, dup, life, open, peer, recv, send, socket, state, wait},
+    sockaddr::Socket,
     watch::targets,
 };
 

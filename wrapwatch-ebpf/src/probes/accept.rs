@@ -12,12 +12,12 @@ use wrapwatch_common::{
 
 use super::state::{self, IPPROTO_TCP};
 use crate::{
-    args::{Call, Socket as _},
-    emit,
+    args::Call,
+    counts, emit,
     kernel::{self, Sock},
     maps::FAILURES,
     shared::add_to,
-    sockaddr,
+    sockaddr::{self, Socket as _},
     watch::{calls, conns, fds, subjects, targets},
 };
 
@@ -65,21 +65,21 @@ fn returned(ctx: &impl Call, began: Began) {
 
 #[inline(always)]
 fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
-    let ts = emit::now();
+    let ts = kernel::now();
     let sk = tcp_socket(fd);
     let made = targets::is_made();
     // What a client's own process accepts elsewhere, a file transfer or what is forwarded, is no client of the server.
     if made && (sk == 0 || !state::is_listened_on(Sock(sk).local_port())) {
         return;
     }
-    emit::count(Counter::Accepts);
+    counts::count(Counter::Accepts);
     let is_reset = sk != 0 && Sock(sk).error() != 0;
     let Some(conn) = conns::open(sk, u32::from(made), u32::from(is_reset)) else {
         debug!(ctx, "no room for another connection");
         return;
     };
     fds::watch(fd, conn, Class::Accepted, 0);
-    subjects::forget(subjects::current(targets::thread()).before);
+    conns::forget_subject(subjects::current(targets::thread()).before);
     conns::set(targets::thread(), Thread { conn, ..Thread::default() });
     if sk == 0 {
         let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
@@ -114,7 +114,7 @@ fn failed(error: i32, (enter_ns, listener, _): Began) {
     if error == EAGAIN || error == EINTR || error >= ERESTARTSYS {
         return;
     }
-    let ts = emit::now();
+    let ts = kernel::now();
     let key = failure_key(targets::process(), error);
     let failures = if let Some(known) = FAILURES.get_ptr_mut(key) {
         // SAFETY: a live map value, aligned as its type is. Two threads that fail at the same time may both be told, or told with the same number.
@@ -132,7 +132,7 @@ fn failed(error: i32, (enter_ns, listener, _): Began) {
                 // Another thread failed at the same time, and told.
                 // SAFETY: as above.
                 Some(known) => unsafe { add_to(core::ptr::addr_of_mut!((*known).count), 1) },
-                None => emit::count(Counter::FullFailures),
+                None => counts::count(Counter::FullFailures),
             }
             return;
         }

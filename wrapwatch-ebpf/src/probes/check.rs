@@ -98,7 +98,7 @@ fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
     let within = subjects::within();
     let conn = subjects::open(Conn::ASKED, thread.in_check);
     if conn != 0 {
-        let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
+        let hdr = emit::header(Kind::Subject, conn, kernel::now(), size_of::<Subject>());
         emit::fixed(&Subject { hdr, peer: peer(), within, why: SUBJECT_ASKED, pad: 0 }, Counter::LostOther);
     }
 }
@@ -107,8 +107,8 @@ fn asks(thread: Thread, peer: impl FnOnce() -> Addr) {
 #[inline(always)]
 fn left(thread: u64) -> Thread {
     let value = subjects::current(thread);
-    if !subjects::is_passing(value.conn) {
-        subjects::forget(value.before);
+    if !conns::is_passing_subject(value.conn) {
+        conns::forget_subject(value.before);
         return Thread { before: value.conn, ..value };
     }
     close::ended(value.conn);
@@ -148,7 +148,7 @@ fn client(request: u64, fd: i32) -> u64 {
 /// Tells of a request; `daemon`: where the name is.
 #[inline(always)]
 fn requested(fd: i32, what: u8, daemon: u64) {
-    let (conn, ts) = (conns::working_for().unwrap_or(0), emit::now());
+    let (conn, ts) = (conns::working_for().unwrap_or(0), kernel::now());
     emit::with_tail::<Request, { DAEMON_MAX as u64 }>(
         Counter::LostOther,
         // SAFETY: there is room for the longest record's tail, far more than a name's and its NUL.
@@ -173,8 +173,8 @@ fn is_over() {
         // SAFETY: only this thread writes its entry.
         unsafe {
             (*value).in_check = 0;
-            if (*value).conn == 0 || subjects::is_one((*value).conn) {
-                subjects::forget((*value).conn);
+            if (*value).conn == 0 || conns::is_subject((*value).conn) {
+                conns::forget_subject((*value).conn);
                 ((*value).conn, (*value).before) = ((*value).before, 0);
             }
         }
@@ -209,7 +209,7 @@ fn note(what: u8, returned: u8, ret: i32) -> u32 {
         None if returned != 0 && is_in_check() => 0,
         None => return 0,
     };
-    let hdr = emit::header(Kind::Check, conn, emit::now(), size_of::<Check>());
+    let hdr = emit::header(Kind::Check, conn, kernel::now(), size_of::<Check>());
     emit::fixed(&Check { hdr, ret, what, returned, pad: 0 }, Counter::LostOther);
     0
 }

@@ -29,7 +29,7 @@ pub fn shutdown(ctx: &impl Call) {
     if watched.class != Class::Accepted as u8 || !conns::is_open(watched.conn) {
         return;
     }
-    let hdr = emit::header(Kind::Shutdown, watched.conn, emit::now(), size_of::<Shutdown>());
+    let hdr = emit::header(Kind::Shutdown, watched.conn, kernel::now(), size_of::<Shutdown>());
     emit::fixed(&Shutdown { hdr, fd, how: ctx.arg::<1>() as i32 }, Counter::LostOther);
 }
 
@@ -64,7 +64,7 @@ pub fn ended(conn: u64) {
 
 #[inline(always)]
 fn tell(conn: u64, fd: i32, class: u8) {
-    let hdr = emit::header(Kind::Close, conn, emit::now(), size_of::<Close>());
+    let hdr = emit::header(Kind::Close, conn, kernel::now(), size_of::<Close>());
     let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class, pad: [0; 3] };
     // A connection's last record: its loss leaves no gap, as a first packet's does.
     let is_last = class == Class::Accepted as u8;

@@ -10,10 +10,12 @@ use wrapwatch_common::{
 
 use super::state::IPPROTO_TCP;
 use crate::{
-    args::{Call, Socket as _},
+    args::Call,
     emit,
     kernel::{self, Sock},
-    rule, sockaddr, user,
+    rule,
+    sockaddr::{self, Socket as _},
+    user,
     watch::{calls, conns, fds, subjects},
 };
 
@@ -39,7 +41,7 @@ pub fn enter(ctx: &impl Call) {
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
     let Some(call) = calls::recall(call::CONNECT) else { return };
-    let (addr, ts) = (sockaddr::read(call.ptr), emit::now());
+    let (addr, ts) = (sockaddr::read(call.ptr), kernel::now());
     if call.conn != 0 {
         connected(&call, &addr, ts, ctx.ret() as i32);
     } else if addr.port == PORT_DNS && addr.family != AF_UNIX {
@@ -59,7 +61,7 @@ fn looks_up() -> u64 {
         Ok(same) => same,
         Err(0) => 0,
         Err(conn) => {
-            let hdr = emit::header(Kind::Subject, conn, emit::now(), size_of::<Subject>());
+            let hdr = emit::header(Kind::Subject, conn, kernel::now(), size_of::<Subject>());
             emit::fixed(
                 &Subject { hdr, peer: sockaddr::NONE, within, why: SUBJECT_LOOKED_UP, pad: 0 },
                 Counter::LostOther,

@@ -33,13 +33,13 @@ pub fn fork(child: u64) {
     }
     let process = (child >> 32) as u32;
     let added = process == targets::process() || targets::add(process, target);
-    let Some(conn) = conns::working_for().filter(|conn| !subjects::is_one(*conn)) else { return };
+    let Some(conn) = conns::working_for().filter(|conn| !conns::is_subject(*conn)) else { return };
     let followed = conns::set(child, Thread { conn, made_for: 1, ..Thread::default() }) && added;
     if let Some(state) = CONNS.get_ptr_mut(conn) {
         // SAFETY: a live map value.
         unsafe { (*state).socket_ends = 1 };
     }
-    let hdr = emit::header(Kind::Fork, conn, emit::now(), size_of::<Fork>());
+    let hdr = emit::header(Kind::Fork, conn, kernel::now(), size_of::<Fork>());
     emit::fixed(&Fork { hdr, child: child as u32, followed: u32::from(followed) }, Counter::LostOther);
 }
 
@@ -60,10 +60,10 @@ fn is_in_check(target: &Target) -> bool {
 #[inline(always)]
 fn forget_subjects(thread: u64) {
     let value = subjects::current(thread);
-    if subjects::is_passing(value.conn) {
+    if conns::is_passing_subject(value.conn) {
         close::ended(value.conn);
     }
-    subjects::forget(value.before);
+    conns::forget_subject(value.before);
 }
 
 /// A process that a target has made is another program now, with other descriptors open and libwrap elsewhere. For whom it works stays.
@@ -116,7 +116,7 @@ pub fn exit() {
     // A thread that was made for a connection is one of several that work for it: the socket tells its end.
     let conn = conn.filter(|conn| !conns::ends_by_socket(*conn));
     if leader || conn.is_some() {
-        let hdr = emit::header(Kind::Exit, conn.unwrap_or(0), emit::now(), size_of::<Exit>());
+        let hdr = emit::header(Kind::Exit, conn.unwrap_or(0), kernel::now(), size_of::<Exit>());
         emit::fixed(&Exit { hdr, leader: u32::from(leader), pad: 0 }, Counter::LostOther);
     }
     let _ = THREADS.remove(key);
@@ -140,7 +140,7 @@ pub fn exec(caller: u32) {
     }
     forget_subjects(key);
     let conn = conns::worked_for(key).unwrap_or(0);
-    let hdr = emit::header(Kind::Exec, conn, emit::now(), size_of::<Exec>());
+    let hdr = emit::header(Kind::Exec, conn, kernel::now(), size_of::<Exec>());
     emit::fixed(&Exec { hdr: Header { tid: caller, ..hdr } }, Counter::LostOther);
     let _ = THREADS.remove(key);
 }

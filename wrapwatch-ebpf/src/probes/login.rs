@@ -11,7 +11,7 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    emit,
+    emit, kernel,
     maps::CONNS,
     sockaddr, user,
     watch::{conns, fds, subjects},
@@ -43,7 +43,7 @@ pub fn begins(fd: i32, within: u64, greeting: &[u8; FIRST_PACKET_MAX], ts: u64) 
 /// The server says something.
 #[inline(always)]
 pub fn says(fd: i32, watched: &Watch, base: u64, len: u64) {
-    let ts = emit::now();
+    let ts = kernel::now();
     let Some(state) = CONNS.get_ptr_mut(watched.conn) else { return };
     // SAFETY: a live map value. A client is answered by one thread after another.
     let packets = unsafe {
@@ -84,7 +84,7 @@ pub fn hears(conn: u64, ret: i64) {
     // SAFETY: as in `says`.
     unsafe {
         if (*state).turn_ns != 0 {
-            (*state).client_ns += emit::now() - (*state).turn_ns;
+            (*state).client_ns += kernel::now() - (*state).turn_ns;
             (*state).turn_ns = 0;
         }
     }
@@ -93,7 +93,7 @@ pub fn hears(conn: u64, ret: i64) {
 /// The server closes the socket.
 #[inline(always)]
 pub fn closed(conn: u64) {
-    let ts = emit::now();
+    let ts = kernel::now();
     if let Some(state) = CONNS.get_ptr_mut(conn) {
         // SAFETY: a live map value.
         unsafe {

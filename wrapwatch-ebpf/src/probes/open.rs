@@ -9,7 +9,7 @@ use wrapwatch_common::{
 
 use crate::{
     args::Call,
-    emit, user,
+    emit, kernel, user,
     watch::{calls, conns, fds},
 };
 
@@ -35,7 +35,7 @@ fn enter(path: u64) {
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
     let Some(call) = calls::recall(call::OPEN) else { return };
-    let ts = emit::now();
+    let ts = kernel::now();
     let ret = ctx.ret() as i32;
     if ret >= 0 {
         fds::watch(ret, call.conn, Class::File, 0);

@@ -10,7 +10,7 @@ use wrapwatch_common::{
 
 use crate::{
     args::Call,
-    emit,
+    emit, kernel,
     watch::{calls, conns, fds, targets},
 };
 
@@ -49,7 +49,7 @@ pub fn reads(fd: i32, conn: u64) {
     }
     conns::work_for(conn);
     if !conns::is_acceptor(conn) {
-        let hdr = emit::header(Kind::Peer, conn, emit::now(), size_of::<Peer>());
+        let hdr = emit::header(Kind::Peer, conn, kernel::now(), size_of::<Peer>());
         emit::fixed(&Peer { hdr, fd, ret: 0 }, Counter::LostOther);
     }
 }

@@ -112,7 +112,7 @@ fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
 
 #[inline(always)]
 fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
-    let ts = emit::now();
+    let ts = kernel::now();
     let addr = sockaddr::read(name);
     let run_delay_ns = kernel::run_delay();
     emit::with_tail::<Payload, { PAYLOAD_MAX as u64 }>(
@@ -143,7 +143,7 @@ fn io(call: &Inflight, ret: i64) {
     if call.class == Class::Dns as u8 && ret == -i64::from(EAGAIN) {
         return;
     }
-    let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());
+    let hdr = emit::header(Kind::Io, call.conn, kernel::now(), size_of::<Io>());
     let record =
         Io { hdr, enter_ns: call.enter_ns, ret, fd: call.fd, op: OP_READ, class: call.class, pad: 0 };
     emit::fixed(&record, Counter::LostFile);

@@ -117,7 +117,7 @@ fn sent(fd: i32, watched: &Watch, first: IoVec, second: IoVec, name: u64, index:
         return login::says(fd, watched, first.base, first.len);
     }
     let Some(conn) = conns::owner(watched) else { return };
-    let ts = emit::now();
+    let ts = kernel::now();
     let mut class = watched.class;
     let addr = sockaddr::read(name);
     if class == Class::Socket as u8 && addr.family != 0 {
@@ -139,7 +139,7 @@ fn first_packet(fd: i32, watched: &Watch, first: IoVec) {
     if !conns::is_open(watched.conn) {
         return;
     }
-    let ts = emit::now();
+    let ts = kernel::now();
     let mut bytes = [0_u8; FIRST_PACKET_MAX];
     let n = if first.len >= FIRST_PACKET_MAX as u64 {
         match user::read::<[u8; FIRST_PACKET_MAX]>(first.base) {
@@ -201,7 +201,7 @@ pub fn exit(ctx: &impl Call) {
     if call.class == Class::Dns as u8 && ret >= 0 {
         return;
     }
-    let hdr = emit::header(Kind::Io, call.conn, emit::now(), size_of::<Io>());
+    let hdr = emit::header(Kind::Io, call.conn, kernel::now(), size_of::<Io>());
     let record =
         Io { hdr, enter_ns: call.enter_ns, ret, fd: call.fd, op: OP_WRITE, class: call.class, pad: 0 };
     emit::fixed(&record, Counter::LostOther);

@@ -9,9 +9,9 @@ use wrapwatch_common::{
 
 use super::close;
 use crate::{
-    args::Socket,
     emit, kernel,
     maps::{CONNS, NETNS, PORTS},
+    sockaddr::Socket,
     watch::{conns, targets},
 };
 
@@ -53,7 +53,7 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
     }
     let (local, peer) = ends(socket);
     let record = SockState {
-        hdr: emit::anonymous(Kind::SockState, emit::now(), size_of::<SockState>()),
+        hdr: emit::anonymous(Kind::SockState, kernel::now(), size_of::<SockState>()),
         sk,
         local,
         peer,
@@ -74,7 +74,7 @@ pub fn failed(socket: &impl Socket, error: impl FnOnce() -> i32) {
     }
     let (local, peer) = ends(socket);
     let record = SockError {
-        hdr: emit::anonymous(Kind::SockError, emit::now(), size_of::<SockError>()),
+        hdr: emit::anonymous(Kind::SockError, kernel::now(), size_of::<SockError>()),
         local,
         peer,
         error: error(),
@@ -107,7 +107,7 @@ fn ends_connection(sk: u64, closed: bool, gone: bool) {
     let thread = targets::thread();
     // SAFETY: a live map value.
     let (socket_ends, letting_go) = unsafe {
-        let recently = emit::now() - (*state).let_go_ns < CLOSING_NS;
+        let recently = kernel::now() - (*state).let_go_ns < CLOSING_NS;
         ((*state).socket_ends != 0, (*state).let_go_by == thread && recently)
     };
     // With data that nobody has read, closing resets.

@@ -9,7 +9,7 @@ use wrapwatch_common::{
 
 use crate::{
     args::Call,
-    emit,
+    emit, kernel,
     watch::{calls, conns},
 };
 
@@ -23,7 +23,7 @@ pub fn enter(_ctx: &impl Call) {
 #[inline(always)]
 pub fn exit(ctx: &impl Call) {
     let Some(call) = calls::recall(call::WAIT) else { return };
-    let hdr = emit::header(Kind::Wait, call.conn, emit::now(), size_of::<Wait>());
+    let hdr = emit::header(Kind::Wait, call.conn, kernel::now(), size_of::<Wait>());
     let record = Wait { hdr, enter_ns: call.enter_ns, ret: ctx.ret() as i32, pad: 0 };
     emit::fixed(&record, Counter::LostOther);
 }

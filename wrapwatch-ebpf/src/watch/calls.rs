@@ -8,7 +8,8 @@ use wrapwatch_common::{
 
 use super::targets;
 use crate::{
-    emit::{count, now},
+    counts::count,
+    kernel::now,
     maps::{BUSY, CALLS, INFLIGHT},
     shared::{add, add_to, load},
 };

@@ -8,10 +8,10 @@ use wrapwatch_common::{
     syscalls::NUMBERS,
 };
 
-use super::{subjects, targets};
+use super::targets;
 use crate::{
-    emit::{count, now},
-    kernel,
+    counts::count,
+    kernel::{self, now},
     maps::{CONNS, GATE, LAST_CONN, SOCKS, THREADS},
     shared::{add, add_to, load},
 };
@@ -67,8 +67,8 @@ pub fn work_for(conn: u64) {
         Some(value) => unsafe {
             // Between lookups, or in one: in a check it is told for whom that is.
             if (*value).in_check == 0 {
-                subjects::forget((*value).conn);
-                subjects::forget((*value).before);
+                forget_subject((*value).conn);
+                forget_subject((*value).before);
             }
             (*value).conn = conn;
         },
@@ -212,5 +212,20 @@ pub fn close(conn: u64) {
     }
     if CONNS.remove(conn).is_ok() {
         add!(GATE, conns, u64::MAX);
+    }
+}
+
+/// Whether it is a request, see [`super::subjects`].
+#[inline(always)]
+pub fn is_subject(conn: u64) -> bool {
+    // SAFETY: a live map value, in which this does not change.
+    CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).subject } != 0)
+}
+
+/// If it is a request, it counts no longer.
+#[inline(always)]
+pub fn forget_subject(conn: u64) {
+    if is_subject(conn) {
+        close(conn);
     }
 }

@@ -9,7 +9,7 @@ use wrapwatch_common::{
 
 use super::{conns, targets};
 use crate::{
-    emit::count,
+    counts::count,
     maps::{BUSY, FDS, WATCH},
     shared::{add, load},
 };

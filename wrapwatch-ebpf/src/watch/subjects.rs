@@ -4,7 +4,7 @@ use wrapwatch_common::maps::{Conn, SAME_SUBJECT_NS, Thread};
 
 use super::{conns, targets};
 use crate::{
-    emit::now,
+    kernel::now,
     maps::{CONNS, THREADS},
 };
 
@@ -51,7 +51,7 @@ pub fn looks_up() -> Result<u64, u64> {
             return Ok(value.before);
         }
     }
-    forget(value.before);
+    conns::forget_subject(value.before);
     Err(open(Conn::LOOKED_UP, 0))
 }
 
@@ -70,29 +70,5 @@ pub fn looked_up(conn: u64) {
     let value = current(thread);
     if value.conn == conn {
         conns::set(thread, Thread { conn: value.before, before: conn, ..value });
-    }
-}
-
-/// Whether this is one.
-#[inline(always)]
-pub fn is_one(conn: u64) -> bool {
-    // SAFETY: a live map value, in which this does not change.
-    CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).subject } != 0)
-}
-
-/// Whether this is one that is over once its thread turns to something else. A login goes on: another thread of a pool may have it then.
-#[inline(always)]
-pub fn is_passing(conn: u64) -> bool {
-    // SAFETY: as in `is_one`.
-    CONNS
-        .get_ptr(conn)
-        .is_some_and(|state| matches!(unsafe { (*state).subject }, Conn::ASKED | Conn::LOOKED_UP))
-}
-
-/// If it is such a one, it counts no longer.
-#[inline(always)]
-pub fn forget(conn: u64) {
-    if is_passing(conn) {
-        conns::close(conn);
     }
 }

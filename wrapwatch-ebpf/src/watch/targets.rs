@@ -6,8 +6,8 @@ use wrapwatch_common::{
 };
 
 use crate::{
-    emit::{count, now},
-    kernel,
+    counts::count,
+    kernel::{self, now},
     maps::{GATE, TARGETS},
     shared::load,
 };

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::{
-    host::process::Wanted,
+    host::wanted::Wanted,
     live::Measure,
     model::{self, doctor::HookKind},
     probe,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     diagnose::check::{self, Check},
     doctor::{Settings, examine},
-    host::process::{self, Wanted},
+    host::wanted::{self, Wanted},
     live::{self, Measure, Session},
     model::{Cost, error_line},
     observe::Nobody,
@@ -138,7 +138,7 @@ fn measure(pids: &[u32]) -> anyhow::Result<Cost> {
 fn targets(args: &TargetArgs) -> anyhow::Result<Vec<u32>> {
     let wanted = args.wanted();
     loop {
-        let pids = process::find(&wanted)?;
+        let pids = wanted::find(&wanted)?;
         if !pids.is_empty() || (!args.wait && wanted == Wanted::Servers) {
             return Ok(pids);
         }

@@ -3,78 +3,28 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use clap::ValueEnum;
 
-use super::export_otlp;
-use super::{common::duration, export_tables, new_file::NewFile, traces};
+use super::{
+    export_args::{Args, Format},
+    export_otlp, export_tables,
+    new_file::NewFile,
+    traces,
+};
 use crate::{
     context::Context,
     engine::Options,
-    export::{ExportError, Pcapng, Perfetto, tables::Table, tell},
+    export::{ExportError, Pcapng, Perfetto, tell},
     observe::{JsonLines, Observer as _},
     trace::{
         FileSink, Save, SingleFile,
         redact::{Key, redact},
     },
 };
-
-/// Arguments of `export`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The trace, or the ring (FILE.wwt.ring) that a killed flight recorder left
-    #[arg(value_name = "FILE.wwt")]
-    pub(super) file: PathBuf,
-    /// Into which form
-    #[arg(long, value_enum, value_name = "FORMAT", required_unless_present = "redact")]
-    to: Option<Format>,
-    /// Make a copy that can be shown to others: addresses and names become pseudonyms, everywhere in the file; -o FILE.wwt
-    #[arg(long, conflicts_with = "to", requires = "output")]
-    redact: bool,
-    /// Where to; for all tables a folder [default: stdout, where the form is text]
-    #[arg(short, long, value_name = "FILE|DIR")]
-    pub(super) output: Option<PathBuf>,
-    /// With --to csv and parquet: this table only, into one file [default: all]
-    #[arg(long, value_name = "TABLE", value_parser = export_tables::parser())]
-    pub(super) table: Option<Table>,
-    /// Replace an existing file
-    #[arg(long)]
-    pub(super) force: bool,
-    /// With --to otlp: the names that were asked for as well; each client has its own
-    #[arg(long)]
-    pub(super) names: bool,
-    /// From here on a check is a stall, and for otlp a client slow [default: as recorded]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(super) slow: Option<Duration>,
-    /// Say less on stderr: only errors
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-}
-
-/// What a trace can be turned into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Tables as text, a file each: connection, lookup, query, stall, finding
-    Csv,
-    /// What `replay --json` prints: one JSON object a line
-    Jsonl,
-    /// For OpenTelemetry, in its JSON form: slow and failed clients as traces, stalls and findings as logs, a file each
-    Otlp,
-    /// The same tables as csv, for DuckDB, ClickHouse and others
-    #[cfg(feature = "parquet")]
-    Parquet,
-    /// DNS messages for Wireshark, with comments: whose, for which rule, what became of them
-    Pcapng,
-    /// Timelines for ui.perfetto.dev: accept threads, clients, who waits behind whom
-    Perfetto,
-    /// A trace, of a flight recorder's ring
-    Wwt,
-}
 
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -94,17 +44,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "parquet")]
         (false, Some(Format::Parquet)) => export_tables::parquet(args),
         (false, _) => jsonl(args),
-    }
-}
-
-impl Format {
-    const fn is_tables(self) -> bool {
-        match self {
-            Self::Csv => true,
-            #[cfg(feature = "parquet")]
-            Self::Parquet => true,
-            _ => false,
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use strum::VariantArray as _;
 
 use super::{
-    export::Args,
+    export_args::Args,
     export_tables::{make_folder, trace},
     new_file::SharedFile,
     traces,

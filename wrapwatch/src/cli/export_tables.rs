@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use strum::VariantArray as _;
 
 #[cfg(feature = "parquet")]
@@ -21,22 +20,13 @@ use crate::{
     },
 };
 
-use super::{export::Args, new_file::SharedFile, traces};
+use super::{export_args::Args, new_file::SharedFile, traces};
 
 /// How a trace is told, and the trace.
 pub(super) type Trace = (Options, File);
 
 pub(super) fn trace(args: &Args) -> anyhow::Result<Trace> {
     Ok((traces::options(&args.file, args.slow)?, traces::open(&args.file)?))
-}
-
-/// Reads a table's name.
-pub fn parser() -> impl clap::builder::TypedValueParser<Value = Table> {
-    let names = Table::VARIANTS.iter().map(|table| table.name());
-    PossibleValuesParser::new(names).try_map(|name| {
-        let table = Table::VARIANTS.iter().find(|table| table.name() == name);
-        table.copied().ok_or("no such table")
-    })
 }
 
 /// Tables as CSV.

@@ -18,9 +18,9 @@ use crate::model::Severity;
 use crate::render::{json, lint, text::escape};
 use crate::replay::LintInput;
 use crate::trace::SnapshotRole;
-use crate::wrappers::lint::{Client, Report};
 use crate::wrappers::problems::explain;
 use crate::wrappers::{Endpoint, TableKind, daemons};
+use crate::wrappers::{input::Client, lint::Report};
 
 const EXAMPLES: &str = "\
 Examples:

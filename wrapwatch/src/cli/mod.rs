@@ -6,6 +6,7 @@ mod common;
 mod diff;
 mod doctor;
 mod export;
+mod export_args;
 mod export_otlp;
 mod export_tables;
 mod import;
@@ -65,7 +66,7 @@ enum Command {
     /// Show what live would have shown, from a file
     Replay(replay::Args),
     /// Turn a trace into another form
-    Export(export::Args),
+    Export(export_args::Args),
     /// Publish what a trace shows, also while it grows: metrics for Prometheus
     Publish(publish::Args),
     /// Compare two traces: did the fix work

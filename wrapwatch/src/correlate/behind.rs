@@ -5,7 +5,8 @@ use wrapwatch_common::maps::thread_key;
 use crate::model::KtimeNs;
 
 use super::open_connection::OpenConnection;
-use super::{Correlator, UNSEEN_LOOKUP_NS, workers};
+use super::workers::{self, Work};
+use super::{Correlator, UNSEEN_LOOKUP_NS};
 
 impl Correlator {
     /// It was queued behind others: in which of that time they may have been in what was not seen.
@@ -53,14 +54,36 @@ impl Correlator {
         // What ended without another thread did not wait for one.
         let to = ongoing.handover.unwrap_or(if ongoing.ended().is_some() { check_end } else { now });
         let late = to.since(check_end) > workers::AT_ONCE_NS;
-        let open = late.then(|| self.open.values().map(|open| &**open)).into_iter().flatten();
+        let others = late.then(|| self.open.values()).into_iter().flatten();
+        let others = others.filter(|other| other.tgid == ongoing.tgid && other.conn != ongoing.conn);
+        let open = others.flat_map(|other| works(other, to));
         let workers = &mut self.shared.targets.entry(ongoing.tgid).or_default().workers;
-        let mut queued = workers.behind(ongoing, (check_end, to), open);
+        let mut queued = workers.behind(ongoing.worker, (check_end, to), open);
         // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.
         if self.accepts_lost_at.is_some_and(|lost| lost.plus(UNSEEN_LOOKUP_NS) >= check_end) {
             queued = queued.all_doubtful(to.since(check_end));
         }
-        workers.add(ongoing, self.now, self.shared.limits.history);
+        workers.add(works(ongoing, self.now), self.shared.limits.history);
         queued
     }
+}
+
+/// The lookups of a connection that were neither in its accept thread nor in its check; those that go on last until `until`.
+fn works(ongoing: &OpenConnection, until: KtimeNs) -> impl Iterator<Item = Work> + '_ {
+    let theirs = |tid: u32| tid != ongoing.tid && tid != ongoing.checker;
+    let lookups = ongoing.resolver.lookups.iter().filter(move |looking| theirs(looking.tid));
+    let lookups = lookups.map(|looking| Work { tid: looking.tid, from: looking.first, to: looking.last });
+    let waits = ongoing.resolver.queries.iter().filter(move |asked| theirs(asked.tid));
+    let waits = waits.map(move |asked| Work {
+        tid: asked.tid,
+        from: asked.began(),
+        to: asked.end.at().unwrap_or(until),
+    });
+    // What is missing of a connection may have been a lookup.
+    let unseen = (ongoing.seqs.missing() > 0).then(|| Work {
+        tid: 0,
+        from: ongoing.accepted,
+        to: ongoing.ended().unwrap_or(until),
+    });
+    lookups.chain(waits).chain(unseen)
 }

@@ -4,7 +4,7 @@
 //! Which rule forced the first lookup does not depend on answers. Which one decided does, so it is only said where everything that
 //! the evaluation asked for was seen, and where it comes to the same verdict as the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::model::{
     Client, Connection, How, KtimeNs, Lookup, LookupKind, LookupOutcome, Outcome, RuleRef, ThreadRole,
@@ -14,43 +14,9 @@ use crate::wrappers::{
 };
 
 use super::check::PathKind;
-use super::map::HashMap;
+use super::inferred::{Answer, Question};
 use super::open_connection::{Birth, OpenConnection};
 use super::shared::Target;
-
-/// Most evaluations that are remembered of a target.
-const INFERRED_MAX: usize = 1024;
-
-/// What an evaluation depends on, besides what is the target's and does not change without [`Inferred::clear`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
-    client: IpAddr,
-    server: Option<SocketAddr>,
-    /// From when on the two tables are as they were.
-    tables: [Option<KtimeNs>; 2],
-    answers: Vec<(LookupKind, LookupOutcome, Vec<String>)>,
-}
-
-/// What it comes to.
-#[derive(Clone, Debug)]
-struct Answer {
-    forced: Option<RuleRef>,
-    decided: Option<RuleRef>,
-    verdict: Verdict,
-    /// Something was asked for that was not seen.
-    unseen: bool,
-}
-
-/// Evaluations of one target's tables: a table of a megabyte takes a hundredth of a second, and most clients come again.
-#[derive(Debug, Default)]
-pub(super) struct Inferred(HashMap<Question, Answer>);
-
-impl Inferred {
-    /// The tables, or what is known of the target, are not what they were.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
 
 /// Fills in what was not observed.
 pub(super) fn infer(connection: &mut Connection, ongoing: &OpenConnection, target: &mut Target) {
@@ -85,8 +51,8 @@ fn answer(connection: &Connection, ongoing: &OpenConnection, target: &mut Target
         tables: versions,
         answers: lookups.iter().map(answers).collect(),
     };
-    if let Some(known) = target.inferred.0.get(&question) {
-        return Some(known.clone());
+    if let Some(known) = target.inferred.get(&question) {
+        return Some(known);
     }
     let mut request = Request::new(daemon, Endpoint::new(client.ip(), client.port()));
     request.server = ongoing.local.map(|local| Endpoint::new(local.ip(), local.port()));
@@ -99,10 +65,7 @@ fn answer(connection: &Connection, ongoing: &OpenConnection, target: &mut Target
         verdict: evaluation.verdict,
         unseen: seen.unseen,
     };
-    if target.inferred.0.len() >= INFERRED_MAX {
-        target.inferred.clear();
-    }
-    target.inferred.0.insert(question, answer.clone());
+    target.inferred.insert(question, answer.clone());
     Some(answer)
 }
 

@@ -16,12 +16,14 @@
 
 mod asked;
 mod behind;
+mod blind;
 mod check;
 mod config;
 mod cpu;
 mod events;
 mod handshakes;
 mod infer;
+mod inferred;
 mod lookups;
 pub(crate) mod map;
 mod open_connection;
@@ -201,7 +203,7 @@ impl Correlator {
     /// Sets the text that rules of a table are quoted from, for checks that opened it at `from` or later. `path` as the target opens it. Events
     /// of earlier checks may still be to come. None: what it is from then on is not known.
     pub fn set_table_text(&mut self, tgid: u32, path: &str, text: Option<TableText>, from: KtimeNs) {
-        texts::set(&mut self.shared.targets, tgid, path, text, from);
+        shared::set_text(&mut self.shared.targets, tgid, path, text, from);
     }
 
     /// A new pair of clocks, for connections told from now on.
@@ -418,7 +420,7 @@ impl Correlator {
         let blind = self.shared.blind(ongoing.tgid);
         let now = if still { self.now } else { KtimeNs(0) };
         let workers = self.workers(&ongoing, now);
-        let gives = self.shared.gives(&ongoing);
+        let gives = self.shared.gives(ongoing.tgid, ongoing.local);
         let mut connection = Box::new(tell::to_connection(
             &mut ongoing,
             &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },

@@ -1,6 +1,7 @@
 //! What all connections share: targets, nameservers, paths, unix sockets.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wrapwatch_common::maps::watch_key;
@@ -8,13 +9,12 @@ use wrapwatch_common::records as abi;
 
 use crate::model::KtimeNs;
 
+use super::blind::Blind;
 use super::check::PathKind;
-use super::config::{Limits, TargetInfo};
-use super::infer::Inferred;
+use super::config::{Limits, TableText, TargetInfo};
+use super::inferred::Inferred;
 use super::map::HashMap;
-use super::open_connection::OpenConnection;
 use super::servers::Servers;
-use super::sight::Blind;
 use super::texts::Texts;
 use super::workers::Workers;
 
@@ -35,6 +35,10 @@ pub(super) struct Target {
 
 /// Most stops remembered of a target.
 const STOPS_MAX: usize = 64;
+/// Memory of all tables' texts. A target decides how large its tables are and how often they are others. So all of it together has a bound, and of whoever takes most the
+/// oldest goes first: a small table of one target never makes room for a large one of another.
+const TEXTS_MOST_BYTES: usize = 24 << 20;
+
 impl Target {
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
         match self.stops.last_mut() {
@@ -77,9 +81,9 @@ impl Shared {
     }
 
     /// Whether the clients of this port are served by processes or threads that are made for them.
-    pub(super) fn gives(&self, ongoing: &OpenConnection) -> bool {
-        let target = self.targets.get(&ongoing.tgid);
-        target.zip(ongoing.local).is_some_and(|(target, local)| target.gives.contains(&local.port()))
+    pub(super) fn gives(&self, tgid: u32, local: Option<SocketAddr>) -> bool {
+        let target = self.targets.get(&tgid);
+        target.zip(local).is_some_and(|(target, local)| target.gives.contains(&local.port()))
     }
 
     /// A path and what it is to a target's check.
@@ -112,6 +116,30 @@ impl Shared {
     /// Text of a rule by the table's copy in force at `at`.
     pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
         self.targets.get(&tgid)?.texts.at(file, at)?.1.rule(line)
+    }
+}
+
+/// Enters a text, and forgets others until all fit.
+pub(super) fn set_text(
+    targets: &mut HashMap<u32, Target>,
+    tgid: u32,
+    path: &str,
+    text: Option<TableText>,
+    from: KtimeNs,
+) {
+    let target = targets.entry(tgid).or_default();
+    target.inferred.clear();
+    target.texts.set(path, text, from);
+    keep_to(TEXTS_MOST_BYTES, targets);
+}
+
+fn keep_to(most_bytes: usize, targets: &mut HashMap<u32, Target>) {
+    while targets.values().map(|target| target.texts.memory_bytes()).sum::<usize>() > most_bytes {
+        // Of two that take as much, the same one whenever this is told again.
+        let largest = targets.iter_mut().max_by_key(|(tgid, target)| (target.texts.memory_bytes(), **tgid));
+        if !largest.is_some_and(|(_, target)| target.texts.forget_oldest()) {
+            return;
+        }
     }
 }
 
@@ -157,5 +185,65 @@ impl UnixPaths {
 
     pub(super) fn forget(&mut self, tgid: u32) {
         self.0.retain(|key, _| key >> 32 != u64::from(tgid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::texts::VERSIONS_MAX;
+    use super::*;
+
+    fn text(rules: usize) -> TableText {
+        TableText::new(&"ALL: 10.0.2.14\n".repeat(rules))
+    }
+
+    fn set(targets: &mut HashMap<u32, Target>, tgid: u32, path: &str, text: TableText, from: u64) {
+        super::set_text(targets, tgid, path, Some(text), KtimeNs(from));
+    }
+
+    #[test]
+    fn whoever_takes_most_loses_his_oldest() {
+        let mut targets = HashMap::default();
+        set(&mut targets, 1, "/small", text(1), 0);
+        for at in 1..5 {
+            set(&mut targets, 2, "/large", text(1000), at);
+        }
+        keep_to(3 * text(1000).memory_bytes(), &mut targets);
+        let of = |tgid: u32, path, at| targets[&tgid].texts.at(path, KtimeNs(at)).map(|(from, _)| from.0);
+        assert!(of(1, "/small", 9).is_some(), "older than all others, and of another");
+        assert_eq!((of(2, "/large", 0), of(2, "/large", 1), of(2, "/large", 2)), (None, None, None));
+        assert_eq!((of(2, "/large", 3), of(2, "/large", 4)), (Some(3), Some(4)));
+    }
+
+    #[test]
+    fn what_was_before_the_versions_that_are_kept_is_not_known() {
+        let mut targets = HashMap::default();
+        for at in 1..=u64::try_from(VERSIONS_MAX).unwrap() {
+            set(&mut targets, 1, "/table", text(1), at);
+        }
+        assert!(targets[&1].texts.at("/table", KtimeNs(0)).is_some(), "it was so before anybody looked");
+        set(&mut targets, 1, "/table", text(1), 99);
+        assert!(targets[&1].texts.at("/table", KtimeNs(1)).is_none());
+        assert!(targets[&1].texts.at("/table", KtimeNs(2)).is_some());
+    }
+
+    #[test]
+    fn a_version_that_is_not_known_hides_those_before_it() {
+        let mut targets = HashMap::default();
+        set(&mut targets, 1, "/table", text(1), 1);
+        super::set_text(&mut targets, 1, "/table", None, KtimeNs(2));
+        assert!(targets[&1].texts.at("/table", KtimeNs(1)).is_some());
+        assert!(targets[&1].texts.at("/table", KtimeNs(2)).is_none());
+    }
+
+    #[test]
+    fn moving_tables_of_a_mebibyte_stay_within_the_bound() {
+        let mut targets = HashMap::default();
+        let large = TableText::new(&"a:b\n".repeat((1 << 20) / 4));
+        for at in 0..64 {
+            set(&mut targets, 1, &format!("/table/{}", at % 16), large.clone(), at);
+        }
+        assert!(targets[&1].texts.memory_bytes() <= TEXTS_MOST_BYTES);
+        assert!(targets[&1].texts.at("/table/15", KtimeNs(63)).is_some(), "the newest stays");
     }
 }

@@ -9,13 +9,14 @@ use crate::model::{
 };
 
 use super::asked::Asked;
+use super::blind::Blind;
 use super::check::RuleAt;
 use super::lookups::{Looking, Telling};
 use super::open_connection::{Birth, OpenConnection};
 use super::parts;
 use super::queue::Tally;
 use super::servers::Servers;
-use super::sight::{Blind, Wait};
+use super::sight::Wait;
 use super::workers::Queued;
 use super::{Config, LINGER_NS};
 

@@ -8,14 +8,13 @@ use std::collections::VecDeque;
 
 use crate::model::KtimeNs;
 
-use super::open_connection::OpenConnection;
-
 /// A lookup of the server's own.
 #[derive(Clone, Copy, Debug)]
-struct Work {
-    tid: u32,
-    from: KtimeNs,
-    to: KtimeNs,
+pub(super) struct Work {
+    /// 0: not known.
+    pub tid: u32,
+    pub from: KtimeNs,
+    pub to: KtimeNs,
 }
 
 /// The latest lookups of a process' threads, other than those of its accept threads and checks.
@@ -47,8 +46,8 @@ pub(super) const AT_ONCE_NS: u64 = 1_000_000;
 
 impl Workers {
     /// A connection's story is over: what was looked up for it.
-    pub(super) fn add(&mut self, ongoing: &OpenConnection, until: KtimeNs, limit: usize) {
-        for work in works(ongoing, until) {
+    pub(super) fn add(&mut self, works: impl Iterator<Item = Work>, limit: usize) {
+        for work in works {
             if self.works.len() >= limit.max(1)
                 && let Some(old) = self.works.pop_front()
             {
@@ -58,16 +57,14 @@ impl Workers {
         }
     }
 
-    /// What a connection waited behind from its check's end until a thread took it over at `to`, or had not by then. `open`: the others that are still open.
-    pub(super) fn behind<'a>(
+    /// What a connection waited behind from its check's end until thread `worker` took it over at `to`, or none had by then. `open`: what is looked up for others that are still open.
+    pub(super) fn behind(
         &self,
-        ongoing: &OpenConnection,
+        worker: Option<u32>,
         (check_end, to): (KtimeNs, KtimeNs),
-        open: impl Iterator<Item = &'a OpenConnection>,
+        open: impl Iterator<Item = Work>,
     ) -> Queued {
         let mut all: Vec<Work> = open
-            .filter(|other| other.tgid == ongoing.tgid && other.conn != ongoing.conn)
-            .flat_map(|other| works(other, to))
             .chain(self.works.iter().copied())
             .filter(|work| work.to > check_end && work.from < to)
             .collect();
@@ -82,29 +79,9 @@ impl Workers {
             }
             sum
         };
-        let behind_ns = within(&|work| Some(work.tid) == ongoing.worker);
+        let behind_ns = within(&|work| Some(work.tid) == worker);
         let forgotten = self.forgot.min(to).since(check_end);
         let doubtful_ns = within(&|_| true).max(forgotten).saturating_sub(behind_ns);
         Queued { behind_ns, doubtful_ns }
     }
-}
-
-/// The lookups of a connection that were neither in its accept thread nor in its check; those that go on last until `until`.
-fn works(ongoing: &OpenConnection, until: KtimeNs) -> impl Iterator<Item = Work> + '_ {
-    let theirs = |tid: u32| tid != ongoing.tid && tid != ongoing.checker;
-    let lookups = ongoing.resolver.lookups.iter().filter(move |looking| theirs(looking.tid));
-    let lookups = lookups.map(|looking| Work { tid: looking.tid, from: looking.first, to: looking.last });
-    let waits = ongoing.resolver.queries.iter().filter(move |asked| theirs(asked.tid));
-    let waits = waits.map(move |asked| Work {
-        tid: asked.tid,
-        from: asked.began(),
-        to: asked.end.at().unwrap_or(until),
-    });
-    // What is missing of a connection may have been a lookup.
-    let unseen = (ongoing.seqs.missing() > 0).then(|| Work {
-        tid: 0,
-        from: ongoing.accepted,
-        to: ongoing.ended().unwrap_or(until),
-    });
-    lookups.chain(waits).chain(unseen)
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
 
-use super::resolver::answered;
+use super::nameservers::answered;
 use crate::{
     host::{HostError, nameserver, netns, sockdiag::SockDiag},
     model::doctor::{ClientName, RecentClients},

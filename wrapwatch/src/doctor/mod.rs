@@ -9,6 +9,7 @@ mod files;
 mod forwarders;
 mod kernel;
 mod limits;
+mod nameservers;
 mod resolver;
 mod target;
 

@@ -1,16 +1,13 @@
 //! One server's resolver: its files, the sockets of local services, its nameservers.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use super::files::{TOO_LARGE, file_state, is_null, is_refused, is_socket, read};
 use super::forwarders;
+use super::nameservers::{STUBS, ask};
 use crate::{
     diagnose::doctor::paths,
-    host::{
-        HostError, files,
-        nameserver::{self, Asked},
-        netns,
-    },
+    host::{HostError, files},
     model::doctor::{NameserverState, ResolverSocket, ResolverState},
     wrappers::{HostsFile, ResolvConf, nsswitch},
 };
@@ -19,9 +16,7 @@ use crate::{
 const SOCKETS: [(&str, &str); 2] =
     [("nscd", "/var/run/nscd/socket"), ("systemd-resolved", "/run/systemd/resolve/io.systemd.Resolve")];
 
-/// Where systemd-resolved listens for glibc, and where it writes whom it asks itself (systemd-resolved.service(8)).
-pub(super) const STUBS: [IpAddr; 2] =
-    [IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 54))];
+/// Where systemd-resolved writes whom it asks itself (systemd-resolved.service(8)).
 const UPSTREAMS: &str = "/run/systemd/resolve/resolv.conf";
 
 /// What a resolver's examination gives.
@@ -67,7 +62,7 @@ pub(super) fn examine(pid: u32, viewer: u32, queries: bool) -> Resolver {
     let state = ResolverState {
         files: states,
         services: nsswitch::hosts(&texts[1]).into_iter().map(|service| service.name).collect(),
-        nameservers: nameservers(viewer, &settings.nameservers, queries),
+        nameservers: ask(viewer, &settings.nameservers, queries),
         timeout_s: settings.timeout_s,
         attempts: settings.attempts,
         search: settings.search.clone().unwrap_or_default(),
@@ -103,49 +98,7 @@ fn is_loop(error: &HostError) -> bool {
 fn upstreams(viewer: u32, queries: bool) -> Vec<NameserverState> {
     let Ok(copy) = files::read(viewer, UPSTREAMS) else { return Vec::new() };
     let settings = ResolvConf::parse(&copy.bytes);
-    if settings.default_nameserver { Vec::new() } else { nameservers(viewer, &settings.nameservers, queries) }
-}
-
-/// Each asked once, from the network of process `viewer`.
-pub(super) fn nameservers(viewer: u32, servers: &[IpAddr], queries: bool) -> Vec<NameserverState> {
-    let unasked = |error: Option<String>| {
-        servers
-            .iter()
-            .map(|&server| NameserverState {
-                server,
-                asked: None,
-                found: None,
-                outcome: None,
-                rtt_ns: None,
-                rcode: None,
-                error: error.clone(),
-            })
-            .collect()
-    };
-    if !queries || servers.is_empty() {
-        return unasked(None);
-    }
-    // Each for its own name: a question that reveals nothing.
-    let questions: Vec<_> = servers.iter().map(|&server| (server, server)).collect();
-    match netns::within(viewer, || Ok(nameserver::ask_all(&questions))) {
-        Ok(answers) => {
-            answers.into_iter().zip(servers).map(|(asked, &server)| answered(server, asked)).collect()
-        }
-        Err(error) => unasked(Some(error.to_string())),
-    }
-}
-
-/// What a nameserver did, as it is told.
-pub(super) fn answered(server: IpAddr, asked: Asked) -> NameserverState {
-    NameserverState {
-        server,
-        asked: Some(asked.name),
-        found: asked.found,
-        outcome: Some(asked.outcome),
-        rtt_ns: asked.rtt.map(|rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
-        rcode: asked.rcode,
-        error: asked.error,
-    }
+    if settings.default_nameserver { Vec::new() } else { ask(viewer, &settings.nameservers, queries) }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod tables;
 pub mod thread;
 mod unasked;
 pub mod usage;
+pub mod wanted;
 pub mod watch;
 pub mod word_size;
 

@@ -11,7 +11,8 @@ use crate::host::{
 use crate::replay::{FileCopy, LintInput};
 use crate::trace::SnapshotRole;
 use crate::wrappers::ignore::{Applied, IgnoreList};
-use crate::wrappers::lint::{Client, Input, Report, lint};
+use crate::wrappers::input::{Client, Input};
+use crate::wrappers::lint::{Report, lint};
 use crate::wrappers::nsswitch::{self, Service};
 use crate::wrappers::{Endpoint, FileText, HostsFile, ResolvConf, Table, TableKind, Tables};
 

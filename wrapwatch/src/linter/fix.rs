@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::files::Files;
 use crate::host::local::{self, Found};
-use crate::wrappers::lint::Input;
+use crate::wrappers::input::Input;
 use crate::wrappers::rewrite::rewrite;
 
 /// One file that a fix changes.

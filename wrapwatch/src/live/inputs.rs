@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wrapwatch_common::counters::Counter;
 
-use super::{Process, Session, target::Changed};
+use super::{Process, session::Session, target::Changed};
 use crate::{
     host::{self, HostError, clock, usage},
     model::{Degradation, KtimeNs},
@@ -14,13 +14,6 @@ use crate::{
         Target,
     },
 };
-
-/// What was found before the head was complete.
-#[derive(Debug, Default)]
-pub(super) struct Beginning {
-    targets: Vec<Target>,
-    files: Vec<Snapshot>,
-}
 
 impl Session<'_> {
     /// Feeds the head: the trace has begun, with everything that was found so far.

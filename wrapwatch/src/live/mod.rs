@@ -11,6 +11,7 @@ mod meter;
 mod pace;
 mod run;
 mod seed;
+mod session;
 pub(crate) mod signals;
 mod target;
 mod targets;
@@ -20,11 +21,11 @@ use std::time::Duration;
 use caps::Capability;
 pub use error::SessionError;
 pub use meter::Measure;
-pub use run::Session;
+pub use session::Session;
 pub use target::Process;
 
 use crate::{
-    host::process::Wanted,
+    host::wanted::Wanted,
     model::{Share, Summary},
     probe,
 };

@@ -15,17 +15,20 @@ use wrapwatch_common::{counters::Counter, records::Kind};
 use super::{
     End, Ended, Measure, Process, SessionError, Settings,
     feed::Feed,
-    inputs::{self, Beginning},
+    inputs,
     losses::Losses,
     meter::{Meter, Turn},
     pace::Paces,
+    session::{Beginning, Session},
     signals::Signals,
-    targets::Replaced,
 };
 use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
-    host::{clock, confine, process, reader},
+    host::{
+        clock, confine, reader,
+        wanted::{self, Wanted},
+    },
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
     probe::{self, Probe, Ring},
@@ -44,39 +47,6 @@ const LOOKS_PASSED: u32 = 8;
 const DRAIN: Duration = Duration::from_millis(200);
 /// How many records are taken between two looks at that time.
 const DRAIN_STEP: u32 = 16;
-
-/// A live trace.
-pub struct Session<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) feed: Feed<'a>,
-    pub(super) probe: Probe,
-    pub(super) targets: BTreeMap<u32, Process>,
-    /// Since when a target is seen stopped.
-    pub(super) stopped: BTreeMap<u32, KtimeNs>,
-    /// Targets that are another program now.
-    pub(super) replaced: BTreeMap<u32, Replaced>,
-    /// Processes, with their start, that could not be traced.
-    pub(super) refused: BTreeSet<(u32, u64)>,
-    exits: mpsc::UnboundedReceiver<u32>,
-    pub(super) exited: mpsc::UnboundedSender<u32>,
-    signals: Signals,
-    pub(super) losses: Losses,
-    /// Whether what has ended is held back until it is known that no call of it was left out.
-    holds: bool,
-    /// The greatest number of a connection that was seen.
-    last_conn: u64,
-    meter: Meter,
-    /// A window of the programs' run time that no sample has told of.
-    pub(super) window: Option<trace::ProgramsSample>,
-    /// The programs took a larger share of one core than they may.
-    above: Option<f64>,
-    /// Everything that cannot be seen.
-    pub(super) degradations: Vec<Degradation>,
-    /// What was found before the trace has begun.
-    pub(super) beginning: Option<Beginning>,
-    /// How often each file comes.
-    pub(super) paces: Paces,
-}
 
 impl<'a> Session<'a> {
     /// Attaches, and traces until it is over. Must be called inside a tokio runtime with I/O and time.
@@ -436,14 +406,14 @@ impl<'a> Session<'a> {
 /// The targets there are now; it is an error that there are none.
 fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     let wanted = &settings.wanted;
-    let pids = process::find(wanted)?;
+    let pids = wanted::find(wanted)?;
     if pids.is_empty() {
         let message = format!("there is no {}; start it, or wait for it with --wait", wanted.what());
         return Err(crate::host::HostError::NotFound(message).into());
     }
     let mut found: Vec<Process> = Vec::new();
     let mut failed = None;
-    let by_number = matches!(wanted, process::Wanted::Pids(_));
+    let by_number = matches!(wanted, Wanted::Pids(_));
     for pid in pids {
         match Process::open_server(pid) {
             Ok(tracee) if found.iter().any(|known| known.info.pid == tracee.info.pid) => {}

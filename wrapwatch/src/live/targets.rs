@@ -6,10 +6,18 @@
 use tokio::io::unix::AsyncFd;
 use wrapwatch_common::records::Kind;
 
-use super::{Process, Session, SessionError, inputs::describe, seed};
+use super::{
+    Process, SessionError,
+    inputs::describe,
+    seed,
+    session::{Replaced, Session},
+};
 use crate::{
     decode::{self, Event},
-    host::{clock, process},
+    host::{
+        clock,
+        wanted::{self, Wanted},
+    },
     model::{Degradation, DegradationKind, KtimeNs},
     observe::Notice,
     probe::{ProbeError, Ring},
@@ -20,16 +28,6 @@ use crate::{
 const BEGINNING_NS: u64 = 1_000_000_000;
 /// How often what the kernel side keeps of a target is forgotten because it is another program; one that calls `execve` more often waits.
 const FORGET_NS: u64 = 1_000_000_000;
-
-/// A target that is another program now, of which it is not known what that is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Replaced {
-    /// Since when.
-    since: KtimeNs,
-    /// When what the kernel side kept of it was last forgotten, and whether that is to be done again.
-    forgotten: KtimeNs,
-    again: bool,
-}
 
 impl Session<'_> {
     /// Begins to trace the first processes: all their uprobes before any of them is traced, for attaching takes long, and nobody empties the ring meanwhile.
@@ -257,11 +255,11 @@ impl Session<'_> {
 
     /// Looks for processes to trace that are not traced yet. The ring is emptied after each, for it takes long.
     pub(super) fn look(&mut self, ring: &mut Ring) {
-        for pid in process::find(&self.settings.wanted).unwrap_or_default() {
+        for pid in wanted::find(&self.settings.wanted).unwrap_or_default() {
             if self.targets.contains_key(&pid) {
                 continue;
             }
-            let by_number = matches!(self.settings.wanted, process::Wanted::Pids(_));
+            let by_number = matches!(self.settings.wanted, Wanted::Pids(_));
             // By name many may be helpers of one that is traced: looking for whose they are, again and again, would take long.
             match if by_number { Process::open_server(pid) } else { Process::open(pid) } {
                 // Starting up: it will listen soon, and be found the next time.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::{Client, Connection, LookupKind, RuleRef, Summary, WallTime};
+use super::{Client, Connection, LookupKind, RuleRef, StallCause, Summary, WallTime};
 
 /// One line of `live --json` and `export --to jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -22,41 +22,6 @@ pub enum Line {
     Lost(Lost),
     /// The end.
     Summary(Box<Summary>),
-}
-
-/// What an accept thread is blocked on, or was.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    IntoStaticStr,
-    VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum StallCause {
-    /// An unanswered nameserver.
-    Dns,
-    /// Ident.
-    Ident,
-    /// A spawned command.
-    Spawn,
-    /// Syslog's socket.
-    Syslog,
-    /// A file.
-    File,
-    /// Something else, or not known.
-    Other,
-    /// Nothing: the thread was stopped (SIGSTOP, a debugger), or ready to run and had no CPU.
-    OffCpu,
 }
 
 /// An accept thread that has been in one check for longer than `--slow`; repeated once a second.

@@ -3,6 +3,7 @@
 //! JSON names are a contract (see `wrapwatch schema`): fields are added, never renamed. Durations are integer nanoseconds and end in
 //! `_ns`; wall-clock times are RFC 3339 in UTC with nanoseconds. A value that was not seen is `null`, never a guess.
 
+mod cause;
 mod client;
 mod connection;
 mod cost;
@@ -22,6 +23,7 @@ mod rule;
 mod summary;
 mod time;
 
+pub use cause::StallCause;
 pub use client::Client;
 pub use connection::{
     Blame, COMPUTING_MAX_NS, CheckCall, ClientLeft, Connection, FileUse, LeaveKind, Login, OtherUse, Outcome,
@@ -29,7 +31,7 @@ pub use connection::{
 };
 pub use cost::{Cost, ServerCost, per_second, quotient};
 pub use errno::errno_name;
-pub use event::{Degradation, DegradationKind, Line, Lost, Stall, StallCause};
+pub use event::{Degradation, DegradationKind, Line, Lost, Stall};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
 pub(crate) use human::error_line;
 pub use human::{Nanos, Share};

@@ -6,8 +6,16 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::beside::replace;
-use super::story::Recording;
 use crate::model::ClockPair;
+
+/// Which recording, and which of its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recording {
+    /// When it began, to the nanosecond: what tells one from another.
+    pub(super) clock: ClockPair,
+    /// Number of the file.
+    pub(super) file: u64,
+}
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,25 +1,16 @@
 //! Inputs of one recording after another → engine → metrics.
 
 use super::otlp::Outbox;
-use super::position::Position;
+use super::position::{Position, Recording};
 use crate::engine::{Engine, Options};
 use crate::export::otlp::{Otlp, OtlpOptions};
 use crate::metrics::Metrics;
-use crate::model::{ClockPair, Line};
+use crate::model::Line;
 use crate::observe::Observer as _;
 use crate::trace::{Damage, DamageKind, Head, Input};
 
 /// A check this long is a stall, where the trace does not say.
 const SLOW_NS: u64 = 100_000_000;
-
-/// Which recording, and which of its files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Recording {
-    /// When it began, to the nanosecond: what tells one from another.
-    pub(super) clock: ClockPair,
-    /// Number of the file.
-    pub(super) file: u64,
-}
 
 /// What is sent of it.
 #[derive(Debug)]

@@ -28,12 +28,14 @@ pub enum CreateError {
     NotOurs(PathBuf),
     /// Less than a flight recorder can do with.
     #[error(
-        "a flight recorder cannot keep to {limit} bytes: give --max-total at least {} bytes (256K)",
-        super::FlightOptions::TOTAL_MIN_BYTES
+        "a flight recorder cannot keep to {limit} bytes: give --max-total at least {least} bytes ({}K)",
+        least >> 10
     )]
     TotalSmall {
         /// What there may be.
         limit: u64,
+        /// What it needs.
+        least: u64,
     },
     /// What earlier flight recorders saved leaves no room for a ring.
     #[error(

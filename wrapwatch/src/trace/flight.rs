@@ -57,7 +57,7 @@ impl FlightOptions {
     pub fn check(&self, path: &Path) -> Result<(), CreateError> {
         let limit = self.total_bytes;
         if limit < Self::TOTAL_MIN_BYTES {
-            return Err(CreateError::TotalSmall { limit });
+            return Err(CreateError::TotalSmall { limit, least: Self::TOTAL_MIN_BYTES });
         }
         let saved: u64 = saved_traces(path).map(|path| bytes_of(&path)).sum();
         if saved.saturating_add(self.ring_bytes) > limit {

@@ -25,7 +25,12 @@ impl Room {
     pub(super) const MOST: Self = Self { entries: 100_000, bytes: 320 << 20, files: 24 << 20 };
 
     fn of(told: &Told) -> Self {
-        Self { entries: 1, bytes: size::bytes(told), files: told.file_bytes() }
+        let rest = match told {
+            Told::Line(line) => size::of_line(line),
+            Told::Fact(fact) => size::of_fact(fact),
+        };
+        let entry = size_of::<Entry>() + size_of::<Line>().max(size_of::<Fact>());
+        Self { entries: 1, bytes: entry + rest, files: told.file_bytes() }
     }
 
     const fn and(self, other: Self) -> Self {

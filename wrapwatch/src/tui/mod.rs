@@ -11,6 +11,7 @@ mod judged;
 mod keys;
 mod known;
 mod log;
+mod look;
 mod offscreen;
 mod screen;
 mod size;
@@ -22,6 +23,6 @@ mod view;
 mod tests;
 
 pub use keys::manual;
+pub use look::Look;
 pub use offscreen::Offscreen;
 pub use screen::Screen;
-pub use terminal::Look;

@@ -18,8 +18,8 @@ use crate::trace::Input;
 use super::draw::draw;
 use super::feed::Feed;
 use super::keys::Key;
+use super::look::Look;
 use super::state::{Source, State};
-use super::terminal::Look;
 
 /// Least time between two screens, of the trace's own time.
 const FRAME: SignedDuration = SignedDuration::from_millis(100);

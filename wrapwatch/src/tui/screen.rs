@@ -10,19 +10,12 @@ use crate::observe::{Notice, Observer};
 use crate::trace::Input;
 
 use super::feed::{self, Feed};
+use super::look::Look;
 use super::state::{Source, State};
-use super::terminal::{Look, Terminal};
+use super::terminal::{Shared, Terminal};
 
 /// How often it is looked whether somebody wants more.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// What the screen and whoever feeds it share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) state: State,
-    /// Somebody has quit, or it is to end.
-    pub(super) quit: bool,
-}
 
 /// Takes inputs and lines, and the terminal with the first of them: by then a live trace has given up what rights it had, and threads are made without them.
 /// Once somebody quits it says so by `BrokenPipe`, which ends a live trace as if asked to; also where a trace is to be told again ([`Screen::begins_again`]).

@@ -7,26 +7,25 @@ use serde::Serialize;
 use crate::context::Fact;
 use crate::model::{Connection, Line, Lookup, Query, RuleRef};
 
-use super::log::{Entry, Told};
+/// Of a line, beside the value itself.
+pub(super) fn of_line(line: &Line) -> usize {
+    match line {
+        Line::Connection(connection) | Line::Request(connection) => of_connection(connection),
+        other => written(other),
+    }
+}
 
-/// Of one entry.
-pub(super) fn bytes(told: &Told) -> usize {
-    let rest = match told {
-        Told::Line(line) => match &**line {
-            Line::Connection(connection) | Line::Request(connection) => of_connection(connection),
-            other => written(other),
-        },
-        Told::Fact(fact) => match &**fact {
-            Fact::File(_) => fact.file_bytes(),
-            Fact::Head(head) => written(head),
-            Fact::Target(target) => written(target),
-            Fact::Sample(sample) => written(sample),
-            Fact::Degradation(degradation) => written(degradation),
-            Fact::End(end) => written(end),
-            Fact::Clock(_) | Fact::Damage(_) => 0,
-        },
-    };
-    size_of::<Entry>() + size_of::<Line>().max(size_of::<Fact>()) + rest
+/// Of a fact, beside the value itself.
+pub(super) fn of_fact(fact: &Fact) -> usize {
+    match fact {
+        Fact::File(_) => fact.file_bytes(),
+        Fact::Head(head) => written(head),
+        Fact::Target(target) => written(target),
+        Fact::Sample(sample) => written(sample),
+        Fact::Degradation(degradation) => written(degradation),
+        Fact::End(end) => written(end),
+        Fact::Clock(_) | Fact::Damage(_) => 0,
+    }
 }
 
 fn of_connection(connection: &Connection) -> usize {

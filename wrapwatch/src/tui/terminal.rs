@@ -13,7 +13,6 @@ use crossterm::{
     event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     execute, terminal as term,
 };
-use jiff::tz::TimeZone;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -24,12 +23,10 @@ use signal_hook::{
     flag,
 };
 
-use crate::render::text::Text;
-
 use super::draw::draw;
 use super::keys::Key;
-use super::screen::Shared;
-use super::state::Effect;
+use super::look::Look;
+use super::state::{Effect, State};
 
 #[cfg(test)]
 mod tests;
@@ -45,24 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a panic waits for the last screen to be drawn; whoever draws it may wait for what the panic holds.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
-/// How to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// Colours.
-    pub color: bool,
-    /// Bars and lines in Unicode.
-    pub unicode: bool,
-    /// The zone of local time; none: there is UTC only.
-    pub zone: Option<&'static TimeZone>,
-    /// Begin with local time.
-    pub local: bool,
-}
-
-impl Look {
-    /// For text in so many columns. What is slow enough to be explained is for the detail.
-    pub(super) const fn text(self, width: usize) -> Text {
-        Text { width, color: self.color, unicode: self.unicode, slow_ns: u64::MAX, zone: self.zone }
-    }
+/// What the screen and whoever feeds it share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) state: State,
+    /// Somebody has quit, or it is to end.
+    pub(super) quit: bool,
 }
 
 /// The terminal while the view is on it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::client_words;
 use super::cost::{IDENT_TIMEOUT_NS, Resolver, Wanted};
 use super::evaluation::{Evaluation, Lookup, LookupKind, Subject};
-use super::lint::{Input, UNLISTED};
+use super::input::{Input, UNLISTED};
 use super::options::{Keyword, Step, is_waited_for, rfc931_seconds, steps};
 use super::problems::may_concern;
 use super::table::{Entry, Table, TableKind, Tables};

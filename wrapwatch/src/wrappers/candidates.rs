@@ -4,7 +4,7 @@
 
 use super::classify::{ClientWord, Kind, client_words, kind, option_as_client};
 use super::environment::FileText;
-use super::lint::Input;
+use super::input::Input;
 use super::options::lossy;
 use super::problems::may_concern;
 use super::table::{Entry, EntryKind, Table, TableKind};

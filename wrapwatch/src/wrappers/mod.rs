@@ -17,6 +17,7 @@ mod hosts_access;
 mod hosts_file;
 pub mod ignore;
 mod inet;
+pub mod input;
 mod lines;
 pub mod lint;
 pub mod nsswitch;

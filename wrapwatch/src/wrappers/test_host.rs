@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::lint::{Client, Input, Report, lint};
+use super::input::{Client, Input};
+use super::lint::{Report, lint};
 use super::nsswitch::{self, Service};
 use super::{Endpoint, FileText, HostsFile, ResolvConf, Table, Tables};
 

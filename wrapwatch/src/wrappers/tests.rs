@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::lint::{Client, Input, lint, named_files};
+use super::input::{Client, Input};
+use super::lint::{lint, named_files};
 use super::rewrite::rewrite;
 use super::test_host::Host;
 use super::*;

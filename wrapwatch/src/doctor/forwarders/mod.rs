@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use netlink_packet_sock_diag::{constants::IPPROTO_UDP, inet::StateFlags};
 
 use super::configuration::{Host, Source};
-use super::resolver::{STUBS, nameservers};
+use super::nameservers::{STUBS, ask};
 use crate::{
     host::{
         HostError, holders,
@@ -120,7 +120,7 @@ fn read(server: IpAddr, holder: &Holder, queries: bool) -> Forwarder {
         server,
         pid: Some(pid),
         program: Some(comm.clone()),
-        upstreams: nameservers(pid, &found.any, queries),
+        upstreams: ask(pid, &found.any, queries),
         others: found.others,
         // What was not read may say otherwise.
         recursive: found.recursive && source.doubt.is_none(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use wrapwatch_common::abi::AF_UNIX;
 use wrapwatch_common::records as abi;
 
-use super::text::{field, int, members, split, string};
+use super::text::{field, int, meaning, members, split, string};
 use crate::trace::encode;
 
 /// A socket address as far as it can be read.
@@ -67,12 +67,6 @@ pub(super) fn sockaddr(text: &str) -> Option<Named> {
         "AF_UNSPEC" | "0" => Some(Named { addr: Some(encode::NO_ADDR), ..Named::default() }),
         _ => None,
     }
-}
-
-/// What a value means: `-X verbose` says it in a comment behind the number.
-pub(super) fn meaning(value: &str) -> &str {
-    let comment = value.split_once("/*").and_then(|(_, rest)| rest.split_once("*/"));
-    comment.map_or(value, |(meaning, _)| meaning).trim_ascii()
 }
 
 /// `htons(53)`, `"\x00\x35"`, `53`.

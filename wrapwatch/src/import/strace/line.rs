@@ -6,6 +6,10 @@
 
 use super::{errno, text};
 
+/// Stands for the thread of lines that name none, until one is known: strace on a terminal prints none while it follows a
+/// single one. No server's thread has this number.
+pub(super) const ONLY_THREAD: u32 = 1;
+
 /// The time that begins a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {

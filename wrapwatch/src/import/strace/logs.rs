@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::io::{self, BufRead};
 
-use super::line::{Body, parse};
+use super::line::{Body, ONLY_THREAD, parse};
 use super::lines::{Lines, Next};
 use super::survey::Survey;
 use super::{Clock, Dates, Importer, KEPT_MAX};
@@ -28,10 +28,6 @@ struct Open<R> {
     at: u64,
     timeless: bool,
 }
-
-/// Stands for the thread of lines that name none, until one is known: strace on a terminal prints none while it follows a
-/// single one. No server's thread has this number.
-pub(super) const ONLY_THREAD: u32 = 1;
 
 /// Finds out who the thread is that strace does not name at first: the first one named later that is not a child.
 #[derive(Debug, Default)]

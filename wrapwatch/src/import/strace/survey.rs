@@ -9,7 +9,7 @@ use super::KEPT_MAX;
 use super::call::CallKind;
 use super::clean::{self, Marks};
 use super::foreign::Looks;
-use super::line::{Body, Finish, Line};
+use super::line::{Body, Finish, Line, ONLY_THREAD};
 
 /// Which times a log has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Survey {
             *self.foreign.entry(looks).or_default() += 1;
             return;
         }
-        let tid = tid.or(line.tid).unwrap_or(super::logs::ONLY_THREAD);
+        let tid = tid.or(line.tid).unwrap_or(ONLY_THREAD);
         match line.body {
             Body::Whole { name, args, finish } | Body::Resumed { name, args, finish } => {
                 self.call(tid, name, args, line);

@@ -115,7 +115,7 @@ pub(super) fn bits(text: &str) -> Option<u64> {
 
 /// The flags of `A|B`, as names where strace has them, each without the comment of `-X verbose`'s number.
 pub(super) fn flags(text: &str) -> impl Iterator<Item = &str> {
-    text.split('|').map(super::address::meaning)
+    text.split('|').map(meaning)
 }
 
 /// The integer that `text` begins with (a descriptor with its remark, a length).
@@ -184,6 +184,12 @@ fn escape(rest: &[u8]) -> (u8, usize) {
         Some(other) => (*other, 2),
         None => (b'\\', 1),
     }
+}
+
+/// What a value means: `-X verbose` says it in a comment behind the number.
+pub(super) fn meaning(value: &str) -> &str {
+    let comment = value.split_once("/*").and_then(|(_, rest)| rest.split_once("*/"));
+    comment.map_or(value, |(meaning, _)| meaning).trim_ascii()
 }
 
 #[cfg(test)]

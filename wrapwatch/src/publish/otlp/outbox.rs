@@ -149,7 +149,7 @@ impl TakeBatches for Outbox {
 mod tests {
     use super::*;
     use crate::model::{ClockPair, KtimeNs};
-    use crate::publish::story::Recording;
+    use crate::publish::position::Recording;
 
     #[test]
     fn what_does_not_fit_is_dropped_oldest_first_and_counted() {

@@ -5,8 +5,8 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Line as Row};
 use crate::diagnose::took_ns;
 use crate::model::{Connection, Nanos, RuleRef, ThreadRole};
 use crate::render::text::escape;
+use crate::tui::look::Look;
 use crate::tui::state::State;
-use crate::tui::terminal::Look;
 
 use super::text::{rows_of, styled};
 

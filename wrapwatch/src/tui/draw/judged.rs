@@ -5,8 +5,8 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Line as Row};
 use crate::diagnose::Report;
 use crate::render::text::Text;
 use crate::tui::judged::Judged;
+use crate::tui::look::Look;
 use crate::tui::state::State;
-use crate::tui::terminal::Look;
 
 use super::text::styled;
 use super::top::clock_and_zone;

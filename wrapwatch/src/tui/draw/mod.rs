@@ -15,8 +15,8 @@ use ratatui::{
 };
 
 use super::keys::KEYS;
+use super::look::Look;
 use super::state::{Panel, Sort, State};
-use super::terminal::Look;
 use text::{rows_of, styled};
 
 /// The selected connection beside the others: its columns, and from how many on there is room for both.

@@ -9,8 +9,8 @@ use ratatui::{
 };
 
 use crate::render::text::escape;
+use crate::tui::look::Look;
 use crate::tui::state::State;
-use crate::tui::terminal::Look;
 
 use super::text::{duration, percent, styled};
 

@@ -8,8 +8,8 @@ use ratatui::{
 
 use crate::model::{NameserverStats, VerdictKind};
 use crate::render::text::escape;
+use crate::tui::look::Look;
 use crate::tui::state::{Source, State};
-use crate::tui::terminal::Look;
 use crate::tui::view::Second;
 
 use super::text::{self, duration, percent, rows_of, sparkline, styled};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wrapwatch_common::records::Class;
 
-use super::files::Capture;
+use super::capture::Capture;
 use super::processes::Process;
 use crate::import::strace::KEPT_MAX;
 

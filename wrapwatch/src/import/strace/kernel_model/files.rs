@@ -3,29 +3,16 @@
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
+use super::capture::Capture;
 use super::processes::Process;
 use super::{KernelModel, Sink, Watch};
 use crate::decode::Event;
 use crate::import::strace::{Call, KEPT_MAX, Name, text};
 use crate::model::KtimeNs;
-use crate::trace::{Input, Snapshot, SnapshotMeta, SnapshotRole};
+use crate::trace::{Input, Snapshot, SnapshotMeta};
 
-/// Most bytes kept of a file.
-const CAPTURE_MAX: usize = 1 << 20;
 /// Most files kept.
 const FILES_MAX: usize = KEPT_MAX / 64;
-
-/// A file as it is being read.
-#[derive(Debug)]
-pub(super) struct Capture {
-    path: String,
-    role: SnapshotRole,
-    at: u64,
-    bytes: Vec<u8>,
-    /// To the end, and nothing of it cut.
-    complete: bool,
-    cut: bool,
-}
 
 /// The path that a call opens.
 fn path(call: &Call) -> Option<Vec<u8>> {
@@ -92,33 +79,5 @@ impl KernelModel {
         }
         out(Input::from(Snapshot { meta, bytes: bytes.clone() }));
         self.snapshots.insert(path, (bytes, !truncated));
-    }
-}
-
-impl Capture {
-    fn of(path: &[u8], at: u64) -> Option<Self> {
-        let path = std::str::from_utf8(path).ok()?;
-        let role = match path.rsplit('/').next()? {
-            "hosts.allow" => SnapshotRole::HostsAllow,
-            "hosts.deny" => SnapshotRole::HostsDeny,
-            "resolv.conf" => SnapshotRole::ResolvConf,
-            "nsswitch.conf" => SnapshotRole::NsswitchConf,
-            "hosts" => SnapshotRole::Hosts,
-            _ => return None,
-        };
-        Some(Self { path: path.to_owned(), role, at, bytes: Vec::new(), complete: false, cut: false })
-    }
-
-    pub(super) fn read(&mut self, buffer: &str, size: &str, ret: i64) {
-        let Ok(got) = usize::try_from(ret) else { return };
-        let Some((bytes, _)) = text::string(buffer, CAPTURE_MAX) else { return };
-        if self.cut || self.bytes.len() + bytes.len() > CAPTURE_MAX {
-            self.cut = true;
-            return;
-        }
-        self.cut = bytes.len() < got;
-        self.bytes.extend_from_slice(&bytes);
-        // A regular file gives less than was asked for at its end only.
-        self.complete |= got == 0 || text::int(size).is_some_and(|size| ret < size);
     }
 }

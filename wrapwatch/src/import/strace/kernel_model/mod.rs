@@ -5,6 +5,7 @@
 //! their own thread's number and the server's process.
 
 mod begin;
+mod capture;
 mod descriptors;
 mod files;
 mod messages;

@@ -142,7 +142,7 @@ impl KernelModel {
             return;
         };
         let conn = watch.conn;
-        let how = match args.get(1).map(|how| address::meaning(how)) {
+        let how = match args.get(1).map(|how| text::meaning(how)) {
             Some("SHUT_RDWR" | "0x2" | "2") => 2,
             Some("SHUT_WR" | "0x1" | "1") => 1,
             _ => 0,
