@@ -386,6 +386,8 @@ impl Correlator {
     fn conclude(&mut self, conn: u64, still: bool) {
         self.close_check(conn, still);
         let Some(mut ongoing) = self.open.remove(&conn) else { return };
+        // Its end, or what it waits for, may be among what was lost since.
+        ongoing.end_lost |= still && self.steps_lost_at.is_some_and(|lost| lost >= ongoing.last_seen());
         if let Some(due) = ongoing.due {
             self.due.remove(&(due, conn));
         }

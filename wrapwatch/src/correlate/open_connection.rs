@@ -199,6 +199,13 @@ impl OpenConnection {
         self.first_packet.map(|(at, packet)| (at, packet.hdr.tid)).or(closed)
     }
 
+    /// The last that was seen of it, as far as it goes on.
+    pub(super) fn last_seen(&self) -> KtimeNs {
+        let lookups =
+            self.resolver.queries.iter().map(|asked| asked.end.at().unwrap_or_else(|| asked.began()));
+        self.last_step.max(self.handover.unwrap_or_default()).max(lookups.max().unwrap_or_default())
+    }
+
     /// Whether nothing more of it is to come.
     pub(super) fn is_told(&self) -> bool {
         let by_shutdown = self.shutdown.is_some() && self.next_accept.is_some();

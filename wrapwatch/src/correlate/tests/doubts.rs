@@ -348,3 +348,29 @@ fn what_was_kept_after_a_refusal_ends_with_its_close_and_not_with_its_last_word(
     let told = one(sim);
     assert_eq!((told.outcome, told.held_ns), (Outcome::Refused, None), "{told:#?}");
 }
+
+#[test]
+fn what_was_lost_since_it_was_last_seen_may_be_what_it_waits_for() {
+    use wrapwatch_common::counters::Counter;
+    let told = |lost: bool| {
+        let (mut sim, mut th) = (Sim::default(), main_thread());
+        begin(&mut sim, &mut th, 1);
+        sim.close(&mut th, 33, Class::File);
+        let mut own = Thread { tid: 200, conn: 1, t: th.t + 100_000 };
+        sim.peer(&mut own, 31, 0);
+        let mut correlator = correlator();
+        sim.records().iter().for_each(|record| correlator.push(&decode(&record.bytes).unwrap()));
+        let at = KtimeNs(own.t);
+        if lost {
+            correlator.note_lost_until(&[(Counter::LostPayload, 1)], at.plus(MS));
+        }
+        correlator.finish(at.plus(2 * SEC));
+        *correlator.pop().unwrap()
+    };
+    let (seen, lost) = (told(false), told(true));
+    assert_eq!(crate::diagnose::waiting(&seen).rest_ns / SEC, 2, "{seen:#?}");
+    // Nothing of these two seconds is known: they are not made up.
+    assert!(crate::diagnose::waiting(&lost).rest_ns < MS && lost.waited_ns < 10 * MS, "{lost:#?}");
+    assert!(!lost.complete);
+    adds_up(&lost);
+}

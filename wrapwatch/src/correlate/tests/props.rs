@@ -400,11 +400,23 @@ proptest! {
         let want = told_by_conn(&records);
         let lost: Vec<usize> = picks.iter().map(|pick| pick.index(records.len())).collect();
         // Handshakes and accepts apart: without them a wait is another one, or none.
-        let kept = records.iter().enumerate().filter(|(i, rec)| {
-            !lost.contains(i) || matches!(rec.kind, Kind::Accept | Kind::SockState | Kind::SockError | Kind::Exec)
-        });
-        let kept: Vec<Rec> = kept.map(|(_, rec)| rec.clone()).collect();
-        for (conn, got) in told_by_conn(&kept) {
+        let stays = |rec: &Rec| matches!(rec.kind, Kind::Accept | Kind::SockState | Kind::SockError | Kind::Exec);
+        let mut correlator = correlator();
+        for (i, record) in records.iter().enumerate() {
+            if lost.contains(&i) && !stays(record) {
+                let end = match decode(&record.bytes) {
+                    Ok(Event::Close(rec)) => rec.class == Class::Accepted as u8,
+                    event => matches!(event, Ok(Event::FirstPacket(_))),
+                };
+                let counter = if end { Counter::LostFirstPacket } else { Counter::LostPayload };
+                correlator.note_lost_until(&[(counter, 1)], KtimeNs(record.ts));
+            } else {
+                correlator.push(&decode(&record.bytes).unwrap());
+            }
+        }
+        correlator.finish(KtimeNs(records.last().unwrap().ts));
+        for got in std::iter::from_fn(|| correlator.pop()) {
+            let conn = got.conn;
             sane(&got)?;
             let elsewhere = |told: &Connection| {
                 let waiting = diagnose::waiting(told);
