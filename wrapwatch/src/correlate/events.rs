@@ -153,10 +153,12 @@ impl Correlator {
 
     /// The socket says who the client is, and its handshake is its own.
     fn identify_socket(&mut self, ongoing: &mut OpenConnection, rec: &abi::AcceptSocket) {
-        (ongoing.sk, ongoing.by_socket) = (rec.sk, true);
+        // 0: an import, in which no socket is known by its place.
+        (ongoing.sk, ongoing.by_socket) = (rec.sk, rec.sk != 0);
         (ongoing.local, ongoing.process) = (socket_addr(&rec.local), rec.process);
         match socket_addr(&rec.peer) {
             Some(peer) => ongoing.client = Some(Client::Ip(peer)),
+            None if is_unix(&rec.peer) => ongoing.client = Some(Client::Unix),
             None => ongoing.miss(Missing::PeerUnseen),
         }
         match self.handshakes.take_socket(rec.sk) {

@@ -29,6 +29,12 @@ pub(super) fn degradations(survey: &Survey) -> Vec<Degradation> {
             ),
         ));
     }
+    if survey.owners().unsure {
+        all.push(degradation(
+            DegradationKind::NotFollowed,
+            "whether the threads that were there before the log share descriptors, or are workers that have their own, is not known: whose a close is may be wrong; record the server from its start with: strace -f",
+        ));
+    }
     let unfollowed = survey.unfollowed();
     if unfollowed > 0 {
         all.push(degradation(

@@ -66,12 +66,10 @@ impl Unnamed {
 /// Looks through all of `logs`; they have to be read again to be imported.
 pub fn survey<R: BufRead>(logs: Vec<Log<R>>) -> io::Result<Survey> {
     let mut survey = Survey::default();
-    for log in logs {
-        let mut lines = Lines::new(log.source);
-        while let Some(next) = lines.next()? {
-            survey.take(log.tid, &next.text, &parse(&next.text), next.marks, next.wrapped);
-        }
-    }
+    merged(logs, Dates::default(), |log| {
+        let line = &log.next;
+        survey.take(log.tid, &line.text, &parse(&line.text), line.marks, line.wrapped);
+    })?;
     Ok(survey)
 }
 
@@ -87,24 +85,7 @@ pub fn import<R: BufRead>(
         importer.one_log();
     }
     let mut unnamed = Unnamed::default();
-    let mut open: Vec<Open<R>> = Vec::with_capacity(logs.len());
-    let mut next = BinaryHeap::new();
-    for (i, log) in logs.into_iter().enumerate() {
-        let mut log = Open {
-            tid: log.tid,
-            lines: Lines::new(log.source),
-            clock: Clock::new(dates),
-            next: Next::default(),
-            at: 0,
-            timeless: false,
-        };
-        if log.advance()? {
-            next.push(Reverse((log.at, i)));
-        }
-        open.push(log);
-    }
-    while let Some(Reverse((at, i))) = next.pop() {
-        let Some(log) = open.get_mut(i) else { break };
+    merged(logs, dates, |log| {
         let line = parse(&log.next.text);
         let tid = match log.tid.or(line.tid) {
             Some(tid) => {
@@ -122,12 +103,37 @@ pub fn import<R: BufRead>(
         if log.timeless {
             importer.timeless();
         }
-        importer.line(tid, at, &line.body, out);
+        importer.line(tid, log.at, &line.body, out);
+    })?;
+    importer.finish(out);
+    Ok(())
+}
+
+/// The lines of all logs in order of time.
+fn merged<R: BufRead>(logs: Vec<Log<R>>, dates: Dates, mut take: impl FnMut(&mut Open<R>)) -> io::Result<()> {
+    let mut open: Vec<Open<R>> = Vec::with_capacity(logs.len());
+    let mut next = BinaryHeap::new();
+    for (i, log) in logs.into_iter().enumerate() {
+        let mut log = Open {
+            tid: log.tid,
+            lines: Lines::new(log.source),
+            clock: Clock::new(dates),
+            next: Next::default(),
+            at: 0,
+            timeless: false,
+        };
+        if log.advance()? {
+            next.push(Reverse((log.at, i)));
+        }
+        open.push(log);
+    }
+    while let Some(Reverse((_, i))) = next.pop() {
+        let Some(log) = open.get_mut(i) else { break };
+        take(log);
         if log.advance()? {
             next.push(Reverse((log.at, i)));
         }
     }
-    importer.finish(out);
     Ok(())
 }
 

@@ -25,6 +25,8 @@ mod kernel_model;
 pub mod line;
 mod lines;
 mod logs;
+mod processes;
+mod sharing;
 mod survey;
 mod text;
 

@@ -10,6 +10,7 @@ use super::call::CallKind;
 use super::clean::{self, Marks};
 use super::foreign::Looks;
 use super::line::{Body, Finish, Line, ONLY_THREAD};
+use super::sharing::{Owners, Sharing};
 
 /// Which times a log has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Survey {
     pub(super) making: HashSet<u32>,
     /// Those that a `clone` or `fork` made.
     pub(super) children: HashSet<u32>,
+    /// Whose descriptors are whose.
+    sharing: Sharing,
 }
 
 impl Survey {
@@ -83,12 +86,23 @@ impl Survey {
         }
         let tid = tid.or(line.tid).unwrap_or(ONLY_THREAD);
         match line.body {
-            Body::Whole { name, args, finish } | Body::Resumed { name, args, finish } => {
+            Body::Whole { name, args, finish } => {
+                self.sharing.begins(tid, name, args);
                 self.call(tid, name, args, line);
-                self.finish(name, finish);
+                self.finish(tid, name, finish);
             }
-            Body::Unfinished { name, args } => self.call(tid, name, args, line),
-            Body::Exited => self.remarks += 1,
+            Body::Resumed { name, args, finish } => {
+                self.call(tid, name, args, line);
+                self.finish(tid, name, finish);
+            }
+            Body::Unfinished { name, args } => {
+                self.sharing.begins(tid, name, args);
+                self.call(tid, name, args, line);
+            }
+            Body::Exited => {
+                self.sharing.ended(tid);
+                self.remarks += 1;
+            }
             Body::Other => self.remarks += u64::from(is_remark(text)),
         }
     }
@@ -115,7 +129,8 @@ impl Survey {
         }
     }
 
-    fn finish(&mut self, name: &str, finish: Finish<'_>) {
+    fn finish(&mut self, tid: u32, name: &str, finish: Finish<'_>) {
+        self.sharing.returned(tid, name, finish.ret);
         self.returned += 1;
         self.took += u64::from(finish.took_ns.is_some());
         let child = finish.ret.and_then(|ret| u32::try_from(ret).ok()).filter(|child| *child > 0);
@@ -156,6 +171,11 @@ impl Survey {
         } else {
             Times::Nothing
         }
+    }
+
+    /// Whose descriptors are whose, of the threads that were there before.
+    pub(super) fn owners(&self) -> Owners {
+        self.sharing.owners(self.has(CallKind::Close))
     }
 
     /// Whether it has lines of this thread or process; what is not known of a small part of a huge log counts as there.

@@ -2,6 +2,7 @@
 
 mod acquittal;
 mod story;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use wrapwatch_common::records as abi;
 
-use super::processes::Process;
 use super::{KernelModel, Sink, files};
 use crate::decode::dns;
 use crate::import::strace::call::CallKind;
+use crate::import::strace::processes::Process;
 use crate::import::strace::{Call, KEPT_MAX, Name, address, head, text};
 use crate::model::KtimeNs;
 use crate::trace::{InCheck, InCheckSocket, Input, Target};
@@ -42,13 +42,17 @@ impl KernelModel {
             midway.waited.insert(call.tid, ret == 0);
             return;
         }
-        if midway.started || process != 0 || !self.may_check(call.tid) || !self.is_of_a_check(call) {
+        if self.midway.started
+            || !self.was_there(process)
+            || !self.may_check(call.tid)
+            || !self.is_of_a_check(call, process)
+        {
             if matches!(call.name, Name::Accept | Name::Poll) {
                 self.midway.waited.insert(call.tid, false);
             }
             return;
         }
-        self.seed(call.tid, at, out);
+        self.seed(call.tid, process, at, out);
     }
 
     /// A check is the accept thread's: it accepts later on, or makes threads.
@@ -62,7 +66,7 @@ impl KernelModel {
     }
 
     /// Whether a call is one that a check makes: a table, a nameserver, ident.
-    fn is_of_a_check(&self, call: &Call) -> bool {
+    fn is_of_a_check(&self, call: &Call, process: Process) -> bool {
         let args = text::split(&call.args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match call.name {
@@ -71,7 +75,7 @@ impl KernelModel {
                 let port = address::sockaddr(arg(1)).and_then(|named| named.port);
                 port.is_some_and(|port| LOOKUP_PORTS.contains(&port))
             }
-            Name::Recv | Name::Send if self.fds.get(0, text::fd(arg(0)).unwrap_or(-1)).is_none() => {
+            Name::Recv | Name::Send if self.fds.get(process, text::fd(arg(0)).unwrap_or(-1)).is_none() => {
                 let port = address::sockaddr(arg(4)).and_then(|named| named.port);
                 let bytes = || text::string(arg(1), abi::PAYLOAD_MAX).map(|(bytes, _)| bytes);
                 port == Some(53) || bytes().is_some_and(|bytes| is_dns(&bytes))
@@ -81,8 +85,8 @@ impl KernelModel {
     }
 
     /// Begins with a check that was going on.
-    fn seed(&mut self, tid: u32, at: u64, out: Sink<'_>) {
-        self.server = Some(0);
+    fn seed(&mut self, tid: u32, process: Process, at: u64, out: Sink<'_>) {
+        self.server = Some(process);
         let pid = *self.pid.get_or_insert(tid);
         let conn = self.connection(tid);
         self.stats.began_before += 1;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use wrapwatch_common::records::Class;
 
 use super::capture::Capture;
-use super::processes::Process;
 use crate::import::strace::KEPT_MAX;
+use crate::import::strace::processes::Process;
 
 /// Why a descriptor is watched.
 #[derive(Debug)]

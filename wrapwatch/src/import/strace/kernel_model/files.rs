@@ -4,9 +4,9 @@ use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
 use super::capture::Capture;
-use super::processes::Process;
 use super::{KernelModel, Sink, Watch};
 use crate::decode::Event;
+use crate::import::strace::processes::Process;
 use crate::import::strace::{Call, KEPT_MAX, Name, text};
 use crate::model::KtimeNs;
 use crate::trace::{Input, Snapshot, SnapshotMeta};

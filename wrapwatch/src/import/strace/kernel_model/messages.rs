@@ -3,10 +3,10 @@
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
-use super::processes::Process;
 use super::{KernelModel, Sink, begin};
 use crate::decode::Event;
 use crate::import::strace::address::{Named, Shown};
+use crate::import::strace::processes::Process;
 use crate::import::strace::{Call, Name, address, text};
 use crate::trace::encode::addr;
 

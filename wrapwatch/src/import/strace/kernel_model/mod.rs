@@ -9,7 +9,6 @@ mod capture;
 mod descriptors;
 mod files;
 mod messages;
-mod processes;
 mod sockets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,7 +19,7 @@ use wrapwatch_common::records::Class;
 
 use self::begin::Midway;
 use self::descriptors::{Descriptors, Watch};
-use self::processes::{Process, Processes};
+use super::processes::{Process, Processes, makes_thread};
 use super::survey::Survey;
 use super::{Call, KEPT_MAX, Name, blind, text};
 use crate::decode::Event;
@@ -63,6 +62,8 @@ pub(super) struct KernelModel {
     begin: Option<u64>,
     survey: Rc<Survey>,
     processes: Processes,
+    /// Processes that were there before the log, all of them the server's: where a pool of workers shares the listener.
+    workers: Option<HashSet<Process>>,
     /// The process that accepted first; but for its children, nothing else is told of.
     server: Option<Process>,
     children: HashMap<Process, Child>,
@@ -88,11 +89,21 @@ type Sink<'a> = &'a mut dyn FnMut(Input<'_>);
 
 impl KernelModel {
     pub(super) fn new(pid: Option<u32>, survey: Rc<Survey>) -> Self {
+        let owners = survey.owners().workers;
+        let mut processes = owners.map_or_else(Processes::default, Processes::of_workers);
+        let workers = processes.has_workers().then(|| {
+            let there = survey.accepting.difference(&survey.children);
+            there
+                .map(|tid| processes.of(*tid))
+                .filter(|process| pid.is_none_or(|pid| pid == *process))
+                .collect()
+        });
         Self {
             pid,
             begin: None,
             survey,
-            processes: Processes::default(),
+            processes,
+            workers,
             server: None,
             children: HashMap::new(),
             midway: Midway::default(),
@@ -218,6 +229,12 @@ impl KernelModel {
         self.processes.forget(tid);
         let conn = self.current(tid);
         match role {
+            // With a worker its descriptors go; the server goes on.
+            Role::Server if self.is_worker(process) => {
+                for fd in self.fds.within(process, 0, i64::MAX) {
+                    self.close(tid, process, fd, at, out);
+                }
+            }
             Role::Server => {
                 let leader = self.pid == Some(tid);
                 if leader || conn.is_some() {
@@ -284,11 +301,20 @@ impl KernelModel {
     }
 
     fn role(&self, process: Process) -> Role {
-        if self.server == Some(process) {
+        if self.server == Some(process) || (self.server.is_some() && self.is_worker(process)) {
             Role::Server
         } else {
             self.children.get(&process).map_or(Role::Stranger, |child| Role::Child(*child))
         }
+    }
+
+    fn is_worker(&self, process: Process) -> bool {
+        self.workers.as_ref().is_some_and(|workers| workers.contains(&process))
+    }
+
+    /// Whether a process was there before the log, as far as it may be the server.
+    fn was_there(&self, process: Process) -> bool {
+        process == 0 || self.is_worker(process)
     }
 
     /// A child works for the client once it uses its socket or opens a table.
@@ -431,17 +457,6 @@ impl KernelModel {
         let ret = i32::try_from(ret).unwrap_or(i32::MIN);
         self.put(&Event::Wait(abi::Wait { hdr, enter_ns: call.start, ret, pad: 0 }), out);
     }
-}
-
-/// `CLONE_THREAD`, by name or as the bit that `-X raw` shows.
-fn makes_thread(args: &str) -> bool {
-    const CLONE_THREAD: u64 = 0x1_0000;
-    let raw = || {
-        let flags = args.split_once("flags=").map_or("", |(_, rest)| rest);
-        let end = flags.find(|c: char| !(c.is_ascii_alphanumeric())).unwrap_or(flags.len());
-        text::bits(flags.get(..end)?).map(|bits| bits & CLONE_THREAD != 0)
-    };
-    args.contains("CLONE_THREAD") || raw().unwrap_or(false)
 }
 
 fn descriptor(ret: i64) -> Option<i32> {

@@ -4,13 +4,13 @@ use wrapwatch_common::abi::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
 use wrapwatch_common::records as abi;
 use wrapwatch_common::records::Class;
 
-use super::processes::Process;
 use super::{KernelModel, Sink, Watch, descriptor};
 use crate::decode::Event;
 use crate::import::strace::address::Named;
+use crate::import::strace::processes::Process;
 use crate::import::strace::{Call, address, head, text};
 use crate::model::{KtimeNs, errno_name};
-use crate::trace::encode::addr;
+use crate::trace::encode::{self, addr};
 use crate::trace::{AcceptErrorSample, Input, Listener, Sample, Target};
 
 impl KernelModel {
@@ -34,10 +34,17 @@ impl KernelModel {
         let peer = address::sockaddr(arg(1)).and_then(|named| named.addr);
         // A server that did not ask is told of by -yy.
         let shown = || address::ends(&call.note).and_then(|(_, peer)| peer).map(addr);
-        let peer = peer.or_else(shown).unwrap_or(crate::trace::encode::NO_ADDR);
+        let peer = peer.or_else(shown).unwrap_or(encode::NO_ADDR);
         let hdr = self.hdr(conn, call.tid, at);
-        let listener = text::fd(arg(0)).unwrap_or(-1);
-        self.put(&Event::Accept(abi::Accept { hdr, enter_ns: call.start, peer, fd, listener }), out);
+        let (enter_ns, listener) = (call.start, text::fd(arg(0)).unwrap_or(-1));
+        if self.is_worker(process) {
+            // The number is of this process' descriptors.
+            let (local, sk, netns) = (encode::NO_ADDR, 0, 0);
+            let rec = abi::AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process };
+            self.put(&Event::AcceptSocket(rec), out);
+        } else {
+            self.put(&Event::Accept(abi::Accept { hdr, enter_ns, peer, fd, listener }), out);
+        }
     }
 
     /// An accept failed. That nobody was there, or that it was interrupted, is no failure.
@@ -69,7 +76,8 @@ impl KernelModel {
 
     /// The first accept: takes its process for the server, and tells of it. False where another one was asked for.
     fn is_server(&mut self, tid: u32, process: Process, listener: &str, out: Sink<'_>) -> bool {
-        if process != 0 && self.pid.is_some_and(|pid| pid != process) {
+        let wanted = self.was_there(process) || self.pid.is_none_or(|pid| pid == process);
+        if !wanted || (self.workers.is_some() && !self.is_worker(process)) {
             return false;
         }
         self.server = Some(process);

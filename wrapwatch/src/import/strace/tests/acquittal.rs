@@ -17,6 +17,9 @@ const F5: &str = include_str!("../../../../../tests/data/field-cases/strace/F5-m
 const F13C: &str = include_str!("../../../../../tests/data/field-cases/strace/F13c-tcp-read-resolv.log");
 const L9: &str = include_str!("../../../../../tests/data/field-cases/strace/L9-indent.log");
 
+/// Three workers that were made before the log.
+pub(super) const PREFORK: &str = include_str!("../../../../../tests/data/field-cases/strace/P1-prefork.log");
+
 /// A log of which the truth is known.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -56,7 +59,8 @@ fn known() -> Vec<Known> {
     // Nothing says that the pool's thread works for a client: to tell is allowed, and not to.
     let right = &[VerdictKind::Wrappers, VerdictKind::CannotTell];
     let pool = Known { log: pool().leak(), right, innocent: &["10.9.0.53:53"] };
-    KNOWN.into_iter().chain([pool]).collect()
+    let workers = Known { log: PREFORK, right: &[VerdictKind::Wrappers], innocent: &["10.77.53.1:53"] };
+    KNOWN.into_iter().chain([pool, workers]).collect()
 }
 
 /// What is taken away.
@@ -194,7 +198,7 @@ impl Loss {
 }
 
 /// As `import` and `report` do; none where there is nothing to report.
-fn report(log: &str) -> Option<TraceReport> {
+pub(super) fn report(log: &str) -> Option<TraceReport> {
     let logs = || vec![Log { tid: None, source: log.as_bytes() }];
     let mut importer = Importer::new(None, survey(logs()).unwrap());
     let mut writer: Option<Writer<SingleFile<Vec<u8>>>> = None;
@@ -209,7 +213,7 @@ fn report(log: &str) -> Option<TraceReport> {
     let (file, ended) = writer?.finish(End { at: importer.now(), ..End::default() });
     ended.unwrap();
     Some(
-        TraceReport::read(file.into_inner().as_slice(), &Wanted { slowest: 3, ..Wanted::default() }, |_| ())
+        TraceReport::read(file.into_inner().as_slice(), &Wanted { slowest: 9, ..Wanted::default() }, |_| ())
             .unwrap(),
     )
 }

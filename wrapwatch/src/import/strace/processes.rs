@@ -3,20 +3,27 @@
 
 use std::collections::HashMap;
 
-use crate::import::strace::KEPT_MAX;
+use super::{KEPT_MAX, text};
 
-/// A process: its PID, or 0 for the one that was there when the log began.
+/// A process: its PID, or 0 for the one that was there when the log began. Where several were ([`Processes::of_workers`]), each is the number of one of its threads.
 pub(super) type Process = u32;
 
 /// The processes of a log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Processes {
     of: HashMap<u32, Process>,
     /// Threads within a `clone` or `fork`, and whether it makes a thread.
     cloning: HashMap<u32, bool>,
+    /// Several processes were there when the log began: which one a thread is of, where that is not itself.
+    workers: Option<HashMap<u32, Process>>,
 }
 
 impl Processes {
+    /// Where workers had been made before the log: a thread that was there is a process, unless it is one of another.
+    pub(super) fn of_workers(others: HashMap<u32, Process>) -> Self {
+        Self { workers: Some(others), ..Self::default() }
+    }
+
     /// The process of a thread. One that appears while another thread clones is taken for its child, for as long as that clone has
     /// not said who its child is.
     pub(super) fn of(&mut self, tid: u32) -> Process {
@@ -34,11 +41,23 @@ impl Processes {
             cloning.clone().filter(|(_, makes_thread)| !**makes_thread).map(|(parent, _)| *parent).min();
         let process = match (forking, cloning.next()) {
             (Some(_), _) => tid,
-            (None, Some((parent, _))) => self.of.get(parent).copied().unwrap_or(0),
-            (None, None) => 0,
+            (None, Some((parent, _))) => {
+                self.of.get(parent).copied().unwrap_or_else(|| self.was_there(*parent))
+            }
+            (None, None) => self.was_there(tid),
         };
         self.insert(tid, process);
         (process, forking)
+    }
+
+    /// Whether several processes were there when the log began.
+    pub(super) const fn has_workers(&self) -> bool {
+        self.workers.is_some()
+    }
+
+    /// The process of a thread that nothing in the log made.
+    fn was_there(&self, tid: u32) -> Process {
+        self.workers.as_ref().map_or(0, |others| others.get(&tid).copied().unwrap_or(tid))
     }
 
     /// A thread begins to make a thread, or a process.
@@ -81,6 +100,17 @@ impl Processes {
     }
 }
 
+/// `CLONE_THREAD`, by name or as the bit that `-X raw` shows.
+pub(super) fn makes_thread(args: &str) -> bool {
+    const CLONE_THREAD: u64 = 0x1_0000;
+    let raw = || {
+        let flags = args.split_once("flags=").map_or("", |(_, rest)| rest);
+        let end = flags.find(|c: char| !(c.is_ascii_alphanumeric())).unwrap_or(flags.len());
+        text::bits(flags.get(..end)?).map(|bits| bits & CLONE_THREAD != 0)
+    };
+    args.contains("CLONE_THREAD") || raw().unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +130,16 @@ mod tests {
         assert_eq!((p.of(10), p.of(8)), (9, 0));
         p.forget(9);
         assert_eq!(p.of(9), 0, "a number given again");
+    }
+
+    #[test]
+    fn workers_that_were_there_are_processes() {
+        let mut p = Processes::of_workers([(6, 5)].into());
+        assert_eq!((p.of(5), p.of(6), p.of(7)), (5, 5, 7));
+        p.begin(6, true);
+        assert_eq!(p.of(8), 5, "a thread of that worker");
+        p.begin(7, false);
+        assert_eq!(p.of(9), 9, "a child");
     }
 
     #[test]
