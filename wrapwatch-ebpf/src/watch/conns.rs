@@ -222,10 +222,18 @@ pub fn is_subject(conn: u64) -> bool {
     CONNS.get_ptr(conn).is_some_and(|state| unsafe { (*state).subject } != 0)
 }
 
-/// If it is a request, it counts no longer.
+/// Whether it is a request that is over once its thread turns to something else. A login goes on: another thread of a pool may have it then.
+#[inline(always)]
+pub fn is_passing_subject(conn: u64) -> bool {
+    // SAFETY: as in `is_subject`.
+    let subject = CONNS.get_ptr(conn).map_or(0, |state| unsafe { (*state).subject });
+    matches!(subject, Conn::ASKED | Conn::LOOKED_UP)
+}
+
+/// If it is such a request, it counts no longer.
 #[inline(always)]
 pub fn forget_subject(conn: u64) {
-    if is_subject(conn) {
+    if is_passing_subject(conn) {
         close(conn);
     }
 }
