@@ -91,8 +91,11 @@ fn a_plugin_does_not_wait_for_a_server() {
 #[test]
 fn help_says_what_holds_for_the_command() {
     let (_, doctor, _) = wrapwatch(&["doctor", "--help"]);
-    assert!(doctor.contains("Wait until there is one\n"), "{doctor}");
+    assert!(doctor.contains("Wait for the server to start\n"), "{doctor}");
     let (_, ping, _) = wrapwatch(&["ping", "--help"]);
     let ping = ping.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(ping.contains("LDAP: an anonymous bind") && ping.contains("A MySQL server counts"), "{ping}");
+    assert!(
+        ping.contains("LDAP: it makes an anonymous bind") && ping.contains("A MySQL server counts"),
+        "{ping}"
+    );
 }

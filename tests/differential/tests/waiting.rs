@@ -60,7 +60,7 @@ fn expect(question: &Question) -> (u64, Option<String>, Option<u64>) {
     (reverse.ns.expect("a bound"), name, forward)
 }
 
-/// Short time-outs, so that the whole takes half a minute.
+/// Short timeouts, so that the whole takes half a minute.
 fn generate(rng: &mut Rng) -> Question {
     use Behaviour::{Answers, PtrOnly, Refuses, Silent};
     let count = 1 + rng.below(4);

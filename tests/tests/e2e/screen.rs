@@ -71,7 +71,7 @@ fn a_stall_is_on_the_screen_while_it_lasts() {
     tmux.press(&["Escape"]).unwrap();
     wait_shown(&tmux, "bar:");
     tmux.press(&["/", "outcome:nobody", "Enter"]).unwrap();
-    wait_shown(&tmux, "no connection fits");
+    wait_shown(&tmux, "no connection matches");
     tmux.press(&["Escape"]).unwrap();
     wait_shown(&tmux, "bar:");
     tmux.resize(60, 16).unwrap();

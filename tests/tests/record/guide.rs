@@ -170,7 +170,7 @@ fn after(shell: &Shell<'_>) {
     shell.run(shell.command("--html"));
     assert!(fs::read_to_string(shell.folder.join("now.html")).unwrap().contains("10.1.1.53"));
     let nobody = shell.run(shell.command("--since"));
-    assert!(nobody.contains("None of the trace's 3 connections"), "{nobody}");
+    assert!(nobody.contains("The filter matched none of the trace's 3 connections"), "{nobody}");
     assert!(shell.run(shell.command("replay")).contains("10.1.1.53"));
     let diff = shell.run(shell.command("diff"));
     assert!(diff.contains("first-nameserver-dead"), "{diff}");

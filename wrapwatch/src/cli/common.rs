@@ -18,25 +18,24 @@ use crate::{
 };
 
 /// What stands above the options that say which processes. At each of them: a heading for what follows would go on behind them.
-const TARGET: &str =
-    "Target (nothing: every mysqld and mariadbd of root, a system user or a root-owned program; others: -p)";
+const TARGET: &str = "Target (default: every mysqld and mariadbd of root, of a system user or with a root-owned program; others: -p)";
 
 /// Which processes to look at.
 #[derive(Args, Clone, Debug)]
 pub struct TargetArgs {
-    /// This process; may be given several times
+    /// The process with this ID; may be given several times
     #[arg(short, long = "pid", value_name = "PID", conflicts_with_all = ["comm", "unit"], help_heading = TARGET)]
     pub pids: Vec<u32>,
-    /// Every process of this name, of those above
+    /// Every process with this name, of the same owners as the default
     #[arg(long, value_name = "NAME", conflicts_with = "unit", help_heading = TARGET)]
     pub comm: Option<String>,
     /// The server of this systemd unit
     #[arg(long, value_name = "NAME", help_heading = TARGET)]
     pub unit: Option<String>,
-    /// Every server that has libwrap (sshd, vsftpd, stunnel…); what inetd starts, by -p
+    /// Every server that uses libwrap (sshd, vsftpd, stunnel…); for servers that inetd starts use -p
     #[arg(long, conflicts_with_all = ["pids", "comm", "unit"], help_heading = TARGET)]
     pub wrapped: bool,
-    /// Wait until there is one, and for the next one when it ends
+    /// Wait for the server to start, and again each time it ends
     #[arg(long, help_heading = TARGET)]
     pub wait: bool,
 }
@@ -77,7 +76,7 @@ pub enum Zone {
     /// Universal time
     #[default]
     Utc,
-    /// The machine's, or that of the variable TZ
+    /// The machine's time zone, or the one in the variable TZ
     Local,
 }
 
@@ -87,16 +86,16 @@ pub enum Hooks {
     /// The best that this kernel and these capabilities allow
     #[default]
     Auto,
-    /// Raw tracepoints: the cheapest; detached at once
+    /// Raw tracepoints: cheapest, detached at once
     Raw,
-    /// Perf tracepoints: where the kernel's memory may not be read
+    /// Perf tracepoints: work where kernel memory may not be read
     Tracepoint,
 }
 
 /// How the kernel side is attached.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ProbeArgs {
-    /// Through which hooks system calls are seen
+    /// Kind of hooks that show the server's system calls
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Follow each client of MySQL or MariaDB past the greeting, until it is logged in: two more records a connection
@@ -125,25 +124,25 @@ pub struct Common {
     /// Stop after this time (60s, 10m, 1h)
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// From here on a connection is slow: its queries are shown, and a check this long is a stall
+    /// Threshold for slow connections (shown with their queries) and for stalls (checks that take this long)
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     pub slow: Duration,
     /// Print JSON, one object a line
     #[arg(long)]
     pub json: bool,
-    /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
+    /// Put no uprobes on libwrap; wrapwatch then takes the last table's close as the check's end
     #[arg(long)]
     pub no_uprobes: bool,
-    /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
+    /// Detach and exit with status 1 when the BPF programs take more than this share of one core (1%, 0.5%)
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub max_overhead: Option<f64>,
     /// How the kernel side is attached
     #[command(flatten)]
     pub probe: ProbeArgs,
-    /// Say less on stderr: only errors
+    /// Print only errors on stderr
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more on stderr; twice: what the kernel side does
+    /// Print more on stderr; twice: also what the BPF programs log
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Use colours
@@ -209,12 +208,12 @@ pub fn bytes(text: &str) -> anyhow::Result<u64> {
         "M" => 20,
         "G" => 30,
         "T" => 40,
-        _ => bail!("{text:?} is not a number of bytes; write 100M, 1G"),
+        _ => bail!("{text:?} is not a number of bytes; write 100M or 1G"),
     };
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
     match number {
         Some(number) if number > 0 => Ok(number),
-        _ => bail!("{text:?} is not a number of bytes; write 100M, 1G"),
+        _ => bail!("{text:?} is not a number of bytes; write 100M or 1G"),
     }
 }
 
@@ -223,7 +222,7 @@ pub fn percent(text: &str) -> anyhow::Result<f64> {
     let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
     match number.filter(|number| number.is_finite() && *number >= 0.0) {
         Some(number) => Ok(number / 100.0),
-        None => bail!("{text:?} is not a share; write 1%, 0.5%"),
+        None => bail!("{text:?} is not a percentage; write 1% or 0.5%"),
     }
 }
 
@@ -235,9 +234,9 @@ pub fn measure(max_overhead: Option<f64>) -> Measure {
 /// A time such as `60s`, `100ms`, `1h 30m`.
 pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let parsed: SignedDuration =
-        text.parse().with_context(|| format!("{text:?} is not a time; write 60s, 100ms, 10m"))?;
+        text.parse().with_context(|| format!("{text:?} is not a duration; write 60s, 100ms or 10m"))?;
     if parsed.is_negative() || parsed.is_zero() {
-        bail!("a time must be more than nothing");
+        bail!("a duration must be longer than 0");
     }
     Ok(parsed.unsigned_abs())
 }
@@ -247,9 +246,9 @@ pub fn duration(text: &str) -> anyhow::Result<Duration> {
 pub enum FailOn {
     /// Anything
     Info,
-    /// Warnings, and what is critical
+    /// Warnings and worse
     Warning,
-    /// What is critical
+    /// Critical only
     Critical,
 }
 

@@ -24,7 +24,7 @@ pub struct Args {
     /// Which connections, of both
     #[command(flatten)]
     filter: FilterArgs,
-    /// Say less on stderr
+    /// Print less on stderr
     #[arg(short, long)]
     quiet: bool,
     /// Use colours

@@ -28,17 +28,17 @@ const MEASURE_FOR: Duration = Duration::from_secs(10);
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
-#[command(mut_arg("wait", |wait| wait.help("Wait until there is one")))]
+#[command(mut_arg("wait", |wait| wait.help("Wait for the server to start")))]
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
     /// Print JSON, one object
     #[arg(long)]
     json: bool,
-    /// Be a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
+    /// Act as a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
     #[arg(long, conflicts_with_all = ["json", "fail_on", "print_access", "measure", "wait"])]
     check: bool,
-    /// End with status 3 when a problem is as bad as this
+    /// Exit with status 3 if a problem has this severity or a higher one
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
     /// Print every hook, BPF helper, file and capability that wrapwatch uses, and do nothing else
@@ -47,13 +47,13 @@ pub struct Args {
     /// Send nothing to the nameservers
     #[arg(long)]
     no_queries: bool,
-    /// Ask the server for its variables and counters, logging in as this file says (see mariadb --defaults-file)
+    /// Log in with this option file (see mariadb --defaults-file) and read the server's variables and counters
     #[arg(long, value_name = "FILE")]
     mysql_defaults_file: Option<PathBuf>,
-    /// Attach for ten seconds and say what that costs this server
+    /// Attach for ten seconds and measure what that costs this server
     #[arg(long)]
     measure: bool,
-    /// Say more on stderr
+    /// Print more on stderr
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Use colours

@@ -58,7 +58,7 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.quiet {
         let left_out = done.unknown_records + done.zeroed_messages;
         eprintln!(
-            "wrapwatch: {} records, {left_out} of them left out or zeroed as they could not be read",
+            "wrapwatch: {} records, {left_out} of them left out or zeroed because they could not be read",
             done.records
         );
     }

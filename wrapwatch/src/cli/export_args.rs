@@ -17,13 +17,13 @@ pub struct Args {
     /// The trace, or the ring (FILE.wwt.ring) that a killed flight recorder left
     #[arg(value_name = "FILE.wwt")]
     pub(super) file: PathBuf,
-    /// Into which form
+    /// Format to write
     #[arg(long, value_enum, value_name = "FORMAT", required_unless_present = "redact")]
     pub(super) to: Option<Format>,
-    /// Make a copy that can be shown to others: addresses and names become pseudonyms, everywhere in the file; -o FILE.wwt
+    /// Write a copy that you can show to others: pseudonyms replace addresses and names everywhere in it; needs -o FILE.wwt
     #[arg(long, conflicts_with = "to", requires = "output")]
     pub(super) redact: bool,
-    /// Where to; for all tables a folder [default: stdout, where the form is text]
+    /// Output file; a folder for formats of several files [default: stdout, for text formats]
     #[arg(short, long, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
     /// With --to csv and parquet: this table only, into one file [default: all]
@@ -32,13 +32,13 @@ pub struct Args {
     /// Replace an existing file
     #[arg(long)]
     pub(super) force: bool,
-    /// With --to otlp: the names that were asked for as well; each client has its own
+    /// With --to otlp: also write the names that were looked up; there are as many as clients
     #[arg(long)]
     pub(super) names: bool,
-    /// From here on a check is a stall, and for otlp a client slow [default: as recorded]
+    /// Threshold for stalls and, with otlp, for slow clients [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) slow: Option<Duration>,
-    /// Say less on stderr: only errors
+    /// Print only errors on stderr
     #[arg(short, long)]
     pub(super) quiet: bool,
 }
@@ -55,7 +55,7 @@ pub(super) enum Format {
     /// The same tables as csv, for DuckDB, ClickHouse and others
     #[cfg(feature = "parquet")]
     Parquet,
-    /// DNS messages for Wireshark, with comments: whose, for which rule, what became of them
+    /// DNS messages for Wireshark, with comments: which client, which rule, which outcome
     Pcapng,
     /// Timelines for ui.perfetto.dev: accept threads, clients, who waits behind whom
     Perfetto,

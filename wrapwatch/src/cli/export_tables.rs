@@ -22,7 +22,7 @@ use crate::{
 
 use super::{export_args::Args, new_file::SharedFile, traces};
 
-/// How a trace is told, and the trace.
+/// How the trace is read, and the trace.
 pub(super) type Trace = (Options, File);
 
 pub(super) fn trace(args: &Args) -> anyhow::Result<Trace> {

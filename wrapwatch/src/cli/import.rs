@@ -23,10 +23,10 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum From {
-    /// Turn a log of `strace -f` into a trace
+    /// Convert a log of `strace -f` into a trace
     ///
     /// Reads every form strace prints: with -f, -ff, -t, -tt, -ttt, -r, -T, -y, -yy, -X, -x; also compressed (gzip, zstd), quoted in
-    /// mail, coloured, wrapped, with addresses written over. What a log does not show is unknown in the report. The best to give it:
+    /// mail, coloured, wrapped, with addresses overwritten. What a log does not show is unknown in the report. The best log comes from:
     ///
     ///   strace -f -ttt -T -yy -s 600 -p PID -o LOG
     Strace(StraceArgs),
@@ -34,7 +34,7 @@ enum From {
 
 #[derive(Debug, clap::Args)]
 struct StraceArgs {
-    /// The log; `-` for standard input. Several, or the prefix that `-ff -o PREFIX` was given, are merged by time
+    /// The log; `-` for standard input. Several logs, or those of `strace -ff -o PREFIX` (give PREFIX), are merged by time
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
     /// The trace to write
@@ -43,10 +43,10 @@ struct StraceArgs {
     /// Replace an existing file
     #[arg(long)]
     force: bool,
-    /// The server's process, where it is not the thread that accepts
+    /// PID of the server, if it is not the thread that accepts
     #[arg(short, long)]
     pid: Option<u32>,
-    /// Day on which the log begins, for logs of -t and -tt [default: the day it was last written, UTC]
+    /// Day on which the log begins, for logs made with -t or -tt [default: the day of its last change, UTC]
     #[arg(long, value_name = "YYYY-MM-DD")]
     date: Option<jiff::civil::Date>,
 }

@@ -34,7 +34,7 @@ Examples:
   wrapwatch lint --explain never-matches              what a problem means
   wrapwatch lint --json --fail-on critical
 
-No name is looked up. Problems listed in hosts.lint-ignore beside hosts.allow are left out: a line there is PROBLEM [FILE [RULE]],
+lint sends no DNS queries. It ignores the problems listed in hosts.lint-ignore beside hosts.allow: a line there is PROBLEM [FILE [RULE]],
 for example `fails-closed hosts.allow mysqld: .example.com`.
 Exit status: 0 done, 1 failed, 2 wrong use, 3 if a problem reached the --fail-on severity.";
 
@@ -43,13 +43,13 @@ const DAEMON: &str = "mysqld";
 /// More clients than this of a trace are not looked at.
 const MAX_CLIENTS: usize = 1000;
 
-/// How what was found is printed.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For a person; equal problems together
+    /// For people; equal problems are grouped
     #[default]
     Text,
-    /// One object; with --hosts-dir one a host
+    /// One object; with --hosts-dir one for each host
     Json,
     /// SARIF 2.1.0
     Sarif,
@@ -82,28 +82,28 @@ pub struct Args {
     /// The server's own address and port, for rules that name them
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:3306")]
     server: SocketAddr,
-    /// A client, with the name DNS gives it where that is known; may be given several times
+    /// Check this client; NAME is its name in DNS, if you know it; may be given several times
     #[arg(long = "client", value_name = "ADDR[=NAME]", value_parser = client)]
     clients: Vec<Client>,
-    /// The clients seen in a trace with their names, and its copies of the files not given by an option
+    /// Check the clients of this trace, against its copies of all files that no option gives
     #[arg(long, value_name = "FILE.wwt")]
     trace: Option<PathBuf>,
-    /// The tables of many hosts, a folder each: one line a host
+    /// Check the tables of many hosts, one folder each; print one line for each host
     #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "fix", "write", "clients", "allow", "deny", "resolv", "hosts", "nsswitch", "ignore", "no_ignore"])]
     hosts_dir: Option<PathBuf>,
-    /// Problems to leave out [default: hosts.lint-ignore beside hosts.allow]
+    /// File with problems to ignore [default: hosts.lint-ignore beside hosts.allow]
     #[arg(long, value_name = "FILE", conflicts_with = "no_ignore")]
     ignore: Option<PathBuf>,
-    /// Leave nothing out
+    /// Ignore no problem
     #[arg(long)]
     no_ignore: bool,
-    /// How what was found is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-    /// As --format json
+    /// Same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Exit with status 3 if there is a problem of this severity or a higher one
+    /// Exit with status 3 if a problem has this severity or a higher one
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
     /// Print a diff of the tables that gives the clients the same verdicts without lookups
@@ -112,7 +112,7 @@ pub struct Args {
     /// With --fix: change the tables as the diff says, and leave a copy of each beside it (FILE.orig)
     #[arg(long, requires = "fix", conflicts_with = "trace")]
     write: bool,
-    /// Say what a problem means, and do nothing else
+    /// Explain a problem, and do nothing else
     #[arg(long, value_name = "PROBLEM", exclusive = true)]
     explain: Option<String>,
     /// Use colours
@@ -284,7 +284,7 @@ fn hosts(args: &Args, folder: &Path, subject: &Subject<'_>) -> anyhow::Result<Ex
         ));
     }
     if failed > 0 {
-        note(&format!("{failed} of {count} hosts could not be looked at"));
+        note(&format!("cannot check {failed} of {count} hosts"));
         return Ok(ExitCode::from(1));
     }
     Ok(status(args, worst))
@@ -298,7 +298,7 @@ fn plural(folders: usize) -> String {
 fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> {
     if subject.clients.is_empty() {
         return Err(wrong_use(
-            "--fix needs the clients whose verdicts are to stay: give --client ADDR=NAME, or --trace",
+            "--fix must know the clients whose verdicts stay the same: give --client ADDR=NAME, or --trace",
         ));
     }
     let input = files.input(subject);
@@ -318,7 +318,7 @@ fn fix(args: &Args, files: &Files, subject: &Subject<'_>) -> anyhow::Result<()> 
     let written = linter::write(changes.files.iter().filter(|change| change.table));
     for (path, backup) in written.done {
         note(&format!(
-            "{} is changed; what it was is in {}",
+            "changed {}; the old version is in {}",
             escape(&path),
             escape(&backup.to_string_lossy())
         ));
@@ -334,17 +334,17 @@ fn read_trace(path: &Path, named: Option<&str>) -> anyhow::Result<LintInput> {
     let seen = LintInput::read(traces::open(path)?, MAX_CLIENTS)
         .with_context(|| format!("cannot read {}", name()))?;
     if seen.left_out {
-        note(&format!("{} has more than {MAX_CLIENTS} clients: the first ones are looked at", name()));
+        note(&format!("{} has more than {MAX_CLIENTS} clients: only the first ones are checked", name()));
     }
     if seen.daemon.is_none() && named.is_none() {
-        note(&format!("{} does not say the daemon's name: {DAEMON} is taken (--daemon NAME)", name()));
+        note(&format!("{} does not have the daemon's name: {DAEMON} is used (--daemon NAME)", name()));
     }
     if seen.several_servers {
-        note(&format!("{} has several servers: the first one's files are looked at", name()));
+        note(&format!("{} has several servers: the first one's files are used", name()));
     }
     let has = |role, kind: TableKind| seen.file(role, seen.table_path(kind)).is_some();
     if !has(SnapshotRole::HostsAllow, TableKind::Allow) && !has(SnapshotRole::HostsDeny, TableKind::Deny) {
-        note(&format!("{} has no copy of the tables: this machine's are looked at", name()));
+        note(&format!("{} has no copy of the tables: this machine's are used", name()));
     }
     Ok(seen)
 }

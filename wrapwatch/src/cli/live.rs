@@ -17,11 +17,11 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// One screen that shows at a glance who waits for what; h lists its keys
+    /// Show on one screen who waits for what; h lists its keys
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with = "json")]
     tui: bool,
-    /// Times of day on that screen: utc, or local as the machine has it; z changes it
+    /// Time zone of that screen; z changes it
     #[cfg(feature = "tui")]
     #[arg(long, value_enum, default_value_t, requires = "tui", value_name = "ZONE")]
     tz: super::common::Zone,

@@ -45,9 +45,9 @@ Examples:
   wrapwatch lint --client 10.0.2.14      what the tables cost this client
   wrapwatch ping db1:3306                how long its clients wait for the greeting
 
-Exit status: 0 done, 1 failed, 2 wrong use, 3 when --fail-on found as much.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 if a problem reached the --fail-on severity.";
 
-/// Shows where the connections of a mysqld with TCP wrappers wait: in the accept queue and behind whom, in which table, for which rule's DNS query to which nameserver.
+/// Shows where the clients of a server with TCP wrappers wait: in the accept queue and behind whom, in which table, for which rule's DNS query to which nameserver.
 #[derive(Debug, Parser)]
 #[command(name = "wrapwatch", version, before_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
@@ -57,29 +57,29 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Follow connections as they come
+    /// Trace a running server and show each connection as it comes
     Live(live::Args),
-    /// Say what a trace comes to: verdict, findings, what-if, slowest connections
+    /// Analyse a trace: verdict, findings, what-if, slowest connections
     Report(report::Args),
-    /// Record everything to a file, for later
+    /// Trace a running server into a file
     Record(record::Args),
-    /// Show what live would have shown, from a file
+    /// Show a recorded trace as live would have shown it
     Replay(replay::Args),
-    /// Turn a trace into another form
+    /// Convert a trace for other programs, or redact it
     Export(export_args::Args),
-    /// Publish what a trace shows, also while it grows: metrics for Prometheus
+    /// Publish metrics (Prometheus) and slow clients (OpenTelemetry) from a trace, also while it grows
     Publish(publish::Args),
-    /// Compare two traces: did the fix work
+    /// Compare two traces: did the change help?
     Diff(diff::Args),
-    /// See what this kernel lets us see, whether the servers are wrapped, and what in their set-up will hurt
+    /// Check kernel support, whether servers use libwrap, and risky settings
     Doctor(doctor::Args),
-    /// Turn what others recorded into a trace
+    /// Convert what other tools recorded into a trace
     Import(import::Args),
     /// Print the JSON Schema of everything printed with --json
     Schema(schema::Args),
-    /// Say what the tables cost and where they mislead
+    /// Check the tables: what they cost each client, and where they do not do what they seem to
     Lint(lint::Args),
-    /// Time connections to a server from here, as its clients see it
+    /// Measure from here how long a server's clients wait for its greeting
     Ping(ping::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Where what is told goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
+//! Where output goes: data to stdout, as text or JSON; what concerns the run itself to stderr.
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdout},
@@ -26,7 +26,7 @@ pub struct Output {
     verbose: bool,
 }
 
-/// What is told, in one form or the other.
+/// What is printed, in one form or the other.
 enum Lines {
     Text(TextLines<BufWriter<Stdout>>),
     Json(JsonLines<BufWriter<Stdout>>),
@@ -78,7 +78,7 @@ pub fn note(message: &str) {
     }
 }
 
-/// Prints what is told in one go.
+/// Prints everything in one go.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -31,11 +31,13 @@ use crate::{
 };
 
 const ABOUT: &str = "\
-Makes connections and times each from its first SYN to the server's first packet. Nobody logs in (LDAP: an anonymous
-bind). The wait in the server's accept queue is part of the time to the greeting: the kernel connects a client before the
-server accepts it. Several at once (-c) show whether the server takes one at a time. A MySQL server counts each as interrupted: Aborted_connects rises, and this host comes nearer to
-max_connect_errors (error 1129) until the next login from it. So five are made unless told otherwise, and never as many
-as would get a host blocked, unless forced.
+Makes connections and measures each from its first SYN to the server's first packet. It does not log in (LDAP: it makes
+an anonymous bind). The time to the greeting includes the wait in the server's accept queue: the kernel completes the
+handshake before the server accepts. Several connections at once (-c) show whether the server takes one client at a time.
+
+A MySQL server counts each connection as interrupted: Aborted_connects rises, and this host comes nearer to
+max_connect_errors (error 1129) until its next login. So ping makes five connections by default, and without --force
+never enough to get this host blocked.
 
 Examples:
   wrapwatch ping db1:3306                  five, one after another
@@ -45,8 +47,8 @@ Examples:
   wrapwatch ping ldap1:389 -n 5 -c 1        another server's greeting, by its port or --protocol
   wrapwatch ping db1:3306 --check -w 1s -c 5s
 
-Exit status: 0 greeted at least once, 1 never greeted, 2 wrong use. With --check: 0 all greeted in time, 1 some not
-greeted or a warning's time passed, 2 none greeted or the critical time passed, 3 not known (wrong use, no such name).";
+Exit status: 0 at least one greeting, 1 no greeting, 2 wrong use. With --check: 0 all greeted in time, 1 some not
+greeted or one later than --warning, 2 none greeted or one later than --critical, 3 unknown (wrong use, no such name).";
 
 /// MySQL's own.
 const PORT: u16 = 3306;
@@ -55,7 +57,7 @@ const PORT: u16 = 3306;
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
-    /// The server; the port is 3306 where none is given
+    /// The server [default port: 3306]
     #[arg(value_name = "HOST:PORT")]
     target: String,
     /// Connections in all
@@ -64,34 +66,34 @@ pub struct Args {
     /// Connections at once [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: Option<u32>,
-    /// A number (5): as --concurrency. With --check a time (5s): as --critical
+    /// A number (5): same as --concurrency. A time (5s), with --check: same as --critical
     #[arg(short = 'c', value_name = "N|TIME", conflicts_with = "critical", value_parser = short)]
     c: Option<Short>,
-    /// Whose greeting is waited for: mysql, ssh, smtp, ftp, imap, pop3, ldap [default: by the port, else mysql]
+    /// Protocol of the greeting: mysql, ssh, smtp, ftp, imap, pop3, ldap [default: by the port, else mysql]
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
-    /// From the beginning of one connection to that of the next, for each of those at once
+    /// Time from the start of one connection to the start of the next, for each of the concurrent ones
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
     interval: Duration,
-    /// Give a connection up that is not greeted within this
+    /// Give up on a connection that gets no greeting within this time
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// Make all of them, even if the server then blocks this host
+    /// Make all connections, even if the server then blocks this host
     #[arg(long)]
     force: bool,
     /// Print JSON, one object at the end
     #[arg(long)]
     json: bool,
-    /// Be a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
+    /// Act as a monitoring plugin (Nagios, Icinga, Zabbix): one line with numbers, exit status 0 to 3
     #[arg(long, conflicts_with = "json")]
     check: bool,
-    /// With --check: a warning from this time on, first SYN to greeting of the slowest connection
+    /// With --check: warn if the slowest connection takes this long from its first SYN to the greeting
     #[arg(short, long, value_name = "TIME", requires = "check", value_parser = duration)]
     warning: Option<Duration>,
-    /// With --check: critical from this time on
+    /// With --check: critical if it takes this long
     #[arg(long, value_name = "TIME", requires = "check", value_parser = duration)]
     critical: Option<Duration>,
-    /// Say less: no line for each connection
+    /// Print no line for each connection
     #[arg(short, long)]
     quiet: bool,
     /// Use colours
@@ -127,7 +129,7 @@ fn critical(args: &Args) -> Option<Duration> {
 fn limits(args: &Args) -> anyhow::Result<()> {
     match (args.warning, critical(args)) {
         (Some(warning), Some(critical)) if warning > critical => Err(wrong_use(format!(
-            "--warning {warning:?} is longer than --critical {critical:?}: it would never be said"
+            "--warning {warning:?} is longer than --critical {critical:?}: the warning would never be reported"
         ))),
         _ => Ok(()),
     }

@@ -31,37 +31,37 @@ const AT_ONCE: usize = 4096;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("target").multiple(true))]
 pub struct Args {
-    /// The trace, with the files that were rotated away from it; a ring of a flight recorder (FILE.wwt.ring); a folder in which recorders keep rings
+    /// A trace (its rotated files are read too), the ring of a flight recorder (FILE.wwt.ring), or a folder with such rings
     #[arg(value_name = "TRACE|DIR")]
     path: PathBuf,
-    /// Go on with what is written to it, over rotation and a restart of the recorder
+    /// Keep following the trace, over rotation and restarts of the recorder
     #[arg(long, requires = "target")]
     follow: bool,
-    /// Write Prometheus' text here, for the node exporter's textfile collector: made beside it, then renamed [default: stdout, once]
+    /// Write the metrics to this file, for the node exporter's textfile collector; it is replaced in one step [default: print them once]
     #[arg(long, value_name = "FILE.prom", group = "target", conflicts_with = "listen")]
     textfile: Option<PathBuf>,
-    /// Answer http://ADDRESS:PORT/metrics, for Prometheus; systemd: on the socket that it passes on
+    /// Serve http://ADDRESS:PORT/metrics for Prometheus; `systemd` uses the socket that systemd passes
     #[arg(long, value_name = "ADDRESS:PORT", group = "target", requires = "follow")]
     listen: Option<ListenAt>,
-    /// Also on an address that others can reach: whoever can, sees the metrics
+    /// Allow an address that other machines can reach: they can then read the metrics
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
     /// Send slow and failed clients as traces, and stalls as logs, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
     #[arg(long, group = "target", requires = "follow")]
     otlp: bool,
-    /// With --otlp: clients that waited so long are slow [default: as recorded]
+    /// With --otlp: threshold for slow clients [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "otlp")]
     slow: Option<Duration>,
-    /// With --otlp: the names that were asked for as well; each client has its own
+    /// With --otlp: also send the names that were looked up; there are as many as clients
     #[arg(long, requires = "otlp")]
     names: bool,
-    /// How often the text file is written
+    /// How often to write the text file
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
-    /// Remember here how far it is: after a restart nothing is counted twice, what was not sent is sent, and what was missed is said
+    /// Save the reading position in this file: after a restart wrapwatch counts nothing twice, sends what it had not sent, and reports what it missed
     #[arg(long, value_name = "FILE", requires = "follow")]
     position: Option<PathBuf>,
-    /// Say less on stderr: only errors
+    /// Print only errors on stderr
     #[arg(short, long)]
     quiet: bool,
 }
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         && !args.listen_anywhere
     {
         return Err(wrong_use(format!(
-            "{address} can be reached from elsewhere; --listen-anywhere if that is meant, 127.0.0.1:{} if not",
+            "other machines can reach {address}; add --listen-anywhere if you want that, else use 127.0.0.1:{}",
             address.port()
         )));
     }
@@ -268,7 +268,7 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: that is said once.
+    /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: stderr says so once.
     fn write(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.textfile else { return Ok(()) };
         let mut publisher = self.publisher.borrow_mut();

@@ -27,54 +27,54 @@ pub struct Args {
     /// Which processes
     #[command(flatten)]
     target: TargetArgs,
-    /// The trace to write, for its owner's eyes only
+    /// Output file (created with mode 0600)
     #[arg(short, long, value_name = "FILE.wwt")]
     output: PathBuf,
-    /// Replace an existing file; of a flight recorder: the ring that an earlier one left, never what it saved
+    /// Replace an existing file; with --last the ring that an earlier recorder left, never a trace that it saved
     #[arg(long)]
     force: bool,
     /// Stop after this time (60s, 10m, 1h)
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// A check this long is a stall
+    /// Threshold for stalls: checks that take this long
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     slow: Duration,
-    /// Put no uprobes on libwrap: the check's end is then taken from the last table's close
+    /// Put no uprobes on libwrap; wrapwatch then takes the last table's close as the check's end
     #[arg(long)]
     no_uprobes: bool,
-    /// Detach, with status 1, when the BPF programs take more of one core than this (1%, 0.5%)
+    /// Detach and exit with status 1 when the BPF programs take more than this share of one core (1%, 0.5%)
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_overhead: Option<f64>,
     #[command(flatten)]
     probe: ProbeArgs,
-    /// Begin another file before one has so many bytes (100M, 1G); finished ones are named FILE.000001.wwt and so on
+    /// Start another file before one exceeds this size (100M, 1G); finished files are named FILE.000001.wwt and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Several files")]
     max_size: Option<u64>,
-    /// Of the finished files, keep only the last so many
+    /// Keep only this many finished files, the newest
     #[arg(long, value_name = "N", requires = "max_size", help_heading = "Several files")]
     keep: Option<usize>,
-    /// Keep the last minutes on disk, in FILE.wwt.ring, and save them to FILE.wwt when something happens; without --when, at the end
+    /// Keep this much of the past on disk, in FILE.wwt.ring, and save it to FILE.wwt when a --when condition is met; without --when, at the end
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "max_size", help_heading = "Flight recorder")]
     last: Option<Duration>,
-    /// On any of these: queued>1s, dns>500ms, wrapper>2s, greeting>5s, stall>5s, queue>80%, refused, lost
+    /// Save on any of these conditions: queued>1s, dns>500ms, wrapper>2s, greeting>5s, stall>5s, queue>80%, refused, lost
     #[arg(long, value_name = "CONDITION", num_args = 1.., requires = "last", help_heading = "Flight recorder")]
     when: Vec<Condition>,
-    /// Save so long afterwards, so that what follows is in the trace too
+    /// Keep recording this long after the condition, so that the trace shows what followed
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "Flight recorder")]
     after: Duration,
-    /// Save nothing again for so long
+    /// Minimum time between two saved traces
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m", help_heading = "Flight recorder")]
     cooldown: Duration,
-    /// The ring and all that is saved, also what was before, never take more
+    /// Maximum disk space for the ring and all saved traces, earlier ones included
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "2G", help_heading = "Flight recorder")]
     max_total: u64,
     /// Also print what `live --json` prints
     #[arg(long)]
     json: bool,
-    /// Say less on stderr: only errors
+    /// Print only errors on stderr
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more on stderr; twice: what the kernel side does
+    /// Print more on stderr; twice: also what the BPF programs log
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -163,7 +163,7 @@ fn tell(args: &Args, finished: &Finished) {
     let progress = &finished.progress;
     let Some(first) = finished.traces.first() else {
         if args.last.is_some() && progress.records > 0 {
-            output::note("nothing happened that --when waits for: nothing saved");
+            output::note("no --when condition was met: nothing saved");
         }
         return;
     };
@@ -228,7 +228,7 @@ impl Observer for Recording {
     }
 }
 
-/// The lines, without notices, which are told once.
+/// The lines, without notices, which are printed once.
 struct Shown(Output);
 
 impl Observer for Shown {

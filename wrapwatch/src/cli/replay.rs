@@ -20,24 +20,24 @@ pub struct Args {
     /// The trace
     #[arg(value_name = "FILE.wwt")]
     file: PathBuf,
-    /// How fast: 1 as it was, 10 ten times as fast, max without waiting
+    /// Speed: 1 is as recorded, 10 ten times as fast, max does not wait
     #[arg(long, default_value = "max", value_name = "FACTOR")]
     speed: Speed,
-    /// From here on a connection is slow: its queries are shown, and a check this long is a stall [default: as recorded]
+    /// Threshold for slow connections (shown with their queries) and for stalls (checks that take this long) [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     slow: Option<Duration>,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
-    /// The screen of `live --tui`, with time to go back and forth; h lists its keys
+    /// Show the screen of `live --tui`, with keys to go back and forth in time; h lists them
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with_all = ["json", "speed"])]
     tui: bool,
-    /// Times of day on that screen: utc, or local as the machine has it; z changes it
+    /// Time zone of that screen; z changes it
     #[cfg(feature = "tui")]
     #[arg(long, value_enum, default_value_t, requires = "tui", value_name = "ZONE")]
     tz: super::common::Zone,
-    /// Say less on stderr: only errors
+    /// Print only errors on stderr
     #[arg(short, long)]
     quiet: bool,
     /// Use colours
@@ -75,7 +75,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// When to tell what was told at `at`; `None`: now.
+    /// When to show what came at `at`; `None`: now.
     fn due(&mut self, at: KtimeNs, now: Instant) -> Option<Instant> {
         let Speed::Times(times) = self.speed else { return None };
         let (begun, from) = *self.begun.get_or_insert((now, at));

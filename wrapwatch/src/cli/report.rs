@@ -29,13 +29,13 @@ pub struct Args {
     /// Print JSON, one object
     #[arg(long)]
     json: bool,
-    /// Write a page of its own that needs no network
+    /// Write a self-contained HTML report
     #[arg(long, value_name = "OUT.html")]
     html: Option<PathBuf>,
     /// Replace an existing page
     #[arg(long, requires = "html")]
     force: bool,
-    /// Exit with status 3 where a finding is this bad
+    /// Exit with status 3 if a finding has this severity or a higher one
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
     /// Show this many of the slowest connections
@@ -44,7 +44,7 @@ pub struct Args {
     /// Which connections
     #[command(flatten)]
     filter: FilterArgs,
-    /// Say less on stderr
+    /// Print less on stderr
     #[arg(short, long)]
     quiet: bool,
     /// Use colours
@@ -52,27 +52,29 @@ pub struct Args {
     color: Color,
 }
 
+/// What stands above the options that choose connections. At each of them: a heading for what follows would go on behind them.
+const FILTER: &str = "Filter (default: all connections)";
+
 /// Which connections of a trace.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Which connections (all of them)")]
 pub struct FilterArgs {
-    /// Of this client or network (10.0.0.0/8); may be given several times
-    #[arg(long = "peer", value_name = "ADDRESS")]
+    /// Only connections of this client or network (10.0.0.0/8); may be given several times
+    #[arg(long = "peer", value_name = "ADDRESS", help_heading = FILTER)]
     peers: Vec<Peer>,
-    /// From this time on: 2026-11-22T05:43:09Z, 05:43:09 (UTC), +90s (from the beginning)
-    #[arg(long, value_name = "TIME")]
+    /// Only from this time on: 2026-11-22T05:43:09Z, 05:43:09 (UTC), +90s (from the beginning of the trace)
+    #[arg(long, value_name = "TIME", help_heading = FILTER)]
     since: Option<Moment>,
-    /// Up to this time
-    #[arg(long, value_name = "TIME")]
+    /// Only up to this time
+    #[arg(long, value_name = "TIME", help_heading = FILTER)]
     until: Option<Moment>,
-    /// That took at least this long
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Only connections that took at least this long
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FILTER)]
     slow: Option<Duration>,
-    /// With this outcome; may be given several times
-    #[arg(long = "outcome", value_enum, value_name = "OUTCOME")]
+    /// Only connections with this outcome; may be given several times
+    #[arg(long = "outcome", value_enum, value_name = "OUTCOME", help_heading = FILTER)]
     outcomes: Vec<OutcomeArg>,
-    /// That asked this nameserver; may be given several times
-    #[arg(long = "nameserver", value_name = "ADDRESS")]
+    /// Only connections that waited for this nameserver; may be given several times
+    #[arg(long = "nameserver", value_name = "ADDRESS", help_heading = FILTER)]
     nameservers: Vec<IpAddr>,
 }
 
@@ -100,7 +102,7 @@ pub enum OutcomeArg {
     ServerError,
     /// The wrappers refused it
     Refused,
-    /// Neither was seen
+    /// The trace shows neither a greeting nor a refusal
     Unfinished,
 }
 
@@ -163,4 +165,22 @@ pub fn read(path: &Path, filter: Filter, slowest: usize, quiet: bool) -> anyhow:
         TraceReport::read(file, &wanted, |progress| bar.show(&progress)).with_context(|| shown.to_string());
     bar.clear();
     whole
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::FILTER;
+
+    #[test]
+    fn only_those_that_choose_connections_stand_under_that_heading() {
+        let chosen_by = ["peers", "since", "until", "slow", "outcomes", "nameservers"];
+        let command = super::super::Cli::command();
+        for name in ["report", "diff"] {
+            let arguments = command.find_subcommand(name).unwrap().get_arguments();
+            let under = arguments.filter(|arg| arg.get_help_heading() == Some(FILTER));
+            assert_eq!(under.map(|arg| arg.get_id().as_str()).collect::<Vec<_>>(), chosen_by, "{name}");
+        }
+    }
 }

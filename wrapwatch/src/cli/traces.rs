@@ -41,14 +41,14 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// A trace to be told again, and from when on a connection in it is slow: as asked for, or as it was recorded.
+/// A trace to read, and from when on a connection in it is slow: as asked for, or as it was recorded.
 pub fn replay(path: &Path, slow: Option<Duration>) -> anyhow::Result<(Replay<File>, u64)> {
     let options = options(path, slow)?;
     let slow_ns = options.slow_ns;
     Ok((Replay::new(open(path)?, options), slow_ns))
 }
 
-/// How a trace is told: from when on a connection in it is slow, as asked for or as it was recorded.
+/// How a trace is read: from when on a connection in it is slow, as asked for or as it was recorded.
 pub fn options(path: &Path, slow: Option<Duration>) -> anyhow::Result<Options> {
     let recorded = head(path)?.and_then(|head| head.options.get("slow_ns")?.parse().ok());
     let asked = slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
@@ -65,7 +65,7 @@ fn head(path: &Path) -> anyhow::Result<Option<Head>> {
     }
 }
 
-/// What is missing, on stderr; to be called once it is told.
+/// What is missing, on stderr; to be called once it is read.
 pub fn tell_missing(path: &Path, facts: &Context) {
     for damage in &facts.damages {
         note(&format!("{}: {damage}", path.display()));

@@ -68,7 +68,7 @@ pub const REORDER_NS: u64 = 1_000_000;
 /// How long after a connection's end the next accept in its thread still tells its service time.
 const LINGER_NS: u64 = 20_000_000;
 const _: () =
-    assert!(LINGER_NS > SAME_SUBJECT_NS, "a request is told once the kernel side adds nothing to it");
+    assert!(LINGER_NS > SAME_SUBJECT_NS, "a request is reported once the kernel side adds nothing to it");
 
 /// Longer than most lookups last that were not seen to begin.
 const UNSEEN_LOOKUP_NS: u64 = 60_000_000_000;

@@ -33,7 +33,7 @@ impl Servers {
     const TOO_MANY: ServerId = ServerId(1);
 
     pub(super) fn new(limit: usize) -> Self {
-        let known = vec![UNKNOWN_SERVER.into(), "more servers than are told apart".into()];
+        let known = vec![UNKNOWN_SERVER.into(), "more servers than are counted each by itself".into()];
         Self { by_place: HashMap::default(), known, limit: limit.min(usize::from(u16::MAX)) }
     }
 

@@ -156,7 +156,7 @@ pub fn doctor(report: &Doctor) -> Check {
             format!("{}: {}{}{more}", counted(critical, warning), place(report, worst), worst.message)
         }
         (None, Some(unseen)) => unseen,
-        (None, None) => format!("{} without anything that hurts", plural(report.targets.len())),
+        (None, None) => format!("{} without problems", plural(report.targets.len())),
     };
     let count = |label: String, value: u64, range| Number {
         label,
@@ -366,8 +366,8 @@ mod tests {
     fn a_doctor_is_as_bad_as_the_worst_that_it_found() {
         use Severity::{Critical, Info, Warning};
         for (severities, state, text) in [
-            (&[][..], State::Ok, "1 server without anything that hurts"),
-            (&[Info], State::Ok, "1 server without anything that hurts"),
+            (&[][..], State::Ok, "1 server without problems"),
+            (&[Info], State::Ok, "1 server without problems"),
             (&[Info, Warning], State::Warning, "1 warning: Warning"),
             (&[Warning, Warning], State::Warning, "2 warnings: Warning"),
             (&[Warning, Critical], State::Critical, "1 critical, 1 warning: Critical"),

@@ -162,7 +162,7 @@ fn caveats(before: &Report, after: &Report) -> Vec<String> {
         }
         if Share::of(summary.incomplete, summary.connections).0 > 0.05 {
             caveats.push(format!(
-                "{} of {} connections {when} were not seen whole",
+                "{} of {} connections {when} are incomplete",
                 summary.incomplete, summary.connections
             ));
         }

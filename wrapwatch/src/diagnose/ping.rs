@@ -134,7 +134,9 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
         ),
         PingOutcome::Closed => (
             Kind::ClosedWithoutGreeting,
-            format!("{of}: closed by the server without a byte, as libwrap does with whom it refuses."),
+            format!(
+                "{of}: closed by the server without a byte, as libwrap does with clients that it refuses."
+            ),
             "On the server: wrapwatch lint --client says by which rule; its system log says \"refused connect from\".",
         ),
         PingOutcome::Reset => (
@@ -192,8 +194,8 @@ fn of_outcome(count: PingCount, all: u64, first: &PingAttempt) -> Option<PingPro
 fn other_service(n: u64, of: &str, first: &PingAttempt) -> PingProblem {
     let said = first.said.as_deref().unwrap_or_default();
     let message = match said {
-        "" => format!("{of}: what came first is not the greeting that was waited for."),
-        said => format!("{of}: what came first is not the greeting that was waited for, but: {said}"),
+        "" => format!("{of}: the first packet is not the greeting that was expected."),
+        said => format!("{of}: the first packet is not the greeting that was expected, but: {said}"),
     };
     let change = match greeting::parse(said.as_bytes(), Protocol::Mysql) {
         Said::Greeting { protocol, .. } => {
@@ -219,7 +221,7 @@ fn server_error(count: PingCount, of: &str, words: &str) -> PingProblem {
         HOST_BLOCKED => (
             Kind::HostBlocked,
             "this host is blocked, after max_connect_errors interrupted connections",
-            "On the server: FLUSH HOSTS (since MySQL 8.0.23: TRUNCATE TABLE performance_schema.host_cache), and find out who broke off so often.",
+            "On the server: FLUSH HOSTS (since MySQL 8.0.23: TRUNCATE TABLE performance_schema.host_cache), and find out who breaks off so often.",
         ),
         HOST_NOT_ALLOWED => (
             Kind::HostNotAllowed,

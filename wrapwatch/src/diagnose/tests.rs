@@ -54,7 +54,7 @@ fn a_slow_nameserver_is_blamed_for_those_in_the_queue_too() {
     let summary = summed(&at_once(|sim, th, n| resolve(sim, th, n, false, 300 * MS)));
     assert_eq!(
         summary.verdict,
-        "Wrappers explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it."
+        "Wrappers explain 99 % of the wait until the first byte, nameserver 10.77.53.1 all of it."
     );
     let [thread] = summary.accept_threads.as_slice() else { panic!("{:?}", summary.accept_threads) };
     assert_eq!((thread.connections, thread.busy_ns / (100 * MS)), (20, 120));
@@ -72,7 +72,7 @@ fn the_dead_server_is_told_from_the_one_that_answers() {
     let summary = summed(&dead_first_server());
     assert_eq!(
         summary.verdict,
-        "Wrappers explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it."
+        "Wrappers explain 99 % of the wait until the first byte, nameserver 10.77.53.1 all of it."
     );
     let by: Vec<_> =
         summary.nameservers.iter().map(|s| (s.server.as_str(), s.timeouts, s.answered)).collect();
@@ -232,7 +232,7 @@ fn the_servers_own_lookups_are_not_the_wrappers() {
     let summary = summed(&sim.records());
     assert_eq!(
         summary.verdict,
-        "The server's own lookups explain 99 % of the wait until the first byte, DNS server 10.77.53.1 all of it; wrappers explain under 0.1 %."
+        "The server's own lookups explain 99 % of the wait until the first byte, nameserver 10.77.53.1 all of it; wrappers explain under 0.1 %."
     );
     assert_eq!(summary.verdict_kind, VerdictKind::ServerLookups);
     assert!(summary.lookup_share.unwrap() > 0.99 && summary.dns_share.unwrap() < 0.01);
@@ -245,7 +245,9 @@ fn nothing_accepted_is_said_to_be_so() {
     assert_eq!(summed(&[]).verdict, "No connection was accepted.");
     let asked = SummaryBuilder::new().build(Counts { unowned_checks: 3, ..Counts::default() });
     assert!(
-        asked.verdict.contains("libwrap was asked 3 times for clients that there was no room to follow"),
+        asked
+            .verdict
+            .contains("libwrap was asked 3 times about clients that wrapwatch had no room to follow"),
         "{}",
         asked.verdict
     );
@@ -315,7 +317,7 @@ fn who_waits_after_the_first_byte_is_no_reason_to_acquit() {
         let slow = with_requests(check_ns, own_ns);
         assert_eq!(slow.verdict_kind, kind, "{}", slow.verdict);
         assert!(slow.verdict.contains("and in 20 requests otherwise"), "{}", slow.verdict);
-        assert!(slow.verdict.contains("Not the first byte was waited for"), "{}", slow.verdict);
+        assert!(slow.verdict.contains("Clients waited after the first byte"), "{}", slow.verdict);
         assert_eq!((slow.connections, slow.requests.count, slow.requests.max_ns), (20, 20, 800 * MS));
         assert!(slow.lookup_share.is_some_and(|share| share > 0.9), "{:?}", slow.lookup_share);
         assert!(slow.total.max_ns < 2 * MS, "the greeting was as quick");
@@ -334,7 +336,7 @@ fn requests_of_which_the_arrival_was_not_seen_acquit_nobody() {
     let summary = builder.build(Counts::default());
     assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
     assert!(
-        summary.verdict.contains("of 20 of 20 requests it was not seen when they came"),
+        summary.verdict.contains("for 20 of 20 requests wrapwatch did not see when they came"),
         "{}",
         summary.verdict
     );
@@ -411,7 +413,7 @@ fn what_was_not_traced_acquits_nobody() {
     });
     assert_eq!(summary.verdict_kind, VerdictKind::CannotTell, "{}", summary.verdict);
     assert!(summary.unknown_share.unwrap() > 0.99, "{summary:#?}");
-    assert!(summary.verdict.contains("To tell: trace with `wrapwatch record`"), "{}", summary.verdict);
+    assert!(summary.verdict.contains("To find out: trace with `wrapwatch record`"), "{}", summary.verdict);
     let all = summed_with(&records, |correlator| {
         correlator.note_degradation(&degraded(DegradationKind::NoTimes));
     });

@@ -67,7 +67,7 @@ const ALL: f64 = 0.97;
 
 /// Where a filter leaves none of so many connections.
 pub(super) fn of_nobody(all: u64) -> String {
-    format!("None of the trace's {all} connections is among those asked for.")
+    format!("The filter matched none of the trace's {all} connections.")
 }
 
 impl Facts<'_> {
@@ -177,7 +177,7 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     if facts.waited_later() {
         let longest = Nanos(facts.requests.max_ns);
         said = format!(
-            "{said} Not the first byte was waited for, but what comes after it (a login, a request): {longest} at most."
+            "{said} Clients waited after the first byte (in a login or another request), {longest} at most."
         );
     }
     let all = facts.connections.saturating_add(facts.requests.count);
@@ -210,7 +210,7 @@ fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
         (0, _) if facts.unowned_checks > 0 => (
             VerdictKind::CannotTell,
             format!(
-                "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. To tell: {TO_TELL_UNOWNED}.",
+                "Cannot tell what the clients waited for: libwrap was asked {} times about clients that wrapwatch had no room to follow. To find out: {TO_TELL_UNOWNED}.",
                 facts.unowned_checks
             ),
         ),
@@ -225,7 +225,7 @@ fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
             VerdictKind::CannotTell,
             format!(
                 "No accept was seen, and {n} clients connected: either the server does not take them, or its accepts cannot be seen from here. \
-                 To tell: look at the queue (ss -ltn), and run wrapwatch outside of any container, as root."
+                 To find out: look at the queue (ss -ltn), and run wrapwatch outside of any container, as root."
             ),
         ),
     };
@@ -298,7 +298,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
             ("opens of hosts.allow are not in the trace", UnknownReason::NotTraced)
         };
         return format!(
-            "Lookups{place} explain {} of {}, {}. Whether the wrappers or the server itself asked cannot be told: {why}. To tell: {}.",
+            "Lookups{place} explain {} of {}, {}. Cannot tell whether the wrappers or the server itself asked: {why}. To find out: {}.",
             facts.share(facts.unclear_ns),
             facts.wait(),
             dns(facts, facts.unclear_ns, |server| server.own_ns.saturating_add(server.explained_ns)),
@@ -307,7 +307,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     }
     if facts.unowned_checks > 0 && !facts.is_unknown() {
         return format!(
-            "What the clients waited for cannot be told: libwrap was asked {} times for clients that there was no room to follow. Of {}, wrappers explain {} and the server's own lookups {}. To tell: {TO_TELL_UNOWNED}.",
+            "Cannot tell what the clients waited for: libwrap was asked {} times about clients that wrapwatch had no room to follow. Of {}, wrappers explain {} and the server's own lookups {}. To find out: {TO_TELL_UNOWNED}.",
             facts.unowned_checks,
             facts.wait(),
             facts.share(facts.waiting.explained()),
@@ -316,8 +316,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     }
     if facts.may_have_waited() && !facts.is_unknown() {
         return format!(
-            "What the clients waited for cannot be told: of {} of {} requests it was not seen when they came, so that they may have waited before libwrap was asked. That took {} at most. To \
-             tell: compare with the clients' own clocks.",
+            "Cannot tell what the clients waited for: for {} of {} requests wrapwatch did not see when they came, so they may have waited before libwrap was asked. What was seen took {} at most. To find out: compare with the clients' own clocks.",
             facts.arrivals_unseen,
             facts.requests.count,
             Nanos(facts.requests.max_ns)
@@ -327,7 +326,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
     let by_time = facts.share(facts.waiting.unknown_ns);
     let (unseen, reason) = if facts.never_seen > facts.ends_unseen && facts.ends_share() > by_time.0 {
         let all = facts.connections.saturating_add(facts.never_seen);
-        (format!("of {} of {all} connections nothing was seen", facts.never_seen), UnknownReason::EventsLost)
+        (format!("nothing was seen of {} of {all} connections", facts.never_seen), UnknownReason::EventsLost)
     } else if facts.ends_share() > by_time.0 {
         let is_there = |reason: &UnknownReason| facts.unknown.iter().any(|part| part.reason == *reason);
         let ended = [UnknownReason::HandedOver, UnknownReason::TraceEnded].into_iter().find(is_there);
@@ -338,7 +337,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
         let reason = ended.unwrap_or(reason);
         (
             format!(
-                "{} of {} connections went on where they were not seen",
+                "{} of {} connections went on where wrapwatch does not look",
                 facts.ends_unseen, facts.connections
             ),
             reason,
@@ -358,7 +357,7 @@ fn cannot_tell(facts: &Facts<'_>) -> String {
             facts.share(facts.waiting.resolve_ns)
         )
     };
-    format!("What the clients waited for cannot be told: {unseen}{why}.{seen} To tell: {}.", to_tell(reason))
+    format!("Cannot tell what the clients waited for: {unseen}{why}.{seen} To find out: {}.", to_tell(reason))
 }
 
 /// What would have to be done to see what was not.
@@ -438,7 +437,7 @@ fn dns(facts: &Facts<'_>, explained: u64, of: impl Fn(&NameserverStats) -> u64) 
     let (Some((ns, first)), rest) = (named.first(), named.get(1..).unwrap_or_default()) else {
         return part("DNS", facts.waiting.lookups().min(explained), explained);
     };
-    let text = part(&format!("DNS server {}", bare(&first.server)), *ns, explained);
+    let text = part(&format!("nameserver {}", bare(&first.server)), *ns, explained);
     match rest.first() {
         Some((ns, second)) if Share::of(*ns, explained).0 >= 0.05 => {
             format!("{text}, {} {}", bare(&second.server), Share::of(*ns, explained))
@@ -457,7 +456,7 @@ fn elsewhere(facts: &Facts<'_>) -> String {
     let waiting = facts.waiting;
     let (handed_on, served) = if facts.other_server {
         (
-            "clients waited after the check for whoever serves them",
+            "clients waited after the check for the process or thread that serves them",
             "the server itself took it before the first byte, and looked nothing up",
         )
     } else {
@@ -475,7 +474,7 @@ fn elsewhere(facts: &Facts<'_>) -> String {
         (waiting.handover_ns, handed_on),
         (waiting.resolve_ns, "the server looked clients up itself"),
         (waiting.rest_ns, served),
-        (waiting.unknown_ns, "nobody can say what it was spent on"),
+        (waiting.unknown_ns, "the trace does not show what it was spent on"),
     ];
     let (ns, what) = causes.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, ""));
     format!("for {} of the wait {what}", facts.share(ns))

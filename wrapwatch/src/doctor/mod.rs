@@ -158,7 +158,7 @@ fn give(
     match (fitting.next(), fitting.next()) {
         (Some((target, _)), None) => target.counters = Some(counters),
         (None, _) => unasked.push(not_asked(&format!(
-            "the server that answered listens on port {}; none of the servers here does",
+            "the server that answered listens on port {}; no local server does",
             counters.port.map_or_else(|| "?".to_owned(), |port| port.to_string())
         ))),
         (Some(_), Some(_)) => unasked.push(not_asked(

@@ -47,7 +47,7 @@ const TICK_NS: u64 = 10_000_000;
 /// What to tell.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A check this long is a stall (`--slow`).
+    /// Threshold for stalls: checks that take this long (`--slow`).
     pub slow_ns: u64,
     /// Tell stalls.
     pub stalls: bool,

@@ -50,7 +50,7 @@ pub enum HostError {
         limit: std::time::Duration,
     },
     /// Too many questions about one process have no answer yet.
-    #[error("nothing more is read for pid {0}: too many of its files do not come")]
+    #[error("wrapwatch reads nothing more for pid {0}: too many of its files do not come")]
     Stuck(u32),
     /// A file that is not what it should be.
     #[error("{what} is not usable: {why}")]

@@ -332,7 +332,7 @@ fn regular(found: &Found, path: &str) -> Result<Metadata, HostError> {
     // The type differs from one architecture to the next; the numbers have 32 bits.
     if MADE_UP.iter().any(|magic| i128::from(*magic) == i128::from(system.filesystem_type().0) & 0xffff_ffff)
     {
-        return Err(unusable("the kernel makes it up for each reader, it says nothing of the target"));
+        return Err(unusable("the kernel makes it up for each reader, so it says nothing about the target"));
     }
     Ok(meta)
 }

@@ -180,8 +180,7 @@ fn by_path(pid: u32, mapped: &Mapping) -> Result<Found, HostError> {
     })??;
     found.ok_or_else(|| HostError::Unusable {
         what,
-        why: "another file has its place now; the one that is mapped takes CAP_SYS_ADMIN to be read"
-            .to_owned(),
+        why: "another file has taken its place; reading the mapped one takes CAP_SYS_ADMIN".to_owned(),
     })
 }
 

@@ -79,7 +79,7 @@ fn name_once(pid: u32, comm: &str, uid: u32) {
     let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
     if named.len() < NAMED_MAX && named.insert(pid) {
         log::warn!(
-            "pid {pid} ({comm}) is left out: user {uid} is an ordinary one, who may call a process as he likes; -p {pid} takes it"
+            "pid {pid} ({comm}) is left out: ordinary user {uid} runs it, and can give a process any name; use -p {pid} to trace it"
         );
     }
 }

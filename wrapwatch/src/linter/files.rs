@@ -338,7 +338,7 @@ mod tests {
         };
         let (report, _) = files.lint(&subject, &IgnoreList::default());
         let reason = report.clients[0].reason.clone().unwrap_or_default();
-        assert!(reason.contains(&large) && reason.contains("not known"), "{reason}");
+        assert!(reason.contains(&large) && reason.contains("does not know"), "{reason}");
         let messages: Vec<&str> = report.problems.iter().map(|problem| problem.message.as_str()).collect();
         assert!(messages.iter().all(|message| !message.contains("matches no client")), "{messages:?}");
         assert!(messages.iter().any(|message| message.contains("(larger than 1 MiB)")), "{messages:?}");

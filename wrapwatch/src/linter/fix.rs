@@ -110,7 +110,7 @@ fn unchanged(path: &Path, text: &[u8]) -> io::Result<fs::Metadata> {
     }
     let now = local::read(path).map_err(|error| io::Error::other(error.to_string()))?;
     if now != Found::Text(text.to_vec()) {
-        return Err(refuse("it has changed meanwhile: run lint again"));
+        return Err(refuse("it has changed since lint read it: run lint again"));
     }
     Ok(meta)
 }

@@ -39,7 +39,7 @@ pub struct Settings {
     pub wait: bool,
     /// Stop after this time.
     pub duration: Option<Duration>,
-    /// A check this long is a stall.
+    /// Threshold for stalls: checks that take this long.
     pub slow_ns: u64,
     /// Put uprobes on libwrap.
     pub uprobes: bool,

@@ -286,7 +286,7 @@ impl<'a> Session<'a> {
                 kind: DegradationKind::NoRunTime,
                 pid: None,
                 message: format!(
-                    "what the programs cost the server is not measured ({why}): it takes CAP_SYS_ADMIN and Linux 5.8"
+                    "wrapwatch cannot measure what its programs cost the server ({why}): that takes CAP_SYS_ADMIN and Linux 5.8"
                 ),
             }),
         }

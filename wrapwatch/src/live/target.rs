@@ -235,7 +235,7 @@ impl Process {
         if self.diag.is_none() {
             lost.push(about(
                 DegradationKind::BeganMidway,
-                "its sockets cannot be listed (that takes CAP_SYS_ADMIN for another network namespace, CAP_DAC_READ_SEARCH for another user, and the kernel module tcp_diag): a check that began before is not seen until its next step",
+                "cannot list its sockets (that takes CAP_SYS_ADMIN for another network namespace, CAP_DAC_READ_SEARCH for another user, and the kernel module tcp_diag): checks already running at attach are detected late",
             ));
         }
         match &self.libwrap {
@@ -244,7 +244,7 @@ impl Process {
             None => lost.push(match &self.wrapped_child {
                 Ok(None) if let Some(why) = self.installed.as_ref().err().filter(|_| self.may_hand_over()) => about(
                     DegradationKind::NoProcessAccess,
-                    &format!("this server does not use libwrap; whether programs that it starts would is not known, and their checks are not seen: {why}"),
+                    &format!("this server does not use libwrap; wrapwatch does not know whether programs that it starts do, and does not see their checks: {why}"),
                 ),
                 Ok(None) => about(
                     DegradationKind::NotWrapped,
@@ -252,20 +252,20 @@ impl Process {
                 ),
                 Ok(Some(child)) => about(
                     DegradationKind::NotFollowed,
-                    &format!("this server does not use libwrap, but its child does (pid {child}): what that checks is not seen; trace it as well (-p {child})"),
+                    &format!("this server does not use libwrap, but its child does (pid {child}): wrapwatch does not see the child's checks; trace it as well (-p {child})"),
                 ),
                 Err(why) => about(
                     DegradationKind::NoProcessAccess,
-                    &format!("this server does not use libwrap; whether its children do is not known: {why}"),
+                    &format!("this server does not use libwrap; wrapwatch does not know whether its children do: {why}"),
                 ),
             }),
             Some(Libwrap { unread: Some(why), .. }) => lost.push(about(
                 DegradationKind::NoRuleContext,
-                &format!("the rule that asked cannot be observed, for the server's libwrap could not be read: {why}"),
+                &format!("wrapwatch cannot see which rule asked, because it could not read the server's libwrap: {why}"),
             )),
             Some(libwrap) if libwrap.tcpd_context.is_none() => lost.push(about(
                 DegradationKind::NoRuleContext,
-                "this libwrap does not export tcpd_context: the rule that asked cannot be observed",
+                "this libwrap does not export tcpd_context: wrapwatch cannot see which rule asked",
             )),
             Some(_) => {}
         }

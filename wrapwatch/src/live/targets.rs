@@ -113,7 +113,7 @@ impl Session<'_> {
         let pid = tracee.info.pid;
         if let Err(why) = self.probe.follow(pid, tracee.watched_libwrap()) {
             let message = format!(
-                "not all processes that this server makes are followed ({why}): what they do for its clients is not seen"
+                "wrapwatch cannot follow all processes that this server makes ({why}): it does not see what they do for its clients"
             );
             self.degraded(Degradation { kind: DegradationKind::NoHook, pid: Some(pid), message });
         }
@@ -136,10 +136,10 @@ impl Session<'_> {
         self.degraded(Degradation {
             kind: DegradationKind::NoUprobes,
             pid: Some(pid),
-            message: format!("{why}: the check's end is taken from the last table's close"),
+            message: format!("{why}: wrapwatch takes the last table's close as the check's end"),
         });
         if tracee.may_check_elsewhere() {
-            let message = "whose check it is, and what is decided, only the tables show that a process with the client's socket reads: of checks in helpers, for datagrams and after the first byte nothing is known";
+            let message = "wrapwatch sees only the tables that a process with the client's socket reads: it knows nothing of checks in helpers, for datagrams and after the first byte";
             let kind = DegradationKind::ChecksUnseen;
             self.degraded(Degradation { kind, pid: Some(pid), message: message.to_owned() });
         }

@@ -120,7 +120,7 @@ macro_rules! series {
 series! {
     // What clients felt.
     connections: Count<1> = "connections", "Accepted connections, by what became of them";
-    incomplete: Count<0> = "connections_incomplete", "Of these, those of which not everything was seen";
+    incomplete: Count<0> = "connections_incomplete", "Of these, the incomplete ones: something may be missing";
     clients_left: Count<1> = "clients_left", "Clients that left before the first packet, by how";
     wait: Spread<0> = "client_wait" in Seconds, "From ESTABLISHED to the first packet or the close: what clients felt";
     queue_wait: Spread<0> = "queue_wait" in Seconds, "From ESTABLISHED until accept returned";
@@ -131,12 +131,12 @@ series! {
     // Lookups.
     lookups: Spread<3> = "lookup" in Seconds, "Lookups of one name, by kind, thread that waited, and outcome";
     queries: Count<4> = "queries", "Queries sent to nameservers";
-    query: Spread<2> = "query" in Seconds, "From a query to its answer; for a time-out, the time waited";
+    query: Spread<2> = "query" in Seconds, "From a query to its answer; for a timeout, the time waited";
 
     // The accept thread and the queue before it.
     busy: Time<1> = "accept_thread_busy" in Seconds, "How long connections held their accept thread";
     stall_age: Now<0> = "stall_age" in Seconds, "How long the accept thread has been in its check, of the longest stall that goes on; 0 without one";
-    stalls: Count<1> = "stalls", "Checks that became a stall, by what they hung on when that was found";
+    stalls: Count<1> = "stalls", "Checks that became a stall, by what they waited for when it was found";
     queued: Now<1> = "accept_queue_length", "Connections waiting in the accept queue";
     queue_limit: Now<1> = "accept_queue_limit", "Limit of the accept queue";
     overflows: Count<0> = "listen_overflows", "Connections turned away by a full accept queue, of all listeners in the servers' network namespaces";
@@ -146,20 +146,20 @@ series! {
     // How far this can be trusted.
     accepts: Count<0> = "accepts", "Accepts as the kernel side counts them, beside the ring";
     lost: Count<0> = "lost_events", "Events that did not fit into the ring";
-    skipped: Count<0> = "skipped_calls", "Runs of the programs that the kernel left out";
+    skipped: Count<0> = "skipped_calls", "Runs of the programs that the kernel skipped";
     damage: Count<1> = "trace_damages", "Places where something is missing from the trace";
     degradations: Now<1> = "degradation", "1 for each kind of thing that cannot be seen here";
 
     // What it costs.
     own_cpu: Time<0> = "recorder_cpu" in Seconds, "CPU time that the recorder has used";
     own_memory: Now<0> = "recorder_resident_memory" in Bytes, "Resident memory of the recorder";
-    programs_run: Time<0> = "programs_run" in Seconds, "Run time of the BPF programs, taken from whoever made the calls, in the windows in which it was measured";
+    programs_run: Time<0> = "programs_run" in Seconds, "Run time of the BPF programs, taken from the processes that made the calls, in the windows in which it was measured";
     programs_measured: Time<0> = "programs_measured" in Seconds, "How long these windows were";
 
     // The trace as it is read.
     up: Now<0> = "recorder_up", "1 while the recorder writes its sample of each second, else 0";
     last: Now<0> = "last_sample_timestamp" in Seconds, "When the last sample was taken, seconds since 1970";
-    recordings: Count<0> = "recordings", "Recordings that were begun to be read";
+    recordings: Count<0> = "recordings", "Recordings that wrapwatch began to read";
     files_missed: Count<0> = "files_missed", "Files of a recording that were gone before they could be read";
     otlp_sent: Count<1> = "otlp_sent", "Spans and log records that the collector has taken, by signal";
     otlp_dropped: Count<1> = "otlp_dropped", "Spans and log records that were not sent or not taken: too many waited, or the collector said no";

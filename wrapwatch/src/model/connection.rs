@@ -34,13 +34,13 @@ pub enum Outcome {
     Greeted,
     /// The server's first packet was an error; `error_code` says which.
     ServerError,
-    /// Closed in the accept thread after its check, without a first packet; or libwrap said no, whoever asked it.
+    /// Closed in the accept thread after its check, without a first packet; or libwrap said no, no matter who asked it.
     Refused,
-    /// Neither was seen: still going on when the trace ended, or closed otherwise.
+    /// The trace shows neither a greeting nor a refusal: still going on when the trace ended, or closed otherwise.
     Unfinished,
     /// Another process, which is not traced, has the client's socket: what became of it there is not known.
     HandedOver,
-    /// A server that gives the clients of this port to processes or threads of their own answered this one itself, without a check: it had as many as it takes
+    /// A server that gives the clients of this port to processes or threads of their own answered this one itself, without a check: it had reached its limit
     /// (MaxStartups, `instances`).
     Dropped,
     /// Of a request: libwrap said yes.
@@ -56,7 +56,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As it is said of several: `3 handed over to another process`.
+    /// As one says of several: `3 handed over to another process`.
     pub const fn of_several(self) -> &'static str {
         match self {
             Self::Greeted => "greeted",
@@ -225,8 +225,8 @@ pub struct Connection {
     pub established: Option<WallTime>,
     /// `accept` returned.
     pub accepted: WallTime,
-    /// The same on the monotonic clock, which durations between connections are taken on: the wall clock is compared anew each second, and
-    /// turned meanwhile. Not in JSON; 0 in a connection read from there.
+    /// The same on the monotonic clock, which durations between connections are taken on: the wall clock is compared again each second, and
+    /// can be set in between. Not in JSON; 0 in a connection read from there.
     #[serde(skip)]
     pub accepted_ktime: KtimeNs,
     /// What became of it.

@@ -27,7 +27,7 @@ pub struct Cost {
     pub server: Option<ServerCost>,
 }
 
-/// Run time of the BPF programs, measured in short windows: it is time taken from whoever made the calls they are hooked to. The kernel's own way to a
+/// Run time of the BPF programs, measured in short windows: it is time taken from the processes that made the hooked calls. The kernel's own way to a
 /// program, some 25 ns a call, is not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -185,7 +185,7 @@ pub struct WrapState {
 pub struct FileState {
     /// Its path as the server sees it.
     pub path: String,
-    /// Whether it is there; null where that cannot be told.
+    /// Whether it is there; null if unknown.
     pub exists: Option<bool>,
     /// Bytes.
     pub size: Option<u64>,
@@ -389,11 +389,11 @@ pub struct ResolverSocket {
     pub service: String,
     /// Path of its socket.
     pub path: String,
-    /// Whether the socket is there; null where that cannot be told.
+    /// Whether the socket is there; null if unknown.
     pub present: Option<bool>,
 }
 
-/// A program of this host that a nameserver line leads to, and whom it asks itself, as its configuration files say: what it was told while it runs
+/// A program of this host that a nameserver line leads to, and whom it asks itself, as its configuration files say: what it learned while it runs
 /// stands in no file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Forwarder {
@@ -482,11 +482,11 @@ pub struct Target {
     pub state: String,
     /// Its threads.
     pub threads: u64,
-    /// Established connections to its listeners; null where they cannot be told.
+    /// Established connections to its listeners; null if unknown.
     pub connections: Option<u64>,
-    /// Kinds of namespaces that it does not share with wrapwatch: `mnt`, `net`, `pid`, `user`; null where that cannot be told.
+    /// Kinds of namespaces that it does not share with wrapwatch: `mnt`, `net`, `pid`, `user`; null if unknown.
     pub own_namespaces: Option<Vec<String>>,
-    /// What AppArmor keeps it to; null where it is not confined, or where that cannot be told.
+    /// What AppArmor keeps it to; null if it is not confined, or if that is unknown.
     pub confined: Option<Confinement>,
     /// Why `live` and `record` would not trace it; null where they would.
     pub refused: Option<String>,
@@ -496,7 +496,7 @@ pub struct Target {
     pub view: View,
     /// The tables it will read.
     pub tables: Vec<FileState>,
-    /// Its listeners; null where they cannot be told.
+    /// Its listeners; null if unknown.
     pub listeners: Option<Vec<ListenerState>>,
     /// Its network namespace.
     pub network: Network,
@@ -544,7 +544,7 @@ pub enum ServerProblem {
     Wrapped,
     /// What a table has is not known.
     TableNotKnown,
-    /// A table that whoever opens it waits at.
+    /// A table that makes everybody wait who opens it.
     TableBlocks,
     /// What resolv.conf has is not known.
     ResolverNotKnown,
@@ -564,7 +564,7 @@ pub enum ServerProblem {
     NameserverRefuses,
     /// A nameserver takes long.
     NameserverSlow,
-    /// Names of the server's own recent clients take long, or are not to be had.
+    /// Names of the server's own recent clients take long, or cannot be found.
     ClientNamesSlow,
     /// Recent clients have no name.
     ClientsWithoutName,

@@ -1,4 +1,4 @@
-//! Everything else that is said while a trace goes on: stalls, degradations, losses.
+//! Everything else that wrapwatch prints while a trace goes on: stalls, degradations, losses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::{Client, Connection, LookupKind, RuleRef, StallCause, Summary, WallTi
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Line {
-    /// A connection, once its story is told.
+    /// A connection, once it has ended.
     Connection(Box<Connection>),
     /// A client that was looked up, or about whom libwrap was asked, otherwise than when it connected: the sender of a datagram, of a request within a connection, a login.
     Request(Box<Connection>),
@@ -71,7 +71,7 @@ pub enum DegradationKind {
     NoQueueTime,
     /// libwrap's `tcpd_context` not found: no observed rules.
     NoRuleContext,
-    /// No uprobes: the check's end is taken from the last table's close.
+    /// No uprobes: wrapwatch takes the last table's close as the check's end.
     NoUprobes,
     /// A hook that is not there on this kernel.
     NoHook,
@@ -85,7 +85,7 @@ pub enum DegradationKind {
     BeganMidway,
     /// No raw tracepoints: perf tracepoints instead.
     NoRawTracepoints,
-    /// Raw tracepoints on a kernel that leaves calls out there, and does not say which.
+    /// Raw tracepoints on a kernel that skips calls there, and does not say which.
     SkippedCalls,
     /// The kernel side cannot be loaded at all.
     NoEbpf,
@@ -143,7 +143,7 @@ pub struct Degradation {
 pub struct Lost {
     /// Events that did not fit into the ring.
     pub events: u64,
-    /// By probe: counter's name and number. `skipped_calls` are no `events`: runs of the programs that the kernel left out, at whoever's call.
+    /// By probe: counter's name and number. `skipped_calls` are no `events`: runs of the programs that the kernel skipped, at any process' call.
     pub by: Vec<(String, u64)>,
     /// Monotonic clock after which the first was lost, or left out; null where that was not noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -60,7 +60,7 @@ pub enum FindingId {
     ServerOwnLookups,
     /// Clients were refused by a rule.
     ClientsRefused,
-    /// The server turned clients away: it had as many as it takes.
+    /// The server turned clients away: it had reached its limit.
     ClientsDropped,
     /// A name is slow, and its nameserver is not.
     NameSlow,
@@ -100,7 +100,7 @@ pub struct Evidence {
     pub server: Option<String>,
     /// The rule it is about.
     pub rule: Option<RuleRef>,
-    /// Clients' and other DNS names that the finding's texts hold: they are personal, for whoever tells it without them.
+    /// Clients' and other DNS names that the finding's texts hold: they are personal, and can be left out.
     #[serde(skip)]
     pub names: Vec<String>,
 }

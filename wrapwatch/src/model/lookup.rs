@@ -110,7 +110,7 @@ pub struct Query {
     pub qname: Option<String>,
     /// When it was sent, from accept's return.
     pub at_ns: u64,
-    /// Sent → answered; for a time-out the time waited; null while or where unseen.
+    /// Sent → answered; for a timeout the time waited; null while or where unseen.
     pub rtt_ns: Option<u64>,
     /// How it ended.
     pub outcome: QueryOutcome,

@@ -37,7 +37,7 @@ pub enum Missing {
         /// How many.
         count: u32,
     },
-    /// The kernel left out calls meanwhile.
+    /// The kernel skipped calls during it.
     CallsSkipped,
     /// Its check had ended, and the end was not seen.
     CheckEndUnseen,
@@ -112,13 +112,13 @@ impl Missing {
             Self::StatesLost => {
                 "socket states were lost: the handshake or the client's leaving may be missing"
             }
-            Self::ErrorsLost => "ICMP errors were lost: a query told as timed out may have been refused",
+            Self::ErrorsLost => "ICMP errors were lost: a query shown as timed out may have been refused",
             Self::EventsLost { .. } => "events were lost",
-            Self::CallsSkipped => "the kernel left out calls meanwhile: what is told of it may be wrong",
+            Self::CallsSkipped => "the kernel skipped calls during it: what is shown of it may be wrong",
             Self::CheckEndUnseen => "its check had ended, and the end was not seen: what it took may be more",
             Self::CloseUnseen => "its close was not seen",
             Self::EndUnseen => "its end was not seen",
-            Self::NumberReused => "its number was given again",
+            Self::NumberReused => "its number was reused",
             Self::ThreadEnded => "its thread ended, and no close was seen",
             Self::ServerEnded => "the server process ended",
             Self::ServerReplaced => "the server process was replaced by another program (twist?)",
@@ -208,7 +208,7 @@ pub enum UnknownReason {
     BeganBefore,
     /// Events of it were lost.
     EventsLost,
-    /// The kernel left out calls meanwhile.
+    /// The kernel skipped calls during it.
     CallsSkipped,
     /// Calls that would have shown lookups are not in the trace.
     NotTraced,
@@ -236,7 +236,7 @@ pub enum UnknownReason {
     TraceEnded,
     /// No thread took it over while others looked their clients up: it may have waited for one of them.
     WorkersBusy,
-    /// Whether libwrap was asked meanwhile was not seen.
+    /// wrapwatch did not see whether libwrap was asked.
     ChecksUnseen,
     /// Of a later version.
     #[serde(other)]
@@ -249,7 +249,7 @@ impl UnknownReason {
         match self {
             Self::BeganBefore => "it began before the trace",
             Self::EventsLost => "events were lost",
-            Self::CallsSkipped => "the kernel left out calls",
+            Self::CallsSkipped => "the kernel skipped calls",
             Self::NotTraced => "calls that would show lookups were not traced",
             Self::NoTimes => "the trace has no times",
             Self::LogCut => "the log was cut",
@@ -261,8 +261,8 @@ impl UnknownReason {
             Self::WorkerUnseen => "which thread worked for the client was not seen",
             Self::Forgotten => "more happened than is remembered",
             Self::QueryUnseen => "what a nameserver was asked was not seen",
-            Self::TraceEnded => "the trace ended meanwhile",
-            Self::ChecksUnseen => "whether libwrap was asked meanwhile was not seen",
+            Self::TraceEnded => "the trace ended before that",
+            Self::ChecksUnseen => "wrapwatch did not see whether libwrap was asked",
             Self::WorkersBusy => {
                 "no thread took it over while the server looked other clients up: it may have waited for that"
             }
@@ -283,7 +283,7 @@ pub enum Stage {
     Thread,
 }
 
-/// A part of a client's wait of which nobody can say what it was spent on.
+/// A part of a client's wait of which the trace does not show what it was spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unknown {
     /// Why.

@@ -28,7 +28,7 @@ pub struct Ping {
     pub outcomes: Vec<PingCount>,
     /// First SYN → connected.
     pub connect: Option<PingTimes>,
-    /// What can be told from here of the wait in the server's accept queue.
+    /// What is known from here of the wait in the server's accept queue.
     #[serde(default)]
     pub queue: PingQueue,
     /// Connected → first packet.
@@ -46,7 +46,7 @@ pub struct Ping {
 /// whether they were served one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PingQueue {
-    /// How they were served, by all signs; null where that cannot be told.
+    /// How they were served, by all signs; null if unknown.
     pub served: Option<PingServed>,
     /// The most that waited for their greeting at the same time.
     pub together: u64,

@@ -103,7 +103,7 @@ pub enum ProblemKind {
     NoAttempts,
     /// A `sortlist` line in resolv.conf that glibc reads for ever.
     EndlessSortlist,
-    /// Queries over TCP have no time-out of their own.
+    /// Queries over TCP have no timeout of their own.
     TcpQueries,
     /// DNS is asked before /etc/hosts, or names go another way.
     ServiceOrder,

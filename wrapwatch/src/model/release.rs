@@ -6,13 +6,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Linux from this version on lets a task be preempted within a tracepoint's program, keeping only migration off, and until the task goes on leaves out
-/// every other run of that program on that CPU (`bpf_trace_run`): the calls of whoever runs meanwhile. Seen on 7.2, where of 26 connections up to
-/// five were told wrongly with raw tracepoints, and not up to 6.18. By 7.2 perf's are left out likewise, but there a program is one call's enter or exit,
+/// Linux from this version on lets a task be preempted within a tracepoint's program, keeping only migration off, and until the task goes on skips
+/// every other run of that program on that CPU (`bpf_trace_run`): the calls of the tasks that run in between. Seen on 7.2, where of 26 connections up to
+/// five were reported wrongly with raw tracepoints, and not up to 6.18. By 7.2 those of perf tracepoints are skipped likewise, but there a program is one call's enter or exit,
 /// so that a thread preempted in it hides less.
 const PREEMPTIBLE: (u32, u32) = (7, 0);
 
-/// Whether a kernel of this release leaves out calls.
+/// Whether a kernel of this release skips calls.
 pub fn skips_calls(release: &str) -> bool {
     version(release).is_some_and(|version| version >= PREEMPTIBLE)
 }

@@ -73,7 +73,7 @@ pub struct NameserverStats {
     pub unseen: u64,
     /// Round trips of the answered ones.
     pub rtt: Percentiles,
-    /// Time that accept threads spent waiting for it, time-outs included.
+    /// Time that accept threads spent waiting for it, timeouts included.
     pub blamed_ns: u64,
     /// The clients' waiting that it explains: in their own checks, those they were queued behind, and the server's own lookups.
     #[serde(default)]
@@ -119,7 +119,7 @@ pub struct Waiting {
     pub resolve_ns: u64,
     /// The rest, in the connection thread before the first packet.
     pub rest_ns: u64,
-    /// Of which nobody can say what it was spent on: it may have been lookups, or not.
+    /// Of which the trace does not show what it was spent on: it may have been lookups, or not.
     #[serde(default)]
     pub unknown_ns: u64,
 }
@@ -135,7 +135,7 @@ impl Waiting {
             .saturating_add(self.computing_ns)
     }
 
-    /// What lookups of names explain, whoever asked.
+    /// What lookups of names explain, no matter who asked.
     pub const fn lookups(&self) -> u64 {
         self.dns_ns.saturating_add(self.resolve_ns)
     }
@@ -198,7 +198,7 @@ pub struct Summary {
     /// The same in one word.
     #[serde(default)]
     pub verdict_kind: VerdictKind,
-    /// Share of the clients' waiting of which nobody can say what it was spent on, 0 to 1; at least the share of connections in `ends_unseen`. Null without
+    /// Share of the clients' waiting of which the trace does not show what it was spent on, 0 to 1; at least the share of connections in `ends_unseen`. Null without
     /// connections.
     #[serde(default)]
     pub unknown_share: Option<f64>,
@@ -208,7 +208,7 @@ pub struct Summary {
     /// Connections whose wait went on where it was not seen: how long it was is not known.
     #[serde(default)]
     pub ends_unseen: u64,
-    /// Share that lookups of names explain, whoever asked (the wrappers or the server itself) and by whatever way.
+    /// Share that lookups of names explain, no matter who asked (the wrappers or the server itself) and in which way.
     #[serde(default)]
     pub lookup_share: Option<f64>,
     /// Share of the clients' waiting (queue and check, to the first packet) that wrapper checks explain, 0 to 1; null without connections.

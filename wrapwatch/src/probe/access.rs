@@ -45,7 +45,7 @@ const HELPERS: [(u32, &str); 26] = [
 
 /// Files looked at, and what for. `PID` is a target.
 const FILES: [(&str, &str); 28] = [
-    ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones cannot be had"),
+    ("/sys/kernel/tracing/events/*/*/id", "numbers of the tracepoints, where raw ones are not available"),
     (kernel::BTF, "where the kernel keeps a socket's ends and network namespace, a thread's wait for a CPU"),
     (kernel::LOCKDOWN, "whether the kernel is locked down"),
     (kernel::PERF_EVENT_PARANOID, "whether tracepoints are open to this user"),
@@ -54,7 +54,7 @@ const FILES: [(&str, &str); 28] = [
     ("/proc/self/status, ns/pid", "whether processes have other numbers here than on the host"),
     ("/proc/*/stat", "finding the servers, when they were started"),
     ("/proc/PID/status, limits, cmdline, cgroup, task/*/stat", "what the target is, whether it is stopped"),
-    ("/proc/PID/auxv", "whether it is a 32-bit program, of which no hook tells"),
+    ("/proc/PID/auxv", "whether it is a 32-bit program, whose calls no hook shows"),
     ("/proc/PID/exe", "whether the program is linked with libwrap"),
     ("/proc/PID/maps, map_files", "whether libwrap is mapped, and where"),
     ("/proc/PID/task/*/syscall, mem", "after a loss of events: whether a thread is at its listener again"),
@@ -92,7 +92,7 @@ const CALLS: [(&str, &str); 10] = [
     ("pidfd_getfd", "asking listeners for their queues where the other way is closed; let go at once"),
     (
         "unshare, mount (tracefs, private)",
-        "only where raw tracepoints cannot be had and tracefs is not mounted; seen by wrapwatch alone",
+        "only where raw tracepoints are not available and tracefs is not mounted; private to wrapwatch",
     ),
     (
         "socket (UDP port 53)",

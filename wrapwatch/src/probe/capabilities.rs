@@ -33,7 +33,7 @@ pub fn wanted() -> [(Capability, &'static str); 7] {
         (Capability::CAP_SYS_PTRACE, "/proc/PID/maps, root, fd and ns of the target"),
         (
             Capability::CAP_SYS_ADMIN,
-            "not needed, but for: reading the sockets of a target in another network namespace, uprobes, tracepoints where raw ones cannot be had, turning bpf_stats on and off (one thread keeps it for that)",
+            "not needed, but for: reading the sockets of a target in another network namespace, uprobes, tracepoints where raw ones are not available, turning bpf_stats on and off (one thread keeps it for that)",
         ),
         (
             Capability::CAP_DAC_READ_SEARCH,

@@ -71,7 +71,7 @@ pub enum ProbeError {
     )]
     LockedDown,
     /// The kernel takes none of the sets of hooks.
-    #[error("no hook on system calls is to be had: {refused}")]
+    #[error("no usable hook on system calls: {refused}")]
     NoHooks {
         /// Each set, and why not.
         refused: String,
@@ -84,7 +84,7 @@ pub enum ProbeError {
     OtherProc,
     /// The process lives in a namespace within that of this process, which is not the first one.
     #[error(
-        "pid {pid} lives in a PID namespace of its own within wrapwatch's, where the kernel does not tell by which number it is known here; run \
+        "pid {pid} lives in a PID namespace of its own within wrapwatch's, and this kernel does not say which number it has here; run \
          wrapwatch on the host, or in that namespace: nsenter -t {pid} -p -m wrapwatch"
     )]
     OtherPidNamespace {
@@ -93,7 +93,7 @@ pub enum ProbeError {
     },
     /// The process runs a 32-bit program.
     #[error(
-        "pid {pid} runs a 32-bit program, and no hook tells of the system calls of one; record it with strace, and use: wrapwatch import strace LOG \
+        "pid {pid} runs a 32-bit program, and no hook shows the system calls of such a program; record it with strace, and use: wrapwatch import strace LOG \
          -o FILE.wwt"
     )]
     Program32 {

@@ -66,8 +66,7 @@ pub(super) fn degradation(why: &str) -> Degradation {
         kind: DegradationKind::NoNetns,
         pid: None,
         message: format!(
-            "where the kernel keeps a socket's network namespace is not known ({why}): the wait in the queue is left out where two servers \
-             in two network namespaces have the same client address and port, and a server without CPU can look like a slow nameserver"
+            "the kernel does not say where it keeps a socket's network namespace ({why}): if servers in two network namespaces have clients with the same address and port, wrapwatch leaves out their wait in the queue; and a server without CPU can look like a slow nameserver"
         ),
     }
 }

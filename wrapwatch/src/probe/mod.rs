@@ -272,7 +272,7 @@ impl Probe {
         let Some(logger) = &mut self.logger else { return };
         // Its reader panics at a log record that it cannot read. That is no reason to end a trace.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| logger.flush())).is_err() {
-            log::warn!("what the kernel side logs cannot be read: it is not shown from here on");
+            log::warn!("cannot read what the BPF programs log: it is not shown any more");
             self.logger = None;
         }
     }

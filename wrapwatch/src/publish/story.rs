@@ -9,7 +9,7 @@ use crate::model::Line;
 use crate::observe::Observer as _;
 use crate::trace::{Damage, DamageKind, Head, Input};
 
-/// A check this long is a stall, where the trace does not say.
+/// Threshold for stalls: checks that take this long, where the trace does not say.
 const SLOW_NS: u64 = 100_000_000;
 
 /// What is sent of it.

@@ -143,7 +143,7 @@ impl Flight {
         let early = ring(writer).and_then(FlightRing::take_early);
         if let Some(Early { why, save }) = early {
             self.trigger.saved_early(now);
-            self.messages.push(format!("{why}: saved now, not later, for the ring has no room for more"));
+            self.messages.push(format!("{why}: saved now, not later, because the ring has no room for more"));
             self.begin(why, save);
         }
     }

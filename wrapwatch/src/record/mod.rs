@@ -252,7 +252,7 @@ impl Recorder {
         match write(writer) {
             Err(WriteError::NotARecord { have }) => log::warn!("{have} bytes that are not a record"),
             Err(error @ WriteError::NoRoom { .. }) if self.flight.is_some() => {
-                log::warn!("left out of the ring: {error}");
+                log::warn!("not kept in the ring: {error}");
             }
             Err(error) if self.flight.is_some() && error.is_full() => {
                 // Counted as lost; said once for a time without space.

@@ -187,11 +187,7 @@ mod tests {
         assert_eq!(taken(opened(Some("EACCES"), None)), Some(unreadable));
         let unread = FileCopy::NotKept(UNREAD.to_owned());
         assert_eq!(taken(opened(None, Some("EACCES"))), Some(unread), "the first one opened it");
-        assert_eq!(
-            taken(opened(Some("ENOENT"), Some("EACCES"))),
-            None,
-            "what is not there is as good as empty"
-        );
+        assert_eq!(taken(opened(Some("ENOENT"), Some("EACCES"))), None, "what is not there counts as empty");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn a_report_of_nobody_says_that_there_are_others() {
     let bytes = trace(5);
     let filter = Filter { peers: vec!["192.0.2.0/24".parse().unwrap()], ..Filter::default() };
     let whole = TraceReport::read(bytes.as_slice(), &Wanted { filter, ..Wanted::default() }, |_| {}).unwrap();
-    assert_eq!(whole.report.verdict, "None of the trace's 5 connections is among those asked for.");
+    assert_eq!(whole.report.verdict, "The filter matched none of the trace's 5 connections.");
     assert_eq!(whole.report.summary.verdict, whole.report.verdict);
 }
 

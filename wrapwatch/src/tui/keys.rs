@@ -80,10 +80,10 @@ const fn row(
 
 /// In the order of the footer: what stands first is there also on a narrow terminal.
 pub(super) const KEYS: &[Binding] = &[
-    row(Key::Char('h'), "h", Action::Help, "help", "this help, and away again"),
+    row(Key::Char('h'), "h", Action::Help, "help", "show this help, and hide it again"),
     row(Key::Char('q'), "q", Action::Quit, "quit", "quit; a live trace ends in order"),
-    row(Key::Char(' '), "Space", Action::Pause, "pause", "hold the screen as it is now, and go on"),
-    row(Key::Enter, "Enter", Action::Detail, "detail", "the selected connection alone"),
+    row(Key::Char(' '), "Space", Action::Pause, "pause", "hold the screen as it is now, and continue"),
+    row(Key::Enter, "Enter", Action::Detail, "detail", "show only the selected connection"),
     row(
         Key::Char('/'),
         "/",
@@ -96,7 +96,7 @@ pub(super) const KEYS: &[Binding] = &[
         "s",
         Action::Sort,
         "sort",
-        "by time, wait, queue, check, client, outcome, nameserver",
+        "sort by time, wait, queue, check, client, outcome, nameserver",
     ),
     row(Key::Char('f'), "f", Action::Findings, "findings", "what was found so far, and what to change"),
     row(
@@ -123,7 +123,7 @@ pub(super) const KEYS: &[Binding] = &[
     row(Key::Char('4'), "4", Action::Behind(3), "", "to the fourth"),
     row(Key::Char('5'), "5", Action::Behind(4), "", "to the fifth"),
     row(Key::Char('c'), "c", Action::Copy, "copy", "copy the selected connection (OSC 52)"),
-    row(Key::Char('z'), "z", Action::Zone, "", "local time, and UTC again"),
+    row(Key::Char('z'), "z", Action::Zone, "", "change to local time, and back to UTC"),
     row(Key::Left, "←", Action::Stall(Way::Before), "stall", "back to the stall before"),
     row(Key::Right, "→", Action::Stall(Way::After), "", "on to the next stall"),
     row(Key::Char(','), ",", Action::Seconds(Way::Before, 1), "", "a second back"),
@@ -138,7 +138,7 @@ pub(super) const KEYS: &[Binding] = &[
     row(Key::Char('j'), "j", Action::Move(Way::After), "", "as ↓"),
     row(Key::PageUp, "PgUp", Action::Page(Way::Before), "", "a page up"),
     row(Key::PageDown, "PgDn", Action::Page(Way::After), "", "a page down"),
-    row(Key::Esc, "Esc", Action::Back, "", "back; takes the filter away"),
+    row(Key::Esc, "Esc", Action::Back, "", "back; removes the filter"),
     row(Key::Char('Q'), "Q", Action::QuitAndKeep, "", "quit and leave the last screen"),
     row(Key::CtrlC, "Ctrl-C", Action::Quit, "", "as q"),
     row(Key::CtrlZ, "Ctrl-Z", Action::Suspend, "", "suspend; fg comes back"),

@@ -90,7 +90,7 @@ pub fn other_service(name: &str) -> (Option<u64>, String) {
     match name {
         "resolve" => (
             Some(RESOLVED_NS),
-            "systemd-resolved: 120 s; its nameservers and time-outs are its own".to_owned(),
+            "systemd-resolved: 120 s; its nameservers and timeouts are its own".to_owned(),
         ),
         "mdns_minimal" | "mdns4_minimal" | "mdns6_minimal" => {
             (Some(0), format!("{name}: at once, but for link-local addresses and names in .local"))
@@ -325,7 +325,7 @@ impl Resolver<'_> {
         self.services.iter().any(|service| service.name == "dns")
     }
 
-    /// Services whose own time-outs are not resolv.conf's: `resolve` (systemd-resolved), `mdns…`, `sss`, …
+    /// Services whose own timeouts are not resolv.conf's: `resolve` (systemd-resolved), `mdns…`, `sss`, …
     pub fn others(&self) -> impl Iterator<Item = &str> {
         let quick = ["files", "dns", "myhostname", "mymachines"];
         self.services.iter().map(|service| service.name.as_str()).filter(move |name| !quick.contains(name))

@@ -44,8 +44,8 @@ impl Blocking {
     /// Who else waits meanwhile, as the end of a sentence.
     pub const fn others(self) -> &'static str {
         match self {
-            Self::AcceptThread => ", and nobody else is accepted meanwhile",
-            Self::EventLoop => ", and nobody else is served meanwhile, established clients included",
+            Self::AcceptThread => ", and nobody else is accepted during that time",
+            Self::EventLoop => ", and nobody else is served during that time, established clients included",
             Self::PerConnection => "; others wait only when the server's limit of processes is reached",
             Self::Pool => "; others wait only when all workers do",
             Self::Unknown => "",

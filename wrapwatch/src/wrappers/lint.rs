@@ -402,7 +402,9 @@ pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRe
 
 /// What a file that is not known leaves open.
 fn by_unknown_file(path: &str) -> String {
-    format!("what {path} has is not known here: verdict and lookups are those without it, and may be others")
+    format!(
+        "wrapwatch does not know what {path} contains: verdict and lookups are those without it, and may differ"
+    )
 }
 
 /// Why no name is looked up or found, where that is so.

@@ -313,7 +313,7 @@ fn failures(input: &Input<'_>, candidates: &Candidates, texts: &[Vec<u8>; 2], ke
         let then = check(input, &tables, client, world);
         let in_hosts = known_name(input, client).is_some_and(|(_, source)| source == NameSource::Hosts);
         if then.verdict != before.verdict || !(then.lookups.is_empty() || in_hosts) {
-            let why = "no rule could be found that gives it its verdict without a lookup".to_owned();
+            let why = "no rule was found that gives it its verdict without a lookup".to_owned();
             out.insert(address, why);
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     if !wrapwatch::probe::raw_skips_calls() {
         return;
     }
-    report.test("calls left out", || {
+    report.test("calls skipped", || {
         let watch = Watch::pid(site.pid())?;
         let go_on = AtomicBool::new(true);
         let clients = thread::scope(|scope| {

@@ -50,13 +50,12 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
     }
     if let Some(why) = trial.no_layout.as_ref().filter(|_| trial.refused.is_none()) {
         let message = format!(
-            "the kernel does not describe its types ({why}): the wait in the queue is left out where two servers in two network namespaces have \
-             the same client address and port, and a server without CPU can look like a slow nameserver"
+            "the kernel does not describe its types ({why}): if servers in two network namespaces have clients with the same address and port, wrapwatch leaves out their wait in the queue; and a server without CPU can look like a slow nameserver"
         );
         out.push(about(Kind::NoNetns, None, message, "a kernel with CONFIG_DEBUG_INFO_BTF"));
     }
     if kernel.lockdown.is_none() {
-        let message = "whether the kernel is locked down is not known: its state cannot be read";
+        let message = "cannot tell whether the kernel is locked down: its state cannot be read";
         let change = "mount -t securityfs none /sys/kernel/security, and run as root";
         out.push(about(Kind::NoLockdownState, None, message, change));
     }
@@ -89,14 +88,12 @@ fn hook_sets(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         Some(hook) if hook.state == HookState::NotTried => {}
         Some(hook) => {
             let message = format!(
-                "raw tracepoints cannot be had ({}): with perf tracepoints each hooked call costs the server more, detaching takes seconds, \
-                 and now and then the kernel leaves out a handshake",
+                "raw tracepoints are not available ({}): with perf tracepoints each hooked call costs the server more, detaching takes seconds, and the kernel occasionally skips a handshake",
                 why(hook)
             );
             out.push(about(Kind::NoRawTracepoints, None, message, "no lockdown=confidentiality"));
             if trial.tracefs_mounted {
-                let message =
-                    "tracefs is not mounted: each run mounts it for itself alone, which takes CAP_SYS_ADMIN";
+                let message = "tracefs is not mounted: wrapwatch mounts it in a private namespace at each run, which takes CAP_SYS_ADMIN";
                 out.push(about(Kind::NoTracefs, None, message, "mount -t tracefs none /sys/kernel/tracing"));
             }
             if let Some(error) = &trial.no_tracefs {
@@ -115,8 +112,7 @@ fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let perf = || hooks.iter().filter(|hook| hook.kind == HookKind::Tracepoint);
     match perf().find(|hook| hook.required && hook.state != HookState::Works) {
         None => {
-            let message = "perf tracepoints are taken, since with raw ones this kernel leaves calls out: each hooked call costs the server more, \
-                           detaching takes seconds, and now and then the kernel leaves out a handshake";
+            let message = "wrapwatch uses perf tracepoints, since this kernel skips calls with raw ones: each hooked call costs the server more, detaching takes seconds, and the kernel occasionally skips a handshake";
             out.push(about(Kind::NoRawTracepoints, None, message, ""));
             for hook in perf() {
                 lost(trial, hook, out);
@@ -124,8 +120,7 @@ fn skipped_calls(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
         }
         Some(hook) => {
             let message = format!(
-                "with raw tracepoints this kernel leaves out calls of a busy server, and perf tracepoints cannot be had ({}): a connection may \
-                 be missing or wrong",
+                "with raw tracepoints this kernel skips calls of a busy server, and perf tracepoints are not available ({}): connections may be missing or wrong",
                 why(hook)
             );
             out.push(about(Kind::SkippedCalls, None, message, "CAP_SYS_ADMIN, and tracefs"));
@@ -174,7 +169,7 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
         .collect();
     if !without.is_empty() {
         let message = format!(
-            "no uprobe on {}: the check's end is taken from the last table's close, ident and spawned commands are inferred",
+            "no uprobe on {}: wrapwatch takes the last table's close as the check's end, ident and spawned commands are inferred",
             without.join(", ")
         );
         out.push(about(Kind::NoUprobes, pid, message, "a libwrap with its symbols, and CAP_SYS_ADMIN"));
@@ -185,18 +180,18 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
     let libwrap = &target.libwrap;
     if libwrap.state == Wrapped::Static {
         let message =
-            "libwrap is linked in statically: no uprobes, and the rule that asked cannot be observed";
+            "libwrap is linked in statically: no uprobes, and wrapwatch cannot see which rule asked";
         out.push(about(Kind::NoRuleContext, pid, message, "a server linked with libwrap.so"));
     } else if libwrap.tcpd_context == Some(false) {
-        let message = "this libwrap does not export tcpd_context: the rule that asked cannot be observed";
+        let message = "this libwrap does not export tcpd_context: wrapwatch cannot see which rule asked";
         out.push(about(Kind::NoRuleContext, pid, message, ""));
     }
     if libwrap.state == Wrapped::Unknown {
-        let message = "whether it maps libwrap cannot be told: no permission to look into the process";
+        let message = "cannot tell whether it maps libwrap: no permission to look into the process";
         out.push(about(Kind::NoProcessAccess, pid, message, "run with sudo, or as root (CAP_SYS_PTRACE)"));
     }
     if target.listeners.is_none() {
-        let message = "which listeners are its own, and how long their queues are, cannot be told";
+        let message = "cannot tell which listeners are its own, and how long their queues are";
         out.push(about(
             Kind::NoQueueLength,
             pid,
@@ -205,7 +200,7 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
         ));
     }
     if target.view == View::Here {
-        let message = "its namespaces cannot be entered: tables, resolver and nameservers are shown as seen from here, and its own may differ";
+        let message = "cannot enter its namespaces: tables, resolver and nameservers are those seen from here, and the server's own may differ";
         out.push(about(
             Kind::OtherView,
             pid,

@@ -53,7 +53,7 @@ fn slots(case: &Case<'_>, max: MaxStartups, grace_s: Option<u64>) -> Option<Doct
         format!(" LoginGraceTime ({grace} s) begins after the check and does not end it.")
     });
     let message = format!(
-        "A check can take {} ({}) and holds one of sshd's MaxStartups places meanwhile: {dropped}. A refused client holds its place {REFUSED_S} s longer.{grace}",
+        "A check can take {} ({}) and holds one of sshd's MaxStartups places all that time: {dropped}. A refused client holds its place {REFUSED_S} s longer.{grace}",
         longest(case.worst_ns()),
         case.parts()
     );
@@ -62,7 +62,7 @@ fn slots(case: &Case<'_>, max: MaxStartups, grace_s: Option<u64>) -> Option<Doct
     let severity = if long { Severity::Warning } else { Severity::Info };
     let problem = case.problem(Kind::ChecksTakeSlots, severity, message).file(paths::TABLES[0]);
     Some(problem.change(
-        "Rules by address; else options timeout:1 attempts:1 in resolv.conf, and a higher MaxStartups.",
+        "Write rules by address; else set options timeout:1 attempts:1 in resolv.conf, and a higher MaxStartups.",
     ))
 }
 
@@ -81,7 +81,9 @@ fn own_lookups(case: &Case<'_>, who: &str, (setting, seconds): (&str, u64)) -> O
     );
     let problem =
         case.problem(Kind::LookupsOutlastLogin, Severity::Warning, message).file(paths::RESOLV_CONF);
-    Some(problem.change("options timeout:1 attempts:1; or have it go by addresses."))
+    Some(
+        problem.change("Set options timeout:1 attempts:1 in resolv.conf; or use addresses instead of names."),
+    )
 }
 
 /// PostgreSQL's lookup for its log: for each connection, and before its time for a login begins.
@@ -90,5 +92,5 @@ fn log_hostnames(case: &Case<'_>, timeout_s: u64) -> DoctorProblem {
         "log_hostname is on: PostgreSQL looks up each client's name before it reads the first packet. authentication_timeout ({timeout_s} s) begins only after that."
     );
     let problem = case.problem(Kind::OwnLookups, Severity::Info, message);
-    problem.change("log_hostname = off, where the log needs no names.")
+    problem.change("Set log_hostname = off, if the log needs no names.")
 }

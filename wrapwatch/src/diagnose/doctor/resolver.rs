@@ -28,11 +28,11 @@ fn not_known(case: &Case<'_>) -> Option<DoctorProblem> {
     let why = case.texts.conf.unknown.as_ref()?;
     let severity = if case.wrapped && case.looks_up { Severity::Warning } else { Severity::Info };
     let message = format!(
-        "{} was not looked at ({why}): whom the server asks for names, and how long that takes, is not known.",
+        "wrapwatch did not read {} ({why}), so it does not know whom the server asks for names, and how long that takes.",
         paths::RESOLV_CONF
     );
     let problem = case.problem(Kind::ResolverNotKnown, severity, message).file(paths::RESOLV_CONF);
-    Some(problem.change("See what it is; wrapwatch looks at regular files of 1 MiB at most."))
+    Some(problem.change("Check what it is; wrapwatch reads only regular files of up to 1 MiB."))
 }
 
 fn dead(server: &NameserverState) -> bool {
@@ -63,7 +63,7 @@ fn nameservers(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         out.push(
             case.problem(Kind::AllNameserversDead, severity(Severity::Critical), message)
                 .file(paths::RESOLV_CONF)
-                .change("Name servers that answer, or make the rules address-only."),
+                .change("List nameservers that answer, or make the rules address-only."),
         );
     } else if let Some(first) = servers.first().filter(|server| dead(server)) {
         let next = servers
@@ -78,7 +78,7 @@ fn nameservers(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
             case.problem(Kind::FirstNameserverDead, severity(Severity::Critical), message)
                 .file(paths::RESOLV_CONF)
                 .change(format!(
-                    "Put nameserver {next} first, or remove {}; options timeout:1 attempts:1",
+                    "Put nameserver {next} first, or remove {}; and set options timeout:1 attempts:1",
                     first.server
                 )),
         );
@@ -105,7 +105,7 @@ fn upstreams(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
             let Some(problem) = problem(&who, server) else { continue };
             let files = forwarder.files.join(", ");
             let problem = problem.file(forwarder.files.first().map_or("", String::as_str));
-            out.push(problem.change(format!("Repair it, or have it asked no more: {files}")));
+            out.push(problem.change(format!("Repair it, or stop asking it: {files}")));
         }
     }
 }
@@ -208,12 +208,12 @@ fn outlasts(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     }
     let message = format!("A check can take {} ({}). {who}.", longest(worst), case.parts());
     let problem = case.problem(Kind::CheckOutlastsClients, Severity::Warning, message).file(paths::TABLES[0]);
-    out.push(problem.change("Rules by address; else options timeout:1 attempts:1 and a short search list."));
+    out.push(problem.change("Write rules by address; else set options timeout:1 attempts:1 and a short search list in resolv.conf."));
 }
 
 /// The longest time of something, as the object of "can take".
 pub(super) fn longest(worst: Option<u64>) -> String {
-    worst.map_or_else(|| "a time that nothing bounds".to_owned(), |worst| format!("up to {}", Nanos(worst)))
+    worst.map_or_else(|| "an unlimited time".to_owned(), |worst| format!("up to {}", Nanos(worst)))
 }
 
 /// What to do about a nameserver that does not answer.
@@ -250,7 +250,7 @@ fn upstream(case: &Case<'_>, address: std::net::IpAddr) -> String {
             format!("It is {name}, which asks {servers}{others} (from its configuration file): see how these answer.")
         }
         Some(Forwarder { program: Some(program), pid: Some(pid), .. }) => {
-            format!("It is {program} (pid {pid}). Whom that asks is not known: look at the nameservers in its own configuration, and ask each of them.")
+            format!("It is {program} (pid {pid}). wrapwatch does not know whom it asks: look at the nameservers in its own configuration, and ask each of them.")
         }
         _ => "It forwards: look at the nameservers in its own configuration (dnsmasq, unbound, named), and ask each of them.".to_owned(),
     }
@@ -263,7 +263,7 @@ fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     };
     let uses_resolve = resolver.services.iter().any(|service| service == "resolve");
     if uses_resolve && present("systemd-resolved") {
-        let message = "Names come from systemd-resolved over a unix socket: the server itself sends nothing to port 53, and resolv.conf's time-outs do not hold.";
+        let message = "Names come from systemd-resolved over a unix socket: the server itself sends nothing to port 53, and resolv.conf's timeouts do not hold.";
         out.push(
             case.problem(Kind::NamesOtherwise, Severity::Info, message)
                 .file(paths::NSSWITCH_CONF)
@@ -271,7 +271,7 @@ fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         );
     } else if uses_resolve {
         let message =
-            "nsswitch.conf names resolve, but systemd-resolved's socket is not there: it is passed over.";
+            "nsswitch.conf names resolve, but systemd-resolved's socket is not there: glibc skips it.";
         out.push(
             case.problem(Kind::ServiceMissing, Severity::Info, message)
                 .file(paths::NSSWITCH_CONF)
@@ -279,8 +279,7 @@ fn services(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         );
     }
     if present("nscd") {
-        let message =
-            "nscd is asked before anybody else: lookups that it has in its cache send nothing to port 53.";
+        let message = "glibc asks nscd first: lookups that it has in its cache send nothing to port 53.";
         out.push(case.problem(Kind::NamesOtherwise, Severity::Info, message));
     }
 }

@@ -37,9 +37,10 @@ fn tables(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
         let problem = match doubt {
             None => continue,
             Some(TableDoubt::NotLookedAt(why)) => {
-                let message = format!("{path} was not looked at ({why}): nothing is known of the rules.");
+                let message =
+                    format!("wrapwatch did not read {path} ({why}), so it knows nothing of the rules.");
                 case.problem(Kind::TableNotKnown, Severity::Warning, message)
-                    .change("See what it is; wrapwatch looks at regular files of 1 MiB at most.")
+                    .change("Check what it is; wrapwatch reads only regular files of up to 1 MiB.")
             }
             Some(TableDoubt::Fifo) => {
                 let message = format!(
@@ -145,8 +146,7 @@ fn confined(case: &Case<'_>) -> Option<DoctorProblem> {
     let confined =
         case.target.confined.as_ref().filter(|confined| case.wrapped && confined.mode != "complain")?;
     let message = format!(
-        "AppArmor confines the server (profile {}, {}); whether the profile allows the tables and the resolver's files is not known here. If libwrap cannot open \
-         hosts.allow it goes on as if it were empty; without hosts.deny it refuses whom hosts.allow does not admit.",
+        "AppArmor confines the server (profile {}, {}); wrapwatch does not know whether the profile allows the tables and the resolver's files. If libwrap cannot open hosts.allow, it goes on as if that were empty; if it cannot open hosts.deny, it refuses everybody whom hosts.allow does not admit.",
         confined.profile, confined.mode
     );
     let change = "See whether the kernel's log has apparmor=\"DENIED\" with this profile and hosts.allow, hosts.deny, resolv.conf or nsswitch.conf.";
@@ -224,7 +224,7 @@ fn connections(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
             let message = "skip_name_resolve is OFF: the server itself looks up each new client address too, in the connection's thread.";
             out.push(
                 case.problem(Kind::OwnLookups, Severity::Info, message)
-                    .change("skip_name_resolve=ON, where grants are by address."),
+                    .change("Set skip_name_resolve=ON, if grants are by address."),
             );
         }
         _ => {}
@@ -235,12 +235,12 @@ fn wrapped(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
     let state = &case.target.libwrap;
     let drop_it = "Run a build without libwrap, and keep clients out by firewall or grants.";
     if state.state == Wrapped::Static {
-        let message = "libwrap is not mapped, but the program contains the names of its tables: libwrap is probably linked in statically. Which rule asks cannot be observed, only inferred.";
+        let message = "libwrap is not mapped, but the program contains the names of its tables: libwrap is probably linked in statically. wrapwatch can only infer which rule asks.";
         out.push(case.problem(Kind::StaticLibwrap, Severity::Info, message));
     }
     if let (true, Some(by)) = (case.wrapped, &case.target.named_by) {
         let message = format!(
-            "This server gives libwrap a name of its configuration ({by}), so which rules are its own is not known here."
+            "This server gives libwrap a name of its configuration ({by}), so wrapwatch does not know which rules are its own."
         );
         let change = "Look at each name's rules: wrapwatch lint --daemon NAME";
         out.push(case.problem(Kind::DaemonNameConfigured, Severity::Info, message).change(change));
@@ -297,14 +297,14 @@ fn without(case: &Case<'_>) -> DoctorProblem {
     }
     if let Some(helper) = daemons::find(&case.target.daemon).and_then(|daemon| daemon.helper) {
         let message = format!(
-            "The server itself does not use libwrap. Its clients may still be checked, by {}: that is set by {}. Whether clients wait for a check cannot be told from this process.",
+            "The server itself does not use libwrap. Its clients may still be checked, by {}: that is set by {}. This process does not show whether clients wait for a check.",
             helper.program, helper.set_by
         );
-        let change = "Look whether it is set so; wrapwatch live shows the checks of the programs that the server hands its clients to.";
+        let change = "Check that setting; wrapwatch live shows the checks of the programs that the server hands its clients to.";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }
     if !libwrap.children_seen {
-        let message = "No sign of libwrap in the server itself; the processes that it started could not all be looked at, so whether they check its clients is not known.";
+        let message = "No sign of libwrap in the server itself. wrapwatch could not look at all processes that it started: they may check its clients.";
         let change = "Run as root (CAP_SYS_PTRACE).";
         return case.problem(Kind::CheckedElsewhere, Severity::Info, message).change(change);
     }

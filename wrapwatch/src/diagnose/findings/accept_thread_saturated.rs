@@ -49,7 +49,7 @@ impl Detector for AcceptThreadSaturated {
         let each = checks_ns.checked_div(count).unwrap_or(0);
         let dns = Share::of(dns_ns, checks_ns);
         let mut message = format!(
-            "The accept thread was saturated: for {} it did {} back to back, {} each, and every client waited for all before it",
+            "The accept thread was saturated: for {} it did {} back to back, {} each, and every client waited for all clients before it",
             Nanos(ns),
             counted(count, "check", "checks"),
             Nanos(each)

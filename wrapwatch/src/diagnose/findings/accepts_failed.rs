@@ -46,7 +46,7 @@ fn tell(error: &AcceptErrors, case: &Case<'_>) -> Finding {
             "The machine is out of descriptors: raise fs.file-max, and find out who holds so many (`lsof | awk '{print $2}' | sort | uniq -c | sort -n`)."
         }
         "EBADF" | "EINVAL" | "ENOTSOCK" => {
-            "The server has closed its listener and goes on accepting: restart it, and look into its error log for why."
+            "The server has closed its listener and still calls accept: restart it, and look into its error log for why."
         }
         "ENOBUFS" | "ENOMEM" => {
             "The kernel has no memory for sockets: look at net.ipv4.tcp_mem and `ss -m`, and at the memory limit of the server's cgroup."

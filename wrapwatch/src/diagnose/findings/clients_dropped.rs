@@ -61,13 +61,13 @@ impl Detector for ClientsDropped {
         }
         let (all, name) = (case.summary.connections, &case.server.name);
         let others = self.others();
-        let meanwhile = match others {
-            0 => "No other was in its check then, as far as was seen".to_owned(),
-            1 => "Meanwhile 1 other was in its check, or kept after a refusal".to_owned(),
-            n => format!("Meanwhile up to {n} others were in their check, or kept after a refusal"),
+        let then = match others {
+            0 => "No other client was seen in its check at that time".to_owned(),
+            1 => "At that time 1 other was in its check, or kept after a refusal".to_owned(),
+            n => format!("At that time up to {n} others were in their check, or kept after a refusal"),
         };
         let message = format!(
-            "{name} itself turned away {} of {}, without a check: it had as many as it takes. {meanwhile}.",
+            "{name} itself turned away {} of {}, without a check: it had reached its limit. {then}.",
             self.proof.count,
             counted(all, "connection", "connections")
         );

@@ -72,6 +72,6 @@ impl ClientsGaveUp {
             (all, checked) if all == checked => "them".to_owned(),
             (_, checked) => format!("{checked} of them"),
         };
-        format!("; the server checked {whom} all the same, and whoever was behind waited for that too.")
+        format!("; the server still checked {whom}, and the clients behind waited for that too.")
     }
 }

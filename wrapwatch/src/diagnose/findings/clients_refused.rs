@@ -55,8 +55,7 @@ impl Detector for ClientsRefused {
             self.rules.iter().take(4).map(|(rule, (_, count))| format!("{count} by {rule}")).collect();
         facts.push(format!("clients: {}", self.clients.list()));
         let change = format!(
-            "If these clients are meant to get in, allow their addresses in hosts.allow (`{}: {}`): `wrapwatch lint --client ADDRESS` says which rule decides, \
-             and it needs no restart. If not, nothing: a firewall refuses them at less cost.",
+            "If these clients should get in, allow their addresses in hosts.allow (`{}: {}`); it needs no restart, and `wrapwatch lint --client ADDRESS` shows which rule decides. If not, change nothing, or let a firewall refuse them, which costs less.",
             self.daemon.clone().unwrap_or_else(|| case.server.rule_name(None)),
             self.clients.iter().next().map_or_else(|| "ADDRESS".to_owned(), |(ip, _)| ip.to_string())
         );

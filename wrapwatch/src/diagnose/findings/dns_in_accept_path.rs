@@ -53,10 +53,10 @@ impl Detector for DnsInAcceptPath {
             .as_ref()
             .map_or(String::new(), |rule| format!(", because {} needs a name", quoted(rule)));
         let message = format!(
-            "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, nobody else is accepted{}.",
+            "{} of {} looked the client's name up inside the accept thread{because}; while one lookup runs, the server accepts nobody else{}.",
             self.proof.count,
             counted(case.summary.connections, "connection", "connections"),
-            if self.serves { ", nor is whoever else that thread serves" } else { "" }
+            if self.serves { ", and that thread serves nobody else" } else { "" }
         );
         let facts = vec![
             format!(
@@ -75,9 +75,7 @@ impl Detector for DnsInAcceptPath {
         let hosts: Vec<String> = self.clients.iter().take(3).map(|(ip, _)| format!("`{ip} NAME`")).collect();
         let name = &case.server.name;
         let change = format!(
-            "One of these, best first: start {name} without wrappers (an empty hosts.allow and hosts.deny cost two opens a connection, a build without libwrap nothing) \
-             and let the firewall decide; or rewrite {rule} to addresses and networks only, which needs no restart; or put the clients into /etc/hosts \
-             ({}{}).",
+            "Do one of these, best first: (1) run {name} without wrappers and let the firewall decide (a build without libwrap costs nothing, an empty hosts.allow and hosts.deny cost two opens a connection); (2) rewrite {rule} to addresses and networks only, which needs no restart; (3) put the clients into /etc/hosts ({}{}).",
             hosts.join(", "),
             if self.clients.len() > 3 { ", …" } else { "" }
         );

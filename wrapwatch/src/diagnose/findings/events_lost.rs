@@ -50,7 +50,7 @@ impl Detector for EventsLost {
         }
         facts.extend(case.facts.damages.iter().take(3).map(ToString::to_string));
         let share = Share::of(case.summary.incomplete, case.summary.connections);
-        facts.push(format!("{share} of the connections were not seen whole"));
+        facts.push(format!("{share} of the connections are incomplete"));
         let severity = if share.0 >= 0.05 { Severity::Warning } else { Severity::Info };
         let evidence = Evidence { count: case.summary.incomplete, ..self.incomplete.evidence(facts) };
         vec![finding(FindingId::EventsLost, severity, message, evidence, change(case, lost))]
@@ -61,7 +61,7 @@ impl EventsLost {
     /// What to say of calls that the kernel left out: anybody's calls, so what counts is which connections they may belong to.
     fn left_out(&self) -> String {
         format!(
-            "The kernel left out calls during {}: what is told of them may be wrong.",
+            "The kernel skipped calls during {}: what is shown of them may be wrong.",
             counted(self.doubted, "connection", "connections")
         )
     }
@@ -75,17 +75,15 @@ fn change(case: &Case<'_>, lost: u64) -> Option<String> {
     let mut changes = Vec::new();
     if lost > full {
         changes.push(
-            "Record on a machine with CPU to spare for the reader, or a shorter time; what is counted (accepts) stays right.",
+            "Record for a shorter time, or leave wrapwatch more CPU to read the ring; what is counted (accepts) stays right.",
         );
     }
     if full > 0 {
-        changes.push(
-            "Attach anew: room is made for as many descriptors and threads as the server may have at attach, and now there were more.",
-        );
+        changes.push("Restart wrapwatch: it sized its maps when it attached, and they are now too small.");
     }
     if unwritten {
         changes.push(
-            "Record to where there is space, or less: `--max-size` with `--keep`, or `--last` with `--max-total`, never take more than they are told.",
+            "Record to a disk with more space, or limit the size: `--max-size` with `--keep`, or `--last` with `--max-total`.",
         );
     }
     (!changes.is_empty()).then(|| changes.join(" "))

@@ -40,7 +40,7 @@ impl Detector for IdentRule {
             "a client whose firewall drops port 113 costs 10 s, and more where the server blocks SIGALRM"
                 .to_owned(),
         ];
-        let change = "Take `user@`, `%u` and the option `rfc931` out of hosts.allow and hosts.deny: the answer is whatever the client's host says.";
+        let change = "Remove `user@`, `%u` and the option `rfc931` from hosts.allow and hosts.deny: a client's host can answer what it likes.";
         let severity = if self.proof.max >= 1_000_000_000 { Severity::Critical } else { Severity::Warning };
         let mut evidence = self.proof.evidence(facts);
         evidence.facts.push(format!("{} in all", Nanos(self.proof.sum)));

@@ -81,7 +81,7 @@ fn tell(pair: &Pair, cure: &Cure, case: &Case<'_>) -> Finding {
     let (message, change) = match cure {
         Cure::Move { options_between } => {
             let careful = if *options_between {
-                " Lines between the two have options (deny, spawn, …): check that these clients are not meant to meet them."
+                " Lines between the two have options (deny, spawn, …): check that these clients do not need them."
             } else {
                 " No verdict changes: what lies between allows as well."
             };

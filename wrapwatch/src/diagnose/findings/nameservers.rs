@@ -216,7 +216,7 @@ impl About<'_> {
         let (name, each) = (self.name(), Nanos(self.server.timeouts.mean()));
         let mut facts = vec![
             format!(
-                "{}, {answered} answered, {timeouts} timed out, {each} each in the mean",
+                "{}, {answered} answered, {timeouts} timed out, {each} each on average",
                 counted(queries, "query", "queries")
             ),
             if slower { "its slow answers cost more than that".to_owned() } else { self.share() },
@@ -248,8 +248,7 @@ impl About<'_> {
                 ),
                 evidence,
                 Some(format!(
-                    "In /etc/resolv.conf delete the line `nameserver {name}` (or move it behind `nameserver {other}`), and add `options timeout:1 attempts:1` \
-                     against the next time. {} reads the file again by itself where its libc does (glibc from 2.26); restart it otherwise.",
+                    "In /etc/resolv.conf delete the line `nameserver {name}` (or move it below `nameserver {other}`), and add `options timeout:1 attempts:1` so that the next dead one costs less. With glibc 2.26 or later {} reads the file again by itself; otherwise restart it.",
                     self.case.server.name
                 )),
             ),
@@ -260,7 +259,7 @@ impl About<'_> {
                 evidence,
                 Some(format!(
                     "{name} is a cache on this machine: is it running (`ss -lnup 'sport = 53'`), and does its upstream answer (`resolvectl status` for \
-                     systemd-resolved, else `forward` in its configuration)? Add `options timeout:1 attempts:1` to /etc/resolv.conf against the next time."
+                     systemd-resolved, else `forward` in its configuration)? Add `options timeout:1 attempts:1` to /etc/resolv.conf so that the next outage costs less."
                 )),
             ),
             None => finding(
@@ -269,7 +268,7 @@ impl About<'_> {
                 format!("Nameserver {name} {never}: a lookup waits {each} for it."),
                 evidence,
                 Some(format!(
-                    "In /etc/resolv.conf replace `nameserver {name}` by a server that answers, first of all by a cache on this machine, and add `options timeout:1 \
+                    "In /etc/resolv.conf replace `nameserver {name}` by a server that answers, preferably by a cache on this machine, and add `options timeout:1 \
                      attempts:1`; or find out why {name} does not answer this host (a firewall on UDP port 53?)."
                 )),
             ),
@@ -296,8 +295,7 @@ impl About<'_> {
         };
         let change = if self.is_local() {
             format!(
-                "{name} is a cache on this machine that waits for its upstream: find that (`resolvectl status` for systemd-resolved, else `forward` in its \
-                 configuration), and replace it by one that is quick, or find out what it waits for."
+                "{name} is a cache on this machine that waits for its upstream: find out which that is (`resolvectl status` for systemd-resolved, else `forward` in its configuration), and replace it by a faster one, or find out what it waits for."
             )
         } else {
             format!(
@@ -326,7 +324,7 @@ impl About<'_> {
             n => format!(" (and {} like it)", counted(n as u64, "name", "names")),
         };
         let message = format!(
-            "The name {worst}{more} is slow, {} each in the mean; nameserver {name} is not: it answers others in {}.",
+            "The name {worst}{more} is slow, {} each on average; nameserver {name} is not: it answers others in {}.",
             Nanos(answers.proof.mean()),
             Nanos(self.stats.rtt.p50_ns)
         );

@@ -35,7 +35,7 @@ impl Detector for PtrMissing {
         for (proof, clients, severity, whose) in [own, others] {
             let Some((first, _)) = clients.iter().next() else { continue };
             let message = format!(
-                "{} {whose}without a PTR record: the lookup is made for every connect and finds nothing, and name rules cannot match.",
+                "{} {whose}without a PTR record: each connect looks the name up and finds none, and name rules cannot match.",
                 counted(clients.len() as u64, "client", "clients")
             );
             let facts = vec![

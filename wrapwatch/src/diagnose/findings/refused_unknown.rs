@@ -28,11 +28,11 @@ impl Detector for RefusedUnknown {
             return Vec::new();
         }
         let message = format!(
-            "{} refused as \"unknown\": the client had reset while it was queued, so its address could not be asked for any more.",
+            "{} refused as \"unknown\": the client had reset its connection while it was queued, so the server could no longer ask for its address.",
             counted(self.proof.count, "connection", "connections")
         );
         let facts = vec![super::support::spread(&self.proof, "wait in the queue", "waits in the queue")];
-        let change = "Nothing in the rules: these are clients that gave up, not intruders (\"refused connect from unknown\" in syslog). Cure the wait.";
+        let change = "Change nothing in the rules: these are clients that gave up, not intruders (\"refused connect from unknown\" in syslog). Cure the wait.";
         vec![finding(
             FindingId::RefusedUnknown,
             Severity::Info,

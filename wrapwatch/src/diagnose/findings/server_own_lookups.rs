@@ -47,7 +47,7 @@ impl Detector for ServerOwnLookups {
             case.server.greeting(),
             own.because,
             if self.others_waited {
-                "Others wait meanwhile, too"
+                "Other clients wait for that, too"
             } else {
                 "Only that client waits, not those behind it"
             }

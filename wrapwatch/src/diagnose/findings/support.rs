@@ -149,13 +149,13 @@ pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
-/// `20 checks, 602 ms each in the mean, the longest 603 ms`
+/// `20 checks, 602 ms each on average, the longest 603 ms`
 pub(super) fn spread(proof: &Proof, one: &str, many: &str) -> String {
     let (mean, max) = (Nanos(proof.mean()), Nanos(proof.max));
     if proof.count == 1 {
         return format!("1 {one}, {max}");
     }
-    format!("{}, {mean} each in the mean, the longest {max}", counted(proof.count, one, many))
+    format!("{}, {mean} each on average, the longest {max}", counted(proof.count, one, many))
 }
 
 /// Addresses that are somebody's own to name: RFC 1918, RFC 6598, RFC 4193, link-local and loopback ones.

@@ -26,8 +26,7 @@ impl Detector for SynCookies {
         let backlog =
             if case.server.is_mysqld { "back_log of the server".to_owned() } else { case.server.backlog() };
         let change = format!(
-            "Cure what holds the accept thread (see the other findings). Until then a queue that takes the rush ({backlog} and net.core.somaxconn, \
-             both) keeps clients in it, where they are seen; count on the client's side (`wrapwatch ping`) what hangs."
+            "Cure what holds the accept thread (see the other findings). Until then a queue that is long enough for the rush (raise both {backlog} and net.core.somaxconn) keeps clients where wrapwatch sees them; `wrapwatch ping` on a client's machine counts those that hang."
         );
         let severity = if overflows > 0 { Severity::Critical } else { Severity::Warning };
         let evidence = Evidence { facts, ..Evidence::default() };

@@ -521,7 +521,7 @@ fn whom_the_server_turned_away_while_nobody_was_in_a_check_is_not_laid_on_checks
     };
     let findings = scene.report().findings;
     let found = findings.iter().find(|found| found.id == FindingId::ClientsDropped).unwrap();
-    assert!(found.message.contains("No other was in its check then"), "{}", found.message);
+    assert!(found.message.contains("No other client was seen in its check"), "{}", found.message);
     assert!(found.change.as_ref().unwrap().starts_with("Raise `MaxStartups`"), "{found:#?}");
 }
 
@@ -730,7 +730,7 @@ fn who_never_speaks_first_keeps_nobody_waiting_for_that() {
 #[test]
 fn what_to_do_about_a_loss_fits_its_cause() {
     let change = |trace: &[u8]| found(report(trace), FindingId::EventsLost).change.unwrap();
-    let parts = |change: &str| ["CPU", "Attach anew", "space"].map(|word| change.contains(word));
+    let parts = |change: &str| ["CPU", "Restart wrapwatch", "space"].map(|word| change.contains(word));
     let of = |lost, full| Scene { lost, full, ..Scene::checks(fast) }.trace();
     assert_eq!(parts(&change(&of(5, 0))), [true, false, false]);
     assert_eq!(parts(&change(&of(5, 5))), [false, true, false]);
@@ -790,12 +790,12 @@ fn several_clients_that_gave_up_are_told_apart_from_one() {
         let finding = found(impatient(of).report(), FindingId::ClientsGaveUp);
         (finding.message, finding.evidence.facts[1].clone())
     };
-    let behind = "all the same, and whoever was behind waited for that too.";
+    let behind = ", and the clients behind waited for that too.";
     let (one, when) = told(1);
-    assert_eq!(one, format!("1 client gave up before the greeting; the server checked it {behind}"));
+    assert_eq!(one, format!("1 client gave up before the greeting; the server still checked it{behind}"));
     assert_eq!(when, "after 98 ms");
     let (two, when) = told(2);
-    assert_eq!(two, format!("2 clients gave up before the greeting; the server checked them {behind}"));
+    assert_eq!(two, format!("2 clients gave up before the greeting; the server still checked them{behind}"));
     assert_eq!(when, "the most impatient after 98 ms, the most patient after 147 ms");
 }
 

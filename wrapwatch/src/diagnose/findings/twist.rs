@@ -29,7 +29,7 @@ impl Detector for Twist {
             (
                 Severity::Critical,
                 format!(
-                    "The server process was replaced by another program during the trace, as `twist` does ({what}); {} with it.",
+                    "Another program replaced the server process during the trace, as `twist` does ({what}); it took {} with it.",
                     counted(self.replaced.count, "connection", "connections")
                 ),
             )
@@ -37,11 +37,11 @@ impl Detector for Twist {
             (
                 Severity::Warning,
                 format!(
-                    "{what} has `twist`: whoever matches it first after a start replaces the server by that command; later ones are refused."
+                    "{what} has `twist`: the first client to match it after a start replaces the server process by that command; later ones are refused."
                 ),
             )
         };
-        let change = "Take `twist` out of the rule: it is made for servers that inetd starts once for each client. Use `deny`, or `spawn … &`.";
+        let change = "Remove `twist` from the rule: it is made for servers that inetd starts once for each client. Use `deny`, or `spawn … &`.";
         let evidence = Evidence { rule, ..self.replaced.evidence(Vec::new()) };
         vec![finding(FindingId::Twist, severity, message, evidence, Some(change.to_owned()))]
     }

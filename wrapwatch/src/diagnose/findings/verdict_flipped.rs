@@ -64,7 +64,7 @@ impl Detector for VerdictFlipped {
                 format!("whenever DNS fails, this rule {fails}"),
             ];
             let change = format!(
-                "Write the clients of {} as addresses or networks ({}): a verdict must not hang on a nameserver.",
+                "Write the clients of {} as addresses or networks ({}): a verdict must not depend on a nameserver.",
                 super::support::at(rule),
                 way.clients.list()
             );

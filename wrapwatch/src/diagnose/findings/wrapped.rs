@@ -81,8 +81,7 @@ fn no_rules(pid: u32, checked: &Proof, case: &Case<'_>) -> Option<Finding> {
         deny.meta.path
     );
     let facts = vec![super::support::spread(checked, "check", "checks")];
-    let change = "Drop libwrap (build or package without it): it decides nothing here, and the first rule somebody adds with a name in it puts DNS into \
-                      the accept thread.";
+    let change = "Use a build or package without libwrap: it decides nothing here, and the first rule with a name in it would put DNS into the accept thread.";
     let evidence = checked.evidence(facts);
     Some(finding(FindingId::WrappedButNoRules, Severity::Info, message, evidence, Some(change.to_owned())))
 }

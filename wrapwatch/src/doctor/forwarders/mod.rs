@@ -65,7 +65,7 @@ pub(super) fn examine(viewer: u32, servers: &[IpAddr], queries: bool) -> Vec<For
                 None if inodes.is_empty() => {
                     unknown(server, "no socket of this network has that address and port 53".to_owned())
                 }
-                None => unknown(server, "who has the socket cannot be told".to_owned()),
+                None => unknown(server, "cannot tell who has the socket".to_owned()),
             }
         })
         .collect()

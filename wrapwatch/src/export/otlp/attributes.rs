@@ -3,7 +3,7 @@
 /// Of what, the attribute, what it says.
 pub const ATTRIBUTES: &[(&str, &str, &str)] = &[
     ("resource", "service.name", "wrapwatch"),
-    ("resource", "service.version", "Version of the wrapwatch that tells this"),
+    ("resource", "service.version", "Version of wrapwatch that wrote this"),
     ("resource", "host.name", "Name of the machine"),
     ("resource", "wrapwatch.recording", "When the recording began"),
     ("client wait", "wrapwatch.conn", "Number of the connection within the recording"),
@@ -34,9 +34,9 @@ pub const ATTRIBUTES: &[(&str, &str, &str)] = &[
     ("client wait", "wrapwatch.missing", "What was not, and why"),
     ("client wait", "db.response.status_code", "Code in the server's first packet where that was an error"),
     ("client wait", "error.type", "refused, server_error, dropped"),
-    ("link", "wrapwatch.link", "queued_behind: that client held the accept thread meanwhile"),
+    ("link", "wrapwatch.link", "queued_behind: that client held the accept thread during the wait"),
     ("link", "wrapwatch.conn", "Number of that connection"),
-    ("queue", "wrapwatch.queued_behind_count", "How many held the accept thread meanwhile"),
+    ("queue", "wrapwatch.queued_behind_count", "How many held the accept thread during the wait"),
     ("check", "wrapwatch.dns_ns", "Waiting for nameservers"),
     ("check", "wrapwatch.files_ns", "Inside calls on files"),
     ("check", "wrapwatch.ident_ns", "Ident"),

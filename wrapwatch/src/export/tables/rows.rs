@@ -181,7 +181,7 @@ table! {
         sent: WallTime,
         /// When it was sent, from accept.
         at_ns: u64,
-        /// Sent to answered; for a time-out the time waited; null while or where unseen.
+        /// Sent to answered; for a timeout the time waited; null while or where unseen.
         rtt_ns: Option<u64>,
         /// How it ended: answered, timeout, unreachable, unseen.
         outcome: &'static str,

@@ -189,7 +189,7 @@ pub fn run<T: Send + 'static>(
         Heard::NotYet => Err(HostError::Slow { what: what.to_owned(), limit }),
         Heard::Over => Err(HostError::Unusable {
             what: what.to_owned(),
-            why: "whoever read it ended unexpectedly".to_owned(),
+            why: "the thread that read it ended unexpectedly".to_owned(),
         }),
     }
 }

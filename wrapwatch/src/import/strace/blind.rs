@@ -114,6 +114,6 @@ const NEVER: [(DegradationKind, &str); 4] = [
     ),
     (
         DegradationKind::NoUprobes,
-        "strace does not show libwrap's functions: the check's end is taken from the last table's close",
+        "strace does not show libwrap's functions: wrapwatch takes the last table's close as the check's end",
     ),
 ];

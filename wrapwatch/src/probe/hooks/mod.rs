@@ -107,10 +107,10 @@ pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
 /// Without `inet_sock_set_state`.
 const NO_STATES: (DegradationKind, &str) = (
     DegradationKind::NoQueueTime,
-    "no tracepoint sock:inet_sock_set_state: the wait in the accept queue and clients that leave are not seen",
+    "no tracepoint sock:inet_sock_set_state: wrapwatch does not see the wait in the accept queue and clients that leave",
 );
 /// Without `inet_sk_error_report`.
 const NO_ERRORS: (DegradationKind, &str) = (
     DegradationKind::NoHook,
-    "no tracepoint sock:inet_sk_error_report (Linux 5.14): an unreachable nameserver is told from a silent one by time alone",
+    "no tracepoint sock:inet_sk_error_report (Linux 5.14): only the time distinguishes an unreachable nameserver from a silent one",
 );

@@ -121,7 +121,7 @@ impl HookSet for Tracepoints {
         let why = match why.refused {
             Some(error) => error.to_string(),
             None if !why.asked && raw_skips_calls() => {
-                "with those Linux 7.0 and later leave out many more calls".to_owned()
+                "with those Linux 7.0 and later skip many more calls".to_owned()
             }
             None => return None,
         };
@@ -129,8 +129,7 @@ impl HookSet for Tracepoints {
             kind: DegradationKind::NoRawTracepoints,
             pid: None,
             message: format!(
-                "perf tracepoints instead of raw ones ({why}): the same is seen, but each hooked call costs the server more, detaching takes seconds, \
-                 and now and then the kernel leaves out a handshake, whose wait in the queue is then not known"
+                "perf tracepoints instead of raw ones ({why}): wrapwatch sees the same, but each hooked call costs the server more, detaching takes seconds, and the kernel occasionally skips a handshake, whose wait in the queue is then unknown"
             ),
         })
     }
@@ -144,7 +143,7 @@ impl HookSet for Tracepoints {
     }
 
     fn programs(&self) -> Vec<String> {
-        hooks().map(|hook| format!("tracepoint {} (where raw ones cannot be had)", name(hook))).collect()
+        hooks().map(|hook| format!("tracepoint {} (where raw ones are not available)", name(hook))).collect()
     }
 
     fn try_each(&self, ebpf: &mut Ebpf, _layout: Option<&Layout>) -> Vec<Tried> {

@@ -127,8 +127,7 @@ impl HookSet for RawTracepoints {
             kind: DegradationKind::SkippedCalls,
             pid: None,
             message: format!(
-                "raw tracepoints, with which Linux 7.0 and later leave out calls of a busy server: now and then a connection is not told, or told \
-                 wrongly; with perf tracepoints, which take CAP_SYS_ADMIN and tracefs, they leave out far fewer ({why})"
+                "raw tracepoints, with which Linux 7.0 and later skip calls of a busy server: connections may be missing or wrong; with perf tracepoints, which take CAP_SYS_ADMIN and tracefs, they skip far fewer ({why})"
             ),
         })
     }

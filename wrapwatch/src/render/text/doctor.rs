@@ -169,7 +169,7 @@ impl Text {
         };
         self.say(text, "daemon name", &daemon);
         for (i, table) in target.tables.iter().enumerate() {
-            self.say(text, if i == 0 { "tables" } else { "" }, &self.file(table, "rule", "as good as empty"));
+            self.say(text, if i == 0 { "tables" } else { "" }, &self.file(table, "rule", "counts as empty"));
         }
         self.sockets(text, target);
         self.network(text, &target.network);
@@ -194,11 +194,11 @@ impl Text {
             Wrapped::No => "no sign of libwrap".to_owned(),
             Wrapped::Unknown => match (libwrap.needed, libwrap.strings) {
                 (Some(true), _) => "probably: the program is linked with libwrap".to_owned(),
-                (_, Some(true)) => "probably: the names of its tables stand in the program".to_owned(),
+                (_, Some(true)) => "probably: the program contains the names of its tables".to_owned(),
                 (Some(false), Some(false)) => {
                     "probably not: the program is not linked with libwrap".to_owned()
                 }
-                _ => "cannot be told".to_owned(),
+                _ => "unknown".to_owned(),
             },
         };
         if libwrap.library_deleted {
@@ -232,7 +232,7 @@ impl Text {
 
     fn sockets(&self, text: &mut String, target: &Target) {
         match target.listeners.as_deref() {
-            None => self.say(text, "listeners", "cannot be told"),
+            None => self.say(text, "listeners", "unknown"),
             Some([]) => self.say(text, "listeners", "none: it accepts no TCP connections"),
             Some(listeners) => {
                 for (i, listener) in listeners.iter().enumerate() {
@@ -262,7 +262,7 @@ impl Text {
     /// Who else holds a listener.
     fn holders(&self, text: &mut String, listener: &ListenerState) {
         let Some(holders) = &listener.held_by else {
-            return self.say_in(text, DIM, "", "whether others hold it too cannot be told");
+            return self.say_in(text, DIM, "", "cannot tell whether other processes hold it too");
         };
         let named: Vec<String> = holders
             .iter()
@@ -349,7 +349,7 @@ impl Text {
         self.say(text, "names from", &self.outside(&order, usize::MAX));
         for file in &resolver.files {
             let (entry, if_missing) = match file.path.rsplit('/').next() {
-                Some("hosts") => ("line", "as good as empty"),
+                Some("hosts") => ("line", "counts as empty"),
                 Some("resolv.conf") => ("nameserver", "127.0.0.1 is asked"),
                 _ => ("service", "files, then dns"),
             };
@@ -359,7 +359,7 @@ impl Text {
             let there = match socket.present {
                 Some(true) => "is there",
                 Some(false) => "no socket",
-                None => "cannot be told",
+                None => "unknown",
             };
             self.say(text, "", &format!("{}: {there}", socket.service));
         }
@@ -445,7 +445,7 @@ impl Text {
                 let rcode = server.rcode.as_deref().unwrap_or("?");
                 (GREEN, format!("{address}: answers{rtt} ({rcode})"))
             }
-            Some(QueryOutcome::Timeout) => (RED, format!("{address}: silent, 1 s long")),
+            Some(QueryOutcome::Timeout) => (RED, format!("{address}: silent for 1 s")),
             Some(QueryOutcome::Unreachable) => {
                 (RED, format!("{address}: refuses: {}", error.unwrap_or_else(|| "unreachable".to_owned())))
             }

@@ -129,7 +129,7 @@ impl Text {
             out += &self.lint_paragraph(&self.otherwise(otherwise), YELLOW);
         }
         if client.names_left_out {
-            let said = "the rules have more names than were tried: with another of them its verdict may be another (say --client ADDR=NAME)";
+            let said = "the rules have more names than wrapwatch tried: with another one the verdict may differ (give --client ADDR=NAME)";
             out += &self.lint_paragraph(said, YELLOW);
         }
         out
@@ -161,7 +161,7 @@ impl Text {
                 )
             }
             (Some(all), None) => format!("holds {held} up to {}", Nanos(all)),
-            (None, _) => format!("holds {held} for a time that nothing here bounds"),
+            (None, _) => format!("holds {held} for an unlimited time"),
         };
         out += &self
             .lint_paragraph(&self.own(&worst), if client.worst_case_ns == Some(0) { DIM } else { YELLOW });

@@ -70,7 +70,7 @@ impl Text {
             lost.by.iter().map(|(name, n)| format!("{} {n}", self.outside(name, 30))).collect();
         let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
         if lost.events == 0 {
-            return self.block(YELLOW, &format!("NOT SEEN: the kernel left out calls{by}"));
+            return self.block(YELLOW, &format!("NOT SEEN: the kernel skipped calls{by}"));
         }
         let noun = if lost.events == 1 { "event" } else { "events" };
         self.block(YELLOW, &format!("LOST {} {noun}{by}", lost.events))

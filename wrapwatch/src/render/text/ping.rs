@@ -47,7 +47,7 @@ impl Text {
             PingOutcome::Unreachable => format!("unreachable after {total}"),
             PingOutcome::HalfGreeting if attempt.error.is_some() => "half a greeting".to_owned(),
             PingOutcome::HalfGreeting => format!("only half a greeting within {total}"),
-            PingOutcome::NotMysql => "another greeting than was waited for".to_owned(),
+            PingOutcome::NotMysql => "not the expected greeting".to_owned(),
             PingOutcome::Failed => "failed here".to_owned(),
         });
         if attempt.syn_retries > 0 {

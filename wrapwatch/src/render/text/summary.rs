@@ -155,7 +155,7 @@ fn counts(summary: &Summary) -> String {
     let more = [
         (summary.clients_left, "left before their greeting"),
         (summary.still_queued, "still queued"),
-        (summary.incomplete, "not seen whole"),
+        (summary.incomplete, "incomplete"),
     ];
     for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
         put!(said, ", {n} {what}");

@@ -111,7 +111,7 @@ fn stalls_degradations_and_losses() {
     let degradation = Degradation {
         kind: DegradationKind::NoUprobes,
         pid: Some(812),
-        message: "uprobes need CAP_SYS_ADMIN: the check's end is taken from the last table's close; run as root to see it exactly".to_owned(),
+        message: "uprobes need CAP_SYS_ADMIN: wrapwatch takes the last table's close as the check's end; run as root to see it exactly".to_owned(),
     };
     page += &text.line(&Line::Degradation(degradation));
     let lost = Lost {

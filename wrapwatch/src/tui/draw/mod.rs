@@ -105,7 +105,7 @@ fn connections(state: &mut State, look: Look, area: Rect, buffer: &mut Buffer) {
     // The selected row stays in sight, the newest ones too while there is room.
     let from = at.map_or(0, |at| at.saturating_sub(page.saturating_sub(1)));
     if rows.is_empty() {
-        let why = if state.filter_text.is_empty() { "no connection yet" } else { "no connection fits" };
+        let why = if state.filter_text.is_empty() { "no connection yet" } else { "no connection matches" };
         Paragraph::new(why).render(list, buffer);
     }
     for (line, (i, &number)) in list.rows().zip(rows.iter().enumerate().skip(from)) {
@@ -141,7 +141,7 @@ fn list_head(state: &State, text: crate::render::text::Text) -> Row<'static> {
 /// Keys by priority, as many as fit, behind a filter that is on; while one is typed, that.
 fn footer_text(state: &State, columns: usize) -> String {
     if state.typing {
-        return format!("/{}_   Enter keeps it, Esc takes it away", state.filter_text);
+        return format!("/{}_   Enter keeps it, Esc removes it", state.filter_text);
     }
     let mut said = String::new();
     if !state.filter_text.is_empty() {

@@ -42,7 +42,7 @@ pub(super) fn nameservers(state: &mut State, _look: Look, area: Rect, buffer: &m
             duration(server.explained_ns),
         ]
     });
-    let head = ["nameserver", "queries", "answered", "time-outs", "p50", "p99", "waited for it"];
+    let head = ["nameserver", "queries", "answered", "timeouts", "p50", "p99", "waited for it"];
     let columns = [Min(15), Length(7), Length(8), Length(9), Length(8), Length(8), Length(13)];
     table(head, columns, rows.collect(), &mut state.scrolled, area, buffer);
 }
@@ -129,7 +129,7 @@ pub(super) fn notes(state: &mut State, look: Look, area: Rect, buffer: &mut Buff
         rows.push(Row::raw(format!("and {} more", view.more_notes)));
     }
     if rows.is_empty() {
-        rows.push(Row::raw("nothing was lost, and nothing is known that could not be seen"));
+        rows.push(Row::raw("nothing was lost, and nothing is known to be missing"));
     }
     super::scrolled(&mut state.scrolled, rows, area, buffer);
 }

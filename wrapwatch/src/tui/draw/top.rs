@@ -158,14 +158,14 @@ fn not_seen(state: &State) -> Option<String> {
     let notes = view.notes.len() as u64 + view.more_notes;
     let all = [
         (view.known.lost(), "events LOST"),
-        (u64::from(view.left_out), "calls left out"),
+        (u64::from(view.left_out), "calls skipped"),
         (state.not_kept(), "older lines no longer kept"),
         (notes, "notes (m)"),
     ];
     let said: Vec<String> = all
         .iter()
         .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| if *what == "calls left out" { (*what).to_owned() } else { format!("{n} {what}") })
+        .map(|(n, what)| if *what == "calls skipped" { (*what).to_owned() } else { format!("{n} {what}") })
         .collect();
     (!said.is_empty()).then(|| format!("not seen: {}", said.join("; ")))
 }

@@ -70,9 +70,9 @@ fn flip(rule: Rule<'_>, asked: &Asked<'_>, later: Later) -> Option<(Kind, String
         (false, false, false) => {
             (Kind::FailsClosed, format!("the exception {text} is not made: its clients are refused"))
         }
-        (true, true, false) => (Kind::FailsClosed, format!("{text} refuses everybody who comes so far")),
+        (true, true, false) => (Kind::FailsClosed, format!("{text} refuses everybody who gets this far")),
         (true, true, true) if later.refused => {
-            (Kind::FailsOpen, format!("{text} admits everybody who comes so far"))
+            (Kind::FailsOpen, format!("{text} admits everybody who gets this far"))
         }
         _ => return None,
     })

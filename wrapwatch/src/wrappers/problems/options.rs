@@ -70,7 +70,7 @@ fn check(step: &Step, blocking: Blocking) -> Option<Finding> {
             let message = "In a server's first check twist replaces the whole server by the command; in later ones it refuses.";
             Some(
                 Finding::new(Kind::Twist, Severity::Critical, message)
-                    .change("Write deny, and a spawn if somebody is to be told."),
+                    .change("Write deny, and a spawn if somebody should be notified."),
             )
         }
         Keyword::User | Keyword::Group => {
@@ -118,5 +118,5 @@ pub(super) fn ident(scene: &Scene<'_>, whom: &str, seconds: Option<i32>) -> Find
         daemons::blocking(scene.daemon).held()
     );
     Finding::new(Kind::Ident, Severity::Warning, message)
-        .change("Match by address; who sits at a client cannot be known this way.")
+        .change("Match by address; this way nobody can know who uses a client.")
 }

@@ -22,7 +22,7 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
             ("needs", "waits")
         };
         let message = format!(
-            "{} {needs} the client's name: every {} client that comes so far {waits} for two lookups by {whom}. They hold {}{}.",
+            "{} {needs} the client's name: every {} client that gets this far {waits} for two lookups by {whom}. They hold {}{}.",
             asked.text(),
             scene.daemon,
             blocking.held(),
@@ -43,8 +43,7 @@ pub(super) fn find<'a>(scene: &Scene<'a>, files: &NamedFiles<'a>, out: &mut Vec<
     let name = list.iter().position(|asked| asked.word.kind.may_look_up());
     let late = |asked: &&&Asked<'_>| !asked.word.kind.may_look_up() && asked.word.user.is_none();
     if let Some(address) = name.and_then(|name| list.get(name..)?.iter().find(late)) {
-        let message =
-            format!("{} stands behind a name: its clients wait for {whom} all the same.", address.text());
+        let message = format!("{} stands behind a name: its clients wait for {whom}, too.", address.text());
         let finding = Finding::new(Kind::NamesBeforeAddresses, Severity::Warning, message);
         out.push(scene.at(first, finding.change("Put addresses and nets first in the list.")));
     }

@@ -14,7 +14,7 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             clients(scene, rule, word, out);
         }
         if let Some(taker) = takes_back(rule.clients()) {
-            let message = format!("Matches nobody: EXCEPT {taker} takes out again whoever stands before it.");
+            let message = format!("Matches nobody: EXCEPT {taker} excludes everybody who stands before it.");
             let finding = Finding::new(Kind::NeverMatches, Severity::Warning, message);
             out.push(
                 scene.at(rule, finding.change(format!("Remove the rule, or write without EXCEPT {taker}."))),
@@ -98,7 +98,7 @@ fn clients(scene: &Scene<'_>, rule: Rule<'_>, word: ClientWord<'_>, out: &mut Ve
             }
             classify::Kind::Netgroup => {
                 let message = format!(
-                    "{text}: for each client that comes so far the name is looked up, and then the netgroup."
+                    "{text}: for each client that gets this far the name is looked up, and then the netgroup."
                 );
                 push(Finding::new(Kind::Netgroup, Severity::Info, message).change("List the addresses."));
             }
@@ -181,7 +181,7 @@ fn named_in<'a>(
 fn circle(name: &str, at: &str) -> Finding {
     let way = if at == name { String::new() } else { format!(" by way of {at}") };
     let message = format!(
-        "{name} names itself{way}: for each client that gets so far libwrap reads it within itself until the server has no descriptors left."
+        "{name} names itself{way}: for each client that gets this far libwrap reads it within itself until the server has no descriptors left."
     );
     Finding::new(Kind::FilePattern, Severity::Warning, message)
         .change(format!("Remove the line {name} from {at}."))

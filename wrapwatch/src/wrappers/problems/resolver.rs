@@ -55,7 +55,7 @@ fn nameservers(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     if conf.default_nameserver {
         let (message, change) = match &conf.cannot_open {
             Some(why) => (
-                format!("The file cannot be opened ({why}), so glibc asks 127.0.0.1 with its own time-outs."),
+                format!("The file cannot be opened ({why}), so glibc asks 127.0.0.1 with its own timeouts."),
                 "Make it readable for the server, and each folder above it.",
             ),
             None => (
@@ -141,9 +141,9 @@ fn services(scene: &Scene<'_>, out: &mut Vec<Problem>) {
             continue;
         }
         let message = format!(
-            "Names also come from the service {name}, whose time-outs are not those of resolv.conf ({known})."
+            "Names also come from the service {name}, whose timeouts are not those of resolv.conf ({known})."
         );
-        push(message, "Find out how long it can take, or leave it out: hosts: files dns");
+        push(message, "Find out how long it can take, or remove it: hosts: files dns");
     }
 }
 

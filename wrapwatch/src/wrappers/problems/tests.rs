@@ -11,7 +11,7 @@ struct Texts<'a> {
     hosts: &'a str,
 }
 
-/// Two good nameservers with short time-outs.
+/// Two good nameservers with short timeouts.
 const GOOD: Texts<'static> = Texts {
     allow: "mysqld: 10.0.2.\n",
     deny: "ALL: ALL\n",

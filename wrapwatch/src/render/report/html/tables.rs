@@ -76,7 +76,7 @@ impl Page<'_> {
             said += &format!(", {} left before the greeting", summary.clients_left);
         }
         if summary.incomplete > 0 {
-            said += &format!(", {} not seen whole", summary.incomplete);
+            said += &format!(", {} incomplete", summary.incomplete);
         }
         let requests = requests(summary);
         let lookups =
