@@ -1,6 +1,6 @@
 //! `cargo xtask docs`: checks what people read, and makes a book of it.
 //!
-//! Checked are links and their anchors, words that docs/style.md and docs/glossary.md rule out, that each finding has its page, and that the book's
+//! Checked are links and their anchors, words that docs/style.md and docs/glossary.md rule out (also in what the command prints), that each finding has its page, and that the book's
 //! table of contents names each page once. That is a part of `cargo xtask lint`, and needs nothing but the files. The book takes mdBook.
 
 use std::{fs, path::Path};
@@ -15,6 +15,7 @@ mod findings;
 mod links;
 mod markdown;
 mod picture;
+mod strings;
 mod words;
 
 use markdown::Markdown;
@@ -67,7 +68,7 @@ fn checked() -> Result<Vec<Page>> {
     let root = workspace::root()?;
     let pages = pages(root)?;
     let mut faults = links::faults(&pages, root);
-    faults.extend(words::faults(&pages)?);
+    faults.extend(words::faults(&pages, &strings::sources(root)?)?);
     faults.extend(findings::faults(&pages, root)?);
     faults.extend(not_in_the_book(&pages)?);
     for fault in &faults {
@@ -84,11 +85,11 @@ fn pages(root: &Path) -> Result<Vec<Page>> {
     let mut paths: Vec<String> = ROOT_PAGES.map(str::to_owned).into();
     paths.extend(files(root, "docs")?.into_iter().filter(|path| has_extension(path, "md")));
     paths.sort();
-    let read = |path: &String| {
-        let text = fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))?;
-        Ok(Page::new(path, text))
-    };
-    paths.iter().map(read).collect()
+    paths.iter().map(|path| Ok(Page::new(path, read(root, path)?))).collect()
+}
+
+fn read(root: &Path, path: &str) -> Result<String> {
+    fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
 }
 
 /// Every file below a folder of the repository.

@@ -1,10 +1,10 @@
-//! Words that stand in no document: the lists are the tables of docs/style.md and docs/glossary.md.
+//! Words that stand in no document, and in nothing that the command prints: the lists are the tables of docs/style.md and docs/glossary.md.
 //!
-//! Code is left out: it is what programs print.
+//! Code in documents is left out: it is what programs print.
 
 use anyhow::{Result, ensure};
 
-use super::{Page, page};
+use super::{Page, markdown::Passage, page, strings::Source};
 
 /// Table of words to avoid: `not`, `but`.
 const STYLE: &str = "docs/style.md";
@@ -21,17 +21,20 @@ struct Word {
     but: String,
 }
 
-pub(super) fn faults(pages: &[Page]) -> Result<Vec<String>> {
+pub(super) fn faults(pages: &[Page], sources: &[Source]) -> Result<Vec<String>> {
     let mut words = column(page(pages, STYLE)?, ["not", "but"], (0, 1));
     ensure!(words.len() >= WORDS_MIN, "{STYLE} has no table of words: not, but");
     let terms = column(page(pages, GLOSSARY)?, ["word", "means", "not"], (2, 0));
     ensure!(terms.len() >= WORDS_MIN, "{GLOSSARY} has no table of terms: word, means, not");
     words.extend(terms);
     let is_checked = |page: &&Page| {
-        let own = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].contains(&page.path.as_str());
+        let own = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+            .contains(&page.path.as_str());
         own || (page.path.starts_with("docs/") && !GENERATED.contains(&page.path.as_str()))
     };
-    Ok(pages.iter().filter(is_checked).flat_map(|page| within(page, &words)).collect())
+    let documents = pages.iter().filter(is_checked).map(|page| (&page.path, &page.markdown.prose));
+    let printed = sources.iter().map(|source| (&source.path, &source.strings));
+    Ok(documents.chain(printed).flat_map(|(path, texts)| within(path, texts, &words)).collect())
 }
 
 /// The code of one column, each piece with the other column's text, of all tables with this head.
@@ -51,12 +54,12 @@ fn column<const N: usize>(page: &Page, head: [&str; N], (not, but): (usize, usiz
     words
 }
 
-fn within(page: &Page, words: &[Word]) -> Vec<String> {
+fn within(path: &str, texts: &[Passage], words: &[Word]) -> Vec<String> {
     let mut faults = Vec::new();
-    for passage in &page.markdown.prose {
+    for passage in texts {
         let text = passage.text.to_lowercase();
         for word in words.iter().filter(|word| stands_in(&text, &word.not)) {
-            faults.push(page.fault(passage.line, format!("not \"{}\", but: {}", word.not, word.but)));
+            faults.push(format!("{path}:{}: not \"{}\", but: {}", passage.line, word.not, word.but));
         }
     }
     faults
@@ -93,12 +96,20 @@ mod tests {
             "Fine.\n\nBad1 over\nthere; an other\nname2. `bad3`, bad10, x-bad4\n\n```text\nbad5\n```\n";
         let pages = [Page::new("docs/a.md", text.to_owned()), style(), glossary()];
         let wanted = ["docs/a.md:3: not \"bad1\", but: good", "docs/a.md:3: not \"other name2\", but: term2"];
-        assert_eq!(faults(&pages).unwrap(), wanted);
+        assert_eq!(faults(&pages, &[]).unwrap(), wanted);
+    }
+
+    #[test]
+    fn they_are_found_in_what_is_printed() {
+        let strings = vec![Passage { line: 7, text: "what is bad5 at {}".to_owned() }];
+        let source = Source { path: "src/a.rs".to_owned(), strings };
+        let faults = faults(&[style(), glossary()], &[source]).unwrap();
+        assert_eq!(faults, ["src/a.rs:7: not \"bad5\", but: good", "src/a.rs:7: not \"is bad5\", but: good"]);
     }
 
     #[test]
     fn a_list_that_is_gone_is_an_error() {
         let empty = Page::new(STYLE, "nothing\n".to_owned());
-        faults(&[empty, glossary()]).unwrap_err();
+        faults(&[empty, glossary()], &[]).unwrap_err();
     }
 }
