@@ -190,6 +190,9 @@ pub(crate) struct Docs {
     /// Only draw the pictures of a report and of the live view again, from a log in the repository
     #[arg(long, conflicts_with = "check")]
     pub(crate) picture: bool,
+    /// Only write the list of the library's public names again
+    #[arg(long, conflicts_with_all = ["check", "picture"])]
+    pub(crate) api: bool,
 }
 
 /// Options of `readme`.

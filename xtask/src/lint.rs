@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, the documents, clippy for both sides, documentation of the code; warnings are errors.
+//! `cargo xtask lint`: formatting, the documents, clippy for both sides, the library's public names, documentation of the code; warnings are errors.
 
 use std::process::Command;
 
@@ -16,12 +16,13 @@ use crate::{
 pub(crate) type Step = (&'static str, fn() -> Result<()>);
 
 /// All of them, quickest first.
-pub(crate) const STEPS: [Step; 6] = [
+pub(crate) const STEPS: [Step; 7] = [
     ("format", format),
     ("documents", docs::check),
     ("clippy", clippy),
     ("clippy, no features", clippy_bare),
     ("clippy, kernel side", clippy_kernel),
+    ("public names", docs::api::check),
     ("documentation", documentation),
 ];
 

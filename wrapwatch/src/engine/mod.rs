@@ -1,11 +1,6 @@
 //! Inputs → lines: the one place that says what happened, whether the inputs come from the kernel, a file or an import. Pure: no I/O, no clock.
 //!
-//! ```text
-//! let mut engine = Engine::new(Options::default());
-//! for each input { engine.feed(&input); while let Some(line) = engine.next_line() { … } }
-//! engine.finish();                       while let Some(line) = engine.next_line() { … }   // the last one is the summary
-//! engine.context()                       // head, files of the targets, samples, damage
-//! ```
+//! The [crate] has an example. The last line is the summary; [`Engine::context`] has head, files of the targets, samples and damage.
 //!
 //! # Time
 //! It is what the inputs say. Where for a while nothing happens, [`Input::Time`] has those connections told that wait only for time to pass. Whether one has an
@@ -30,6 +25,7 @@ use wrapwatch_common::records::AcceptFailed;
 pub use filter::{Bounds, Filter, Moment, MomentError, Peer, PeerError};
 pub use question::Question;
 
+#[doc(hidden)]
 pub use crate::correlate::{HOLD_NS, TablePaths};
 
 use stalls::Seconds;

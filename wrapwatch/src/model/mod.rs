@@ -7,6 +7,7 @@ mod cause;
 mod client;
 mod connection;
 mod cost;
+#[doc(hidden)]
 pub mod doctor;
 mod errno;
 mod event;
@@ -15,6 +16,7 @@ mod human;
 mod lookup;
 mod missing;
 mod names;
+#[doc(hidden)]
 pub mod ping;
 mod problem;
 mod protocol;
@@ -25,11 +27,15 @@ mod time;
 
 pub use cause::StallCause;
 pub use client::Client;
+#[doc(hidden)]
+pub use connection::COMPUTING_MAX_NS;
 pub use connection::{
-    Blame, COMPUTING_MAX_NS, CheckCall, ClientLeft, Connection, FileUse, LeaveKind, Login, OtherUse, Outcome,
-    Parts,
+    Blame, CheckCall, ClientLeft, Connection, FileUse, LeaveKind, Login, OtherUse, Outcome, Parts,
 };
-pub use cost::{Cost, ServerCost, per_second, quotient};
+pub use cost::{Cost, ServerCost};
+#[doc(hidden)]
+pub use cost::{per_second, quotient};
+#[doc(hidden)]
 pub use errno::errno_name;
 pub use event::{Degradation, DegradationKind, Line, Lost, Stall};
 pub use finding::{Evidence, Finding, FindingId, Scenario, Severity, WhatIf};
@@ -39,8 +45,10 @@ pub use lookup::{
     Lookup, LookupKind, LookupOutcome, Query, QueryOutcome, ThreadRole, Transport, UNKNOWN_SERVER,
 };
 pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
+#[doc(hidden)]
 pub use problem::ProblemKind;
 pub use protocol::Protocol;
+#[doc(hidden)]
 pub use release::skips_calls;
 pub use rule::{How, RuleRef};
 pub use summary::{

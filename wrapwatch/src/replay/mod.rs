@@ -2,11 +2,7 @@
 //!
 //! Report, diff, replay and export all read traces through this. Memory is bounded by what the engine remembers; a trace of any length can be told.
 //!
-//! ```text
-//! let mut replay = Replay::new(File::open(path)?, Options::default());
-//! while let Some(line) = replay.next_line()? { … }      // degradations, connections, stalls, losses; the summary is the last
-//! replay.context()                                        // head, files of the targets, samples, damage
-//! ```
+//! The [crate] has an example. The last line is the summary; [`Replay::context`] has head, files of the targets, samples and damage.
 
 mod lint_input;
 mod trace_report;

@@ -24,10 +24,13 @@
 //! that is not a record is JSON: readable with `zstd -d` and a text editor in ten years, and a field that an old reader does not
 //! know is skipped.
 
+#[doc(hidden)]
 pub mod block;
 mod bounded;
+#[doc(hidden)]
 pub mod columns;
 mod dir;
+#[doc(hidden)]
 pub mod encode;
 mod error;
 mod flight;
@@ -36,31 +39,43 @@ mod input;
 mod not_kept;
 mod prelude;
 mod reader;
+#[doc(hidden)]
 pub mod redact;
 mod scan;
 mod segments;
 mod sink;
+#[doc(hidden)]
 pub mod synth;
 mod time_mark;
 mod versions;
 mod when;
 mod writer;
 
-pub use error::{CreateError, ReadError, WriteError};
+pub use error::ReadError;
+#[doc(hidden)]
+pub use error::{CreateError, WriteError};
+#[doc(hidden)]
 pub use flight::{Early, FlightOptions, FlightRing, Save, SaveError, Saved, Trigger, is_continued};
 pub use head::{
     AcceptErrorSample, AcceptThread, End, Head, InCheck, InCheckSocket, Listener, ListenerSample,
     NetnsSample, Origin, ProcessSample, ProgramsSample, Sample, Snapshot, SnapshotMeta, SnapshotRole, Target,
 };
 pub use input::Input;
+#[doc(hidden)]
 pub use not_kept::{NO_ROOM, TOO_MUCH, TOO_OFTEN};
 pub use reader::Reader;
-pub use scan::{Damage, DamageKind, Found, Scanner};
+pub use scan::{Damage, DamageKind};
+#[doc(hidden)]
+pub use scan::{Found, Scanner};
 pub(crate) use segments::CONTINUED;
+#[doc(hidden)]
 pub use segments::{Limits, Segmented, numbered};
+#[doc(hidden)]
 pub use sink::{BlockSink, FileSink, SingleFile, Sink};
 pub use versions::FORMAT_VERSION;
+#[doc(hidden)]
 pub use when::{Condition, ConditionError};
+#[doc(hidden)]
 pub use writer::{Writer, WriterOptions};
 
 #[cfg(test)]

@@ -4,37 +4,48 @@
 //! included, and is compared with the real library over thousands of generated tables. Everything here is pure: text in, values out;
 //! no I/O, no clock; nothing a file holds can make it panic or run away.
 
+#[doc(hidden)]
 pub mod bound;
 mod candidates;
 mod check;
+#[doc(hidden)]
 pub mod classify;
+#[doc(hidden)]
 pub mod cost;
+#[doc(hidden)]
 pub mod daemons;
 mod environment;
 mod evaluation;
 mod execute;
 mod hosts_access;
 mod hosts_file;
+#[doc(hidden)]
 pub mod ignore;
 mod inet;
 pub mod input;
 mod lines;
+#[doc(hidden)]
 pub mod lint;
+#[doc(hidden)]
 pub mod nsswitch;
 mod options;
 mod pattern;
 mod percent;
+#[doc(hidden)]
 pub mod problems;
 mod request;
 mod resolv_conf;
+#[doc(hidden)]
 pub mod rewrite;
 mod table;
 
+#[doc(hidden)]
 pub use bound::Wait;
 pub use environment::{Addresses, Environment, FileText, FixedNames};
 pub use evaluation::{Command, Evaluation, Lookup, LookupKind, Place, Reason, Subject, Verdict, Warning};
 pub use hosts_access::evaluate;
 pub use hosts_file::{HostsEntry, HostsFile};
+#[doc(hidden)]
 pub use lines::LINE_BUFFER;
 pub use options::{Keyword, OptionError, Step, steps};
 pub use request::{Endpoint, Request};

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{cli, workspace};
 
+pub(crate) mod api;
 mod book;
 pub(crate) mod commands;
 mod findings;
@@ -48,6 +49,10 @@ impl Page {
 pub(crate) fn run(options: &cli::Docs) -> Result<()> {
     if options.picture {
         println!("{}", picture::make()?.display());
+        return Ok(());
+    }
+    if options.api {
+        println!("{}", api::make()?.display());
         return Ok(());
     }
     let pages = checked()?;
