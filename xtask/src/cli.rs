@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Lint,
     /// Break the code on purpose and see that a test notices
     Mutants(Mutants),
+    /// Follow the recipes of CONTRIBUTING.md, each with a dummy, in a copy of the tree
+    Recipes(Recipes),
     /// Measure what wrapwatch costs, beside other tools
     Bench(Bench),
     /// Count the instructions that wrapwatch takes for a record
@@ -149,6 +151,14 @@ pub(crate) struct Mutants {
     /// Only those that need no lab
     #[arg(long)]
     pub(crate) no_lab: bool,
+    /// Only those whose names contain one of these
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Options of `recipes`.
+#[derive(Debug, Args)]
+pub(crate) struct Recipes {
     /// Only those whose names contain one of these
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,

@@ -21,6 +21,7 @@ mod lint;
 mod mutants;
 mod process;
 mod readme;
+mod recipes;
 mod setup;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
+        cli::Command::Recipes(options) => recipes::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Arm64 => arm64::run(),
         cli::Command::Dist => dist::run(),

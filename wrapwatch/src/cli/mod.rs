@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each a thin layer over the library.
 //!
-//! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 when `--fail-on` found as much.
+//! stdout is data; everything said about the run itself goes to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 if a problem reached the `--fail-on` severity.
 
 mod common;
 mod diff;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 mod list;
-mod tree;
+pub(crate) mod tree;
 
 /// The command.
 pub(crate) fn run(options: &cli::Mutants) -> Result<()> {

@@ -72,29 +72,33 @@ impl Single<'_> {
         self.cargo(&[&["test", "--package", self.package], target].concat())
     }
 
-    /// Cargo in that tree, under a time limit.
     fn cargo(&self, args: &[&str]) -> Result<Command> {
-        let cargo = cargo(args)?;
-        let mut command = Command::new("timeout");
-        command.args(["--kill-after=10", LIMIT]).arg(cargo.get_program()).args(cargo.get_args());
-        for (name, value) in cargo.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
-            .current_dir(self.tree)
-            .stdin(Stdio::null())
-            .env("CARGO_TARGET_DIR", self.target_dir)
-            // One file differs from the last build.
-            .env("CARGO_INCREMENTAL", "1")
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            // A mutant may leave things unused; that is neither news nor a reason to fail.
-            .env("RUSTFLAGS", "--cap-lints=allow")
-            .env("CARGO_TERM_QUIET", "true");
-        Ok(command)
+        cargo_in(self.tree, self.target_dir, args)
     }
+}
+
+/// Cargo in a copy of the tree that may be broken, under a time limit.
+pub(crate) fn cargo_in(tree: &Path, target_dir: &Path, args: &[&str]) -> Result<Command> {
+    let cargo = cargo(args)?;
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", LIMIT]).arg(cargo.get_program()).args(cargo.get_args());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+        .current_dir(tree)
+        .stdin(Stdio::null())
+        .env("CARGO_TARGET_DIR", target_dir)
+        // One file differs from the last build.
+        .env("CARGO_INCREMENTAL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        // A mutant may leave things unused; that is neither news nor a reason to fail.
+        .env("RUSTFLAGS", "--cap-lints=allow")
+        .env("CARGO_TERM_QUIET", "true");
+    Ok(command)
 }
 
 /// Seconds for compiling, or for one test; the first mutant compiles all dependencies.
