@@ -189,6 +189,6 @@ fn tell(args: &StraceArgs, survey: &Survey, stats: &Stats, size: u64) {
     }
     let skipped: u64 = stats.skipped_calls.values().sum();
     if skipped > 0 {
-        eprintln!("{skipped} calls of {} kinds matter to nothing here", stats.skipped_calls.len());
+        eprintln!("{skipped} calls of {} kinds are not needed", stats.skipped_calls.len());
     }
 }

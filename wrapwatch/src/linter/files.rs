@@ -141,12 +141,12 @@ impl Files {
         for (role, path, why) in unknown {
             remarks.push(match role {
                 SnapshotRole::ResolvConf => {
-                    format!("{path} is not known, and how long a lookup takes neither: {why}")
+                    format!("{path} is not known, so the time that a lookup takes is not, either: {why}")
                 }
                 SnapshotRole::Hosts => {
-                    format!("{path} is not known, clients that it names need no DNS: {why}")
+                    format!("{path} is not known; clients that it names would need no DNS: {why}")
                 }
-                _ => format!("{path} is not known, glibc's usual order is taken: {why}"),
+                _ => format!("{path} is not known; lint assumes glibc's usual order: {why}"),
             });
             if role == SnapshotRole::ResolvConf {
                 conf.unknown = Some(why);

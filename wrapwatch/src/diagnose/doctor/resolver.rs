@@ -213,7 +213,7 @@ fn outlasts(case: &Case<'_>, out: &mut Vec<DoctorProblem>) {
 
 /// The longest time of something, as the object of "can take".
 pub(super) fn longest(worst: Option<u64>) -> String {
-    worst.map_or_else(|| "an unlimited time".to_owned(), |worst| format!("up to {}", Nanos(worst)))
+    worst.map_or_else(|| "a time with no known limit".to_owned(), |worst| format!("up to {}", Nanos(worst)))
 }
 
 /// What to do about a nameserver that does not answer.

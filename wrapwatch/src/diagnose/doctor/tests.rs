@@ -89,7 +89,7 @@ fn a_check_that_outlasts_whoever_waits_is_told_with_its_parts() {
     let ident = outlasts("mysqld", "ALL: bob@10.\n", quick);
     assert!(ident[0].message.contains("up to 10.0 s (ident: "), "{ident:?}");
     let command = outlasts("mysqld", "ALL: 10. : spawn /bin/sleep 60\n", quick);
-    assert!(command[0].message.contains("an unlimited time (a rule's command"), "{command:?}");
+    assert!(command[0].message.contains("a time with no known limit (a rule's command"), "{command:?}");
     // Netgroups of files of the host take no time, those of servers any.
     assert_eq!(outlasts("mysqld", "ALL: @trusted\n", quick), []);
     let of_nis =

@@ -161,12 +161,12 @@ impl Text {
                 )
             }
             (Some(all), None) => format!("holds {held} up to {}", Nanos(all)),
-            (None, _) => format!("holds {held} for an unlimited time"),
+            (None, _) => format!("holds {held} for a time with no known limit"),
         };
         out += &self
             .lint_paragraph(&self.own(&worst), if client.worst_case_ns == Some(0) { DIM } else { YELLOW });
         for wait in client.waits.iter().filter(|wait| wait.ns != Some(0)) {
-            let time = wait.ns.map_or_else(|| "no bound".to_owned(), |ns| Nanos(ns).to_string());
+            let time = wait.ns.map_or_else(|| "no known limit".to_owned(), |ns| Nanos(ns).to_string());
             let part = format!(
                 "{}: {time} ({})",
                 wait.lookup.map_or("command", LookupKind::name),
