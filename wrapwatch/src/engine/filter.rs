@@ -1,8 +1,9 @@
 //! Which connections to tell of: by client, time, wait, outcome, nameserver.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
 use crate::model::{Client, Connection, Outcome, Stall, WallTime};
@@ -87,10 +88,7 @@ impl Bounds {
 
 /// A client's address or network, `10.0.2.14`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    network: u128,
-    mask: u128,
-}
+pub struct Peer(IpNet);
 
 /// Not an address or network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,39 +98,19 @@ pub struct PeerError(String);
 impl Peer {
     /// Whether an address is in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        bits(ip) & self.mask == self.network
+        match (self.0, ip.to_canonical()) {
+            (IpNet::V6(net), IpAddr::V4(v4)) => net.contains(&v4.to_ipv6_mapped()),
+            (net, ip) => net.contains(&ip),
+        }
     }
-}
-
-fn bits(ip: IpAddr) -> u128 {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    }
-    .to_bits()
 }
 
 impl FromStr for Peer {
     type Err = PeerError;
 
     fn from_str(text: &str) -> Result<Self, PeerError> {
-        let bad = || PeerError(text.to_owned());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let ip: IpAddr = address.parse().map_err(|_| bad())?;
-        let width: u32 = if ip.is_ipv4() { 32 } else { 128 };
-        let prefix: u32 = prefix.map_or(Ok(width), |prefix| prefix.parse().map_err(|_| bad()))?;
-        let free = width.checked_sub(prefix).ok_or_else(bad)?;
-        let mask = u128::MAX.checked_shl(free).unwrap_or(0);
-        Ok(Self { network: bits(ip) & mask, mask })
-    }
-}
-
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", Ipv6Addr::from_bits(self.network).to_canonical(), self.mask.count_ones())
+        let alone = |_| text.parse().map(|ip: IpAddr| IpNet::from(ip.to_canonical()));
+        text.parse().or_else(alone).map(Self).map_err(|_| PeerError(text.to_owned()))
     }
 }
 
@@ -201,7 +179,8 @@ mod tests {
         assert!(in_net("10.1.2.3/8", "10.255.1.2"));
         assert!(in_net("10.0.2.14", "::ffff:10.0.2.14"));
         assert!(in_net("0.0.0.0/0", "1.2.3.4") && !in_net("0.0.0.0/0", "2001:db8::1"));
-        assert!(in_net("::/0", "2001:db8::1"));
+        assert!(in_net("::/0", "2001:db8::1") && in_net("::/0", "10.0.0.1"));
+        assert!(in_net("::ffff:10.0.0.0/104", "10.255.1.2") && !in_net("::ffff:10.0.0.0/104", "11.0.0.1"));
         assert!(!in_net("10.0.2.14", "10.0.2.15"));
         assert!(in_net("2001:db8::/32", "2001:db8:1::2"));
         for bad in ["", "10.0.0.0/33", "10.0.0", "host", "::/129", "10.0.0.0/-1", "10.0.0.0/"] {
