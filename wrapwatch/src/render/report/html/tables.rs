@@ -1,72 +1,93 @@
 //! The page's tables: what-if, nameservers, numbers.
 
+use maud::{Markup, display, html};
+
 use crate::diagnose::rate;
 use crate::model::{Nanos, Percentiles, Scenario, Share};
 
 use crate::render::text::{lookups_and_unknown, requests};
 
 use super::super::scenario;
-use super::{Page, esc};
+use super::Page;
+
+/// A table, with what its columns are called.
+pub(super) fn table(columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr { @for column in columns { th { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// The value, or a dash.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
 
 impl Page<'_> {
-    pub(super) fn what_if(&self) -> String {
+    pub(super) fn what_if(&self) -> Markup {
         let report = self.report;
-        if report.what_if.is_empty() && report.what_if_caveats.is_empty() {
-            return String::new();
+        let rows = html! {
+            @for row in &report.what_if {
+                tr.base[row.scenario == Scenario::AsItWas] {
+                    td { (scenario(row.scenario)) }
+                    td.head { (or_dash(row.ceiling_per_s.map(rate))) }
+                    td { (or_dash(row.utilisation.map(Share))) }
+                    @for wait in [row.wait_p50_ns, row.wait_p99_ns, row.wait_max_ns] {
+                        td { (or_dash(wait.map(Nanos))) }
+                    }
+                }
+            }
+        };
+        let columns = ["", "ceiling, connections/s", "accept thread used", "wait p50", "p99", "max"];
+        html! {
+            @if !report.what_if.is_empty() || !report.what_if_caveats.is_empty() {
+                h2 { "What if" }
+                @if !report.what_if.is_empty() { (table(&columns, &rows)) }
+                ul.caveats { @for caveat in &report.what_if_caveats { li { (caveat) } } }
+            }
         }
-        let mut html = "<h2>What if</h2>\n".to_owned();
-        if !report.what_if.is_empty() {
-            html += "<div class=\"scroll\"><table><thead><tr><th></th><th>ceiling, connections/s</th><th>accept thread used</th>\
-                     <th>wait p50</th><th>p99</th><th>max</th></tr></thead><tbody>\n";
-        }
-        for row in &report.what_if {
-            let class = if row.scenario == Scenario::AsItWas { " class=\"base\"" } else { "" };
-            let wait = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), |ns| Nanos(ns).to_string());
-            html += &format!(
-                "<tr{class}><td>{}</td><td class=\"head\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                scenario(row.scenario),
-                row.ceiling_per_s.map_or_else(|| "–".to_owned(), rate),
-                row.utilisation.map_or_else(|| "–".to_owned(), |used| Share(used).to_string()),
-                wait(row.wait_p50_ns),
-                wait(row.wait_p99_ns),
-                wait(row.wait_max_ns),
-            );
-        }
-        if !report.what_if.is_empty() {
-            html += "</tbody></table></div>\n";
-        }
-        let caveats: String =
-            report.what_if_caveats.iter().map(|caveat| format!("<li>{}</li>", esc(caveat))).collect();
-        html + &format!("<ul class=\"caveats\">{caveats}</ul>\n")
     }
 
-    pub(super) fn nameservers(&self) -> String {
+    pub(super) fn nameservers(&self) -> Markup {
         let servers = &self.report.summary.nameservers;
-        if servers.is_empty() {
-            return String::new();
+        let rows = html! {
+            @for server in servers {
+                tr {
+                    td.mono { (server.server) }
+                    @for count in [server.queries, server.answered, server.timeouts, server.unreachable] {
+                        td { (count) }
+                    }
+                    @for ns in [server.rtt.p50_ns, server.rtt.p99_ns, server.rtt.max_ns] {
+                        td { (or_dash((server.rtt.count > 0).then_some(Nanos(ns)))) }
+                    }
+                    td { (display(Share::of(server.explained_ns, self.report.summary.waiting.total_ns))) }
+                }
+            }
+        };
+        let columns = [
+            "nameserver",
+            "queries",
+            "answered",
+            "timed out",
+            "unreachable",
+            "p50",
+            "p99",
+            "max",
+            "of all waiting",
+        ];
+        html! {
+            @if !servers.is_empty() {
+                h2 { "Nameservers" }
+                (table(&columns, &rows))
+            }
         }
-        let mut html = "<h2>Nameservers</h2>\n<div class=\"scroll\"><table><thead><tr><th>nameserver</th><th>queries</th><th>answered</th>\
-                        <th>timed out</th><th>unreachable</th><th>p50</th><th>p99</th><th>max</th><th>of all waiting</th></tr></thead><tbody>\n"
-            .to_owned();
-        for server in servers {
-            let rtt = |ns| if server.rtt.count > 0 { Nanos(ns).to_string() } else { "–".to_owned() };
-            html += &format!(
-                "<tr><td class=\"mono\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                esc(&server.server),
-                server.queries,
-                server.answered,
-                server.timeouts,
-                server.unreachable,
-                rtt(server.rtt.p50_ns),
-                rtt(server.rtt.p99_ns),
-                rtt(server.rtt.max_ns),
-                Share::of(server.explained_ns, self.report.summary.waiting.total_ns),
-            );
-        }
-        html + "</tbody></table></div>\n"
     }
 
-    pub(super) fn numbers(&self) -> String {
+    pub(super) fn numbers(&self) -> Markup {
         let summary = &self.report.summary;
         let mut said = format!("{} connections", summary.connections);
         for outcome in &summary.outcomes {
@@ -78,14 +99,7 @@ impl Page<'_> {
         if summary.incomplete > 0 {
             said += &format!(", {} incomplete", summary.incomplete);
         }
-        let requests = requests(summary);
-        let lookups =
-            lookups_and_unknown(summary).map_or(String::new(), |said| format!("<p>{}.</p>\n", esc(&said)));
-        let mut html = format!(
-            "<h2>Numbers</h2>\n<p>{said}.{requests}</p>\n{lookups}<div class=\"scroll\"><table><thead><tr><th></th><th>count</th><th>p50</th><th>p99</th>\
-             <th>max</th><th>sum</th></tr></thead><tbody>\n"
-        );
-        let rows = [
+        let spreads = [
             ("queued", &summary.queued),
             ("wrapper check", &summary.wrapper),
             ("DNS in it", &summary.dns),
@@ -95,13 +109,24 @@ impl Page<'_> {
             ("logins: waiting for the server", &summary.logins),
             ("logins: waiting for the client", &summary.logins_client),
         ];
-        for (name, spread) in rows.into_iter().filter(|(_, spread)| spread.count > 0) {
-            let Percentiles { count, p50_ns, p99_ns, max_ns, sum_ns } = *spread;
-            let [p50, p99, max, sum] = [p50_ns, p99_ns, max_ns, sum_ns].map(Nanos);
-            html += &format!(
-                "<tr><td>{name}</td><td>{count}</td><td>{p50}</td><td>{p99}</td><td>{max}</td><td>{sum}</td></tr>\n"
-            );
+        let rows = html! {
+            @for (name, spread) in spreads.into_iter().filter(|(_, spread)| spread.count > 0) {
+                tr { td { (name) } (numbers_of(spread)) }
+            }
+        };
+        html! {
+            h2 { "Numbers" }
+            p { (said) "." (requests(summary)) }
+            @if let Some(said) = lookups_and_unknown(summary) { p { (said) "." } }
+            (table(&["", "count", "p50", "p99", "max", "sum"], &rows))
         }
-        html + "</tbody></table></div>\n"
+    }
+}
+
+fn numbers_of(spread: &Percentiles) -> Markup {
+    let Percentiles { count, p50_ns, p99_ns, max_ns, sum_ns } = *spread;
+    html! {
+        td { (count) }
+        @for ns in [p50_ns, p99_ns, max_ns, sum_ns] { td { (display(Nanos(ns))) } }
     }
 }
