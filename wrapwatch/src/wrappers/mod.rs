@@ -22,6 +22,7 @@ mod hosts_file;
 #[doc(hidden)]
 pub mod ignore;
 mod inet;
+#[doc(hidden)]
 pub mod input;
 mod lines;
 #[doc(hidden)]

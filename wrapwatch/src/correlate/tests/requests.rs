@@ -300,6 +300,7 @@ fn of_a_login_that_goes_on_nobody_knows_whom_it_waits_for() {
         "{login:#?}"
     );
     assert_eq!(login.waited_ns, 0, "{login:#?}");
+}
 
 #[test]
 fn without_uprobes_a_thread_that_serves_another_has_ended_its_check() {

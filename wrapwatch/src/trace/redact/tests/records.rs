@@ -43,7 +43,8 @@ fn addresses(kind: abi::Kind) -> (usize, Vec<usize>) {
         | Kind::Exec
         | Kind::AcceptFailed
         | Kind::Fork
-        | Kind::Request => (0, Vec::new()),
+        | Kind::Request
+        | Kind::Login => (0, Vec::new()),
     }
 }
 
