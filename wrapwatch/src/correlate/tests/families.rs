@@ -493,3 +493,33 @@ fn a_check_is_the_wrappers_also_where_the_server_looked_its_client_up_when_it_ca
     assert_eq!((queued / (100 * MS), told[2].queued_resolve_ns), (8, 0), "{:#?}", told[2]);
     told.iter().for_each(adds_up);
 }
+
+#[test]
+fn who_is_queued_while_all_of_a_pool_check_waits_behind_the_one_that_took_it() {
+    let mut sim = Sim::default();
+    // Two threads accept and check, each for itself.
+    let mut pool = [101, 102].map(|tid| Thread { tid, ..main_thread() });
+    for (th, (n, dns_ns)) in pool.iter_mut().zip([(1, 800 * MS), (2, 500 * MS)]) {
+        accepted_on(&mut sim, th, n, 4 + i32::try_from(n).unwrap());
+        checks(&mut sim, th, "svc", dns_ns, 1);
+        sim.first_packet(th, 4 + i32::try_from(n).unwrap(), GREETING);
+    }
+    // A third client comes while both are in their checks; the second thread is free first.
+    let th = &mut pool[1];
+    sim.established(main_thread().t + 200 * MS, 0x1003, client(3));
+    sim.accept_socket(th, 3, 7, 0x1003, client(3));
+    checks(&mut sim, th, "svc", MS, 1);
+    sim.first_packet(th, 7, GREETING);
+    let mut told = run(sim);
+    told.sort_by_key(|told| told.conn);
+    let third = &told[2];
+    assert_eq!(
+        (third.queued_behind.as_slice(), third.queued_behind_count),
+        ([2].as_slice(), 1),
+        "{third:#?}"
+    );
+    let queued: u64 =
+        third.blame.iter().filter(|blame| blame.cause == StallCause::Dns).map(|blame| blame.queued_ns).sum();
+    assert!(queued + MS >= third.queued_ns.unwrap() && third.complete, "{third:#?}");
+    told.iter().for_each(adds_up);
+}
