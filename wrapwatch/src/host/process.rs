@@ -93,7 +93,27 @@ pub fn threads(pid: u32) -> Vec<u32> {
 
 /// A thread's state as ps shows it (`R`, `S`, `D`, `T`, …); None where it is gone.
 pub fn thread_state(pid: u32, tid: u32) -> Option<char> {
-    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-    let task = process.task_from_tid(i32::try_from(tid).ok()?).ok()?;
-    Some(task.stat().ok()?.state)
+    let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+    state_in(&stat)
+}
+
+/// The state in `/proc/PID/stat`: behind the name, which may have any characters and ends with the last parenthesis.
+fn state_in(stat: &[u8]) -> Option<char> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let state = stat.get(end..)?.strip_prefix(b") ")?.first()?;
+    Some(char::from(*state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::state_in;
+
+    #[test]
+    fn a_threads_state_is_behind_its_name_whatever_that_is() {
+        assert_eq!(state_in(b"7 (a) T (b)) S 1 7 7 0\n"), Some('S'));
+        assert_eq!(state_in(b"7 (mysqld) R 1"), Some('R'));
+        for broken in [&b""[..], b"7 mysqld S", b"7 (mysqld)", b"7 (mysqld) "] {
+            assert_eq!(state_in(broken), None);
+        }
+    }
 }

@@ -5,10 +5,9 @@
 //! are a thread's in the kernel; the C library's functions would change all threads, so system calls are made directly. Only threads of
 //! [`super::reader`] may do it: they end should their own rights not come back.
 
-use std::{cell::Cell, io};
+use std::{cell::Cell, fs, io};
 
 use caps::{CapSet, Capability, CapsHashSet};
-use procfs::process::Process;
 
 use super::HostError;
 
@@ -41,6 +40,35 @@ pub struct Identity {
     reads_all: bool,
 }
 
+/// What `/proc/PID/status` says of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    /// To the file system: the last of four.
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    /// Capabilities in effect.
+    effective: u64,
+}
+
+impl Status {
+    fn parse(text: &str) -> Option<Self> {
+        let (mut uid, mut gid, mut groups, mut effective) = (None, None, None, None);
+        for line in text.lines() {
+            let Some((name, values)) = line.split_once(':') else { continue };
+            let last = || values.split_whitespace().nth(3)?.parse().ok();
+            match name {
+                "Uid" => uid = last(),
+                "Gid" => gid = last(),
+                "Groups" => groups = values.split_whitespace().map(|group| group.parse().ok()).collect(),
+                "CapEff" => effective = u64::from_str_radix(values.trim(), 16).ok(),
+                _ => {}
+            }
+        }
+        Some(Self { uid: uid?, gid: gid?, groups: groups?, effective: effective? })
+    }
+}
+
 /// How far a thread has become someone else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -54,17 +82,24 @@ pub enum Manner {
 impl Identity {
     /// Of process `pid`.
     pub fn of(pid: u32) -> Result<Self, HostError> {
-        let raw = i32::try_from(pid).map_err(|_| HostError::NoProcess(pid))?;
-        let status = Process::new(raw).and_then(|process| process.status());
-        let status = status.map_err(|error| HostError::proc(pid, "status", error))?;
+        // Ten times a second: of all that stands there only this is looked at.
+        let status = fs::read(format!("/proc/{pid}/status")).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => HostError::Exited(pid),
+            Some(libc::EACCES | libc::EPERM) => HostError::Permission { pid, what: "status" },
+            _ => HostError::io(format!("/proc/{pid}/status"), error),
+        })?;
+        let status = Status::parse(&String::from_utf8_lossy(&status)).ok_or_else(|| HostError::Unusable {
+            what: format!("/proc/{pid}/status"),
+            why: "its users, groups or capabilities are missing".to_owned(),
+        })?;
         let same_namespace = super::kernel::namespace(&pid.to_string(), "user")
             .is_some_and(|theirs| super::kernel::namespace("self", "user") == Some(theirs));
         Ok(Self {
-            uid: status.fuid,
-            gid: status.fgid,
+            uid: status.uid,
+            gid: status.gid,
             groups: status.groups,
             // A capability in a user namespace of its own is none here.
-            reads_all: same_namespace && status.capeff & READS_ALL != 0,
+            reads_all: same_namespace && status.effective & READS_ALL != 0,
         })
     }
 
@@ -182,8 +217,6 @@ fn set_fs(call: libc::c_long, id: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -218,6 +251,19 @@ mod tests {
         });
         // Nothing of it was another thread's.
         assert_eq!(fs::read(&secret).unwrap(), b"x");
+    }
+
+    #[test]
+    fn who_a_process_is_stands_in_its_status() {
+        let text = "Name:\tUid: 7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t8 9 \nCapInh:\t1\nCapEff:\t0000000000000004\n";
+        let wanted = Status { uid: 4, gid: 8, groups: vec![8, 9], effective: 4 };
+        assert_eq!(Status::parse(text), Some(wanted));
+        for line in ["Uid", "Gid", "Groups", "CapEff"] {
+            assert_eq!(Status::parse(&text.replace(&format!("\n{line}"), "\nOther")), None, "{line}");
+        }
+        let no_groups = text.replace("8 9 ", "");
+        assert_eq!(Status::parse(&no_groups).unwrap().groups, [0_u32; 0]);
+        assert_eq!(Identity::of(std::process::id()).unwrap().uid, set_fs(libc::SYS_setfsuid, u32::MAX));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     mem,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -58,22 +58,31 @@ struct Known {
 
 type Files<K> = Vec<(K, Arc<str>)>;
 
-/// What a worker says, in this order: the tables' paths, then each file twice.
+/// What a worker says, in this order: the tables' paths where they are others, then each file that is not as it was. Of nearly all looks nothing: whoever asks is
+/// not woken for each file.
 #[derive(Debug)]
 enum Part<K> {
     Tables([Option<String>; 2]),
-    Begins(K, Arc<str>),
-    /// None: as it was.
+    /// Without content where there is nothing to tell.
     Is(K, Arc<str>, Known, Option<Result<Copy, HostError>>),
 }
+
+/// What a worker is looking at, and since when.
+#[derive(Debug)]
+struct At<K> {
+    /// None for where the tables are.
+    file: Option<(K, Arc<str>)>,
+    since: Instant,
+}
+
+/// The worker's end of it, and that of whoever waits: the worker goes on as long as there are both.
+type Place<K> = Arc<Mutex<At<K>>>;
 
 /// A look that is not over.
 struct Pending<K> {
     answer: Answer<Part<K>>,
     asked: KtimeNs,
-    since: Instant,
-    /// What is being looked at: None for where the tables are.
-    at: Option<(K, Arc<str>)>,
+    at: Place<K>,
     /// Lives as long as the worker looks.
     looks: Weak<()>,
 }
@@ -151,27 +160,31 @@ impl<K: Key> Watch<K> {
         let looks = Arc::new(());
         let weak = Arc::downgrade(&looks);
         let asked = clock::now();
+        let at = Arc::new(Mutex::new(At { file: None, since: Instant::now() }));
+        let place = Arc::clone(&at);
         let answer = reader::ask(pid, move |says: &dyn Fn(Part<K>) -> bool| {
             let mut files = tables;
             if let Some(memory) = memory {
                 let paths = memory.read();
+                let mut moved = false;
                 for ((_, path), now) in files.iter_mut().zip(&paths) {
-                    if let Some(now) = now {
+                    if let Some(now) = now.as_ref().filter(|now| ***now != **path) {
                         *path = now.as_str().into();
+                        moved = true;
                     }
                 }
-                if !says(Part::Tables(paths)) {
+                if moved && !says(Part::Tables(paths)) {
                     return;
                 }
             }
             let files: Files<K> =
                 files.into_iter().chain(others).filter(|file| !held.contains(file)).collect();
-            look_at_all(pid, &files, &known, says);
+            look_at_all(pid, &files, &known, &place, says);
             drop(looks);
         });
         // Too many do not come: what is known is what there is.
         if let Ok(answer) = answer {
-            self.pending = Some(Pending { answer, asked, since: Instant::now(), at: None, looks: weak });
+            self.pending = Some(Pending { answer, asked, at, looks: weak });
         }
     }
 
@@ -190,8 +203,16 @@ impl<K: Key> Watch<K> {
                     self.looked = Some(pending.asked);
                     self.pending = None;
                 }
-                Heard::NotYet if pending.since.elapsed() < HELD => return,
-                Heard::NotYet => self.let_go(),
+                Heard::NotYet => {
+                    let at = lock(&pending.at);
+                    // Each file has the whole time.
+                    if at.since.elapsed() < HELD {
+                        return;
+                    }
+                    let file = at.file.clone();
+                    drop(at);
+                    self.let_go(file);
+                }
             }
         }
     }
@@ -209,13 +230,6 @@ impl<K: Key> Watch<K> {
                 let (tables, others) = (&self.tables, &self.others);
                 self.known.retain(|file, _| tables.contains(file) || others.contains(file));
             }
-            Part::Begins(key, path) => {
-                if let Some(pending) = &mut self.pending {
-                    // Each has the whole time.
-                    pending.since = Instant::now();
-                    pending.at = Some((key, path));
-                }
-            }
             Part::Is(key, path, known, content) => {
                 self.known.insert((key, Arc::clone(&path)), known);
                 if let Some(content) = content {
@@ -226,9 +240,9 @@ impl<K: Key> Watch<K> {
     }
 
     /// Waits no more for what a worker has not come back from; the worker ends its look when it does.
-    fn let_go(&mut self) {
+    fn let_go(&mut self, at: Option<(K, Arc<str>)>) {
         let Some(pending) = self.pending.take() else { return };
-        if let Some((key, path)) = &pending.at {
+        if let Some((key, path)) = &at {
             let error = HostError::Slow { what: path.to_string(), limit: HELD };
             let known = Known { mark: None, error: Some(error.to_string()), at: Instant::now() };
             let before = self.known.insert((*key, Arc::clone(path)), known);
@@ -237,7 +251,7 @@ impl<K: Key> Watch<K> {
                 self.changed.push(Changed { key, path, content: Err(error), before });
             }
         }
-        self.held.push((pending.at, pending.looks));
+        self.held.push((at, pending.looks));
     }
 }
 
@@ -245,6 +259,10 @@ impl<K> std::fmt::Debug for Watch<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watch").field("pid", &self.pid).finish_non_exhaustive()
     }
+}
+
+fn lock<K>(place: &Place<K>) -> MutexGuard<'_, At<K>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The patience with all targets together.
@@ -258,16 +276,20 @@ fn look_at_all<K: Key>(
     pid: u32,
     files: &[(K, Arc<str>)],
     known: &HashMap<(K, Arc<str>), Known>,
+    place: &Place<K>,
     says: &dyn Fn(Part<K>) -> bool,
 ) {
     let looked = files::with(pid, |view| {
         for file in files {
-            let (key, path) = file;
-            if !says(Part::Begins(*key, Arc::clone(path))) {
+            // Nobody waits for it any more.
+            if Arc::strong_count(place) == 1 {
                 return;
             }
-            let (now, content) = look_at(view, path, known.get(file));
-            if !says(Part::Is(*key, Arc::clone(path), now, content)) {
+            *lock(place) = At { file: Some(file.clone()), since: Instant::now() };
+            let (key, path) = file;
+            if let Some((now, content)) = look_at(view, path, known.get(file))
+                && !says(Part::Is(*key, Arc::clone(path), now, content))
+            {
                 return;
             }
         }
@@ -286,23 +308,27 @@ fn look_at_all<K: Key>(
     }
 }
 
-/// What a file is now; its content where that is not what was known of it.
-fn look_at(view: &View<'_>, path: &str, known: Option<&Known>) -> (Known, Option<Result<Copy, HostError>>) {
+/// What a file is now, with its content or why there is none; None where it is as it was known.
+fn look_at(
+    view: &View<'_>,
+    path: &str,
+    known: Option<&Known>,
+) -> Option<(Known, Option<Result<Copy, HostError>>)> {
     let mark = match view.mark(path) {
         Ok(mark) => mark,
         // Why it cannot be looked at is why it cannot be read.
-        Err(error) => return unread(None, known, error),
+        Err(error) => return Some(unread(None, known, error)),
     };
-    if let Some(known) = known.filter(|known| known.mark == Some(mark))
-        && (known.error.is_none() || known.at.elapsed() < AGAIN)
-    {
-        return (known.clone(), None);
+    if known.is_some_and(|known| {
+        known.mark == Some(mark) && (known.error.is_none() || known.at.elapsed() < AGAIN)
+    }) {
+        return None;
     }
-    match view.read(path) {
+    Some(match view.read(path) {
         // The mark of what was read: the file may have changed in between.
         Ok(copy) => (Known { mark: Some(copy.mark), error: None, at: Instant::now() }, Some(Ok(copy))),
         Err(error) => unread(Some(mark), known, error),
-    }
+    })
 }
 
 /// A file that cannot be read is told once, and again when that changes.
