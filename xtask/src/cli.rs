@@ -222,7 +222,16 @@ pub(crate) struct Vm {
     /// Take a debug build of wrapwatch, not the file that users get
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Write down what the verifiers went through and what privileges gave, instead of comparing
+    /// Count instructions instead of testing: what queries, connections and other processes' calls take beside nothing, beside empty programs and beside wrapwatch
+    #[arg(long, conflicts_with_all = ["debug", "update_pins", "shell", "broken"])]
+    pub(crate) instructions: bool,
+    /// Of the instructions, only those of this server's work
+    #[arg(long, requires = "instructions", value_enum, value_name = "SERVER")]
+    pub(crate) server: Option<Server>,
+    /// Of the instructions, print a JSON object a line: `kernel`, `hooks`, `work`, `command`, `none`, `floor`, `wrapwatch`, `calls`
+    #[arg(long, requires = "instructions")]
+    pub(crate) json: bool,
+    /// Write down what the verifiers went through and what privileges gave, or the instructions, instead of comparing
     #[arg(long)]
     pub(crate) update: bool,
     /// Pin the newest kernel of each suite in xtask/kernels.toml
@@ -234,6 +243,25 @@ pub(crate) struct Vm {
     /// Break something on purpose, to see that the run fails
     #[arg(long = "break", value_enum, value_name = "WHAT", conflicts_with = "update")]
     pub(crate) broken: Option<Broken>,
+}
+
+/// Whose work's instructions are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Server {
+    /// One that only makes a server's system calls; other processes' calls and what wrapwatch does meanwhile are counted beside it
+    Plain,
+    /// A real MariaDB
+    Mariadb,
+}
+
+impl Server {
+    /// As the guest is told.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Mariadb => "mariadb",
+        }
+    }
 }
 
 /// What can be broken on purpose.

@@ -4,12 +4,15 @@
 //! Everything is on the loopback interface: the nameservers of the lab, a stand-in server behind the real libwrap, the lab's clients, and the
 //! wrapwatch that users get. What to do comes on the kernel's command line, as `wrapwatch.NAME=VALUE`.
 
+mod costs;
 mod machine;
+mod processor;
 mod record;
 mod report;
 mod site;
 mod tests;
 mod user;
+mod work;
 
 use std::process::ExitCode;
 
@@ -35,7 +38,11 @@ fn main() -> ExitCode {
             std::env::set_var(PATIENCE_VARIABLE, PATIENCE);
         }
         let mut report = Report::open(options)?;
-        tests::run(&mut report)?;
+        if report.option("instructions").is_some() {
+            costs::run(&mut report);
+        } else {
+            tests::run(&mut report)?;
+        }
         report.verdict()
     });
     if let Err(error) = outcome {

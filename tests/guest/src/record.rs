@@ -49,6 +49,8 @@ pub enum Record {
     },
     /// What one set of privileges gives.
     Privileges(Privileges),
+    /// Instructions of one kind of work.
+    Cost(Cost),
     /// Everything has been run; nothing follows.
     Verdict {
         /// Tests passed.
@@ -67,4 +69,32 @@ pub struct Privileges {
     pub set: String,
     /// What it gives, in words.
     pub gives: String,
+}
+
+/// Instructions of one kind of work, once; of `idle`, a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The set of hooks: `raw`, `perf`.
+    pub hooks: String,
+    /// What is done: `query`, `connection`, `connection-lookups`, `other-unhooked`, `other-hooked`, `idle`.
+    pub work: String,
+    /// wrapwatch's command: `live`, `record`.
+    pub command: String,
+    /// Of the whole machine, client, nameserver and wrapwatch included; of another process's call, of the call.
+    #[serde(flatten)]
+    pub whole: Beside,
+    /// Of the server's calls alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Beside>,
+}
+
+/// The same work beside different things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Beside nothing.
+    pub none: u64,
+    /// Beside programs that do nothing, on the same hooks as wrapwatch's.
+    pub floor: u64,
+    /// Beside wrapwatch.
+    pub wrapwatch: u64,
 }

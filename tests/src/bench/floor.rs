@@ -6,9 +6,11 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use wrapwatch::host::libwrap;
+use wrapwatch::replay::{Options, Replay};
 
 /// `r0 = 0; exit`
 const NOTHING: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
@@ -41,6 +43,13 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// All that a trace says were attached.
+    pub fn of_trace(file: &Path) -> Result<Vec<Self>> {
+        let mut story = Replay::new(fs::File::open(file)?, Options::default());
+        while story.next_line()?.is_some() {}
+        Ok(story.context().head.probes.iter().filter_map(|name| Self::named(name)).collect())
+    }
+
     /// As a trace's head names it: `category:event`.
     pub fn named(name: &str) -> Option<Self> {
         match name.split_once(':')? {

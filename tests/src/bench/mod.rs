@@ -2,7 +2,7 @@
 //!
 //! Ratios, never times, where other things on the machine matter: every round has a baseline of its own. It is no test, and asserts nothing.
 
-mod floor;
+pub mod floor;
 pub mod generator;
 mod goals;
 mod own;
@@ -99,8 +99,5 @@ fn hooks(scratch: &Path, pid: u32) -> Result<Vec<Hook>> {
     let bench = Bench { scratch, hooks: &[] };
     let running = bench.start(Tool::Record, pid)?;
     running.stop()?;
-    let file = std::fs::File::open(bench.trace())?;
-    let mut story = wrapwatch::replay::Replay::new(file, wrapwatch::replay::Options::default());
-    while story.next_line()?.is_some() {}
-    Ok(story.context().head.probes.iter().filter_map(|name| Hook::named(name)).collect())
+    Hook::of_trace(&bench.trace())
 }

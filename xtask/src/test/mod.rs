@@ -31,6 +31,8 @@ pub(crate) fn run(options: &cli::Test) -> ExitCode {
     run.finish(options)
 }
 
+/// The kernel on which instructions are counted at each change; on the others, and MariaDB's, once a day.
+const COUNTED: &str = "6.12";
 /// The package that compares.
 const DIFFERENTIAL: &str = "wrapwatch-differential";
 
@@ -90,6 +92,16 @@ impl Run {
         }
         if options.vm && options.filters.is_empty() {
             self.step("virtual machines", virtual_machines);
+            self.step("instructions in a virtual machine", |tally| {
+                vm::costs::run(&cli::Vm {
+                    instructions: true,
+                    server: Some(cli::Server::Plain),
+                    kernels: vec![COUNTED.to_owned()],
+                    ..cli::Vm::default()
+                })?;
+                tally.passed = tally.passed.saturating_add(1);
+                Ok(())
+            });
             self.step("virtual machines, broken on purpose", |tally| {
                 tally.passed = tally.passed.saturating_add(vm::can_fail(false)?);
                 Ok(())

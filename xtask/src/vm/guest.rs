@@ -111,6 +111,7 @@ impl Guest {
         for (name, to) in [
             ("wrapwatch-guest", "/init"),
             ("wrapwatch-stand-in", "/bin/wrapwatch-stand-in"),
+            ("wrapwatch-plain", "/usr/sbin/mysqld"),
             ("libwrapwatch_preload.so", "/lib/libwrapwatch_preload.so"),
         ] {
             files.dynamic(&self.stripped(name, dir)?, to, &self.libraries)?;

@@ -25,7 +25,26 @@ pub(crate) enum Accelerator {
     Kvm,
     /// qemu's translator.
     Tcg,
+    /// The same with one processor, whose clock goes on by a nanosecond with each instruction and jumps while nothing is to be done.
+    Counting,
 }
+
+/// Whatever differs from boot to boot does not when instructions are counted: random numbers, the date. The kernel does what it does on this processor, as
+/// it does where many databases run.
+const COUNTING: [&str; 10] = [
+    "-smp",
+    "1",
+    "-icount",
+    "shift=0,sleep=off",
+    "-seed",
+    "1",
+    "-rtc",
+    "base=2026-01-01,clock=vm",
+    "-cpu",
+    "EPYC-Milan",
+];
+/// And it trusts its clock from the beginning.
+const COUNTING_WORDS: &str = "tsc=reliable";
 
 impl Accelerator {
     /// The processor's virtualisation, where it is there and a guest really comes up with it.
@@ -127,23 +146,27 @@ impl Plan<'_> {
                 "ttyAMA0"
             }
         };
-        let (accel, cpu) = match accelerator {
-            Accelerator::Kvm => ("kvm", "host"),
+        let (accel, processor) = match accelerator {
+            Accelerator::Kvm => ("kvm", ["-smp", "2", "-cpu", "host"].as_slice()),
+            Accelerator::Counting => ("tcg,thread=single", COUNTING.as_slice()),
             // "max" would have an emulated guest sign every return address.
             Accelerator::Tcg if self.kernel.architecture == Architecture::Arm64 => {
-                ("tcg,thread=single", "cortex-a72")
+                ("tcg,thread=single", ["-smp", "2", "-cpu", "cortex-a72"].as_slice())
             }
             // One thread for both processors of a guest: with two, a kernel that patches itself (which attaching makes it do) now and then met a
             // breakpoint that was no longer there ("Oops: int3", 6.12, one boot of five). There is another guest for the other core.
-            Accelerator::Tcg => ("tcg,thread=single", "max"),
+            Accelerator::Tcg => ("tcg,thread=single", ["-smp", "2", "-cpu", "max"].as_slice()),
         };
+        let more = if accelerator == Accelerator::Counting { COUNTING_WORDS } else { "" };
         // A panic ends the machine at once; RCU's grace periods, which detaching waits for, are short.
         let words = format!(
-            "console={console} panic=-1 loglevel=5 random.trust_cpu=on rcupdate.rcu_expedited=1 {}",
+            "console={console} panic=-1 loglevel=5 random.trust_cpu=on rcupdate.rcu_expedited=1 {more} {}",
             self.words
         );
         command
-            .args(["-accel", accel, "-cpu", cpu, "-smp", "2", "-m", &self.memory_mib.to_string()])
+            .args(["-accel", accel])
+            .args(processor)
+            .args(["-m", &self.memory_mib.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(&self.kernel.image)

@@ -33,6 +33,7 @@ use crate::{
 
 pub(crate) mod archive;
 mod console;
+pub(crate) mod costs;
 mod expected;
 mod guest;
 mod initramfs;
@@ -81,6 +82,9 @@ pub(crate) fn run(options: &cli::Vm) -> Result<()> {
     }
     if options.shell {
         return shell(options);
+    }
+    if options.instructions {
+        return costs::run(options);
     }
     if options.broken == Some(cli::Broken::All) {
         println!("{} passed, 0 failed, 0 skipped", can_fail(options.debug)?);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     console,
     expected::Expected,
-    record::{Outcome, Privileges, Record},
+    record::{Cost, Outcome, Privileges, Record},
 };
 
 /// How a boot ended, and everything it left.
@@ -41,6 +41,8 @@ pub(crate) struct Judged {
     pub(crate) programs: BTreeMap<String, u32>,
     /// What sets of privileges gave.
     pub(crate) privileges: Vec<Privileges>,
+    /// Instructions of kinds of work.
+    pub(crate) costs: Vec<Cost>,
     /// `uname -r`.
     pub(crate) release: Option<String>,
 }
@@ -93,6 +95,7 @@ pub(crate) fn judge(boot: &Boot, expected: &Expected, series: &str) -> Judged {
                 judged.programs.insert(name, instructions);
             }
             Record::Privileges(privileges) => judged.privileges.push(privileges),
+            Record::Cost(cost) => judged.costs.push(cost),
             Record::Verdict { passed, failed, skipped } => verdict = Some((passed, failed, skipped)),
         }
     }

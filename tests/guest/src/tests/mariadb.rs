@@ -24,14 +24,14 @@ use crate::{
 
 const SERVER: &str = "/usr/sbin/mariadbd";
 const NOTIFY: &str = "/run/notify";
-const PORT: u16 = 3307;
+pub(crate) const PORT: u16 = 3307;
 /// Starting it takes an emulated machine some seconds.
 const LIMIT: Duration = Duration::from_mins(3);
 /// How much later the nameserver answers.
 const SLOW_MS: u64 = 100;
 
 /// The server, ended with this.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -87,7 +87,8 @@ fn logged_in(seen: &Seen, connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn start() -> Result<Server> {
+/// Starts it; when this returns, it listens.
+pub(crate) fn start() -> Result<Server> {
     let ready = UnixDatagram::bind(NOTIFY)?;
     ready.set_read_timeout(Some(LIMIT))?;
     fs::create_dir_all("/run/db")?;

@@ -4,7 +4,7 @@ mod attach;
 mod bare;
 mod breaking;
 mod confined;
-mod mariadb;
+pub(crate) mod mariadb;
 mod privileges;
 mod programs;
 mod scenes;
