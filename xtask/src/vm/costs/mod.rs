@@ -74,7 +74,11 @@ pub(crate) fn run(options: &cli::Vm) -> Result<()> {
 
 /// Boots the kernels asked for; what each guest counted.
 fn count(options: &cli::Vm) -> Result<Vec<(String, Vec<Cost>)>> {
-    let kernels = pins::chosen(&options.kernels)?;
+    let mut kernels = pins::chosen(&options.kernels)?;
+    // On Linux 5.10 clients of the plain server wait in vain there; it is not known why.
+    if options.kernels.is_empty() {
+        kernels.retain(|kernel| page::KERNELS.contains(&kernel.series.as_str()));
+    }
     if let Some(other) = kernels.iter().find(|kernel| kernel.architecture != Architecture::default()) {
         bail!("{}: instructions are counted on x86-64 only", other.series);
     }

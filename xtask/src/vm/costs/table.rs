@@ -14,6 +14,8 @@ use crate::workspace;
 /// What calls of the server or of another process may differ by, and what the whole machine may: in tenths of a percent.
 const CALLS: u64 = 5;
 const WHOLE: u64 = 30;
+/// The same where records come and wrapwatch reads them: when it does so, and so how often, is another one with each build; up to 4.6 % were seen.
+const READER: u64 = 100;
 /// Head of the file.
 const HEAD: &str = "\
 # Instructions in guests with one processor (`cargo xtask vm --instructions`; what each is: docs/performance.md), beside nothing, beside empty programs on wrapwatch's hooks and beside
@@ -138,7 +140,11 @@ fn name(kernel: &str, cost: &Cost) -> String {
 
 fn differences(stands: &Cost, found: &Cost) -> Vec<String> {
     // Another process's call is counted by itself.
-    let tolerance = if found.work.starts_with("other-") { CALLS } else { WHOLE };
+    let tolerance = match found.work.as_str() {
+        work if work.starts_with("other-") => CALLS,
+        work if work.contains("connection") => READER,
+        _ => WHOLE,
+    };
     let mut differences = different("", stands.whole, found.whole, tolerance);
     let calls = |cost: &Cost| cost.calls.unwrap_or_default();
     differences.extend(different("the server's calls ", calls(stands), calls(found), CALLS));
@@ -235,6 +241,13 @@ mod tests {
                 "6.12 raw live other-hooked: beside wrapwatch 12061, where 12000 stands (+0.5 %)"
             ]
         );
+    }
+
+    #[test]
+    fn what_wrapwatch_reads_has_most_room() {
+        let off =
+            |found| table(&[cost("connection", 200_000)]).off("6.12", &[cost("connection", found)]).len();
+        assert_eq!((off(220_000), off(220_001)), (0, 1));
     }
 
     #[test]
