@@ -18,6 +18,7 @@ pub mod gates;
 pub mod inotify;
 pub mod inside;
 pub mod lab;
+pub mod named_tests;
 pub mod nameserver;
 mod python;
 pub mod seccomp;
