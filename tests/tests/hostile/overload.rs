@@ -26,8 +26,17 @@ fn honest(den: &Den) -> Server {
 
 #[test]
 fn a_program_that_replaces_itself_without_end_costs_nobody_else() {
+    costs_nobody_else("loop");
+}
+
+#[test]
+fn a_server_that_makes_processes_without_end_costs_nobody_else() {
+    costs_nobody_else("forks");
+}
+
+fn costs_nobody_else(what: &str) {
     let den = Den::new();
-    let (honest, looping) = (honest(&den), den.serve(&["loop"]));
+    let (honest, looping) = (honest(&den), den.serve(&[what]));
     let mut command = Command::new(binary().unwrap());
     let pids = [honest.pid(), looping.pid()].map(|pid| pid.to_string());
     command.args(["live", "--json", "-p", &pids[0], "-p", &pids[1]]);

@@ -3,6 +3,7 @@
  * server PORT ALLOW DENY [ALLOW…]: listens on PORT of the loopback with these tables, and says "ready". Accepts, checks, greets. With further tables it has another one ten times a
  * second, of those in turn.
  * server PORT loop: says "ready", and then replaces itself by itself without end.
+ * server PORT forks: says "ready", and then makes processes without end, a few at a time, that do nothing.
  * In the environment STAYS_ROOT: is root's.
  * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease|ports]: maps LIBRARY, and holds a lease on it, or listens on PORTS ports more. */
 #define _GNU_SOURCE
@@ -18,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { USER = 12345, PORTS = 1100 };
@@ -94,6 +96,22 @@ static void move(int ignored)
 	at = tables[at + 1] ? at + 1 : 0;
 }
 
+/* No more than some are there at once: the machine is others' as well. */
+static void forks(void)
+{
+	puts("ready");
+	fflush(stdout);
+	for (int alive = 0;;) {
+		pid_t child = fork();
+
+		if (!child)
+			_exit(0);
+		alive += child > 0;
+		while (alive > 16 && wait(NULL) > 0)
+			alive--;
+	}
+}
+
 static const char greeting[] = "\x14\0\0\0\x0a" "8.0.36\0" "\x07\0\0\0" "saltsalt";
 
 int main(int argc, char **argv)
@@ -102,6 +120,8 @@ int main(int argc, char **argv)
 
 	if (failed)
 		return failed;
+	if (argc == 3 && !strcmp(argv[2], "forks"))
+		forks();
 	if (argc == 3) {
 		if (!strcmp(argv[2], "loop"))
 			puts("ready");
