@@ -1,5 +1,7 @@
 //! The flight recorder keeps to its limit, and what it saves holds what set it off, whatever comes.
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{FlightPlan, Plan, Recorder};
@@ -192,15 +194,23 @@ fn records_of(trace: &Path, conn: u64) -> usize {
     count
 }
 
-/// Bytes of all files in a directory and below; one that goes meanwhile counts for nothing.
+/// Bytes of all files in a directory and below. Traces are saved beside, by another thread: one that goes or gets its name while this looks counts for nothing, or once.
 fn bytes_in(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    let of = |path: PathBuf| match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => bytes_in(&path),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    };
-    entries.map(|entry| of(entry.unwrap().path())).sum()
+    fn add(dir: &Path, files: &mut HashMap<u64, u64>) {
+        let Ok(entries) = std::fs::read_dir(dir) else { return };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            match path.symlink_metadata() {
+                Ok(meta) if meta.is_dir() => add(&path, files),
+                Ok(meta) => {
+                    files.insert(meta.ino(), meta.len());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    let mut files = HashMap::new();
+    add(dir, &mut files);
+    files.values().sum()
 }
 
 #[test]
