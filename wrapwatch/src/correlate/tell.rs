@@ -1,6 +1,6 @@
 //! A story that is over → the connection that is told.
 
-use wrapwatch_common::mysql::LoginEnd;
+use wrapwatch_common::mysql::{self, LoginEnd};
 use wrapwatch_common::records as abi;
 
 use crate::model::{
@@ -19,9 +19,6 @@ use super::servers::Servers;
 use super::sight::Wait;
 use super::workers::Queued;
 use super::{Config, LINGER_NS};
-
-/// Packet type of an error (MySQL's protocol, ERR_Packet); a greeting has its protocol version there.
-const ERR_PACKET: u8 = 0xff;
 
 pub(super) fn rule_ref(rule: &RuleAt) -> RuleRef {
     RuleRef { file: rule.file.clone(), line: rule.line, text: rule.text.clone(), how: How::Observed }
@@ -249,10 +246,10 @@ fn until(ongoing: &OpenConnection, check_end: KtimeNs, blind: Blind, now: KtimeN
 fn first_packet(packet: &abi::FirstPacket) -> (Outcome, Option<u16>) {
     let bytes = packet.bytes.get(..usize::from(packet.n)).unwrap_or(&packet.bytes);
     match bytes {
-        [_, _, _, _, ERR_PACKET, low, high] => {
+        [_, _, _, _, mysql::ERROR, low, high] => {
             (Outcome::ServerError, Some(u16::from_le_bytes([*low, *high])))
         }
-        [_, _, _, _, ERR_PACKET, ..] => (Outcome::ServerError, None),
+        [_, _, _, _, mysql::ERROR, ..] => (Outcome::ServerError, None),
         _ => (Outcome::Greeted, None),
     }
 }

@@ -258,7 +258,8 @@ fn short_requests(facts: &Facts<'_>, queue: &str) -> String {
         )
     };
     format!(
-        "{first}; {asked} requests (logins, datagrams, later checks) took {asked_longest} at most. Wrappers explain {share} of it."
+        "{first}; {asked} requests (logins, datagrams, later checks) took {asked_longest} at most. Wrappers explain {share} of it. \
+         What else comes after the first byte (TLS, authentication) was not looked at."
     )
 }
 
