@@ -284,6 +284,27 @@ fn read_stderr(err: ChildStderr, said: &mpsc::Sender<String>) -> String {
     all
 }
 
+/// What is told of a connection, without times.
+pub fn told(connection: &Connection) -> String {
+    let Connection { outcome, error_code, rule, verdict_rule, complete, missing, .. } = connection;
+    let lookups: Vec<_> = connection
+        .lookups
+        .iter()
+        .map(|lookup| {
+            let queries = lookup.queries.iter();
+            let queries: Vec<_> =
+                queries.map(|q| (&q.server, q.id, &q.qname, q.outcome, &q.rcode, &q.answers)).collect();
+            (lookup.kind, &lookup.name, queries)
+        })
+        .collect();
+    let files: Vec<_> = connection.files.iter().map(|file| (&file.path, file.reads, file.bytes)).collect();
+    let queued = connection.queued_ns.is_some();
+    let other: Vec<_> = connection.other.iter().map(|other| &other.what).collect();
+    format!(
+        "{outcome:?} {error_code:?} {rule:?} {verdict_rule:?} {complete} {missing:?} queued:{queued} {lookups:#?} {files:?} {other:?}"
+    )
+}
+
 impl Seen {
     /// The connections, in the order told.
     pub fn connections(&self) -> Vec<&Connection> {

@@ -82,6 +82,9 @@ counters! {
     FullFailures = 16 "full_failures" Full;
     /// A process that a target made could not be followed: the map was full.
     FullTargets = 17 "full_targets" Full;
+    /// Ends of calls that were not seen: where another tool's program comes to a function or goes, the kernel runs none of the trampolines at the end of the calls that
+    /// sleep in it.
+    LostEnd = 18 "lost_end" Lost;
 }
 
 const _: () = {

@@ -114,3 +114,19 @@ pub mod class {
 
 /// Number of slots of a table by system call; all that matter were there before the five hundredth.
 pub const NUMBERS: u32 = 512;
+
+/// Numbers of the calls that a function of a protocol tells apart by them (`asm/unistd_64.h`; arm64: `asm-generic/unistd.h`). The loader compares them with libc's.
+pub mod number {
+    macro_rules! numbers {
+        ($architecture:ident { $($name:ident = $number:literal),* $(,)? }) => {
+            /// Of this architecture.
+            pub mod $architecture {
+                $(#[doc = concat!("`SYS_", stringify!($name), "`, in small letters.")]
+                pub const $name: u32 = $number;)*
+            }
+        };
+    }
+
+    numbers!(x86_64 { WRITE = 1, WRITEV = 20, ACCEPT = 43, SENDTO = 44, RECVFROM = 45, SENDMSG = 46, RECVMSG = 47, ACCEPT4 = 288 });
+    numbers!(aarch64 { WRITE = 64, WRITEV = 66, ACCEPT = 202, SENDTO = 206, RECVFROM = 207, SENDMSG = 211, RECVMSG = 212, ACCEPT4 = 242 });
+}

@@ -1,15 +1,21 @@
 //! What a hook was called with.
 //!
-//! A handler is written once, over [`Call`]. Two kinds of hook bring one:
+//! A handler is written once, over [`Call`]. Three kinds of hook bring one:
 //!
 //! * tracepoints `syscalls:*` through perf, whose context holds arguments and result (same on 5.10 to 7.2; see
 //!   `/sys/kernel/tracing/events/syscalls/*/format`): arguments at 16 + 8 i, result at 16;
 //! * the raw tracepoints `sys_enter` (registers, number) and `sys_exit` (registers, result), where arguments are in the registers as the
-//!   calling thread left them.
+//!   calling thread left them;
+//! * trampolines (fentry, fexit) on the functions of the calls and of the protocols, with the same registers.
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::bpf_probe_read_kernel,
+    helpers::{
+        bpf_probe_read_kernel,
+        generated::{bpf_get_current_task_btf, bpf_get_func_ret, bpf_task_pt_regs},
+    },
     programs::{ProbeContext, RawTracePointContext, TracePointContext},
 };
 
@@ -52,6 +58,77 @@ impl Call for RawTracePointContext {
     }
 }
 
+/// A trampoline on a kernel function that runs within a system call.
+pub struct Trampoline {
+    ctx: *mut c_void,
+    /// `struct pt_regs` as the call left them: the verifier knows its type, so they are read without a helper.
+    regs: *const u64,
+}
+
+impl Trampoline {
+    /// On a system call's own function (`__x64_sys_*`), which is given nothing but the registers.
+    #[inline(always)]
+    pub fn of_call(ctx: *mut c_void) -> Self {
+        // SAFETY: a trampoline's context begins with the function's first argument.
+        Self { ctx, regs: unsafe { ctx.cast::<*const u64>().read() } }
+    }
+
+    /// On any other function.
+    #[inline(always)]
+    pub fn within(ctx: *mut c_void) -> Self {
+        // SAFETY: the helpers have no preconditions (Linux 5.11 and 5.15).
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+        Self { ctx, regs: regs as *const u64 }
+    }
+
+    /// The `N`th argument of the function itself.
+    #[inline(always)]
+    pub fn given<const N: usize>(&self) -> u64 {
+        // SAFETY: arguments are words in a row; the verifier knows how many there are.
+        unsafe { self.ctx.cast::<u64>().add(N).read() }
+    }
+
+    /// Number of the system call.
+    #[inline(always)]
+    pub fn number(&self) -> u32 {
+        self.register(registers::NUMBER) as u32
+    }
+
+    /// As [`is_of_32_bits`].
+    #[inline(always)]
+    pub fn is_of_32_bits(&self) -> bool {
+        of_32_bits(|offset| self.register(offset))
+    }
+
+    #[inline(always)]
+    fn register(&self, offset: usize) -> u64 {
+        // SAFETY: the kernel's own structure; the verifier checks the offset.
+        unsafe { self.regs.byte_add(offset).read_volatile() }
+    }
+}
+
+impl EbpfContext for Trampoline {
+    fn as_ptr(&self) -> *mut c_void {
+        self.ctx
+    }
+}
+
+impl Call for Trampoline {
+    #[inline(always)]
+    fn arg<const N: usize>(&self) -> u64 {
+        self.register(registers::ARGS[N])
+    }
+
+    /// Of the function: of a call's own it is the call's.
+    #[inline(always)]
+    fn ret(&self) -> i64 {
+        let mut ret = 0_u64;
+        // SAFETY: the helper (Linux 5.17) writes the number; the verifier lets it be called at a function's end only.
+        unsafe { bpf_get_func_ret(self.ctx, &raw mut ret) };
+        ret as i64
+    }
+}
+
 /// Number of the system call that a raw `sys_exit` ends, read from the registers.
 #[inline(always)]
 pub fn number(ctx: &RawTracePointContext) -> u32 {
@@ -60,21 +137,27 @@ pub fn number(ctx: &RawTracePointContext) -> u32 {
 
 /// Whether a system call that a raw tracepoint sees is one of the 32-bit ABI, whose numbers mean other calls. Perf's tracepoints leave those out by
 /// themselves (`arch_trace_is_compat_syscall`).
-#[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 pub fn is_of_32_bits(ctx: &RawTracePointContext) -> bool {
+    of_32_bits(|offset| register(ctx, offset))
+}
+
+/// By its registers.
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+fn of_32_bits(register: impl FnOnce(usize) -> u64) -> bool {
     // A 64-bit program can make one too (`int 0x80`). Where the kernel does not describe its threads, at least a 32-bit program is told by its code segment.
     match crate::kernel::thread_status() {
         Some(status) => status & registers::TS_COMPAT != 0,
-        None => register(ctx, registers::CS) == registers::USER32_CS,
+        None => register(registers::CS) == registers::USER32_CS,
     }
 }
 
 /// As on x86, where only 32-bit code makes them.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
-pub fn is_of_32_bits(ctx: &RawTracePointContext) -> bool {
-    register(ctx, registers::PSTATE) & registers::PSR_MODE32_BIT != 0
+fn of_32_bits(register: impl FnOnce(usize) -> u64) -> bool {
+    register(registers::PSTATE) & registers::PSR_MODE32_BIT != 0
 }
 
 /// Eight bytes of the `struct pt_regs` that a raw `sys_enter` or `sys_exit` was given. The kernel vouches for the structure, so 0 for what cannot

@@ -12,9 +12,10 @@ use aya_ebpf::{
 use wrapwatch_common::{
     abi::AF_INET,
     maps::{ELSEWHERE, Layout, PidNamespace, thread_key},
+    records::Addr,
 };
 
-use crate::sockaddr::{self, Socket};
+use crate::sockaddr::{self, SOCKADDR_IN6, Socket};
 
 /// See [`Layout`].
 #[unsafe(no_mangle)]
@@ -188,10 +189,10 @@ pub fn task_key(task: u64) -> u64 {
 /// socket some number: it is to be compared with known ones.
 #[inline(always)]
 pub fn sock_of(fd: i32) -> u64 {
-    let (files, sk) = (offset!(task_files), offset!(socket_sk));
-    if files == 0 || sk == 0 || fd < 0 {
+    if !knows_sockets() || fd < 0 {
         return 0;
     }
+    let files = offset!(task_files);
     let found = || {
         // SAFETY: the helper has no preconditions.
         let task = unsafe { bpf_get_current_task() };
@@ -202,10 +203,29 @@ pub fn sock_of(fd: i32) -> u64 {
         if fd as u32 >= max {
             return None;
         }
-        let file = pointer(pointer(table, offset!(fdtable_fd))? + 8 * fd as u64, 0)?;
-        pointer(pointer(file, offset!(file_private_data))?, sk)
+        behind(pointer(pointer(table, offset!(fdtable_fd))? + 8 * fd as u64, 0)?)
     };
     found().unwrap_or(0)
+}
+
+/// The same of a `struct file`.
+#[inline(always)]
+pub fn sock_of_file(file: u64) -> u64 {
+    if knows_sockets() { behind(file).unwrap_or(0) } else { 0 }
+}
+
+/// The `struct sock` of a `struct file`.
+#[inline(always)]
+fn behind(file: u64) -> Option<u64> {
+    pointer(pointer(file, offset!(file_private_data))?, offset!(socket_sk))
+}
+
+/// The address in the `struct msghdr` (include/linux/socket.h) of the kernel's at `msg`, which begins with a pointer to it.
+#[inline(always)]
+pub fn message_address(msg: u64) -> Addr {
+    // SAFETY: the helper checks the address. Whatever the family, there is room for the longest address (`struct sockaddr_storage`).
+    let read = |name: u64| unsafe { bpf_probe_read_kernel(name as *const [u8; SOCKADDR_IN6]) }.ok();
+    pointer(msg, 0).and_then(read).map_or(sockaddr::NONE, |bytes| sockaddr::of(&bytes))
 }
 
 /// A pointer in a structure of the kernel's.

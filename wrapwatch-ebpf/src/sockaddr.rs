@@ -61,3 +61,22 @@ pub fn read(ptr: u64) -> Addr {
         Addr { family, ..NONE }
     }
 }
+
+/// Size of a `struct sockaddr_in6`.
+pub const SOCKADDR_IN6: usize = 28;
+
+/// The address of which these are the first bytes.
+#[inline(always)]
+pub fn of(raw: &[u8; SOCKADDR_IN6]) -> Addr {
+    let family = u16::from_ne_bytes([raw[0], raw[1]]);
+    let port = u16::from_be_bytes([raw[2], raw[3]]);
+    if family == AF_INET {
+        Addr { ip: v4_mapped([raw[4], raw[5], raw[6], raw[7]]), family, port, scope: 0 }
+    } else if family == AF_INET6 {
+        let mut ip = [0; 16];
+        ip.copy_from_slice(&raw[8..24]);
+        Addr { ip, family, port, scope: u32::from_ne_bytes([raw[24], raw[25], raw[26], raw[27]]) }
+    } else {
+        Addr { family, ..NONE }
+    }
+}

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use btfparse::{Readable, TypeInformation};
 use wrapwatch::host::libwrap;
 use wrapwatch::replay::{Options, Replay};
 
@@ -17,6 +18,11 @@ const NOTHING: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
 
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+/// `BPF_TRACE_FENTRY`, `BPF_TRACE_FEXIT` (`enum bpf_attach_type`).
+const TRACE_FENTRY: u32 = 24;
+const TRACE_FEXIT: u32 = 25;
+/// The kernel's types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 /// `_IO('$', 0)` and `_IOW('$', 8, u32)` (linux/perf_event.h).
@@ -31,6 +37,8 @@ enum Kind {
     Kprobe = 2,
     Tracepoint = 5,
     RawTracepoint = 17,
+    /// Trampolines.
+    Tracing = 26,
 }
 
 /// Where a hook is.
@@ -40,6 +48,10 @@ pub enum Hook {
     Tracepoint(String, String),
     /// A raw tracepoint.
     Raw(String),
+    /// Where a function of the kernel begins.
+    Entry(String),
+    /// Where it ends.
+    Exit(String),
 }
 
 impl Hook {
@@ -54,6 +66,8 @@ impl Hook {
     pub fn named(name: &str) -> Option<Self> {
         match name.split_once(':')? {
             ("raw" | "raw_tracepoint", name) => Some(Self::Raw(name.to_owned())),
+            ("fentry", function) => Some(Self::Entry(function.to_owned())),
+            ("fexit", function) => Some(Self::Exit(function.to_owned())),
             (category, event) => Some(Self::Tracepoint(category.to_owned(), event.to_owned())),
         }
     }
@@ -75,6 +89,14 @@ struct ProgLoad {
     prog_name: [u8; 16],
     prog_ifindex: u32,
     expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
 }
 
 /// What of it opening a raw tracepoint takes.
@@ -102,17 +124,31 @@ struct PerfAttr {
     config2: u64,
 }
 
+/// Bytes that are read as a file is.
+struct Bytes(Vec<u8>);
+
+impl Readable for Bytes {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        if let Some(bytes) = from.checked_add(buffer.len()).and_then(|to| self.0.get(from..to)) {
+            buffer.copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+}
+
 /// Attached programs; dropping it takes them off.
 pub struct Floor {
     programs: Vec<OwnedFd>,
     /// Held, not read: closing them detaches.
     links: Vec<OwnedFd>,
+    types: Option<TypeInformation>,
 }
 
 impl Floor {
     /// On these hooks, and on libwrap's functions in one process.
     pub fn attach(hooks: &[Hook], pid: u32) -> Result<Self> {
-        let mut floor = Self { programs: Vec::new(), links: Vec::new() };
+        let mut floor = Self { programs: Vec::new(), links: Vec::new(), types: None };
         for hook in hooks {
             floor.add(hook).with_context(|| format!("cannot attach an empty program to {hook:?}"))?;
         }
@@ -139,7 +175,9 @@ impl Floor {
                 // Of any process, heard on CPU 0: a tracepoint's program runs whatever the CPU.
                 perf(self.program(Kind::Tracepoint)?, attr, -1, 0)?
             }
-            Hook::Raw(name) => raw(self.program(Kind::RawTracepoint)?, name)?,
+            Hook::Raw(name) => raw(self.program(Kind::RawTracepoint)?, Some(name))?,
+            Hook::Entry(function) => raw(self.trampoline(TRACE_FENTRY, function)?, None)?,
+            Hook::Exit(function) => raw(self.trampoline(TRACE_FEXIT, function)?, None)?,
         };
         self.links.push(link);
         Ok(())
@@ -167,12 +205,27 @@ impl Floor {
     }
 
     fn program(&mut self, kind: Kind) -> io::Result<libc::c_int> {
+        self.load(kind, ProgLoad::default())
+    }
+
+    fn trampoline(&mut self, expected_attach_type: u32, function: &str) -> Result<libc::c_int> {
+        if self.types.is_none() {
+            let types = TypeInformation::new(&Bytes(fs::read(BTF)?));
+            self.types = Some(types.map_err(|error| anyhow::anyhow!("{BTF}: {error:?}"))?);
+        }
+        let id = self.types.as_ref().and_then(|types| types.id_of(function));
+        let attach_btf_id = id.with_context(|| format!("{BTF} has no {function}"))?;
+        let attr = ProgLoad { expected_attach_type, attach_btf_id, ..ProgLoad::default() };
+        Ok(self.load(Kind::Tracing, attr)?)
+    }
+
+    fn load(&mut self, kind: Kind, attr: ProgLoad) -> io::Result<libc::c_int> {
         let attr = ProgLoad {
             prog_type: kind as u32,
             insn_cnt: 2,
             insns: NOTHING.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
-            ..ProgLoad::default()
+            ..attr
         };
         let program = bpf(BPF_PROG_LOAD, &attr)?;
         let fd = program.as_raw_fd();
@@ -187,9 +240,11 @@ fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
     owned(fd)
 }
 
-fn raw(program: libc::c_int, name: &str) -> Result<OwnedFd> {
-    let name = CString::new(name)?;
-    let attr = RawOpen { name: name.as_ptr() as u64, prog_fd: u32::try_from(program)?, pad: 0 };
+/// A link to a raw tracepoint, or, without a name, to what the program was loaded for.
+fn raw(program: libc::c_int, name: Option<&str>) -> Result<OwnedFd> {
+    let name = name.map(CString::new).transpose()?;
+    let at = name.as_ref().map_or(0, |name| name.as_ptr() as u64);
+    let attr = RawOpen { name: at, prog_fd: u32::try_from(program)?, pad: 0 };
     Ok(bpf(BPF_RAW_TRACEPOINT_OPEN, &attr)?)
 }
 

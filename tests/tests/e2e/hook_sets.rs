@@ -7,13 +7,13 @@ use std::{
     process::Command,
 };
 
-use wrapwatch::model::{Connection, DegradationKind, Outcome};
+use wrapwatch::model::{DegradationKind, Outcome};
 use wrapwatch_tests::{
     clients::{ClientResult, ClientsSpec},
     lab::{Files, Lab},
     nameserver::Rule,
     seccomp::refuse_raw_tracepoints,
-    watch::{Seen, Watch, binary, nobody},
+    watch::{Seen, Watch, binary, nobody, told},
 };
 
 use crate::support::{NS1, lab_with, own_process, peer, two_servers};
@@ -27,27 +27,6 @@ pub fn each_set(mut test: impl FnMut(&str)) {
 /// With one set of hooks.
 pub fn on(hooks: &str, pid: u32) -> Watch {
     Watch::live(["-v", "--hooks", hooks, "-p", &pid.to_string()]).unwrap()
-}
-
-/// What is told of a connection, without times.
-fn told(connection: &Connection) -> String {
-    let Connection { outcome, error_code, rule, verdict_rule, complete, missing, .. } = connection;
-    let lookups: Vec<_> = connection
-        .lookups
-        .iter()
-        .map(|lookup| {
-            let queries = lookup.queries.iter();
-            let queries: Vec<_> =
-                queries.map(|q| (&q.server, q.id, &q.qname, q.outcome, &q.rcode, &q.answers)).collect();
-            (lookup.kind, &lookup.name, queries)
-        })
-        .collect();
-    let files: Vec<_> = connection.files.iter().map(|file| (&file.path, file.reads, file.bytes)).collect();
-    let queued = connection.queued_ns.is_some();
-    let other: Vec<_> = connection.other.iter().map(|other| &other.what).collect();
-    format!(
-        "{outcome:?} {error_code:?} {rule:?} {verdict_rule:?} {complete} {missing:?} queued:{queued} {lookups:#?} {files:?} {other:?}"
-    )
 }
 
 /// Five clients, and what this wrapwatch saw of them.

@@ -50,6 +50,24 @@ pub fn exit_midway(ctx: &impl Call) {
     returned(ctx, (0, ctx.fd(), ctx.arg::<1>()));
 }
 
+/// The end of a call of which [`installed`] has told where there was something to tell: what is left is a failure, or a descriptor that was not seen.
+#[inline(always)]
+pub fn exit_untold(ctx: &impl Call) {
+    if let Some(call) = calls::recall(call::ACCEPT) {
+        returned(ctx, (call.enter_ns, call.fd, call.ptr));
+    }
+}
+
+/// A call is about to return this descriptor, of this `struct file`. What it was given is known even where its beginning was not seen.
+#[inline(always)]
+pub fn installed(ctx: &impl Call, fd: i32, file: u64) {
+    let enter_ns = match calls::recall(call::ACCEPT) {
+        Some(call) => call.enter_ns,
+        None => 0,
+    };
+    accepted(ctx, fd, kernel::sock_of_file(file), (enter_ns, ctx.fd(), ctx.arg::<1>()));
+}
+
 /// When the call was entered, the listener, and where the peer's address is.
 type Began = (u64, i32, u64);
 
@@ -57,16 +75,16 @@ type Began = (u64, i32, u64);
 fn returned(ctx: &impl Call, began: Began) {
     let ret = ctx.ret() as i32;
     if ret >= 0 {
-        accepted(ctx, ret, began);
+        accepted(ctx, ret, kernel::sock_of(ret), began);
     } else {
         failed(-ret, began);
     }
 }
 
 #[inline(always)]
-fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
+fn accepted(ctx: &impl Call, fd: i32, sk: u64, (enter_ns, listener, address): Began) {
     let ts = kernel::now();
-    let sk = tcp_socket(fd);
+    let sk = tcp_socket(sk);
     let made = targets::is_made();
     // What a client's own process accepts elsewhere, a file transfer or what is forwarded, is no client of the server.
     if made && (sk == 0 || !state::is_listened_on(Sock(sk).local_port())) {
@@ -98,8 +116,7 @@ fn accepted(ctx: &impl Call, fd: i32, (enter_ns, listener, address): Began) {
 
 /// The socket just accepted, where it is a TCP one and can be read.
 #[inline(always)]
-fn tcp_socket(fd: i32) -> u64 {
-    let sk = kernel::sock_of(fd);
+fn tcp_socket(sk: u64) -> u64 {
     if sk == 0 {
         return 0;
     }

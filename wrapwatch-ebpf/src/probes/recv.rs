@@ -5,14 +5,14 @@ use wrapwatch_common::{
     abi::EAGAIN,
     counters::Counter,
     maps::Inflight,
-    records::{Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
+    records::{Addr, Class, Io, Kind, OP_READ, PAYLOAD_MAX, Payload},
     syscalls::call,
 };
 
 use super::send::{MMSG_LEN_AT, MMSG_MAX, MMSGHDR_SIZE, MsgHdr};
 use super::{login, peer};
 use crate::{
-    args::Call,
+    args::{Call, Trampoline},
     emit, kernel, sockaddr, user,
     watch::{calls, conns, fds},
 };
@@ -49,10 +49,32 @@ pub fn exit_recvmsg(ctx: &impl Call) {
     let Some(call) = calls::recall(call::RECVMSG) else { return };
     let ret = ctx.ret();
     if let Some((base, name)) = message(&call, ret, call.ptr) {
-        payload(&call, base, ret as u64, name, 0);
+        payload(&call, base, ret as u64, sockaddr::read(name), 0);
     } else {
         io(&call, ret);
     }
+}
+
+/// As [`exit_recvmsg`] and [`exit_buffer`] where a protocol's function returns, whose second argument is the kernel's own `struct msghdr`: the caller's address is not
+/// filled in yet.
+#[inline(always)]
+pub fn exit_within(ctx: &Trampoline) {
+    let Some(kind) = calls::in_flight() else { return };
+    if kind != call::READ && kind != call::RECVMSG {
+        return;
+    }
+    let Some(call) = calls::recall(kind) else { return };
+    let ret = ctx.ret();
+    let found = if kind == call::RECVMSG {
+        message(&call, ret, call.ptr)
+    } else if call.class == Class::Dns as u8 && ret > 0 {
+        Some((call.ptr, call.aux))
+    } else {
+        None
+    };
+    let Some((base, name)) = found else { return io(&call, ret) };
+    let addr = if name == 0 { sockaddr::NONE } else { kernel::message_address(ctx.given::<1>()) };
+    payload(&call, base, ret as u64, addr, 0);
 }
 
 #[inline(always)]
@@ -70,7 +92,7 @@ pub fn exit_recvmmsg(ctx: &impl Call) {
         let at = call.ptr + index * MMSGHDR_SIZE;
         let Some(len) = user::read::<u32>(at + MMSG_LEN_AT) else { break };
         let Some((base, name)) = message(&call, i64::from(len), at) else { break };
-        payload(&call, base, u64::from(len), name, index as u16);
+        payload(&call, base, u64::from(len), sockaddr::read(name), index as u16);
     }
 }
 
@@ -94,7 +116,7 @@ pub fn exit_buffer(ctx: &impl Call) {
     let Some(call) = calls::recall(call::READ) else { return };
     let ret = ctx.ret();
     if call.class == Class::Dns as u8 && ret > 0 {
-        payload(&call, call.ptr, ret as u64, call.aux, 0);
+        payload(&call, call.ptr, ret as u64, sockaddr::read(call.aux), 0);
     } else {
         io(&call, ret);
     }
@@ -111,9 +133,8 @@ fn message(call: &Inflight, ret: i64, msg: u64) -> Option<(u64, u64)> {
 }
 
 #[inline(always)]
-fn payload(call: &Inflight, base: u64, full_len: u64, name: u64, index: u16) {
+fn payload(call: &Inflight, base: u64, full_len: u64, addr: Addr, index: u16) {
     let ts = kernel::now();
-    let addr = sockaddr::read(name);
     let run_delay_ns = kernel::run_delay();
     emit::with_tail::<Payload, { PAYLOAD_MAX as u64 }>(
         Counter::LostPayload,

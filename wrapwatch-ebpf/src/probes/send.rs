@@ -50,16 +50,21 @@ const FRAME: u64 = 2;
 
 #[inline(always)]
 pub fn write(ctx: &impl Call) {
-    let fd = ctx.fd();
-    let Some(watched) = fds::watched(fd) else { return };
-    buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), 0);
+    buffer(ctx, false);
 }
 
 #[inline(always)]
 pub fn sendto(ctx: &impl Call) {
+    buffer(ctx, true);
+}
+
+/// One buffer; `names` whether the call can name a destination.
+#[inline(always)]
+pub fn buffer(ctx: &impl Call, names: bool) {
     let fd = ctx.fd();
     let Some(watched) = fds::watched(fd) else { return };
-    buffer(fd, &watched, ctx.arg::<1>(), ctx.arg::<2>(), ctx.arg::<4>());
+    let name = if names { ctx.arg::<4>() } else { 0 };
+    sent(fd, &watched, IoVec { base: ctx.arg::<1>(), len: ctx.arg::<2>() }, NO_BUFFER, name, 0);
 }
 
 #[inline(always)]
@@ -90,12 +95,6 @@ pub fn sendmmsg(ctx: &impl Call) {
         let Some(msg) = user::read::<MsgHdr>(messages + index * MMSGHDR_SIZE) else { break };
         vector(fd, &watched, msg.iov, msg.iov_len, msg.name, index as u16);
     }
-}
-
-/// One buffer, with a destination where the call names one.
-#[inline(always)]
-fn buffer(fd: i32, watched: &Watch, base: u64, len: u64, name: u64) {
-    sent(fd, watched, IoVec { base, len }, NO_BUFFER, name, 0);
 }
 
 /// Several buffers: the first, and the second where the first is only the frame of a DNS message over TCP.

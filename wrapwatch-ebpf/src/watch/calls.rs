@@ -37,6 +37,7 @@ pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) 
     unsafe {
         // A call whose exit was not seen.
         if (*slot).thread == thread {
+            count(Counter::LostEnd);
             (*slot).call = value;
             return;
         }

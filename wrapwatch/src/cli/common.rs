@@ -90,6 +90,8 @@ pub enum Hooks {
     Raw,
     /// Perf tracepoints: work where kernel memory may not be read
     Tracepoint,
+    /// Trampolines (fentry, fexit), Linux 5.17 and later: cost other processes nothing and queries least; detaching can take seconds
+    Trampoline,
 }
 
 /// How the kernel side is attached.
@@ -110,6 +112,7 @@ impl ProbeArgs {
             Hooks::Auto => None,
             Hooks::Raw => Some(HookKind::RawTracepoint),
             Hooks::Tracepoint => Some(HookKind::Tracepoint),
+            Hooks::Trampoline => Some(HookKind::Trampoline),
         };
         probe::Options { kernel_log: verbose >= 2, hooks, logins: self.logins, ..probe::Options::default() }
     }

@@ -69,6 +69,8 @@ pub enum HookKind {
     RawTracepoint,
     /// A perf tracepoint of the kernel.
     Tracepoint,
+    /// A trampoline (fentry, fexit) of a function of the kernel: only where it is asked for.
+    Trampoline,
     /// A function of libwrap in one server.
     Uprobe,
 }

@@ -49,7 +49,7 @@ pub use missing::{Missing, Stage, Unknown, UnknownReason, missing_line};
 pub use problem::ProblemKind;
 pub use protocol::Protocol;
 #[doc(hidden)]
-pub use release::skips_calls;
+pub use release::{skips_calls, waits_for_tasks};
 pub use rule::{How, RuleRef};
 pub use summary::{
     AcceptErrors, AcceptThreadStats, NameserverStats, OutcomeCount, Percentiles, Summary, UnknownTotal,

@@ -17,6 +17,15 @@ pub fn skips_calls(release: &str) -> bool {
     version(release).is_some_and(|version| version >= PREEMPTIBLE)
 }
 
+/// Linux from this version on takes trampolines off without waiting for a process that a killed PID namespace waits for (commit 1612160b9127); before, both wait for ever.
+const WAITS_NO_MORE: (u32, u32) = (6, 9);
+
+/// Whether a kernel of this release can wait for ever for trampolines to be taken off in a PID namespace that is killed. Those before Linux 5.7 cannot, and have none that are
+/// of use.
+pub fn waits_for_tasks(release: &str) -> bool {
+    version(release).is_none_or(|version| version < WAITS_NO_MORE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +43,11 @@ mod tests {
     fn linux_leaves_out_calls_from_seven_on() {
         assert!(skips_calls("7.0.0") && skips_calls("7.2.13+deb14-cloud-amd64"));
         assert!(!skips_calls("6.18.44") && !skips_calls(""));
+    }
+
+    #[test]
+    fn linux_can_wait_for_ever_before_six_nine() {
+        assert!(waits_for_tasks("6.1.0-50-cloud-amd64") && waits_for_tasks(""));
+        assert!(!waits_for_tasks("6.9.0") && !waits_for_tasks("7.2.13"));
     }
 }

@@ -14,7 +14,7 @@ const INSTRUCTION: usize = 8;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// Helpers by number (`include/uapi/linux/bpf.h`), those that a tracing program could want.
-const HELPERS: [(u32, &str); 26] = [
+const HELPERS: [(u32, &str); 29] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
@@ -40,7 +40,10 @@ const HELPERS: [(u32, &str); 26] = [
     (132, "ringbuf_submit"),
     (133, "ringbuf_discard"),
     (134, "ringbuf_query"),
+    (158, "get_current_task_btf"),
     (174, "get_attach_cookie"),
+    (175, "task_pt_regs"),
+    (184, "get_func_ret"),
 ];
 
 /// Files looked at, and what for. `PID` is a target.
@@ -190,7 +193,7 @@ mod tests {
                 let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
                 section.is_some_and(|section| {
                     section.name().is_ok_and(|name| {
-                        ["tracepoint", "raw_tp", "uprobe", "uretprobe"]
+                        ["tracepoint", "raw_tp", "uprobe", "uretprobe", "fentry", "fexit"]
                             .iter()
                             .any(|kind| name.starts_with(kind))
                     })

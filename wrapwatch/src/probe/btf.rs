@@ -3,6 +3,10 @@
 //! The description has some hundred and fifty thousand types, of which four matter. So no tree is built: one pass notes where each
 //! type begins, and what is asked for is looked up there. Nothing in the bytes can make it panic or go round in circles.
 
+use std::collections::BTreeSet;
+
+/// Length of what comes before the types.
+const HEADER: u32 = 24;
 /// Length of a type's fixed part.
 const TYPE: usize = 12;
 /// Length of a member.
@@ -15,10 +19,12 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FORWARD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -81,6 +87,33 @@ impl<'a> Btf<'a> {
         let bits =
             self.find(&found, path, DEPTH).ok_or_else(|| format!("no member {path} in {structure}"))?;
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(format!("{path} in {structure} is a bit field")) }
+    }
+
+    /// A description that has these functions at their numbers, and nothing else that has a name. Those that there are not stay out; of two of one name the first counts.
+    pub(super) fn only_functions(&self, wanted: &BTreeSet<String>) -> Functions {
+        let mut strings = vec![0];
+        let mut found = BTreeSet::new();
+        let mut types: Vec<u32> = Vec::new();
+        for &at in &self.starts {
+            let function = self.read(at as usize).filter(|found| found.kind == KIND_FUNC);
+            let name =
+                function.and_then(|function| self.name(function.name)).filter(|name| wanted.contains(*name));
+            match name.filter(|name| found.insert((*name).to_owned())) {
+                Some(name) => {
+                    let offset = u32::try_from(strings.len()).unwrap_or(0);
+                    strings.extend(name.bytes().chain([0]));
+                    types.extend([offset, KIND_FUNC << 24, 0]);
+                }
+                None => types.extend([0, KIND_FORWARD << 24, 0]),
+            }
+        }
+        Functions { names: found, bytes: written(&types, &strings) }
+    }
+
+    fn name(&self, offset: u32) -> Option<&'a str> {
+        let rest = self.strings.get(offset as usize..)?;
+        let name = rest.split(|byte| *byte == 0).next()?;
+        std::str::from_utf8(name).ok()
     }
 
     fn structure(&self, name: &str) -> Option<Type> {
@@ -150,6 +183,27 @@ impl<'a> Btf<'a> {
     }
 }
 
+/// Functions of a kernel.
+pub(super) struct Functions {
+    /// Those that there are.
+    pub(super) names: BTreeSet<String>,
+    /// A description of them: see [`Btf::only_functions`].
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A description of these types and strings.
+fn written(types: &[u32], strings: &[u8]) -> Vec<u8> {
+    let len = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let types_len = len(size_of_val(types));
+    let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
+    bytes.extend([1, 0]);
+    for number in [HEADER, 0, types_len, types_len, len(strings.len())].iter().chain(types) {
+        bytes.extend(number.to_ne_bytes());
+    }
+    bytes.extend(strings);
+    bytes
+}
+
 /// Length of what follows a type's fixed part; None for a kind that is not known.
 fn rest(found: &Type) -> Option<usize> {
     Some(match found.kind {
@@ -174,7 +228,7 @@ mod tests {
 
     /// A description of `struct outer { int a; struct { T b; }; }`, `T` being a typedef of `struct inner { int x; int y; }`.
     fn example() -> Vec<u8> {
-        let strings = b"\0int\0outer\0a\0inner\0x\0y\0T\0b\0";
+        let strings = b"\0int\0outer\0a\0inner\0x\0y\0T\0b\0first\0second\0";
         let name = |wanted: &str| {
             let all = std::str::from_utf8(strings).unwrap();
             u32::try_from(all.find(&format!("\0{wanted}\0")).unwrap() + 1).unwrap()
@@ -186,18 +240,11 @@ mod tests {
             vec![name("T"), KIND_TYPEDEF << 24, 2],
             vec![0, structure(1), 8, name("b"), 3, 0],
             vec![name("outer"), structure(2), 12, name("a"), 1, 0, 0, 4, 32],
+            vec![name("first"), KIND_FUNC << 24, 0],
+            vec![name("second"), KIND_FUNC << 24, 0],
         ]
         .concat();
-        let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
-        let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
-        bytes.extend([1, 0]);
-        let types_len = u32::try_from(types.len()).unwrap();
-        for number in [24, 0, types_len, types_len, u32::try_from(strings.len()).unwrap()] {
-            bytes.extend(number.to_ne_bytes());
-        }
-        bytes.extend(types);
-        bytes.extend(strings);
-        bytes
+        written(&types, strings)
     }
 
     #[test]
@@ -210,6 +257,19 @@ mod tests {
         assert!(btf.offset("outer", "y").is_err());
         assert!(btf.offset("outer", "").is_err());
         assert!(btf.offset("int", "a").is_err());
+    }
+
+    #[test]
+    fn functions_keep_their_numbers() {
+        let bytes = example();
+        let wanted = ["second", "inner", "third"].map(ToOwned::to_owned).into();
+        let found = Btf::new(&bytes).unwrap().only_functions(&wanted);
+        // A structure is none, whatever it is called.
+        assert_eq!(found.names, BTreeSet::from(["second".to_owned()]));
+        let again = Btf::new(&found.bytes).unwrap();
+        let named: Vec<_> =
+            again.starts.iter().map(|&at| again.name(again.read(at as usize).unwrap().name)).collect();
+        assert_eq!(named, [Some(""), Some(""), Some(""), Some(""), Some(""), Some(""), Some("second")]);
     }
 
     #[test]
@@ -226,6 +286,7 @@ mod tests {
                     for path in ["a", "b", "b.x", "b.y", ".", "b."] {
                         let _ = btf.offset("outer", path);
                     }
+                    let _ = btf.only_functions(&["first".to_owned()].into());
                 }
             }
         }
@@ -257,6 +318,13 @@ mod tests {
                 _ => None,
             };
             assert_eq!(btf.offset(structure, member).ok(), theirs, "{structure}.{member}");
+        }
+        let functions = ["tcp_sendmsg", "udp_recvmsg", "fd_install"];
+        let ours = btf.only_functions(&functions.map(ToOwned::to_owned).into());
+        let ours = TypeInformation::new(&Bytes(ours.bytes)).unwrap();
+        for function in functions {
+            assert!(other.id_of(function).is_some(), "{function}");
+            assert_eq!(ours.id_of(function), other.id_of(function), "{function}");
         }
     }
 }

@@ -70,6 +70,9 @@ pub enum ProbeError {
         "this kernel is locked down to confidentiality and lets nobody trace (kernel_lockdown(7)); boot it with lockdown=integrity, or record with strace, and use: wrapwatch import strace LOG -o FILE.wwt"
     )]
     LockedDown,
+    /// Trampolines are not to be had here.
+    #[error("trampolines cannot be used: {0}")]
+    NoTrampolines(String),
     /// The kernel takes none of the sets of hooks.
     #[error("no usable hook on system calls: {refused}")]
     NoHooks {
@@ -150,7 +153,10 @@ impl ProbeError {
 
     /// Whether it is about the hooks tried, so that others may still be had.
     pub(super) const fn is_about_hooks(&self) -> bool {
-        matches!(self, Self::Attach { .. } | Self::NoTracefs(_) | Self::NoTracepoint(_))
+        matches!(
+            self,
+            Self::Attach { .. } | Self::NoTracefs(_) | Self::NoTracepoint(_) | Self::NoTrampolines(_)
+        )
     }
 
     pub(crate) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {

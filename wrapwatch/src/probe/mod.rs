@@ -107,6 +107,8 @@ pub struct Probe {
     degradations: Vec<Degradation>,
     hooks: Vec<String>,
     set: &'static dyn HookSet,
+    /// Whether what a server receives on TCP is seen.
+    receives: bool,
     namespace: PidNamespace,
     registry: Registry,
     uprobes: uprobes::Uprobes,
@@ -122,10 +124,7 @@ impl Probe {
         let layout = layout::read();
         let namespace = pid_namespace::read()?;
         let mut refused = Vec::new();
-        for set in hooks::order() {
-            if options.hooks.is_some_and(|wanted| wanted != set.kind()) {
-                continue;
-            }
+        for set in hooks::order(options.hooks) {
             match Self::attach_set(set, options, &layout, namespace) {
                 Ok(mut probe) => {
                     let before = refused.last().map(|(_, error)| error);
@@ -155,7 +154,33 @@ impl Probe {
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);
         let uprobes = uprobes::Uprobes::default();
-        Ok(Self { ebpf, counts, degradations, hooks, set, namespace, registry, uprobes, follows, logger })
+        let receives = false;
+        let mut probe = Self {
+            ebpf,
+            counts,
+            degradations,
+            hooks,
+            set,
+            receives,
+            namespace,
+            registry,
+            uprobes,
+            follows,
+            logger,
+        };
+        if options.logins {
+            probe.receive()?;
+        }
+        Ok(probe)
+    }
+
+    /// From now on what a server receives on TCP is of interest.
+    fn receive(&mut self) -> Result<(), ProbeError> {
+        if !self.receives {
+            self.hooks.extend(self.set.attach_receives(&mut self.ebpf)?.hooks);
+            self.receives = true;
+        }
+        Ok(())
     }
 
     /// What cannot be seen on this kernel.

@@ -27,6 +27,11 @@ pub(super) fn read() -> Result<PidNamespace, ProbeError> {
     Ok(named(file.dev(), file.ino()))
 }
 
+/// Whether this process is in the first one.
+pub(super) fn is_first() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|file| file.ino() == FIRST)
+}
+
 /// The namespace of this file. The device as the kernel has it within (`MKDEV`), not as it tells it to user space.
 fn named(dev: u64, inode: u64) -> PidNamespace {
     if inode == FIRST {

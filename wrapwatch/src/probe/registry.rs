@@ -56,6 +56,11 @@ fn change_busy(ebpf: &mut Ebpf, busy: impl FnOnce(&mut Busy)) -> Result<(), Prob
     change(ebpf, BUSY, 0, busy)
 }
 
+/// Has the kernel side take this process alone for a target, without more: to try it out.
+pub(super) fn only_target(ebpf: &mut Ebpf, process: u32) -> Result<(), ProbeError> {
+    change_gate(ebpf, |gate| gate.only_target = process)
+}
+
 /// Enters what each system call is to us, by its number.
 pub(super) fn set_syscalls(ebpf: &mut Ebpf, classes: &[(u32, u32)]) -> Result<(), ProbeError> {
     let mut syscalls = array::<u32>(ebpf, "SYSCALLS")?;

@@ -38,7 +38,7 @@ const BURSTS: usize = 5;
 /// Windows without work: whatever wrapwatch does now and then, it does as often in each ten seconds.
 const IDLE: usize = 10;
 /// The sets of hooks: as lines have them and as the command line has them.
-const HOOKS: [(&str, &str); 2] = [("raw", "raw"), ("perf", "tracepoint")];
+const HOOKS: [(&str, &str); 3] = [("raw", "raw"), ("perf", "tracepoint"), ("trampoline", "trampoline")];
 
 /// A server that works as it is told, and its clients.
 trait Server {

@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use wrapwatch::model::doctor::{Doctor, HookState};
+use wrapwatch::model::doctor::{Doctor, HookKind, HookState};
 use wrapwatch_tests::watch::binary;
 
+use super::has_trampolines;
 use crate::{report::Report, site::Site};
 
 /// The tests.
@@ -17,6 +18,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
             .hooks
             .iter()
             .filter(|hook| !matches!(hook.state, HookState::Works | HookState::Absent))
+            .filter(|hook| hook.kind != HookKind::Trampoline || has_trampolines())
             .map(|hook| format!("{} {:?}: {}", hook.name, hook.state, hook.error.as_deref().unwrap_or("-")))
             .collect();
         ensure!(refused.is_empty(), "{}", refused.join("; "));
@@ -24,6 +26,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
             .hooks
             .iter()
             .filter(|hook| hook.state == HookState::Absent && hook.required)
+            .filter(|hook| hook.kind != HookKind::Trampoline || has_trampolines())
             .map(|hook| hook.name.as_str())
             .collect();
         ensure!(absent.is_empty(), "not on this kernel, but required: {}", absent.join(", "));

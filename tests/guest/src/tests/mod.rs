@@ -10,6 +10,7 @@ mod programs;
 mod scenes;
 mod skipped;
 mod slots;
+mod trampolines;
 
 use anyhow::Result;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.test("site", || site.works());
     attach::run(report, &site);
     scenes::run(report, &site, &scenes::Way::ALL);
+    trampolines::run(report, &site);
     skipped::run(report, &site);
     slots::run(report, &site);
     bare::run(report, &site);
@@ -41,6 +43,19 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     mariadb::run(report, &site);
     privileges::run(report, &site);
     Ok(())
+}
+
+/// Whether this kernel has trampolines with all that wrapwatch's need: `bpf_get_func_ret` (Linux 5.17), and on 64-bit ARM any at all (6.4).
+fn has_trampolines() -> bool {
+    let since = if cfg!(target_arch = "aarch64") { (6, 4) } else { (5, 17) };
+    let release = release();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= since)
+}
+
+/// What `uname -r` says.
+fn release() -> String {
+    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// A test that judges what another one brought, which may have failed.

@@ -18,7 +18,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary},
 };
 
-use super::{given, programs, skipped};
+use super::{given, has_trampolines, programs, skipped};
 use crate::{
     record::Record,
     report::{Report, Skipped},
@@ -42,11 +42,14 @@ pub(super) struct Way {
 
 impl Way {
     /// All of them. With what is not on by itself, so that this kernel's verifier sees it.
-    pub(super) const ALL: [Self; 3] = [
+    pub(super) const ALL: [Self; 4] = [
         Self { name: "raw", args: Self::RAW_ARGS },
         Self { name: "tracepoint", args: &["--hooks", "tracepoint", "--logins"] },
+        Self { name: "trampoline", args: Self::TRAMPOLINE_ARGS },
         Self { name: "no-uprobes", args: &["--no-uprobes"] },
     ];
+
+    const TRAMPOLINE_ARGS: &'static [&'static str] = &["--hooks", "trampoline", "--logins"];
 
     const RAW_ARGS: &'static [&'static str] = &["--hooks", "raw", "--logins"];
 
@@ -89,6 +92,10 @@ pub(super) fn run(report: &mut Report, site: &Site, ways: &[Way]) {
             only_attach(report, site, way);
             continue;
         }
+        if way.args == Way::TRAMPOLINE_ARGS && !has_trampolines() {
+            report.test("trampolines: not here", || is_refused(site, way));
+            continue;
+        }
         let mut made = None;
         report.test(&format!("{}: record", way.name), || {
             let run = made.insert(record(site, way));
@@ -109,6 +116,16 @@ pub(super) fn run(report: &mut Report, site: &Site, ways: &[Way]) {
             report.ended(&name, began, result);
         }
     }
+}
+
+/// On a kernel that has no trampolines, or not all that they need: one line says so.
+fn is_refused(site: &Site, way: &Way) -> Result<()> {
+    let file = Path::new("/tmp/refused.wwt");
+    let Err(error) = Watch::record(site.pid(), file, way.args) else { bail!("it was not refused") };
+    let said = format!("{error:#}");
+    ensure!(said.contains("fentry") || said.contains("fexit") || said.contains("trampolines"), "{said}");
+    ensure!(!file.exists(), "it left a file");
+    Ok(())
 }
 
 /// On a kernel that leaves out calls on raw tracepoints: what is told there is no test, but that they attach and what is said of it is.

@@ -4,7 +4,9 @@
 //! is used. A new set is a file here, one with its programs on the kernel side, and an entry in [`order`]. docs/performance.md has what each costs.
 
 pub(super) mod perf;
+mod proof;
 pub(super) mod raw;
+mod trampoline;
 
 use aya::Ebpf;
 use wrapwatch_common::maps::Layout;
@@ -29,6 +31,12 @@ pub(super) trait HookSet: Sync {
 
     /// Loads and attaches it.
     fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError>;
+
+    /// Attaches what shows what a server receives on TCP, where that is not always attached. Only where logins or the processes that a server makes are followed
+    /// is it of interest.
+    fn attach_receives(&self, _ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
+        Ok(Attached::default())
+    }
 
     /// What it means that this set was taken.
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
@@ -75,9 +83,13 @@ pub fn raw_skips_calls() -> bool {
     skips_calls(&kernel::release().0)
 }
 
-/// All sets, the better one for this kernel first.
-pub(super) fn order() -> Vec<&'static dyn HookSet> {
+/// The sets of which one is taken, the better one for this kernel first: the one that is asked for, or those that are taken by themselves.
+pub(super) fn order(asked: Option<HookKind>) -> Vec<&'static dyn HookSet> {
     let mut sets = all();
+    match asked {
+        Some(kind) => sets.retain(|set| set.kind() == kind),
+        None => sets.retain(|set| set.kind() != HookKind::Trampoline),
+    }
     if raw_skips_calls() {
         sets.reverse();
     }
@@ -86,12 +98,12 @@ pub(super) fn order() -> Vec<&'static dyn HookSet> {
 
 /// All sets, in the order in which they are shown.
 pub(super) fn all() -> Vec<&'static dyn HookSet> {
-    vec![&raw::RawTracepoints, &perf::Tracepoints]
+    vec![&raw::RawTracepoints, &perf::Tracepoints, &trampoline::Trampolines]
 }
 
 /// Whether this program is the first that runs at a system call, in any set.
 pub(super) fn sees_calls(program: &str) -> bool {
-    program.starts_with("sys_enter") || program.starts_with("sys_exit")
+    ["sys_enter", "sys_exit", "fentry_", "fexit_"].iter().any(|begins| program.starts_with(begins))
 }
 
 /// Every hook of all sets by name, and what is lost without it.

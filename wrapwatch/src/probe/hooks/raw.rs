@@ -23,14 +23,10 @@ use crate::{
 /// Program and tracepoint.
 type Hook = (&'static str, &'static str);
 
-/// Nothing works without these.
-const REQUIRED: [Hook; 4] = [
-    ("sys_exit", "sys_exit"),
-    ("process_exit", "sched_process_exit"),
-    ("process_exec", "sched_process_exec"),
-    // The last: what it lets in is then met by all others.
-    ("sys_enter", "sys_enter"),
-];
+/// Nothing works without these: in this set, and what happens to processes in that of trampolines, too.
+const CALLS: [Hook; 2] = [("sys_exit", "sys_exit"), ("sys_enter", "sys_enter")];
+/// See [`CALLS`].
+const PROCESSES: [Hook; 2] = [("process_exit", "sched_process_exit"), ("process_exec", "sched_process_exec")];
 /// These read sockets, whose layout must be known. With the hook of perf's that does the same.
 const SOCKETS: [Hook; 2] =
     [("sock_set_state", "inet_sock_set_state"), ("sock_error", "inet_sk_error_report")];
@@ -92,29 +88,12 @@ impl HookSet for RawTracepoints {
         "raw tracepoints"
     }
 
-    /// Without the layout of sockets the two that read some are taken from perf's, if those can be had.
     fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
         tables(ebpf)?;
         let mut attached = Attached::default();
-        for hook in REQUIRED {
-            attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name(hook), why })?;
-            attached.hooks.push(name(hook));
-        }
-        for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
-            let result = if layout.is_some() {
-                attach_one(ebpf, hook)
-            } else {
-                Err(Box::new(ProgramError::NotLoaded))
-            };
-            match result {
-                Ok(()) => attached.hooks.push(name(hook)),
-                Err(error) => match perf::attach_event(ebpf, hook.1) {
-                    Ok(name) => attached.hooks.push(name),
-                    Err(_) if layout.is_some() => attached.lost(lost, &error_line(&*error)),
-                    Err(other) => attached.lost(lost, &other.to_string()),
-                },
-            }
-        }
+        attach_events(ebpf, layout, &mut attached)?;
+        // What the last, `sys_enter`, lets in is then met by all others.
+        attach_all(ebpf, CALLS, &mut attached)?;
         Ok(attached)
     }
 
@@ -137,12 +116,12 @@ impl HookSet for RawTracepoints {
     }
 
     fn hooks(&self) -> Vec<(String, bool)> {
-        let all = REQUIRED.into_iter().map(|hook| (name(hook), true));
+        let all = required().map(|hook| (name(hook), true));
         all.chain(SOCKETS.into_iter().map(|hook| (name(hook), false))).collect()
     }
 
     fn programs(&self) -> Vec<String> {
-        let attached = REQUIRED.into_iter().chain(SOCKETS).map(name);
+        let attached = required().chain(SOCKETS).map(name);
         let enters = ENTERS.iter().map(|enter| {
             let calls: Vec<&str> = enter.calls.iter().map(|(_, name)| *name).collect();
             format!("raw_tracepoint:sys_enter of {}", calls.join(", "))
@@ -154,8 +133,8 @@ impl HookSet for RawTracepoints {
     fn try_each(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Vec<Tried> {
         let tables = tables(ebpf);
         let mut all = Vec::new();
-        for (n, hook) in REQUIRED.into_iter().chain(SOCKETS).enumerate() {
-            let required = n < REQUIRED.len();
+        for (n, hook) in required().chain(SOCKETS).enumerate() {
+            let required = n < required().count();
             let (state, error) = match &tables {
                 Err(error) if required => (HookState::Refused, Some(error.to_string())),
                 _ if !required && layout.is_none() => {
@@ -171,6 +150,40 @@ impl HookSet for RawTracepoints {
         }
         all
     }
+}
+
+fn required() -> impl Iterator<Item = Hook> {
+    CALLS.into_iter().chain(PROCESSES)
+}
+
+/// What happens to processes and sockets. Without the layout of sockets the two that read some are taken from perf's, if those can be had.
+pub(super) fn attach_events(
+    ebpf: &mut Ebpf,
+    layout: Option<&Layout>,
+    attached: &mut Attached,
+) -> Result<(), ProbeError> {
+    attach_all(ebpf, PROCESSES, attached)?;
+    for (hook, lost) in SOCKETS.into_iter().zip([NO_STATES, NO_ERRORS]) {
+        let result =
+            if layout.is_some() { attach_one(ebpf, hook) } else { Err(Box::new(ProgramError::NotLoaded)) };
+        match result {
+            Ok(()) => attached.hooks.push(name(hook)),
+            Err(error) => match perf::attach_event(ebpf, hook.1) {
+                Ok(name) => attached.hooks.push(name),
+                Err(_) if layout.is_some() => attached.lost(lost, &error_line(&*error)),
+                Err(other) => attached.lost(lost, &other.to_string()),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn attach_all(ebpf: &mut Ebpf, hooks: [Hook; 2], attached: &mut Attached) -> Result<(), ProbeError> {
+    for hook in hooks {
+        attach_one(ebpf, hook).map_err(|why| ProbeError::Attach { hook: name(hook), why })?;
+        attached.hooks.push(name(hook));
+    }
+    Ok(())
 }
 
 /// Loads what is reached by tail calls and enters it into the tables.

@@ -85,6 +85,7 @@ impl Text {
         for (label, kind) in [
             ("raw hooks", HookKind::RawTracepoint),
             ("perf hooks", HookKind::Tracepoint),
+            ("trampolines", HookKind::Trampoline),
             ("uprobes", HookKind::Uprobe),
         ] {
             let hooks: Vec<_> = doctor.hooks.iter().filter(|hook| hook.kind == kind).collect();
@@ -92,6 +93,14 @@ impl Text {
                 continue;
             }
             let works = hooks.iter().filter(|hook| hook.state == HookState::Works).count();
+            // Nobody needs them: what there is instead is shown above.
+            if kind == HookKind::Trampoline
+                && works == 0
+                && let Some(why) = hooks.iter().find_map(|hook| hook.error.as_deref())
+            {
+                self.say(text, label, &format!("not here: {}", self.outside(why, usize::MAX)));
+                continue;
+            }
             let tried = hooks.iter().any(|hook| hook.state != HookState::NotTried);
             let said = if tried {
                 format!("{works} of {} attached for real and taken off again", hooks.len())

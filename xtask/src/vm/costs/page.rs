@@ -13,7 +13,7 @@ const END: &str = "<!-- end:costs -->";
 /// Kernels of which the page has a table: most in use, and newest.
 pub(super) const KERNELS: [&str; 2] = ["6.12", "7.2"];
 /// Sets of hooks, as lines have them.
-const HOOKS: [&str; 2] = ["raw", "perf"];
+const HOOKS: [&str; 3] = ["raw", "perf", "trampoline"];
 
 /// Writes the tables into the page.
 pub(super) fn write<'a>(costs_of: impl Fn(&str) -> Option<&'a [Cost]>) -> Result<()> {
@@ -39,7 +39,9 @@ fn tables<'a>(costs_of: impl Fn(&str) -> Option<&'a [Cost]>) -> String {
 
 fn table(kernel: &str, costs: &[Cost]) -> String {
     let mut text = format!(
-        "Linux {kernel}:\n\n| work | none | floor raw | live raw | record raw | floor perf | live perf | record perf |\n|---|---|---|---|---|---|---|---|\n"
+        "Linux {kernel}:\n\n| work | none |{}\n|---|---|{}\n",
+        HOOKS.map(|hooks| format!(" floor {hooks} | live {hooks} | record {hooks} |")).concat(),
+        HOOKS.map(|_| "---|---|---|").concat()
     );
     let mut works: Vec<&str> = Vec::new();
     for cost in costs {

@@ -1,0 +1,107 @@
+//! Trampolines, beside what every set of hooks has to show: that they tell the same as the others, beside other tools, and where they are not used.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wrapwatch::{model::waits_for_tasks, probe::raw_skips_calls};
+use wrapwatch_tests::{
+    bench::floor::{Floor, Hook},
+    clients::ClientsSpec,
+    nameserver::Rule,
+    watch::{Seen, Watch, binary, told},
+};
+
+use super::{has_trampolines, release};
+use crate::{
+    report::Report,
+    site::{NS1, Site},
+};
+
+const SETS: [&str; 3] = ["raw", "tracepoint", "trampoline"];
+/// Clients that come one after the other.
+const SEVERAL: usize = 5;
+/// As the kernel calls the function in which the server sleeps.
+const ACCEPT: &str = if cfg!(target_arch = "aarch64") { "__arm64_sys_accept4" } else { "__x64_sys_accept4" };
+const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
+
+/// The tests.
+pub(super) fn run(report: &mut Report, site: &Site) {
+    if !has_trampolines() {
+        return;
+    }
+    // On the others it would leave out calls.
+    if !raw_skips_calls() {
+        report.test("trampolines: tell the same", || the_same_is_told(site));
+    }
+    report.test("trampolines: another tool comes and goes", || another_comes_and_goes(site));
+    report.test("trampolines: in a PID namespace", in_a_pid_namespace);
+    report.test("trampolines: none are run", || none_are_run(site));
+}
+
+fn watch(hooks: &str, site: &Site) -> Result<Watch> {
+    Watch::live(["--hooks", hooks, "-p", &site.pid().to_string()])
+}
+
+/// By all sets at once of the same clients: fast ones, and one for whom the first nameserver does not answer.
+fn the_same_is_told(site: &Site) -> Result<()> {
+    let mut watches = SETS.iter().map(|hooks| watch(hooks, site)).collect::<Result<Vec<_>>>()?;
+    let mut clients = site.clients(&ClientsSpec::one_by_one(SEVERAL))?;
+    clients.extend(site.clients(&ClientsSpec::at_once(SEVERAL))?);
+    site.rules([Rule::silent().at(NS1)])?;
+    clients.extend(site.clients(&ClientsSpec::one_by_one(1))?);
+    site.rules([])?;
+    watches.iter_mut().try_for_each(|watch| watch.wait_connections(clients.len()))?;
+    let seen = watches.into_iter().map(Watch::stop).collect::<Result<Vec<Seen>>>()?;
+    let [raw, others @ ..] = &seen[..] else { bail!("nobody looked on") };
+    for client in clients {
+        let peer = client.source.context("a client has no address")?.to_string();
+        let by_raw = told(raw.of(&peer)?);
+        for (hooks, other) in SETS.iter().skip(1).zip(others) {
+            let by_other = told(other.of(&peer)?);
+            ensure!(by_raw == by_other, "of {peer}: raw:\n{by_raw}\n{hooks}:\n{by_other}");
+        }
+    }
+    Ok(())
+}
+
+/// The server sleeps in `accept` meanwhile: of that call's end none of the kernel's trampolines tells any more.
+fn another_comes_and_goes(site: &Site) -> Result<()> {
+    let mut watch = watch("trampoline", site)?;
+    for _ in 0..SEVERAL {
+        let hooks = [Hook::Entry(ACCEPT.to_owned()), Hook::Exit(ACCEPT.to_owned())];
+        drop(Floor::attach(&hooks, site.pid())?);
+        site.clients(&ClientsSpec::one_by_one(1))?;
+    }
+    watch.wait_connections(SEVERAL)?;
+    let seen = watch.stop()?;
+    ensure!(seen.summary()?.accepts == SEVERAL as u64, "{:?}", seen.summary());
+    for connection in seen.connections() {
+        ensure!(connection.complete, "{connection:?}");
+    }
+    Ok(())
+}
+
+/// Where a killed PID namespace could have the kernel wait for ever they are not attached.
+fn in_a_pid_namespace() -> Result<()> {
+    let mut command = Command::new("/bin/busybox");
+    command.args(["unshare", "-p", "-f", "--mount-proc"]).arg(binary()?);
+    command.args(["live", "--hooks", "trampoline", "--wait", "--comm", "nobody-is-called-so", "-d", "1s"]);
+    let output = command.output().context("busybox")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let refused = said.contains("PID namespace of its own: if that were killed");
+    ensure!(refused == waits_for_tasks(&release()), "{said}");
+    ensure!(refused != output.status.success(), "{said}");
+    Ok(())
+}
+
+/// The kernel takes them and runs none.
+fn none_are_run(site: &Site) -> Result<()> {
+    fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
+    let file = Path::new("/tmp/none.wwt");
+    let came = Watch::record(site.pid(), file, ["--hooks", "trampoline"]);
+    fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
+    let Err(error) = came else { bail!("it was not noticed") };
+    let said = format!("{error:#}");
+    ensure!(said.contains("ftrace_enabled is 0"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! Trampolines (fentry, fexit): a program on a function of the kernel, which costs nothing where that is not called. Most are on the system calls' own
+//! functions; what a busy server does all day is met in the protocols' functions. What happens to processes and sockets is told by raw tracepoints, as
+//! in that set.
+
+use std::{collections::BTreeSet, fs};
+
+use aya::{
+    Btf, Ebpf, Endianness,
+    programs::{Program, ProgramError},
+};
+use wrapwatch_common::maps::Layout;
+
+use super::{Attached, HookSet, Taken, proof, raw};
+use crate::{
+    host::kernel,
+    model::{
+        Degradation,
+        doctor::{Hook as Tried, HookKind, HookState},
+        error_line,
+    },
+    probe::{ProbeError, btf},
+};
+
+/// What a call's own function is called.
+#[cfg(target_arch = "x86_64")]
+const OF_CALL: &str = "__x64_sys_";
+#[cfg(target_arch = "aarch64")]
+const OF_CALL: &str = "__arm64_sys_";
+
+/// What it means that a function does not exist here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Required,
+    /// Architectures and kernels without it have nothing to see.
+    IfThere,
+}
+
+/// A function of the kernel and its programs, which bear its name, that of a call without what all of those begin with.
+#[derive(Clone, Copy)]
+struct Hook {
+    name: &'static str,
+    is_call: bool,
+    /// Whether there is one where it begins, and where it ends.
+    begins: bool,
+    ends: bool,
+    need: Need,
+}
+
+impl Hook {
+    const fn within(name: &'static str, begins: bool, ends: bool, need: Need) -> Self {
+        Self { name, is_call: false, begins, ends, need }
+    }
+
+    fn function(&self) -> String {
+        if self.is_call { format!("{OF_CALL}{}", self.name) } else { self.name.to_owned() }
+    }
+
+    /// As it is shown.
+    fn name(&self, side: Side) -> String {
+        format!("{}:{}", side.name(), self.function())
+    }
+
+    /// The end first: of a call that sleeps in between nobody waits for an end that is not told.
+    fn sides(&self) -> impl Iterator<Item = Side> + use<> {
+        [(self.ends, Side::Exit), (self.begins, Side::Entry)]
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, side)| side)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Entry,
+    Exit,
+}
+
+impl Side {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "fentry",
+            Self::Exit => "fexit",
+        }
+    }
+}
+
+macro_rules! ends {
+    (()) => {
+        false
+    };
+    ($handler:tt) => {
+        true
+    };
+}
+
+macro_rules! calls {
+    ($(
+        $end:ident = $number:literal $kind:ident $end_handler:tt {
+            $($begin:ident $class:ident $handler:tt: $($(#[$cfg:meta])* $call:ident $constant:ident $need:ident),+;)*
+        }
+    )*) => {
+        const CALLS: &[Hook] = &[$($($(
+            $(#[$cfg])*
+            Hook { name: stringify!($call), is_call: true, begins: true, ends: ends!($end_handler), need: Need::$need },
+        )+)*)*];
+    };
+}
+wrapwatch_common::syscalls!(calls);
+
+/// Calls that are met in the protocols' functions.
+const WITHIN: [&str; 6] = ["recvfrom", "recvmsg", "write", "writev", "sendto", "sendmsg"];
+
+const PROTOCOLS: [Hook; 11] = [
+    Hook::within("udp_sendmsg", true, true, Need::Required),
+    Hook::within("udp_recvmsg", true, true, Need::Required),
+    Hook::within("udpv6_sendmsg", true, true, Need::IfThere),
+    Hook::within("udpv6_recvmsg", true, true, Need::IfThere),
+    Hook::within("unix_stream_sendmsg", true, true, Need::IfThere),
+    Hook::within("unix_stream_recvmsg", true, true, Need::IfThere),
+    Hook::within("unix_dgram_sendmsg", true, true, Need::IfThere),
+    Hook::within("unix_dgram_recvmsg", true, true, Need::IfThere),
+    Hook::within("tcp_sendmsg", true, false, Need::Required),
+    Hook::within("mptcp_sendmsg", true, false, Need::IfThere),
+    Hook::within("fd_install", true, false, Need::Required),
+];
+/// What a server receives is of interest where processes that it makes are followed, and where logins are: only then it pays for that.
+const RECEIVES: Hook = Hook::within("tcp_recvmsg", true, true, Need::Required);
+
+/// All that are attached at once.
+fn hooks() -> impl Iterator<Item = Hook> {
+    CALLS.iter().filter(|hook| !WITHIN.contains(&hook.name)).copied().chain(PROTOCOLS)
+}
+
+/// CAP_BPF and CAP_PERFMON, and a kernel that has them (Linux 5.17 on x86-64, 6.4 on 64-bit ARM) where they do no harm.
+pub(in crate::probe) struct Trampolines;
+
+impl HookSet for Trampolines {
+    fn kind(&self) -> HookKind {
+        HookKind::Trampoline
+    }
+
+    fn name(&self) -> &'static str {
+        "trampolines"
+    }
+
+    fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
+        let functions = functions()?;
+        let mut attached = Attached::default();
+        raw::attach_events(ebpf, layout, &mut attached)?;
+        for hook in hooks() {
+            if functions.has(&hook) || hook.need == Need::Required {
+                attach_one(ebpf, &functions, &hook, &mut attached)?;
+            } else {
+                log::debug!("no function {} here", hook.function());
+            }
+        }
+        proof::an_accept_is_seen(ebpf)?;
+        Ok(attached)
+    }
+
+    fn attach_receives(&self, ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
+        let mut attached = Attached::default();
+        attach_one(ebpf, &functions()?, &RECEIVES, &mut attached)?;
+        Ok(attached)
+    }
+
+    fn taken(&self, _why: &Taken<'_>) -> Option<Degradation> {
+        None
+    }
+
+    fn ends_name_calls(&self) -> bool {
+        true
+    }
+
+    fn hooks(&self) -> Vec<(String, bool)> {
+        let all = hooks().chain([RECEIVES]);
+        all.flat_map(|hook| hook.sides().map(move |side| (hook.name(side), hook.need == Need::Required)))
+            .collect()
+    }
+
+    fn programs(&self) -> Vec<String> {
+        self.hooks().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn try_each(&self, ebpf: &mut Ebpf, _layout: Option<&Layout>) -> Vec<Tried> {
+        let functions = functions();
+        let mut all = Vec::new();
+        for hook in hooks().chain([RECEIVES]) {
+            for side in hook.sides() {
+                let came = match &functions {
+                    Err(why) => (HookState::Refused, Some(why.to_string())),
+                    Ok(functions) if functions.has(&hook) => {
+                        match attach_side(ebpf, functions, &hook, side) {
+                            Ok(()) => (HookState::Works, None),
+                            Err(error) => (HookState::Refused, Some(error_line(&*error))),
+                        }
+                    }
+                    Ok(_) => (HookState::Absent, None),
+                };
+                all.push(Tried::new(hook.name(side), self.kind(), None, hook.need == Need::Required, came));
+            }
+        }
+        all
+    }
+}
+
+/// The functions of this kernel that there are programs for.
+struct Functions {
+    names: BTreeSet<String>,
+    btf: Btf,
+}
+
+impl Functions {
+    fn has(&self, hook: &Hook) -> bool {
+        self.names.contains(&hook.function())
+    }
+}
+
+/// Those, where a trampoline does no harm.
+fn functions() -> Result<Functions, ProbeError> {
+    let refused = |why: String| ProbeError::NoTrampolines(why);
+    proof::are_safe().map_err(refused)?;
+    let read = || {
+        let bytes = fs::read(kernel::BTF).map_err(|error| error.to_string())?;
+        let wanted = hooks().chain([RECEIVES]).map(|hook| hook.function()).collect();
+        let found = btf::Btf::new(&bytes)?.only_functions(&wanted);
+        let btf = Btf::parse(&found.bytes, Endianness::default()).map_err(|error| error.to_string())?;
+        Ok(Functions { names: found.names, btf })
+    };
+    read().map_err(|why: String| refused(format!("{}: {why}", kernel::BTF)))
+}
+
+fn attach_one(
+    ebpf: &mut Ebpf,
+    functions: &Functions,
+    hook: &Hook,
+    attached: &mut Attached,
+) -> Result<(), ProbeError> {
+    for side in hook.sides() {
+        let name = hook.name(side);
+        attach_side(ebpf, functions, hook, side)
+            .map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
+        attached.hooks.push(name);
+    }
+    Ok(())
+}
+
+fn attach_side(
+    ebpf: &mut Ebpf,
+    functions: &Functions,
+    hook: &Hook,
+    side: Side,
+) -> Result<(), Box<ProgramError>> {
+    let program = ebpf.program_mut(&format!("{}_{}", side.name(), hook.name));
+    let function = hook.function();
+    match program {
+        Some(Program::FEntry(program)) => {
+            program.load(&function, &functions.btf).and_then(|()| program.attach().map(drop))
+        }
+        Some(Program::FExit(program)) => {
+            program.load(&function, &functions.btf).and_then(|()| program.attach().map(drop))
+        }
+        _ => Err(ProgramError::NotLoaded),
+    }
+    .map_err(Box::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_side_knows_the_numbers_of_calls() {
+        #[cfg(target_arch = "aarch64")]
+        use wrapwatch_common::syscalls::number::aarch64 as number;
+        #[cfg(target_arch = "x86_64")]
+        use wrapwatch_common::syscalls::number::x86_64 as number;
+
+        for (known, real) in [
+            (number::WRITE, libc::SYS_write),
+            (number::WRITEV, libc::SYS_writev),
+            (number::ACCEPT, libc::SYS_accept),
+            (number::ACCEPT4, libc::SYS_accept4),
+            (number::SENDTO, libc::SYS_sendto),
+            (number::SENDMSG, libc::SYS_sendmsg),
+            (number::RECVFROM, libc::SYS_recvfrom),
+            (number::RECVMSG, libc::SYS_recvmsg),
+        ] {
+            assert_eq!(i64::from(known), real);
+        }
+    }
+
+    #[test]
+    fn what_is_within_a_protocol_is_a_call_of_the_table() {
+        for name in WITHIN {
+            assert!(CALLS.iter().any(|hook| hook.name == name), "{name}");
+        }
+    }
+}
