@@ -40,7 +40,7 @@ impl Collector {
     /// Into files of this folder, once it has answered these in turn.
     fn start(dir: PathBuf, trouble: &'static [&'static str]) -> Self {
         std::fs::create_dir(&dir).unwrap();
-        for signal in ["traces", "logs"] {
+        for signal in ["traces", "logs", "metrics"] {
             std::fs::write(dir.join(format!("{signal}.jsonl")), "").unwrap();
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,6 +95,24 @@ fn publish(address: &str) -> Command {
     command
 }
 
+/// Of one beginning, never back, and to all connections in the end.
+fn assert_counts_go_on(metrics: &[Value], connections: u32) {
+    let counts = metrics.iter().filter(|metric| metric["name"] == "wrapwatch.client_wait");
+    let points = counts.map(|metric| &metric["histogram"]["dataPoints"][0]);
+    let points: Vec<(u64, u64, u32)> = points
+        .map(|point| {
+            let number = |field: &str| point[field].as_str().unwrap().parse::<u64>().unwrap();
+            let count = u32::try_from(number("count")).unwrap();
+            (number("startTimeUnixNano"), number("timeUnixNano"), count)
+        })
+        .collect();
+    assert!(points.len() > 1 && points.iter().all(|(began, now, _)| *began == points[0].0 && began < now));
+    assert!(points.is_sorted_by_key(|(_, now, _)| *now) && points.is_sorted_by_key(|(.., count)| *count));
+    assert_eq!(points.last().unwrap().2, connections);
+    let instance = metrics[0]["resource"]["service.instance.id"].as_str().unwrap();
+    assert!(instance.ends_with(".wwt"), "{instance}");
+}
+
 #[test]
 fn a_collector_takes_each_span_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -109,7 +127,7 @@ fn a_collector_takes_each_span_once() {
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
     let told = recorder.stop().unwrap();
     let clients = || {
-        let (spans, _) = decoded(&taken);
+        let (spans, ..) = decoded(&taken);
         spans.iter().filter(|span| span["name"] == "client wait").count()
     };
     wait_for("three slow clients' traces are taken", || Ok(clients() >= 3)).unwrap();
@@ -119,7 +137,7 @@ fn a_collector_takes_each_span_once() {
             .copied()
             .unwrap_or_default()
     };
-    let (spans, logs) = decoded(&taken);
+    let (spans, logs, _) = decoded(&taken);
     let as_taken = |signal: &str, items: &[Value]| {
         wait_for("what was sent is counted", || Ok(sent(signal).to_string() == items.len().to_string()))
     };
@@ -135,7 +153,8 @@ fn a_collector_takes_each_span_once() {
     );
 
     assert!(*collector.asked.lock().unwrap() > TROUBLE.len());
-    let (spans, logs) = decoded(&taken);
+    let (spans, logs, metrics) = decoded(&taken);
+    assert_counts_go_on(&metrics, u32::try_from(told.connections().len()).unwrap());
     let mut ids: Vec<&str> = spans.iter().map(|span| span["spanId"].as_str().unwrap()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -170,6 +189,8 @@ fn what_no_collector_took_the_next_run_sends() {
         let mut command = publish(address);
         command.args(["--slow", "1ns", "--every", "100ms", "--position"]).arg(&position);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt"));
+        // They would be as many as it takes time.
+        command.env("OTEL_METRICS_EXPORTER", "none");
         command.spawn().unwrap()
     };
     // Nobody listens there any more.
@@ -180,11 +201,12 @@ fn what_no_collector_took_the_next_run_sends() {
     assert_eq!(status, Some(0), "{said}");
     let untaken = said.split("the collector has not taken ").nth(1).unwrap();
     let (untaken, fate) = untaken.split_once(' ').unwrap();
-    assert_eq!(fate.trim(), "spans and log records: the next run sends them");
+    assert_eq!(fate.trim(), "spans, log records and data points: the next run sends them");
     let collector = Collector::start(taken.clone(), &[]);
     let publisher = begin(&collector.address);
     wait_for("it is all taken", || {
-        let (spans, logs) = decoded(&taken);
+        let (spans, logs, metrics) = decoded(&taken);
+        assert_eq!(metrics, Vec::<Value>::new());
         Ok((spans.len() + logs.len()).to_string() == untaken)
     })
     .unwrap();

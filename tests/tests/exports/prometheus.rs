@@ -18,7 +18,7 @@ use wrapwatch_tests::{
     watch::{Watch, binary},
 };
 
-use crate::support::{assert_promtool_is_content, prometheus, samples, wrapwatch};
+use crate::support::{assert_promtool_is_content, prometheus, record, run, samples, wrapwatch};
 
 const RULES: &str = include_str!("../../../packaging/prometheus/wrapwatch.rules.yml");
 
@@ -65,8 +65,8 @@ fn ask(address: SocketAddr, request: &str, headers: &str) -> (String, String) {
     (head.to_lowercase(), body.to_owned())
 }
 
-/// A Prometheus that scrapes every second, with the rules that are shipped.
-fn watched_by_prometheus(dir: &Path, scraped: SocketAddr) -> (Running, u16) {
+/// A Prometheus that scrapes every second, with the rules that are shipped; with these features of its own.
+fn watched_by_prometheus(dir: &Path, scraped: SocketAddr, features: &[&str]) -> (Running, u16) {
     std::fs::write(dir.join("wrapwatch.rules.yml"), RULES).unwrap();
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [wrapwatch.rules.yml]\n\
@@ -78,6 +78,7 @@ fn watched_by_prometheus(dir: &Path, scraped: SocketAddr) -> (Running, u16) {
     command
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args(features)
         .current_dir(dir)
         .stdout(Stdio::null())
         .stderr(File::create(dir.join("prometheus.log")).unwrap());
@@ -99,7 +100,7 @@ fn an_alert_fires_while_the_nameservers_are_dead() {
     let lab = Lab::start(LabConfig::default()).unwrap();
     let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
     let (_publisher, address) = publish(&file);
-    let (_prometheus, port) = watched_by_prometheus(dir.path(), address);
+    let (_prometheus, port) = watched_by_prometheus(dir.path(), address, &[]);
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
     wait_for("Prometheus has scraped", || {
         Ok(query(port, "wrapwatch_connections_total{outcome=\"greeted\"}").contains("=> 3 @"))
@@ -120,6 +121,35 @@ fn an_alert_fires_while_the_nameservers_are_dead() {
     // Prometheus asks for OpenMetrics, and could read it all along.
     assert!(query(port, "min_over_time(up[5m])").contains("=> 1 @"));
     assert_eq!(recorder.stop().unwrap().status, Some(0));
+}
+
+/// One that asks for native histograms has quantiles that no bucket of the text's bounds; the text's own it has not.
+#[test]
+fn native_histograms_are_scraped_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.wwt");
+    record(&file);
+    let connections: serde_json::Value =
+        serde_json::from_str(&run(&["report", file.to_str().unwrap(), "--json"])).unwrap();
+    let (_publisher, address) = publish(&file);
+    let (_prometheus, port) =
+        watched_by_prometheus(dir.path(), address, &["--enable-feature=native-histograms"]);
+    let count = "histogram_count(wrapwatch_client_wait_seconds)";
+    wait_for("Prometheus has scraped", || Ok(query(port, count).contains("=> 9 @"))).unwrap();
+    let value = |asked: &str| -> f64 {
+        let answer = query(port, asked);
+        let value = answer.split("=> ").nth(1).and_then(|value| value.split(' ').next()).map(str::parse);
+        value.unwrap_or_else(|| panic!("{asked}: {answer:?}")).unwrap()
+    };
+    let longest = connections["summary"]["total"]["max_ns"].as_f64().unwrap() / 1e9;
+    let quantile = value("histogram_quantile(1, wrapwatch_client_wait_seconds)");
+    // Its bucket is no wider than 10 %, where those of the text go from 10 s to 15 s.
+    assert!((longest..longest * 1.1).contains(&quantile), "{quantile} for {longest}");
+    let sum = value("histogram_sum(wrapwatch_client_wait_seconds)");
+    let wanted = connections["summary"]["total"]["sum_ns"].as_f64().unwrap() / 1e9;
+    assert!((sum - wanted).abs() < 1e-6, "{sum} for {wanted}");
+    assert_eq!(value("wrapwatch_connections_total{outcome=\"greeted\"}"), 8.0);
+    assert_eq!(query(port, "wrapwatch_client_wait_seconds_bucket"), "");
 }
 
 #[test]

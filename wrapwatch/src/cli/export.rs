@@ -18,7 +18,7 @@ use super::{
 use crate::{
     context::Context,
     engine::Options,
-    export::{ExportError, Pcapng, Perfetto, tell},
+    export::{ExportError, Pcapng, Perfetto, otlp::Sampling, tell},
     observe::{JsonLines, Observer as _},
     trace::{
         FileSink, Save, SingleFile,
@@ -33,6 +33,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.names && args.to != Some(Format::Otlp) {
         return Err(super::wrong_use("--names goes with --to otlp"));
+    }
+    if args.sample != Sampling::NONE && args.to != Some(Format::Otlp) {
+        return Err(super::wrong_use("--sample goes with --to otlp"));
     }
     match (args.redact, args.to) {
         (true, _) => redacted(args),

@@ -8,8 +8,8 @@ use clap::{
 };
 use strum::VariantArray as _;
 
-use super::common::duration;
-use crate::export::tables::Table;
+use super::common::{duration, sampling};
+use crate::export::{otlp::Sampling, tables::Table};
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,9 @@ pub struct Args {
     /// With --to otlp: also write the names that were looked up; there are as many as clients
     #[arg(long)]
     pub(super) names: bool,
+    /// With --to otlp: besides slow and failed clients, also write this share of the others
+    #[arg(long, value_name = "PERCENT", value_parser = sampling, default_value = "0%")]
+    pub(super) sample: Sampling,
     /// Threshold for stalls and, with otlp, for slow clients [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) slow: Option<Duration>,
@@ -50,7 +53,7 @@ pub(super) enum Format {
     Csv,
     /// What `replay --json` prints: one JSON object a line
     Jsonl,
-    /// For OpenTelemetry, in its JSON form: slow and failed clients as traces, stalls and findings as logs, a file each
+    /// For OpenTelemetry, in its JSON form: slow and failed clients as traces, stalls and findings as logs, what was counted as metrics, a file each
     Otlp,
     /// The same tables as csv, for DuckDB, ClickHouse and others
     #[cfg(feature = "parquet")]

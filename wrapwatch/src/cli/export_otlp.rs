@@ -19,6 +19,9 @@ use crate::export::{
     diagnose,
     otlp::{Otlp, OtlpOptions, Signal, TakeBatches},
 };
+use crate::metrics::Metrics;
+use crate::model::WallTime;
+use crate::observe::Tee;
 
 /// A file for each signal.
 struct Files(BTreeMap<Signal, SharedFile>);
@@ -41,9 +44,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         files.insert(*signal, SharedFile::create(&path, args.force)?);
     }
     let cannot = || format!("cannot export {}", args.file.display());
-    let mut otlp = Otlp::new(Files(files), OtlpOptions { slow_ns: options.slow_ns, names: args.names });
-    let (report, context) =
-        diagnose(file, options, &mut otlp, &args.file.display().to_string()).with_context(cannot)?;
+    let told = OtlpOptions { slow_ns: options.slow_ns, sampling: args.sample, names: args.names };
+    let trace = args.file.display().to_string();
+    let mut observers = Tee(Metrics::new(), Otlp::new(Files(files), told));
+    let (report, context) = diagnose(file, options, &mut observers, &trace).with_context(cannot)?;
+    let Tee(metrics, mut otlp) = observers;
+    let begin = report.trace.head.clock.wall(report.trace.head.clock.ktime);
+    let end = report.trace.to.map_or(begin, |to: WallTime| to.max(begin));
+    otlp.counted(&metrics, &trace, (begin, end)).with_context(cannot)?;
     for file in otlp.finish(&report).with_context(cannot)?.0.into_values() {
         file.finish().with_context(|| format!("cannot write into {}", output.display()))?;
     }

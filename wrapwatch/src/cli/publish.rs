@@ -13,17 +13,23 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{common::duration, output, wrong_use};
+use super::{
+    common::{duration, sampling},
+    output, wrong_use,
+};
+use crate::export::otlp::Sampling;
 use crate::publish::otlp::{self, Endpoint, Outbox};
 use crate::{
     model::error_line,
-    publish::{Form, Listening, Polled, PublishError, Publisher, write_textfile},
+    publish::{Form, Listening, Polled, PublishError, Publisher, Wanted, write_textfile},
 };
 
 /// How often it is looked whether a file has grown.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long, when asked to end, what was not sent yet may take.
 const SEND_REST: Duration = Duration::from_secs(5);
+/// OpenTelemetry's name for what metrics are sent by: `none` for not at all.
+const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
 /// Inputs taken between two looks at everything else.
 const AT_ONCE: usize = 4096;
 
@@ -46,16 +52,19 @@ pub struct Args {
     /// Allow an address that other machines can reach: they can then read the metrics
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
-    /// Send slow and failed clients as traces, and stalls as logs, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
+    /// Send slow and failed clients as traces, stalls as logs, and metrics, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
     #[arg(long, group = "target", requires = "follow")]
     otlp: bool,
     /// With --otlp: threshold for slow clients [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "otlp")]
     slow: Option<Duration>,
+    /// With --otlp: besides slow and failed clients, also send this share of the others
+    #[arg(long, value_name = "PERCENT", value_parser = sampling, default_value = "0%", requires = "otlp")]
+    sample: Sampling,
     /// With --otlp: also send the names that were looked up; there are as many as clients
     #[arg(long, requires = "otlp")]
     names: bool,
-    /// How often to write the text file
+    /// How often to write the text file and to send metrics
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
     /// Save the reading position in this file: after a restart wrapwatch counts nothing twice, sends what it had not sent, and reports what it missed
@@ -156,7 +165,7 @@ struct Following<'a> {
     publisher: Rc<RefCell<Publisher>>,
     /// Set where a scrape failed for good: the position cannot be kept.
     failed: Rc<RefCell<Option<PublishError>>>,
-    /// When the text file is due.
+    /// When the text file and the metrics are due.
     due: Instant,
     /// Why it could not be written last.
     failing: Option<String>,
@@ -191,6 +200,7 @@ impl<'a> Following<'a> {
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
+                self.send_counted();
                 self.sent_so_far()?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
@@ -201,6 +211,7 @@ impl<'a> Following<'a> {
             if asked_to_end {
                 // What was read since is shown too.
                 self.write()?;
+                self.send_counted();
                 if let Some(outbox) = &outbox {
                     self.send_rest(outbox).await;
                 }
@@ -223,11 +234,19 @@ impl<'a> Following<'a> {
         }
         let outbox = Outbox::default();
         let slow_ns = self.args.slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
-        self.publisher.borrow_mut().send_to(&outbox, slow_ns, self.args.names);
+        let wanted = Wanted { slow_ns, sampling: self.args.sample, names: self.args.names };
+        self.publisher.borrow_mut().send_to(&outbox, wanted);
         let publisher = self.publisher.clone();
         let ready = move || publisher.borrow().is_sending();
         tokio::task::spawn_local(otlp::send(outbox.clone(), endpoint, ready, output::note));
         Ok(Some(outbox))
+    }
+
+    /// Sends what is counted, unless somebody scrapes it and wants it once only.
+    fn send_counted(&self) {
+        if self.args.otlp && std::env::var(METRICS_EXPORTER).as_deref() != Ok("none") {
+            self.publisher.borrow_mut().send_counted();
+        }
     }
 
     /// Counts what became of what is sent.
@@ -264,7 +283,9 @@ impl<'a> Following<'a> {
         if tokio::time::timeout(SEND_REST, sent).await.is_err() {
             let (unsent, kept) = (outbox.unsent(), self.args.position.is_some());
             let fate = if kept { "the next run sends them" } else { "they are lost" };
-            output::note(&format!("the collector has not taken {unsent} spans and log records: {fate}"));
+            output::note(&format!(
+                "the collector has not taken {unsent} spans, log records and data points: {fate}"
+            ));
         }
     }
 
@@ -299,12 +320,13 @@ fn scraped(
     form: Form,
     publisher: &RefCell<Publisher>,
     failed: &RefCell<Option<PublishError>>,
-) -> Option<String> {
+) -> Option<Vec<u8>> {
     let mut publisher = publisher.borrow_mut();
     let metrics = publisher.is_ready().then(|| publisher.metrics())?;
     let text = match form {
-        Form::Prometheus => metrics.prometheus_text(),
-        Form::OpenMetrics => metrics.openmetrics_text(),
+        Form::Prometheus => metrics.prometheus_text().into_bytes(),
+        Form::OpenMetrics => metrics.openmetrics_text().into_bytes(),
+        Form::Protobuf => metrics.prometheus_protobuf(),
     };
     if let Err(error) = publisher.published() {
         failed.replace(Some(error));
@@ -353,7 +375,7 @@ mod tests {
             let args = Command::parse_from::<_, std::ffi::OsString>(command).args;
             let mut publisher = Publisher::new(&trace, true, Some(position.clone())).unwrap();
             let mut outbox = Outbox::default();
-            publisher.send_to(&outbox, None, false);
+            publisher.send_to(&outbox, Wanted { slow_ns: None, sampling: Sampling::NONE, names: false });
             assert_eq!(publisher.is_sending(), !is_resumed);
             outbox.batch(Signal::Traces, 3, Vec::new()).unwrap();
             let following = Following::new(&args, publisher);

@@ -56,7 +56,7 @@ pub enum What {
     Metrics,
     /// The tables of export --to parquet and csv
     Parquet,
-    /// The attributes of export --to otlp and publish --otlp
+    /// The attributes and metrics of export --to otlp and publish --otlp
     Otlp,
 }
 
@@ -94,7 +94,9 @@ impl What {
             Self::Otlp => {
                 let attribute = |(of, name, about): &(&str, &str, &str)| json!({ "of": of, "name": name, "about": about });
                 let attributes: Vec<Value> = otlp::ATTRIBUTES.iter().map(attribute).collect();
-                Some(json!({ "schema": otlp::SCHEMA_VERSION, "attributes": attributes }))
+                let metric = |(name, unit, series)| json!({ "name": name, "unit": unit, "series": series });
+                let metrics: Vec<Value> = otlp::metric_names().into_iter().map(metric).collect();
+                Some(json!({ "schema": otlp::SCHEMA_VERSION, "attributes": attributes, "metrics": metrics }))
             }
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Metrics as an observer: (input, line) → few series, in the text forms that Prometheus reads.
+//! Metrics as an observer: (input, line) → few series, in the forms that Prometheus reads: two of text, and protobuf, which alone has native histograms.
 //!
 //! Few: no series is a client or a name; nameservers, listeners and servers are told apart up to a number. What is not known is absent, not 0: a queue that was not
 //! sampled has no sample, and what was so at the last sample is not known any more once the recorder is silent ([`Metrics::silent`]).
@@ -16,9 +16,10 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io;
 
-use prometheus_client::encoding::{prometheus_text, text};
+use prometheus_client::encoding::{prometheus_protobuf, prometheus_text, text};
 
 use names::Names;
+pub use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model as exposed;
 use samples::{Last, Servers};
 use series::Series;
 pub use series::SeriesInfo;
@@ -31,6 +32,9 @@ use crate::trace::{Damage, DamageKind, Input, is_continued};
 pub const PROMETHEUS_TEXT: &str = prometheus_text::CONTENT_TYPE;
 /// What OpenMetrics' text format is called.
 pub const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What Prometheus' protobuf form is called: one `MetricFamily` after another, each behind its length.
+pub const PROMETHEUS_PROTOBUF: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 /// Nameservers told apart.
 const NAMESERVERS_MAX: usize = 8;
@@ -74,6 +78,14 @@ impl Metrics {
         }
     }
 
+    /// With a sample of every series.
+    #[cfg(test)]
+    pub fn one_of_each() -> Self {
+        let metrics = Self::new();
+        metrics.series.one_of_each();
+        metrics
+    }
+
     /// As Prometheus' text format has it.
     pub fn prometheus_text(&self) -> String {
         let mut out = String::new();
@@ -87,6 +99,17 @@ impl Metrics {
         let mut out = String::new();
         let _ = text::encode(&mut out, &self.series.registry);
         out
+    }
+
+    /// As Prometheus' protobuf form has it, with native histograms.
+    pub fn prometheus_protobuf(&self) -> Vec<u8> {
+        // Memory does not fail.
+        prometheus_protobuf::encode_to_vec(&self.series.registry).unwrap_or_default()
+    }
+
+    /// The values themselves, as Prometheus calls them.
+    pub fn families(&self) -> Vec<exposed::MetricFamily> {
+        prometheus_protobuf::encode(&self.series.registry).unwrap_or_default()
     }
 
     /// When the last sample of a second was taken, by the trace.
@@ -117,7 +140,7 @@ impl Metrics {
         self.series.files_missed.get_or_create(&[]).inc_by(files);
     }
 
-    /// Of a signal, so many spans or log records were sent and dropped by now.
+    /// Of a signal, so many spans, log records or data points were sent and dropped by now.
     pub fn sent(&self, signal: &'static str, sent: u64, dropped: u64) {
         for (counter, now) in [(&self.series.otlp_sent, sent), (&self.series.otlp_dropped, dropped)] {
             let counter = counter.get_or_create(&[("signal", signal.into())]);

@@ -3,7 +3,12 @@
 use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use prometheus_client::metrics::{
+    counter::Counter,
+    family::Family,
+    gauge::Gauge,
+    histogram::{Histogram, NativeHistogramConfig},
+};
 use prometheus_client::registry::{Registry, Unit};
 
 /// What all names begin with.
@@ -13,6 +18,10 @@ const BUCKETS: [f64; 19] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0,
     60.0, 120.0,
 ];
+/// How much wider each native bucket may be than the one before: 9 % at most.
+const NATIVE_FACTOR: f64 = 1.1;
+/// Native buckets of a histogram; where observations fall into more, each two become one.
+const NATIVE_MAX: usize = 160;
 
 /// The labels of a sample: name and value.
 pub(super) type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
@@ -73,7 +82,10 @@ impl<const N: usize> Empty for Spread<N> {
     const TYPE: &'static str = "histogram";
 
     fn empty() -> Self {
-        Self::new_with_constructor(|| Histogram::new(BUCKETS))
+        Self::new_with_constructor(|| {
+            let native = NativeHistogramConfig::new(NATIVE_FACTOR).max_buckets(NATIVE_MAX);
+            Histogram::new_classic_and_native(BUCKETS, native)
+        })
     }
 }
 
@@ -93,6 +105,12 @@ macro_rules! series {
                 $(let $field = <$type>::empty();
                 series!(@register registry $field $name $help $($unit)?);)*
                 Self { registry, $($field),* }
+            }
+
+            /// A sample of each.
+            #[cfg(test)]
+            pub(super) fn one_of_each(&self) {
+                $(drop(self.$field.get_or_create(&std::array::from_fn(|_| ("label", "value".into()))));)*
             }
 
             /// All of them, as they are called in the text.
@@ -161,7 +179,7 @@ series! {
     last: Now<0> = "last_sample_timestamp" in Seconds, "When the last sample was taken, seconds since 1970";
     recordings: Count<0> = "recordings", "Recordings that wrapwatch began to read";
     files_missed: Count<0> = "files_missed", "Files of a recording that were gone before they could be read";
-    otlp_sent: Count<1> = "otlp_sent", "Spans and log records that the collector has taken, by signal";
-    otlp_dropped: Count<1> = "otlp_dropped", "Spans and log records that were not sent or not taken: too many waited, or the collector said no";
+    otlp_sent: Count<1> = "otlp_sent", "Spans, log records and data points that the collector has taken, by signal";
+    otlp_dropped: Count<1> = "otlp_dropped", "Spans, log records and data points that were not sent or not taken: too many waited, or the collector said no";
     version: Now<1> = "build_info", "1; the version of the wrapwatch that publishes this";
 }

@@ -286,6 +286,43 @@ fn both_forms_say_the_same() {
 }
 
 #[test]
+fn protobuf_has_native_histograms_and_no_more_buckets_than_allowed() {
+    let mut metrics = Metrics::new();
+    let whole = |metrics: &Metrics| {
+        let families = metrics.families();
+        let wait = families.iter().find(|family| family.name == "wrapwatch_client_wait_seconds").unwrap();
+        wait.metric[0].histogram.clone().unwrap()
+    };
+    let wait = metrics.series.wait.get_or_create_owned(&[]);
+    wait.observe(0.0);
+    // From a nanosecond to a day.
+    let mut seconds = 1e-9;
+    while seconds < 86_400.0 {
+        wait.observe(seconds);
+        seconds *= 1.04;
+    }
+    let told = whole(&metrics);
+    let buckets: u32 = told.positive_span.iter().map(|span| span.length).sum();
+    assert!((50..=160).contains(&buckets) && buckets as usize == told.positive_delta.len(), "{buckets}");
+    let mut count = 0;
+    let counts = told.positive_delta.iter().map(|delta| {
+        count += delta;
+        count
+    });
+    let in_buckets: i64 = counts.sum();
+    assert_eq!(u64::try_from(in_buckets).unwrap() + told.zero_count, told.sample_count);
+    // The buckets of the text stand beside them.
+    assert_eq!(told.bucket.len(), 20);
+    assert_eq!(told.bucket.last().unwrap().cumulative_count, told.sample_count);
+    // Text has none, and is as it was.
+    assert!(metrics.prometheus_text().contains("wrapwatch_client_wait_seconds_bucket{le=\"0.0005\"} "));
+    metrics.zero();
+    let zero = metrics.series.wait.get_or_create_owned(&[]);
+    zero.observe(1.0);
+    assert_eq!(whole(&metrics).sample_count, 1);
+}
+
+#[test]
 fn every_series_is_described_in_the_docs_and_no_other() {
     let docs = include_str!("../../../docs/metrics.md");
     let rows = docs.lines().filter_map(|line| {

@@ -28,8 +28,10 @@ pub use follow::{Follower, Growth, tell};
 pub use http::{Form, Listening};
 use position::{Kept, Position};
 use story::Story;
+pub use story::Wanted;
 
 use crate::metrics::Metrics;
+use crate::model::WallTime;
 use crate::trace::ReadError;
 
 /// Without a sample for so long, the recorder is silent.
@@ -81,6 +83,8 @@ pub struct Publisher {
     follower: Follower,
     follow: bool,
     story: Story,
+    /// Since when is counted.
+    begun: WallTime,
     position_file: Option<PathBuf>,
     /// How far the run before had counted, while this one has not come there.
     resume: Option<Position>,
@@ -104,6 +108,7 @@ impl Publisher {
             follower,
             follow,
             story: Story::default(),
+            begun: now(),
             position_file,
             resume: kept.map(|kept| kept.counted),
             counted: kept.map(|kept| kept.counted),
@@ -112,10 +117,19 @@ impl Publisher {
         })
     }
 
-    /// Has what is told sent as well: stalls, and clients that waited for so long or, where that is not said, as long as the recording calls slow.
-    pub fn send_to(&mut self, outbox: &otlp::Outbox, slow_ns: Option<u64>, names: bool) {
-        self.story.send_to(outbox.clone(), slow_ns, names);
+    /// Has what is told sent as well: stalls, and these clients.
+    pub fn send_to(&mut self, outbox: &otlp::Outbox, wanted: Wanted) {
+        self.story.send_to(outbox.clone(), wanted);
         self.resend = self.sent;
+    }
+
+    /// Has what was counted sent, as it is now; not while what an earlier run counted or sent is read again.
+    pub fn send_counted(&mut self) {
+        if self.is_ready() && self.is_sending() {
+            let trace = self.follower.path().display().to_string();
+            let now = now().max(self.begun);
+            self.story.send_counted(&trace, (self.begun, now));
+        }
     }
 
     /// What was counted so far.
@@ -222,6 +236,11 @@ impl Publisher {
         }
         Ok(Polled::Idle)
     }
+}
+
+/// What time it is.
+fn now() -> WallTime {
+    WallTime(jiff::Timestamp::now())
 }
 
 fn position_error(path: &Path, source: io::Error) -> PublishError {

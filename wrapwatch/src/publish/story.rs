@@ -3,9 +3,9 @@
 use super::otlp::Outbox;
 use super::position::{Position, Recording};
 use crate::engine::{Engine, Options};
-use crate::export::otlp::{Otlp, OtlpOptions};
+use crate::export::otlp::{Otlp, OtlpOptions, Sampling};
 use crate::metrics::Metrics;
-use crate::model::Line;
+use crate::model::{Line, WallTime};
 use crate::observe::Observer as _;
 use crate::trace::{Damage, DamageKind, Head, Input};
 
@@ -19,6 +19,17 @@ struct Sent {
     outbox: Outbox,
     /// As asked for.
     slow_ns: Option<u64>,
+}
+
+/// Which clients are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Those that waited so long; where that is not said, as long as the recording calls slow.
+    pub slow_ns: Option<u64>,
+    /// And of the others so many.
+    pub sampling: Sampling,
+    /// With the names that were asked for.
+    pub names: bool,
 }
 
 /// What is told, and what was counted of it.
@@ -95,9 +106,17 @@ impl Story {
         }
     }
 
-    pub(super) fn send_to(&mut self, outbox: Outbox, slow_ns: Option<u64>, names: bool) {
-        let options = OtlpOptions { slow_ns: slow_ns.unwrap_or(SLOW_NS), names };
+    pub(super) fn send_to(&mut self, outbox: Outbox, wanted: Wanted) {
+        let Wanted { slow_ns, sampling, names } = wanted;
+        let options = OtlpOptions { slow_ns: slow_ns.unwrap_or(SLOW_NS), sampling, names };
         self.sent = Some(Sent { otlp: Otlp::new(outbox.clone(), options), outbox, slow_ns });
+    }
+
+    /// Sends what was counted, once it is known of which machine.
+    pub(super) fn send_counted(&mut self, trace: &str, times: (WallTime, WallTime)) {
+        if let Some(sent) = self.sent.as_mut().filter(|_| self.recording.is_some()) {
+            let _ = sent.otlp.counted(&self.metrics, trace, times);
+        }
     }
 
     /// Each file begins with one. What is open at another recording's beginning is told as far as it went.

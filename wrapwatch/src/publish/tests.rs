@@ -69,6 +69,9 @@ fn rotating(file_bytes: u64, keep_files: Option<usize>) -> Limits {
     Limits { file_bytes: Some(file_bytes), keep_files, ..Limits::default() }
 }
 
+/// Everybody who waited at all.
+const ALL: Wanted = Wanted { slow_ns: Some(1), sampling: crate::export::otlp::Sampling::NONE, names: false };
+
 #[test]
 fn what_is_written_is_published_over_rotation() {
     let dir = tempfile::tempdir().unwrap();
@@ -227,7 +230,7 @@ fn what_was_not_sent_a_later_run_sends() {
     let begin = |position: Option<PathBuf>| {
         let outbox = otlp::Outbox::default();
         let mut publisher = Publisher::new(&path, true, position).unwrap();
-        publisher.send_to(&outbox, Some(1), false);
+        publisher.send_to(&outbox, ALL);
         (publisher, outbox)
     };
     let (mut whole, outbox) = begin(None);
@@ -270,7 +273,7 @@ fn what_was_sent_since_it_was_last_counted_is_not_sent_again() {
         let begin = || {
             let outbox = otlp::Outbox::default();
             let mut publisher = Publisher::new(&path, true, Some(position.clone())).unwrap();
-            publisher.send_to(&outbox, Some(1), false);
+            publisher.send_to(&outbox, ALL);
             (publisher, outbox)
         };
         let (mut earlier, outbox) = begin();
@@ -305,7 +308,7 @@ fn a_later_run_says_what_was_never_sent() {
     let begin = || {
         let outbox = otlp::Outbox::default();
         let mut publisher = Publisher::new(&path, true, Some(position.clone())).unwrap();
-        publisher.send_to(&outbox, Some(1), false);
+        publisher.send_to(&outbox, ALL);
         (publisher, outbox)
     };
     let mut recorder = Recorder::begin(&path, 1, rotating(20_000, Some(1)));

@@ -1,11 +1,16 @@
-//! The attributes that spans and log records have, for `wrapwatch schema otlp`. A test holds what is written against this list.
+//! The attributes that spans and log records have (those of metrics are Prometheus' labels), for `wrapwatch schema otlp`. A test holds what is written against this list.
 
 /// Of what, the attribute, what it says.
 pub const ATTRIBUTES: &[(&str, &str, &str)] = &[
     ("resource", "service.name", "wrapwatch"),
     ("resource", "service.version", "Version of wrapwatch that wrote this"),
     ("resource", "host.name", "Name of the machine"),
-    ("resource", "wrapwatch.recording", "When the recording began"),
+    (
+        "resource",
+        "wrapwatch.recording",
+        "When the recording began; not of metrics, which go on over recordings",
+    ),
+    ("resource", "service.instance.id", "Of metrics: the machine and the trace that was counted"),
     ("client wait", "wrapwatch.conn", "Number of the connection within the recording"),
     (
         "client wait",

@@ -14,6 +14,13 @@ pub(super) struct TraceId(u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SpanId(u64);
 
+impl TraceId {
+    /// Its last bits.
+    pub(super) fn random(self) -> u64 {
+        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0)
+    }
+}
+
 impl serde::Serialize for TraceId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:032x}", self.0))

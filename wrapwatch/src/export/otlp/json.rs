@@ -61,7 +61,7 @@ impl From<String> for Value {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct KeyValue {
-    key: &'static str,
+    key: Cow<'static, str>,
     value: Value,
 }
 
@@ -72,8 +72,13 @@ pub(super) struct Attributes(Vec<KeyValue>);
 
 impl Attributes {
     fn put(&mut self, key: &'static str, value: Value) -> &mut Self {
-        self.0.push(KeyValue { key, value });
+        self.0.push(KeyValue { key: key.into(), value });
         self
+    }
+
+    /// A label of a series.
+    pub(super) fn label(&mut self, key: String, value: String) {
+        self.0.push(KeyValue { key: key.into(), value: value.into() });
     }
 
     pub(super) fn text(&mut self, key: &'static str, value: &str) -> &mut Self {
@@ -142,6 +147,14 @@ impl Resource {
         attributes.text("host.name", host).text("wrapwatch.recording", &recording.to_string());
         Self { attributes }
     }
+
+    /// Who counts: over recordings, so that a counter goes on. What is counted is of one trace, of which a machine may have several.
+    pub(super) fn counting(host: &str, trace: &str) -> Self {
+        let mut attributes = Attributes::default();
+        attributes.text("service.name", "wrapwatch").text("service.version", env!("CARGO_PKG_VERSION"));
+        attributes.text("host.name", host).text("service.instance.id", &format!("{host}:{trace}"));
+        Self { attributes }
+    }
 }
 
 /// What made it.
@@ -188,6 +201,8 @@ pub(super) struct Span {
     pub(super) id: SpanId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parent_span_id: Option<SpanId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trace_state: Option<String>,
     pub(super) name: String,
     pub(super) kind: u8,
     pub(super) start_time_unix_nano: Nanos,
@@ -234,11 +249,12 @@ impl Serialize for LogRecord {
     }
 }
 
-/// `TracesData` or `LogsData`: also what `/v1/traces` and `/v1/logs` take.
+/// `TracesData` and its like: also what `/v1/traces` and so on take.
 pub(super) fn batch(signal: Signal, resource: &Resource, items: &[impl Serialize]) -> io::Result<Vec<u8>> {
     let (of, scoped, named) = match signal {
         Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
         Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
+        Signal::Metrics => ("resourceMetrics", "scopeMetrics", "metrics"),
     };
     let scopes = [json!({ "scope": Scope::default(), named: items })];
     Ok(serde_json::to_vec(&json!({ of: [{ "resource": resource, scoped: scopes }] }))?)

@@ -1,12 +1,14 @@
 //! A trace for OpenTelemetry: a client's wait as a trace (queue, check, lookups and queries as its spans, a link to whoever it was queued behind), stalls, findings and what
 //! cannot be seen as log records. Batches in OTLP's JSON form, which is what a file exporter writes and what OTLP/HTTP takes.
 //!
-//! Only clients that waited long or were not greeted become traces: one that was served at once says nothing, and there are thousands a second. Ids are made from host,
+//! What is counted is told as metrics. Only clients that waited long or were not greeted become traces, and a share of the others where that is asked for: one that was served at once says nothing, and there are thousands a second. Ids are made from host,
 //! recording and connection, so that a trace sent twice is the same one, and a link needs nobody to remember whom it names.
 
 mod attributes;
 mod ids;
 mod json;
+mod metrics;
+mod sampling;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -16,10 +18,13 @@ use std::io;
 pub use attributes::ATTRIBUTES;
 use ids::Ids;
 use json::{Attributes, LogRecord, Nanos, Resource, Span};
+pub use metrics::metric_names;
+pub use sampling::Sampling;
 use serde::Serialize;
 
 use super::commands::Commands;
 use crate::diagnose::Report;
+use crate::metrics::Metrics;
 use crate::model::{Connection, Degradation, Finding, KtimeNs, Line, Severity, Stall, WallTime};
 use crate::observe::{NewStalls, Observer};
 use crate::trace::{Head, Input};
@@ -39,11 +44,13 @@ pub enum Signal {
     Traces,
     /// Log records.
     Logs,
+    /// Data points.
+    Metrics,
 }
 
 /// Takes batches.
 pub trait TakeBatches {
-    /// A batch of so many spans or log records: one JSON object.
+    /// A batch of so many spans, log records or data points: one JSON object.
     fn batch(&mut self, signal: Signal, items: u64, json: Vec<u8>) -> io::Result<()>;
 }
 
@@ -52,6 +59,8 @@ pub trait TakeBatches {
 pub struct OtlpOptions {
     /// Clients that waited so long become traces.
     pub slow_ns: u64,
+    /// And of the others so many.
+    pub sampling: Sampling,
     /// With the names that were asked for: they are personal, and many.
     pub names: bool,
 }
@@ -62,6 +71,7 @@ pub struct Otlp<B> {
     out: B,
     options: OtlpOptions,
     resource: Resource,
+    host: String,
     ids: Ids,
     commands: Commands,
     stalls: NewStalls,
@@ -80,6 +90,7 @@ impl<B: TakeBatches> Otlp<B> {
             out,
             options,
             resource: Resource::default(),
+            host: String::new(),
             ids: Ids::default(),
             commands: Commands::new(),
             stalls: NewStalls::new(),
@@ -101,6 +112,20 @@ impl<B: TakeBatches> Otlp<B> {
         self.logs.clear();
     }
 
+    /// What was counted of a trace from `since` on, as it is `at` then.
+    pub fn counted(
+        &mut self,
+        metrics: &Metrics,
+        trace: &str,
+        (since, at): (WallTime, WallTime),
+    ) -> io::Result<()> {
+        let times = metrics::Times { begin: Nanos::of(since), now: Nanos::of(at) };
+        let metrics = metrics::metrics(&metrics.families(), times);
+        let points: usize = metrics.iter().map(metrics::Metric::points).sum();
+        let json = json::batch(Signal::Metrics, &Resource::counting(&self.host, trace), &metrics)?;
+        self.out.batch(Signal::Metrics, points as u64, json)
+    }
+
     /// What it all comes to, and the rest.
     pub fn finish(mut self, report: &Report) -> io::Result<B> {
         for finding in &report.findings {
@@ -120,17 +145,21 @@ impl<B: TakeBatches> Otlp<B> {
             self.now = Nanos::of(recording);
         }
         self.resource = Resource::of(&head.hostname, recording);
+        self.host.clone_from(&head.hostname);
         self.stalls.head(head);
         Ok(())
     }
 
     fn connection(&mut self, connection: &Connection) -> io::Result<()> {
         let failed = spans::error(connection.outcome).is_some() || connection.client_left.is_some();
-        if !failed && connection.waited_ns < self.options.slow_ns {
+        let OtlpOptions { slow_ns, sampling, names } = self.options;
+        let is_certain = failed || connection.waited_ns >= slow_ns;
+        if !is_certain && !sampling.takes(self.ids.trace(connection.conn)) {
             return Ok(());
         }
         let command = self.commands.of(connection.pid);
-        let told = spans::Told { connection, command, names: self.options.names, ids: &self.ids };
+        let trace_state = sampling.state(is_certain);
+        let told = spans::Told { connection, command, names, ids: &self.ids, trace_state };
         told.spans(&mut self.spans);
         if self.spans.len() >= BATCH_MAX { self.send_spans() } else { Ok(()) }
     }

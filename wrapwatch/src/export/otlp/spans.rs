@@ -14,6 +14,8 @@ pub(super) struct Told<'a> {
     pub(super) command: Option<&'a str>,
     pub(super) names: bool,
     pub(super) ids: &'a Ids,
+    /// How it was chosen.
+    pub(super) trace_state: Option<String>,
 }
 
 /// When a span begins and ends, in nanoseconds since 1970.
@@ -60,6 +62,7 @@ impl Told<'_> {
             trace_id: self.ids.trace(self.connection.conn),
             id: self.ids.span(self.connection.conn, place),
             parent_span_id: parent,
+            trace_state: self.trace_state.clone(),
             name: name.to_owned(),
             kind: INTERNAL,
             start_time_unix_nano: Nanos(begin.0),

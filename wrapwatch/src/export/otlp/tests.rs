@@ -23,6 +23,7 @@ impl Kept {
         let (of, scoped, items) = match wanted {
             Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
             Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
+            Signal::Metrics => ("resourceMetrics", "scopeMetrics", "metrics"),
         };
         let batches = self.0.iter().filter(|(signal, _)| *signal == wanted);
         batches.flat_map(|(_, batch)| batch[of][0][scoped][0][items].as_array().unwrap().clone()).collect()
@@ -31,7 +32,7 @@ impl Kept {
 
 /// Of clients that waited at all.
 fn otlp(names: bool) -> Otlp<Kept> {
-    Otlp::new(Kept::default(), OtlpOptions { slow_ns: 1, names })
+    Otlp::new(Kept::default(), OtlpOptions { slow_ns: 1, sampling: Sampling::NONE, names })
 }
 
 /// What is told of these lines.
@@ -209,4 +210,73 @@ fn ids_are_of_what_they_name() {
     assert_ne!(ids.span(1, &[3, 0]), ids.span(1, &[3, 0, 0]));
     let text = serde_json::to_string(&(ids.trace(1), ids.span(1, &[]))).unwrap();
     assert_eq!(text.len(), r#"["0123456789abcdef0123456789abcdef","0123456789abcdef"]"#.len());
+}
+
+#[test]
+fn of_those_who_waited_for_nothing_a_share_is_told_and_the_slow_ones_always() {
+    let mut otlp = otlp(false);
+    otlp.options = OtlpOptions { slow_ns: 500, sampling: Sampling::of(0.25), names: false };
+    for conn in 0..400 {
+        let waited_ns = if conn < 100 { 500 } else { 499 };
+        let told =
+            Connection { conn, waited_ns, outcome: Outcome::Greeted, client_left: None, ..looked_up_first() };
+        otlp.line(&Line::Connection(Box::new(told))).unwrap();
+    }
+    otlp.flush().unwrap();
+    let spans = otlp.out.items(Signal::Traces);
+    // Each that is told has all of its spans, and each of them says how it was chosen.
+    let (mut parts, mut slow, mut others) = (BTreeMap::<&str, usize>::new(), 0, 0);
+    for span in &spans {
+        *parts.entry(span["traceId"].as_str().unwrap()).or_default() += 1;
+        let Some(conn) = attributes(span).get("wrapwatch.conn").cloned() else { continue };
+        let is_slow = conn.as_str().unwrap().parse::<u64>().unwrap() < 100;
+        *(if is_slow { &mut slow } else { &mut others }) += 1;
+        let state = if is_slow { "ot=th:0" } else { "ot=th:c" };
+        let of_trace = spans.iter().filter(|other| other["traceId"] == span["traceId"]);
+        assert!(of_trace.into_iter().all(|part| part["traceState"] == state), "{span:#}");
+    }
+    assert_eq!(slow, 100);
+    assert!((50..100).contains(&others), "{others}");
+    let whole = parts.values().next().unwrap();
+    assert!(parts.values().all(|n| n == whole), "{parts:?}");
+}
+
+#[test]
+fn what_is_counted_is_told_with_when_that_began() {
+    let at = |second: i64| WallTime(jiff::Timestamp::from_second(second).unwrap());
+    let mut otlp = otlp(false);
+    let head = Head { hostname: "db1".to_owned(), ..Head::default() };
+    let mut metrics = Metrics::new();
+    for observer in [&mut otlp as &mut dyn Observer, &mut metrics] {
+        observer.input(&(&head).into()).unwrap();
+        observer.line(&Line::Connection(Box::new(looked_up_first()))).unwrap();
+    }
+    otlp.counted(&metrics, "/var/a.wwt", (at(7), at(9))).unwrap();
+    let batch = &otlp.out.0.last().unwrap().1["resourceMetrics"][0];
+    let resource = attributes(&batch["resource"]);
+    assert_eq!(
+        (&resource["host.name"], &resource["service.instance.id"]),
+        (&"db1".into(), &"db1:/var/a.wwt".into())
+    );
+    let all = otlp.out.items(Signal::Metrics);
+    let one = |name: &str| {
+        all.iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("{name}: {all:#?}"))
+    };
+    let sum = &one("wrapwatch.connections")["sum"];
+    assert_eq!((&sum["isMonotonic"], &sum["aggregationTemporality"]), (&true.into(), &2.into()));
+    let point = &sum["dataPoints"][0];
+    assert_eq!(
+        (time(point, "startTimeUnixNano"), time(point, "timeUnixNano")),
+        (7_000_000_000, 9_000_000_000)
+    );
+    assert_eq!((&attributes(point)["outcome"], &point["asDouble"]), (&"greeted".into(), &1.0.into()));
+    let wait = one("wrapwatch.client_wait");
+    assert_eq!(wait["unit"], "s");
+    let point = &wait["histogram"]["dataPoints"][0];
+    assert_eq!((&point["count"], time(point, "startTimeUnixNano")), (&"1".into(), 7_000_000_000));
+    let counts = point["bucketCounts"].as_array().unwrap();
+    assert_eq!(counts.len(), point["explicitBounds"].as_array().unwrap().len() + 1);
+    // A gauge has no beginning.
+    let version = &one("wrapwatch.build_info")["gauge"]["dataPoints"][0];
+    assert!(version.get("startTimeUnixNano").is_none() && version["asDouble"] == 1.0, "{version:#}");
 }

@@ -44,7 +44,7 @@ pub enum EndpointError {
 /// What became of a request.
 #[derive(Debug)]
 pub(super) enum Posted {
-    /// It is there, but for so many spans or records.
+    /// It is there, but for so many spans, records or points.
     Taken { rejected: u64 },
     /// It never will be.
     Refused(String),
@@ -172,7 +172,7 @@ enum Count {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PartialSuccess {
-    #[serde(alias = "rejectedLogRecords")]
+    #[serde(alias = "rejectedLogRecords", alias = "rejectedDataPoints")]
     rejected_spans: Option<Count>,
 }
 

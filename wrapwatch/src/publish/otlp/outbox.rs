@@ -11,7 +11,7 @@ use crate::publish::position::Position;
 /// Bytes that may wait.
 const WAITING_MAX_BYTES: usize = 16 << 20;
 
-/// Spans or log records that are sent together.
+/// Spans, log records or data points that are sent together.
 #[derive(Debug)]
 pub(in crate::publish) struct Batch {
     pub(super) signal: Signal,
@@ -21,7 +21,7 @@ pub(in crate::publish) struct Batch {
     pub(super) json: Vec<u8>,
 }
 
-/// What became of spans or log records.
+/// What became of spans, log records or data points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Taken by the collector.
@@ -60,7 +60,7 @@ impl Outbox {
         self.unsent() == 0
     }
 
-    /// Spans and log records that are not sent yet.
+    /// Spans, log records and data points that are not sent yet.
     pub fn unsent(&self) -> u64 {
         let inner = self.0.borrow();
         let waiting: u64 = inner.waiting.iter().map(|batch| batch.items).sum();
