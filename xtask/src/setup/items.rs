@@ -184,7 +184,7 @@ fn readers() -> [Item; 4] {
         ),
         package(&["python3-pip"], "pip", Look::With(pip_version)),
         Item {
-            name: "DuckDB and OpenTelemetry's definitions for Python, unpacked",
+            name: "DuckDB, OpenTelemetry's definitions and Grafana's types for Python, unpacked",
             purpose: Purpose::Lab,
             look: Look::With(|| unpacked(&PYTHON_PARTS_AT)),
             remedy: Remedy::Run(install_python_parts),
@@ -284,10 +284,12 @@ fn unpack(packages: &str) -> Command {
 }
 
 /// What reads exports in tests, from Python's package index: nothing of it is installed.
-const PYTHON_PARTS: [&str; 2] = ["duckdb==2.0.1", "opentelemetry-proto==1.45.2"];
+const PYTHON_PARTS: [&str; 3] =
+    ["duckdb==2.0.1", "opentelemetry-proto==1.45.2", "grafana-foundation-sdk==1769699998!10.1.0"];
 
 /// In `parts_directory()`.
-const PYTHON_PARTS_AT: [&str; 2] = ["python/duckdb", "python/opentelemetry/proto"];
+const PYTHON_PARTS_AT: [&str; 3] =
+    ["python/duckdb", "python/opentelemetry/proto", "python/grafana_foundation_sdk"];
 
 fn pip_version() -> State {
     let version = probe(Command::new("python3").args(["-m", "pip", "--version"]));
