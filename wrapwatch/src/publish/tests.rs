@@ -134,6 +134,25 @@ fn a_recorder_that_is_started_anew_is_followed() {
     assert_eq!(value(&publisher, "wrapwatch_trace_damages_total{kind=\"no_end\"}"), 1);
 }
 
+/// Its numbers go on, though the first ones are free again: what the earlier one has left does not come behind what is new.
+#[test]
+fn a_recorder_that_is_started_anew_with_few_files_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wwt");
+    let mut publisher = Publisher::new(&path, true, None).unwrap();
+    for since in [1, 1_000] {
+        let mut recorder = Recorder::begin(&path, since, rotating(20_000, Some(2)));
+        for _ in 0..60 {
+            recorder.blocks(1);
+            read_on(&mut publisher);
+        }
+        recorder.end();
+        read_on(&mut publisher);
+    }
+    assert_eq!((waits(&publisher), value(&publisher, "wrapwatch_recordings_total")), (1_200, 2));
+    assert!(!dir.path().join("a.000001.wwt").exists());
+}
+
 #[test]
 fn a_block_that_is_half_there_is_waited_for() {
     let whole = tempfile::tempdir().unwrap();

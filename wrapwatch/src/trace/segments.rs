@@ -24,6 +24,9 @@ pub(super) const END_MAX: u64 = 512;
 /// What a file begins with takes one part of it in this many, at most.
 const PRELUDE_SHARE: u64 = 2;
 
+/// Files of a rotated recording have numbers below this: a file that is called by a greater one is somebody else's.
+const NUMBERS: u64 = 1_000_000_000;
+
 /// Why a file ends where the recording does not.
 pub(crate) const CONTINUED: &str = "continued in the next file";
 
@@ -116,12 +119,9 @@ pub struct Segmented {
 
 impl Segmented {
     /// Rotated files beginning with `path`. An existing `path` is refused unless `force`; numbers go on behind those that are
-    /// there, which stay.
+    /// there, which stay: also where an earlier recorder has removed its first ones.
     pub fn rotating(path: &Path, force: bool, limits: Limits) -> Result<Self, WriteError> {
-        let mut number = 1;
-        while numbered(path, number).symlink_metadata().is_ok() {
-            number += 1;
-        }
+        let number = highest_number(path).saturating_add(1);
         Self::new(Names::Rotated(path.to_owned()), force, number, limits)
     }
 
@@ -433,6 +433,19 @@ pub fn numbered(path: &Path, number: u64) -> PathBuf {
         None => format!("{stem}.{number:06}"),
     };
     path.with_file_name(name)
+}
+
+/// The highest number that a file rotated away from `path` has; 0 where there is none, or where the folder cannot be listed.
+fn highest_number(path: &Path) -> u64 {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let number = |found: PathBuf| {
+        let digits = found.file_stem()?.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?;
+        let number = digits.parse().ok().filter(|number| *number < NUMBERS);
+        number.filter(|_| found.extension() == path.extension())
+    };
+    names.filter_map(|entry| number(entry.path())).max().unwrap_or(0)
 }
 
 /// Whether it is a file of a ring: `000001.wwt`.
