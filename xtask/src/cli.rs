@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Recipes(Recipes),
     /// Measure what wrapwatch costs, beside other tools
     Bench(Bench),
+    /// Record and publish for long, a thousand connections a second, and kill either now and then
+    Soak(Soak),
+    /// Ask docs/fleet.md's questions of many made-up hosts, in DuckDB and ClickHouse
+    Fleet(Fleet),
     /// Count the instructions that wrapwatch takes for a record
     Counts(Counts),
     /// Look for inputs that break what reads traces, logs, tables and messages
@@ -115,6 +119,22 @@ pub(crate) struct Bench {
     /// Print one JSON object: `rows`, `own`, `goals`, `goals_met`
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// How long: 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
+    pub(crate) time: u64,
+}
+
+/// Options of `fleet`.
+#[derive(Debug, Args)]
+pub(crate) struct Fleet {
+    /// How many hosts, and how many connections of each
+    #[arg(long, value_name = "HOSTSxCONNECTIONS", default_value = "500x20000")]
+    pub(crate) size: String,
 }
 
 /// Options of `counts`.

@@ -16,6 +16,7 @@ mod daemons;
 mod demo;
 mod dist;
 mod docs;
+mod fleet;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -23,6 +24,7 @@ mod process;
 mod readme;
 mod recipes;
 mod setup;
+mod soak;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]
 mod toolchain;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Recipes(options) => recipes::run(&options),
+        cli::Command::Fleet(options) => fleet::run(&options),
+        cli::Command::Soak(options) => soak::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Arm64 => arm64::run(),
         cli::Command::Dist => dist::run(),

@@ -11,6 +11,7 @@ mod ratios;
 mod report;
 mod rows;
 mod screen;
+pub mod soak;
 pub(crate) mod stats;
 mod tools;
 

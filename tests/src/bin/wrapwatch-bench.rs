@@ -1,14 +1,15 @@
 //! What wrapwatch costs; `cargo xtask bench` builds and runs this.
 //!
-//! `wrapwatch-bench [--quick] [--only ROW]... [--own] [--json]`
+//! `wrapwatch-bench [--quick] [--only ROW]... [--own] [--json]`; `wrapwatch-bench --soak SECONDS` runs recorder and `publish` for so long, and fails where either does not do
+//! what it promises.
 
 use std::{
     io::{Write as _, stdout},
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail};
-use wrapwatch_tests::bench::{self, Options, Row, generator};
+use anyhow::{Context as _, Result, bail, ensure};
+use wrapwatch_tests::bench::{self, Options, Row, generator, soak::Soak};
 
 fn main() -> ExitCode {
     match run() {
@@ -27,6 +28,7 @@ fn run() -> Result<()> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             generator::ARGUMENT => return generator::main(),
+            "--soak" => return soak(&args.next().unwrap_or_default()),
             "--quick" => options.quick = true,
             "--own" => options.own = true,
             "--json" => json = true,
@@ -40,6 +42,14 @@ fn run() -> Result<()> {
     } else {
         stdout().write_all(results.text(&machine).as_bytes())?;
     }
+    Ok(())
+}
+
+fn soak(seconds: &str) -> Result<()> {
+    let soak = Soak::run(seconds.parse().context("--soak SECONDS")?)?;
+    writeln!(stdout(), "{}", serde_json::to_string_pretty(&soak)?)?;
+    let wrong = soak.wrong();
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     Ok(())
 }
 

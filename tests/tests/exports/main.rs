@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it is surprised")]
 #![expect(clippy::float_cmp, reason = "whole numbers")]
 
+mod fleet;
 mod grafana;
 mod otlp;
 mod otlp_http;

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -15,7 +16,7 @@ use wrapwatch_tests::{
     lab::{Lab, LabConfig},
     nameserver::Rule,
     wait::wait_for,
-    watch::{Watch, binary},
+    watch::{Watch, binary, nobody},
 };
 
 use crate::support::{assert_promtool_is_content, prometheus, record, run, samples, wrapwatch};
@@ -254,6 +255,43 @@ fn what_cannot_be_is_refused_in_one_line() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), said.lines().count()), (Some(status), 1), "{args:?}: {said}");
         assert!(said.contains(why), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_trace_that_may_not_be_read_is_refused_in_one_line() {
+    let dir = tempfile::Builder::new().prefix("wrapwatch").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let trace = dir.path().join("a.wwt");
+    std::fs::write(&trace, "").unwrap();
+    std::fs::set_permissions(&trace, PermissionsExt::from_mode(0o600)).unwrap();
+    for following in [&[][..], &["--follow", "--quiet", "--listen", "127.0.0.1:0"]] {
+        let (mut command, _copy) = nobody(None).unwrap();
+        let output = command.arg("publish").arg(&trace).args(following).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        assert!(said.contains("a.wwt") && said.contains("ermission"), "{said}");
+    }
+}
+
+#[test]
+fn a_collector_that_cannot_be_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (variable, value, why) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318", "TLS"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector.example:4318", "is no address"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "nothing", "is no NAME=VALUE"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "is no number of milliseconds"),
+    ] {
+        let mut command = Command::new(binary().unwrap());
+        command
+            .args(["publish", "--follow", "--otlp"])
+            .arg(dir.path().join("to-come.wwt"))
+            .env(variable, value);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{value}: {said}");
+        assert!(said.contains(why), "{value}: {said}");
     }
 }
 

@@ -10,7 +10,7 @@ use wrapwatch_tests::python;
 
 use crate::support::{record, run, wrapwatch};
 
-const TABLES: [&str; 5] = ["connection", "lookup", "query", "stall", "finding"];
+pub const TABLES: [&str; 5] = ["connection", "lookup", "query", "stall", "finding"];
 
 /// Rows of each query as objects; times as nanoseconds since 1970.
 const ROWS: &str = r#"
@@ -28,12 +28,12 @@ print(json.dumps(out))
 "#;
 
 /// What DuckDB answers to each query.
-fn duckdb(queries: &[String]) -> Vec<Vec<Value>> {
+pub fn duckdb(queries: &[String]) -> Vec<Vec<Value>> {
     serde_json::from_value(python(ROWS, queries).unwrap()).unwrap()
 }
 
 /// A trace, and both forms of its tables.
-fn exported(dir: &Path) -> (PathBuf, PathBuf) {
+pub fn exported(dir: &Path) -> (PathBuf, PathBuf) {
     let (file, tables) = (dir.join("a.wwt"), dir.join("tables"));
     record(&file);
     let (from, to) = (file.to_str().unwrap(), tables.to_str().unwrap());
@@ -198,96 +198,4 @@ fn both_forms_hold_the_same() {
     assert!(said.contains("connection.parquet") && said.lines().count() == 1, "{said}");
     let left: Vec<_> = std::fs::read_dir(&tables).unwrap().collect();
     assert_eq!(left.len(), 10, "{left:?}");
-}
-
-/// The blocks of code of a kind in a page.
-fn code<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
-    let begin = format!("```{kind}\n");
-    page.split(begin.as_str()).skip(1).map(|block| block.split("```").next().unwrap()).collect()
-}
-
-/// The views and the questions of the page, asked of a store in this folder.
-fn fleet(dir: &Path) -> (Vec<String>, Vec<String>) {
-    let blocks = code(include_str!("../../../docs/fleet.md"), "sql duckdb");
-    let store = format!("'{}/", dir.join("fleet").display());
-    let views = blocks[0].split(';').map(str::trim).filter(|view| !view.is_empty());
-    let questions = blocks[1..].iter().map(|query| query.trim().trim_end_matches(';').to_owned());
-    (views.map(|view| view.replace("'fleet/", &store)).collect(), questions.collect())
-}
-
-/// A store with the tables of two hosts.
-fn store(dir: &Path) {
-    let (_, tables) = exported(dir);
-    // Another host's, as it would be in the store.
-    let fleet = dir.join("fleet/day=2026-11-22");
-    std::fs::create_dir_all(&fleet).unwrap();
-    std::fs::rename(tables, fleet.join("here-a")).unwrap();
-    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt");
-    run(&["export", other, "--to", "parquet", "-o", fleet.join("db1-a").to_str().unwrap(), "--quiet"]);
-}
-
-#[test]
-fn the_fleets_ten_questions_have_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    store(dir.path());
-    let (mut queries, questions) = fleet(dir.path());
-    let views = queries.len();
-    queries.extend(questions);
-    assert_eq!((views, queries.len()), (5, 15));
-    queries
-        .push("select count(*) as n from query where thread = 'accept' and outcome = 'timeout'".to_owned());
-    let mut answers = duckdb(&queries).split_off(views);
-    let timeouts = answers.pop().unwrap()[0]["n"].as_u64().unwrap();
-    assert!(timeouts > 0);
-    let [nameservers, behind, rules, waits, causes, _, stalls, names, findings, _] =
-        answers.try_into().unwrap();
-    for rows in [&nameservers, &behind, &rules, &waits, &causes, &stalls, &names, &findings] {
-        assert!(!rows.is_empty());
-    }
-    let unanswered: u64 = nameservers.iter().map(|row| row["unanswered"].as_u64().unwrap()).sum();
-    assert_eq!(unanswered, timeouts);
-    assert_eq!(waits.len(), 2, "two hosts: {waits:#?}");
-    assert!(stalls.iter().any(|row| row["cause"] == "dns"), "{stalls:#?}");
-    assert!(findings[0]["severity"] == "critical", "worst first: {findings:#?}");
-}
-
-/// What is not known is no other host's, nor nobody's fault.
-#[test]
-fn the_fleets_questions_tell_what_is_not_known() {
-    let dir = tempfile::tempdir().unwrap();
-    store(dir.path());
-    let (views, questions) = fleet(dir.path());
-    let mut queries = views.clone();
-    let mut ask = |view: usize, columns: &str, question: usize| {
-        let other = views[view].replace("create view", "create or replace view");
-        queries.push(other.replace(" as from", &format!(" as select * replace ({columns}) from")));
-        queries.push(questions[question - 1].clone());
-    };
-    let nobody = "null as blame_cause, null as blame_server, null as blame_ns";
-    let some = "'dns' as blame_cause, '192.0.2.1:53' as blame_server, waited_ns / 4 as blame_ns";
-    ask(0, &format!("{nobody}, waited_ns + 1 as unknown_ns"), 5);
-    ask(0, &format!("{some}, waited_ns / 2 + 1 as unknown_ns"), 5);
-    ask(0, &format!("{some}, waited_ns / 8 as unknown_ns, null as queued_ns"), 5);
-    ask(0, &format!("{nobody}, 0 as unknown_ns, null as queued_ns"), 5);
-    ask(0, &format!("{nobody}, 0 as unknown_ns, 0 as queued_ns"), 5);
-    ask(0, "null as queued_ns", 4);
-    ask(2, "'ident' as lookup_kind", 1);
-    ask(2, "null as lookup_kind, 'unseen' as outcome", 1);
-    let answers: Vec<Vec<Value>> = duckdb(&queries).split_off(views.len());
-    let [_, unknown, _, less, _, known, _, unseen, _, nothing, _, waits, _, ident, _, older] =
-        answers.try_into().unwrap();
-    let all = |rows: &[Value], cause: &str, nameserver: Option<&str>| {
-        assert!(!rows.is_empty());
-        for row in rows {
-            assert_eq!((&row["cause"], row["nameserver"].as_str()), (&json!(cause), nameserver), "{row}");
-        }
-    };
-    all(&unknown, "unknown", None);
-    all(&less, "unknown", None);
-    all(&known, "dns", Some("192.0.2.1:53"));
-    all(&unseen, "unknown: the queue was not seen", None);
-    all(&nothing, "nothing of the wrappers", None);
-    assert!(waits.len() == 2 && waits.iter().all(|row| row["queue_unseen"] == row["clients"]), "{waits:#?}");
-    assert_eq!(ident, Vec::<Value>::new());
-    assert!(!older.is_empty() && older.iter().all(|row| row["unseen"] == row["queries"]), "{older:#?}");
 }

@@ -13,6 +13,7 @@ use super::{
     export_args::{Args, Format},
     export_otlp, export_tables,
     new_file::NewFile,
+    progress::Watched,
     traces,
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     engine::Options,
     export::{ExportError, Pcapng, Perfetto, otlp::Sampling, tell},
     observe::{JsonLines, Observer as _},
+    replay::Replay,
     trace::{
         FileSink, Save, SingleFile,
         redact::{Key, redact},
@@ -56,7 +58,7 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
     // Looked at first: a missing trace must not leave an empty copy.
     traces::open(&args.file)?;
     let sink = FileSink::replacing(output, args.force)?;
-    let (_, done) = redact(|| File::open(&args.file), SingleFile::new(sink), key)
+    let (_, done) = redact(|| Watched::new(File::open(&args.file)?, args.quiet), SingleFile::new(sink), key)
         .with_context(|| format!("cannot copy {}", args.file.display()))?;
     if !args.quiet {
         let left_out = done.unknown_records + done.zeroed_messages;
@@ -69,7 +71,8 @@ fn redacted(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut replay, _) = traces::replay(&args.file, args.slow)?;
+    let options = traces::options(&args.file, args.slow)?;
+    let mut replay = Replay::new(traces::watched(&args.file, args.is_quiet())?, options);
     let cannot_read = || format!("cannot read {}", args.file.display());
     let mut write = |out: &mut dyn Write| {
         let mut out = JsonLines(out);
@@ -124,9 +127,9 @@ fn pcapng(args: &Args) -> anyhow::Result<ExitCode> {
 fn to_file(
     args: &Args,
     output: &Path,
-    write: impl FnOnce(File, Options, &mut BufWriter<NewFile>) -> Result<Context, ExportError>,
+    write: impl FnOnce(Watched, Options, &mut BufWriter<NewFile>) -> Result<Context, ExportError>,
 ) -> anyhow::Result<ExitCode> {
-    let (options, file) = (traces::options(&args.file, args.slow)?, traces::open(&args.file)?);
+    let (options, file) = (traces::options(&args.file, args.slow)?, traces::watched(&args.file, args.quiet)?);
     let mut out = BufWriter::new(NewFile::create(output, args.force)?);
     let context =
         write(file, options, &mut out).with_context(|| format!("cannot export {}", args.file.display()))?;

@@ -1,6 +1,6 @@
 //! What `wrapwatch export` is asked for.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use clap::{
     ValueEnum,
@@ -44,6 +44,13 @@ pub struct Args {
     /// Print only errors on stderr
     #[arg(short, long)]
     pub(super) quiet: bool,
+}
+
+impl Args {
+    /// Whether progress would be in the way: what is written goes to the terminal.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet || self.output.is_none() && std::io::stdout().is_terminal()
+    }
 }
 
 /// What a trace can be turned into.

@@ -1,7 +1,6 @@
 //! `wrapwatch export --to csv` and `--to parquet`: a trace as tables, a file each in a folder, or one of them.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
     process::ExitCode,
@@ -20,13 +19,13 @@ use crate::{
     },
 };
 
-use super::{export_args::Args, new_file::SharedFile, traces};
+use super::{export_args::Args, new_file::SharedFile, progress::Watched, traces};
 
 /// How the trace is read, and the trace.
-pub(super) type Trace = (Options, File);
+pub(super) type Trace = (Options, Watched);
 
 pub(super) fn trace(args: &Args) -> anyhow::Result<Trace> {
-    Ok((traces::options(&args.file, args.slow)?, traces::open(&args.file)?))
+    Ok((traces::options(&args.file, args.slow)?, traces::watched(&args.file, args.is_quiet())?))
 }
 
 /// Tables as CSV.

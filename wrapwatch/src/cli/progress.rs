@@ -1,6 +1,10 @@
-//! The lines of progress of a recording and of a report: on a terminal only.
+//! The lines of progress of a recording, a report, an export and of `publish` while it catches up: on a terminal only.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::{self, Read},
+    time::{Duration, Instant},
+};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
@@ -91,9 +95,54 @@ impl Reading {
         }
     }
 
+    /// Draws it where no connections are counted.
+    pub fn at(&self, bytes: u64) {
+        if self.begun.elapsed() >= READ_AT_ONCE {
+            let of = self.bar.length().unwrap_or_default();
+            self.bar.set_message(format!("{} of {}", HumanBytes(bytes.min(of)), HumanBytes(of)));
+            self.bar.set_position(bytes);
+        }
+    }
+
+    /// Says something above it.
+    pub fn say(&self, message: &str) {
+        self.bar.suspend(|| super::output::note(message));
+    }
+
     /// Takes it away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A file that is read to its end, and shows how far it is.
+#[derive(Debug)]
+pub struct Watched {
+    file: File,
+    read: u64,
+    bar: Reading,
+}
+
+impl Watched {
+    /// Never shown where `quiet`.
+    pub fn new(file: File, quiet: bool) -> io::Result<Self> {
+        let bar = Reading::new(file.metadata()?.len(), quiet);
+        Ok(Self { file, read: 0, bar })
+    }
+}
+
+impl Read for Watched {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buf)?;
+        self.read = self.read.saturating_add(n as u64);
+        self.bar.at(self.read);
+        Ok(n)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.bar.clear();
     }
 }
 
@@ -128,6 +177,20 @@ fn elapsed(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::model::{KtimeNs, ServerCost};
+
+    #[test]
+    fn a_file_that_is_watched_is_read_as_it_is() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &[7; 100_000]).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut watched = Watched::new(file, false).unwrap();
+        watched.bar.begun -= READ_AT_ONCE;
+        let mut all = Vec::new();
+        watched.read_to_end(&mut all).unwrap();
+        assert_eq!((all, watched.read), (vec![7; 100_000], 100_000));
+        assert_eq!(watched.bar.bar.position(), 100_000);
+        assert_eq!(watched.bar.bar.message(), "97.66 KiB of 97.66 KiB");
+    }
 
     #[test]
     fn it_says_how_far_it_has_come() {

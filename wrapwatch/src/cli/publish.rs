@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    io::IsTerminal as _,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -15,7 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     common::{duration, sampling},
-    output, wrong_use,
+    output,
+    progress::Reading,
+    wrong_use,
 };
 use crate::export::otlp::Sampling;
 use crate::publish::otlp::{self, Endpoint, Outbox};
@@ -138,8 +141,15 @@ fn listen(at: ListenAt) -> anyhow::Result<Listening> {
 
 /// All there is, once.
 fn once(args: &Args, mut publisher: Publisher) -> anyhow::Result<ExitCode> {
-    while publisher.poll(AT_ONCE)? == Polled::More {}
-    tell(args, &mut publisher);
+    let quiet = args.quiet || args.textfile.is_none() && std::io::stdout().is_terminal();
+    let bar = reading(&publisher, quiet);
+    loop {
+        let polled = publisher.poll(AT_ONCE)?;
+        if !shown(&bar, &publisher, polled) {
+            break;
+        }
+    }
+    tell(args, &mut publisher, None);
     let metrics = publisher.metrics();
     match &args.textfile {
         Some(path) => {
@@ -150,11 +160,28 @@ fn once(args: &Args, mut publisher: Publisher) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was missed.
-fn tell(args: &Args, publisher: &mut Publisher) {
+/// How far what is there is read; of what is not known how much there is, nothing.
+fn reading(publisher: &Publisher, quiet: bool) -> Reading {
+    let (_, there) = publisher.bytes();
+    Reading::new(there, quiet || there == 0)
+}
+
+/// Shows it, and takes it away where there is nothing more for now. Whether it is still there.
+fn shown(bar: &Reading, publisher: &Publisher, polled: Polled) -> bool {
+    match polled {
+        Polled::More => bar.at(publisher.bytes().0),
+        Polled::Idle => bar.clear(),
+    }
+    polled == Polled::More
+}
+
+/// What was missed, above what is shown.
+fn tell(args: &Args, publisher: &mut Publisher, bar: Option<&Reading>) {
     for note in publisher.take_notes() {
-        if !args.quiet {
-            output::note(&note);
+        match bar {
+            _ if args.quiet => {}
+            Some(bar) => bar.say(&note),
+            None => output::note(&note),
         }
     }
 }
@@ -193,9 +220,12 @@ impl<'a> Following<'a> {
             tokio::task::spawn_local(listening.serve(text));
         }
         let outbox = self.send()?;
+        // Until it has caught up with what is there.
+        let mut bar = Some(reading(&self.publisher.borrow(), self.args.quiet));
         loop {
             let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
-            tell(self.args, &mut self.publisher.borrow_mut());
+            bar = bar.filter(|bar| shown(bar, &self.publisher.borrow(), polled));
+            tell(self.args, &mut self.publisher.borrow_mut(), bar.as_ref());
             self.sent(outbox.as_ref());
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::output::note;
+use super::{output::note, progress::Watched};
 use crate::{
     context::Context,
     engine::{Filter, Options},
@@ -39,6 +39,11 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
         bail!("{} is not a regular file: a trace is read from one", path.display());
     }
     Ok(file)
+}
+
+/// Opens a trace that is to become another file, with progress on a terminal.
+pub fn watched(path: &Path, quiet: bool) -> anyhow::Result<Watched> {
+    Watched::new(open(path)?, quiet).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// A trace to read, and from when on a connection in it is slow: as asked for, or as it was recorded.

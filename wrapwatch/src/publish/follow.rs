@@ -54,10 +54,15 @@ impl Current {
         Ok(Self { opened, reader, finished, from, taken: 0 })
     }
 
+    /// Up to where it is read.
+    const fn read(&self) -> u64 {
+        self.from.saturating_add(self.reader.offset())
+    }
+
     /// Its length, where that is less than was read of it.
     fn cut(&self) -> io::Result<Option<u64>> {
         let len = self.opened.file.metadata()?.len();
-        Ok((len < self.from.saturating_add(self.reader.offset())).then_some(len))
+        Ok((len < self.read()).then_some(len))
     }
 }
 
@@ -88,6 +93,8 @@ pub struct Follower {
     current: Option<Current>,
     /// The file read before.
     last: Option<Opened>,
+    /// Bytes of the files read before.
+    passed: u64,
     /// What was missed, for a person.
     pub(super) notes: Vec<String>,
 }
@@ -96,7 +103,7 @@ impl Follower {
     /// Of the trace, ring or folder of rings at `path`, from its oldest file on.
     pub(super) fn new(path: &Path, follow: bool) -> Result<Self, PublishError> {
         let (place, follow) = (Place::of(path, follow)?, follow.then_some(From::Oldest));
-        Ok(Self { place, follow, current: None, last: None, notes: Vec::new() })
+        Ok(Self { place, follow, current: None, last: None, passed: 0, notes: Vec::new() })
     }
 
     /// Of the trace in this file and, where it is rotated away, in those that come after it.
@@ -108,6 +115,12 @@ impl Follower {
     /// Inputs taken of the file that is being read.
     pub(super) fn taken(&self) -> Option<u64> {
         self.current.as_ref().map(|current| current.taken)
+    }
+
+    /// Bytes read so far, and bytes there are, where that is known.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let current = self.current.as_ref().map_or(0, Current::read);
+        (self.passed.saturating_add(current), self.place.bytes())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -135,7 +148,10 @@ impl Follower {
                 current.taken += 1;
                 take(&input, current.taken);
             }
-            Ok(None) => self.last = self.current.take().map(|current| current.opened),
+            Ok(None) => {
+                self.passed = self.passed.saturating_add(current.read());
+                self.last = self.current.take().map(|current| current.opened);
+            }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 if !self.goes_on()? {
                     return Ok(Step::Nothing);

@@ -147,6 +147,11 @@ impl Publisher {
         self.resend.is_none()
     }
 
+    /// Bytes read so far, and bytes there are; 0 where that is not known.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.follower.bytes()
+    }
+
     /// What was missed since the last call, for a person.
     pub fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.story.notes)

@@ -83,6 +83,18 @@ impl Place {
         }
     }
 
+    /// Bytes of the files there are, where it is known which they will be.
+    pub(super) fn bytes(&self) -> u64 {
+        let entries = match self {
+            Self::Rotated(path) => rotated(path),
+            Self::Ring(dir) => numbered_in(dir, ""),
+            Self::Rings { .. } => Ok(Vec::new()),
+        };
+        let lengths =
+            entries.unwrap_or_default().into_iter().filter_map(|entry| fs::metadata(entry.path).ok());
+        lengths.map(|meta| meta.len()).sum()
+    }
+
     /// Opens the file behind `last`, or the first. None: there is none yet.
     pub(super) fn next(&mut self, last: Option<&Opened>) -> io::Result<Option<Opened>> {
         let Some(entry) = self.next_entry(last)? else { return Ok(None) };
