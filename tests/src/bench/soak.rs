@@ -308,7 +308,7 @@ impl Soak {
         let mut wrong = Vec::new();
         let mut hold = |holds: bool, what: String| {
             if !holds {
-                wrong.push(what)
+                wrong.push(what);
             }
         };
         hold(self.went_back.is_empty(), format!("went back: {:?}", self.went_back));

@@ -134,6 +134,49 @@ fn nanos(time: &Value) -> String {
     time.as_nanosecond().to_string()
 }
 
+/// Nothing that the schema does not describe.
+fn assert_is_described(spans: &[Value], logs: &[Value], metrics: &[Value]) {
+    let schema: Value = serde_json::from_str(&run(&["schema", "otlp"])).unwrap();
+    let described: std::collections::BTreeSet<(&str, &str)> = schema["attributes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attribute| (attribute["of"].as_str().unwrap(), attribute["name"].as_str().unwrap()))
+        .collect();
+    let named = schema["metrics"].as_array().unwrap();
+    for metric in metrics {
+        let known = named.iter().find(|known| known["name"] == metric["name"]);
+        assert!(
+            known.is_some_and(|known| known["unit"] == *metric.get("unit").unwrap_or(&"".into())),
+            "{metric:#}"
+        );
+        for key in metric["resource"].as_object().unwrap().keys() {
+            assert!(described.contains(&("resource", key)), "{key} of the resource");
+        }
+    }
+    for item in spans.iter().chain(logs) {
+        let name = item["name"].as_str().or_else(|| item["eventName"].as_str()).unwrap();
+        let of = ["lookup", "query"].into_iter().find(|of| name.contains(of)).unwrap_or(name);
+        for key in item["attributes"].as_object().unwrap().keys() {
+            assert!(described.contains(&(of, key)), "{key} of {of}");
+        }
+        for key in item["resource"].as_object().unwrap().keys() {
+            assert!(described.contains(&("resource", key)), "{key} of the resource");
+        }
+    }
+}
+
+/// Of those who waited for nothing all or none.
+fn assert_a_share_is_added(from: &str, dir: &Path) {
+    for (share, clients) in [("100%", 9), ("0%", 6)] {
+        let sampled = dir.join(share);
+        let to = sampled.to_str().unwrap();
+        run(&["export", from, "--to", "otlp", "-o", to, "--slow", "100ms", "--sample", share]);
+        let (spans, ..) = decoded(&sampled);
+        assert_eq!(spans.iter().filter(|span| span["name"] == "client wait").count(), clients);
+    }
+}
+
 #[test]
 fn opentelemetry_reads_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -218,49 +261,14 @@ fn opentelemetry_reads_it() {
 
     assert_are_what_prometheus_is_given(from, &metrics, &report);
 
-    // Nothing that the schema does not describe.
-    let schema: Value = serde_json::from_str(&run(&["schema", "otlp"])).unwrap();
-    let described: std::collections::BTreeSet<(&str, &str)> = schema["attributes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|attribute| (attribute["of"].as_str().unwrap(), attribute["name"].as_str().unwrap()))
-        .collect();
-    let named = schema["metrics"].as_array().unwrap();
-    for metric in &metrics {
-        let known = named.iter().find(|known| known["name"] == metric["name"]);
-        assert!(
-            known.is_some_and(|known| known["unit"] == *metric.get("unit").unwrap_or(&"".into())),
-            "{metric:#}"
-        );
-        for key in metric["resource"].as_object().unwrap().keys() {
-            assert!(described.contains(&("resource", key)), "{key} of the resource");
-        }
-    }
-    for item in spans.iter().chain(&logs) {
-        let name = item["name"].as_str().or_else(|| item["eventName"].as_str()).unwrap();
-        let of = ["lookup", "query"].into_iter().find(|of| name.contains(of)).unwrap_or(name);
-        for key in item["attributes"].as_object().unwrap().keys() {
-            assert!(described.contains(&(of, key)), "{key} of {of}");
-        }
-        for key in item["resource"].as_object().unwrap().keys() {
-            assert!(described.contains(&("resource", key)), "{key} of the resource");
-        }
-    }
+    assert_is_described(&spans, &logs, &metrics);
 
     // With names, for whoever wants them.
     let named = dir.path().join("named");
     run(&["export", from, "--to", "otlp", "-o", named.to_str().unwrap(), "--names"]);
     let (spans, ..) = decoded(&named);
     assert!(spans.iter().any(|span| span["attributes"].get("dns.question.name").is_some()));
-    // Of those who waited for nothing all or none.
-    for (share, clients) in [("100%", 9), ("0%", 6)] {
-        let sampled = dir.path().join(share);
-        let to = sampled.to_str().unwrap();
-        run(&["export", from, "--to", "otlp", "-o", to, "--slow", "100ms", "--sample", share]);
-        let (spans, ..) = decoded(&sampled);
-        assert_eq!(spans.iter().filter(|span| span["name"] == "client wait").count(), clients);
-    }
+    assert_a_share_is_added(from, dir.path());
     let refused = wrapwatch(["export", from, "--to", "otlp", "-o", out]);
     assert_eq!(refused.status.code(), Some(1));
 }

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_file_that_is_watched_is_read_as_it_is() {
         let mut file = tempfile::tempfile().unwrap();
-        io::Write::write_all(&mut file, &[7; 100_000]).unwrap();
+        io::Write::write_all(&mut file, &vec![7; 100_000]).unwrap();
         io::Seek::rewind(&mut file).unwrap();
         let mut watched = Watched::new(file, false).unwrap();
         watched.bar.begun -= READ_AT_ONCE;
