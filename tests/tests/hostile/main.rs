@@ -5,6 +5,7 @@
 mod bombs;
 mod files;
 mod library;
+mod many;
 mod moving;
 mod outputs;
 mod overload;

@@ -5,7 +5,8 @@
  * server PORT loop: says "ready", and then replaces itself by itself without end.
  * server PORT forks: says "ready", and then makes processes without end, a few at a time, that do nothing.
  * In the environment STAYS_ROOT: is root's.
- * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease|ports]: maps LIBRARY, and holds a lease on it, or listens on PORTS ports more. */
+ * Compiled with BARE, without libwrap: bare PORT LIBRARY [lease|ports|addresses]: maps LIBRARY, and holds a lease on it, or listens on PORTS ports more, or on ADDRESSES addresses
+ * of the loopback, PER_PORT of them with the same port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { USER = 12345, PORTS = 1100 };
+enum { USER = 12345, PORTS = 1100, ADDRESSES = 18000, PER_PORT = 450 };
 
 static int listener;
 
@@ -36,6 +37,9 @@ static int begin(int argc, char **argv)
 	/* The listener is the one from before. */
 	if (argc == 3 && !strcmp(argv[2], "again"))
 		return 0;
+	/* While it may: a listener takes a descriptor. */
+	if (argc == 4 && !strcmp(argv[3], "addresses") && setrlimit(RLIMIT_NOFILE, &(struct rlimit) { ADDRESSES + 100, ADDRESSES + 100 }))
+		return 10;
 	if (!geteuid() && !getenv("STAYS_ROOT") && (setgroups(0, NULL) || setresgid(USER, USER, USER) || setresuid(USER, USER, USER)))
 		return 3;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -49,6 +53,27 @@ static int begin(int argc, char **argv)
 }
 
 #ifdef BARE
+
+/* Listens on as many addresses: 127.1.x.y, each with a port that others have as well. Whether it failed. */
+static int addresses(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t size = sizeof address;
+
+	for (int n = 0; n < ADDRESSES; n++) {
+		int further = socket(AF_INET, SOCK_STREAM, 0);
+
+		/* The first of them takes a port that is free. */
+		if (n % PER_PORT == 0)
+			address.sin_port = 0;
+		address.sin_addr.s_addr = htonl(0x7f010000 + n);
+		if (bind(further, (struct sockaddr *) &address, sizeof address) || listen(further, 1))
+			return 1;
+		if (getsockname(further, (struct sockaddr *) &address, &size))
+			return 1;
+	}
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -72,6 +97,8 @@ int main(int argc, char **argv)
 			if (listen(socket(AF_INET, SOCK_STREAM, 0), 1))
 				return 9;
 	}
+	if (argc > 3 && !strcmp(argv[3], "addresses") && addresses())
+		return 11;
 	puts("ready");
 	fflush(stdout);
 	for (;;)

@@ -34,6 +34,14 @@ pub fn program(bare: bool) -> &'static Path {
     })
 }
 
+/// The library that the server is linked with, by whatever folder it is in.
+fn libwrap() -> PathBuf {
+    let output = Command::new("ldd").arg(program(false)).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let path = said.lines().find_map(|line| line.trim().strip_prefix("libwrap.so.0 => ")?.split(' ').next());
+    path.unwrap().into()
+}
+
 /// A folder that the harmful user may use: his own, with his server in it.
 pub struct Den(pub tempfile::TempDir);
 
@@ -85,6 +93,16 @@ impl Den {
     pub fn serve_as_root(&self, name: &str, args: &[&str]) -> Server {
         let mut command = Command::new(self.path(name));
         command.env("STAYS_ROOT", "");
+        Self::start(command, args)
+    }
+
+    /// As [`Self::serve`], with a copy of libwrap of its own.
+    pub fn serve_with_own_library(&self, args: &[&str]) -> Server {
+        let folder = tempfile::tempdir_in(self.0.path()).unwrap().keep();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(libwrap(), folder.join("libwrap.so.0")).unwrap();
+        let mut command = Command::new(self.path("server"));
+        command.env("LD_LIBRARY_PATH", folder);
         Self::start(command, args)
     }
 
