@@ -4,8 +4,10 @@
 
 mod bombs;
 mod files;
+mod full;
 mod library;
 mod many;
+mod memory;
 mod moving;
 mod outputs;
 mod overload;

@@ -1,9 +1,9 @@
 //! What wrapwatch can still do once it traces, thread by thread, as the kernel says; and who is looked at without being asked for.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, process::Command};
 
 use caps::Capability;
-use wrapwatch_tests::watch::{Watch, binary};
+use wrapwatch_tests::watch::{Watch, binary, nobody};
 
 use crate::support::{Den, wrapwatch};
 
@@ -13,11 +13,16 @@ fn field(status: &str, name: &str) -> String {
     line.unwrap_or_default().trim().to_owned()
 }
 
+/// The status of each thread, as the kernel says.
+fn statuses(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok()).collect()
+}
+
 /// What each thread has, by its name: capabilities that it could use, `NoNewPrivs`, `Seccomp`.
 fn threads(pid: u32) -> BTreeMap<String, (u64, String, String)> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    tasks
-        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok())
+    let statuses = statuses(pid).into_iter();
+    statuses
         .map(|status| {
             let permitted = u64::from_str_radix(&field(&status, "CapPrm"), 16).unwrap();
             (field(&status, "Name"), (permitted, field(&status, "NoNewPrivs"), field(&status, "Seccomp")))
@@ -56,6 +61,54 @@ fn each_thread_keeps_what_it_needs_and_can_gain_nothing() {
     }
     assert!(threads.contains_key("wwt-reader") && threads.contains_key("wwt-sync"), "{threads:?}");
     assert_eq!(watch.stop().unwrap().status, Some(0));
+}
+
+/// Another user than root sees what root sees, and can do what the packaged unit can.
+#[test]
+fn it_goes_on_as_the_user_that_it_is_told() {
+    let den = Den::new();
+    let server = den.serve_as_root("server", &[&den.secret("allow", b"ALL: 127.0.0.1\n"), &den.text("none")]);
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let folder = den.path("traces");
+    fs::create_dir(&folder).unwrap();
+    nix::unistd::chown(&folder, Some(nobody.uid), None).unwrap();
+    let trace = folder.join("t.wwt");
+    let mut watch = Watch::record(server.pid(), &trace, ["--user", "nobody"]).unwrap();
+    server.client();
+    watch.wait_connections(1).unwrap();
+    let may = wrapwatch::probe::wanted_capabilities().map(|(capability, _)| capability);
+    for status in statuses(watch.id()) {
+        // Real, effective, saved; by the last one files are opened.
+        let ids = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
+        let (name, permitted) =
+            (field(&status, "Name"), u64::from_str_radix(&field(&status, "CapPrm"), 16).unwrap());
+        assert_eq!(field(&status, "Uid"), ids(nobody.uid.as_raw()), "{name}");
+        assert_eq!(field(&status, "Gid"), ids(nobody.gid.as_raw()), "{name}");
+        assert_eq!((field(&status, "Groups").as_str(), permitted & !set(&may)), ("", 0), "{name}");
+    }
+    let seen = watch.stop().unwrap();
+    assert_eq!(seen.status, Some(0), "{}", seen.stderr);
+    let told = &seen.connections()[0];
+    let rule = told.verdict_rule.as_ref().and_then(|rule| rule.text.as_deref());
+    assert_eq!((rule, told.complete), (Some("ALL: 127.0.0.1"), true), "{told:#?}");
+    let meta = trace.metadata().unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
+    assert_eq!(seen.degradations(), Vec::<&wrapwatch::model::Degradation>::new());
+}
+
+#[test]
+fn a_user_that_it_cannot_become_is_an_error() {
+    let told = |mut command: Command, user: &str| {
+        let output = command.args(["live", "-d", "1s", "--user", user]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        said
+    };
+    let said = told(Command::new(binary().unwrap()), "nobody-of-this-name");
+    assert!(said.contains("there is no user nobody-of-this-name"), "{said}");
+    let (command, _copy) = nobody(None).unwrap();
+    let said = told(command, "root");
+    assert!(said.contains("cannot go on as user root") && said.contains("takes root"), "{said}");
 }
 
 /// Any user can call a process as he likes: who is looked for by name is a server of this machine.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -17,7 +18,7 @@ use crate::support::Den;
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/wrapwatch-recorder.service");
 
 /// What the unit says under this name, of all its lines, in words.
-fn setting(name: &str) -> Vec<String> {
+pub fn setting(name: &str) -> Vec<String> {
     let unit = fs::read_to_string(UNIT).unwrap().replace("\\\n", " ");
     let lines = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
@@ -47,6 +48,19 @@ fn called(log: &str) -> BTreeSet<String> {
     calls.collect()
 }
 
+/// The unit's command with the user and the capabilities that the unit gives, into this file, and with JSON lines. The copy that it runs goes with what is returned.
+pub fn recorder(trace: &Path) -> (Command, tempfile::TempDir) {
+    let capabilities: Vec<String> = setting("AmbientCapabilities")
+        .iter()
+        .map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    let (mut recorder, copy) = nobody(Some(&capabilities.join(","))).unwrap();
+    let options = setting("ExecStart").into_iter().skip(1).filter(|word| word != "--quiet");
+    let options = options.map(|word| word.replace("${STATE_DIRECTORY}/flight.wwt", trace.to_str().unwrap()));
+    recorder.args(options).arg("--json");
+    (recorder, copy)
+}
+
 #[test]
 fn the_recorder_calls_nothing_that_the_unit_does_not_allow() {
     let mut allowed = BTreeSet::new();
@@ -57,22 +71,16 @@ fn the_recorder_calls_nothing_that_the_unit_does_not_allow() {
     let den = Den::new();
     let server = den.serve(&[&den.text("hosts.allow"), &den.text("none")]);
     fs::set_permissions(den.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    // The user, the capabilities and the network that the unit gives; the options that it says.
-    let capabilities: Vec<String> = setting("AmbientCapabilities")
-        .iter()
-        .map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase()))
-        .collect();
-    let (recorder, _copy) = nobody(Some(&capabilities.join(","))).unwrap();
     let (log, trace) = (den.path("log"), den.path("flight.wwt"));
-    let options = setting("ExecStart").into_iter().skip(1);
-    let options = options.map(|word| word.replace("${STATE_DIRECTORY}/flight.wwt", trace.to_str().unwrap()));
+    let (recorder, _copy) = recorder(&trace);
+    // As systemd mounts it for these settings.
+    let proc = format!("hidepid={},subset={}", setting("ProtectProc")[0], setting("ProcSubset")[0]);
+    let mounted = r#"mount -t proc -o "$1" proc /proc || exit 99; shift; exec "$@""#;
     let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "sh", "-c", mounted, "sh", &proc]);
     // The recorder stays this process's child.
-    command
-        .args(["--net", "strace", "--daemonize", "--follow-forks", "-qq", "--signal=none", "-o"])
-        .arg(&log);
-    command.arg(recorder.get_program()).args(recorder.get_args());
-    command.args(options.filter(|word| word != "--quiet")).args(["--json", "-p", &server.pid().to_string()]);
+    command.args(["strace", "--daemonize", "--follow-forks", "-qq", "--signal=none", "-o"]).arg(&log);
+    command.arg(recorder.get_program()).args(recorder.get_args()).args(["-p", &server.pid().to_string()]);
     let mut watch = Watch::run(command).unwrap();
     (0..3).for_each(|_| server.client());
     watch.wait_connections(3).unwrap();
@@ -94,7 +102,7 @@ fn the_recorder_calls_nothing_that_the_unit_does_not_allow() {
 #[test]
 fn systemd_finds_little_to_say_against_it() {
     let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=20", "--no-pager", UNIT])
+        .args(["security", "--offline=true", "--threshold=18", "--no-pager", UNIT])
         .stdin(Stdio::null())
         .output()
         .unwrap();

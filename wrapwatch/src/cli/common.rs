@@ -119,6 +119,21 @@ impl ProbeArgs {
     }
 }
 
+/// As whom.
+#[derive(Args, Clone, Debug)]
+pub struct UserArgs {
+    /// Go on as this user, with the capabilities that tracing takes and no others; files are that user's
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl UserArgs {
+    /// Before anything is opened and there is another thread.
+    pub fn apply(&self) -> anyhow::Result<()> {
+        Ok(self.user.as_deref().map_or(Ok(()), probe::become_user)?)
+    }
+}
+
 /// Options of everything that traces.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -143,6 +158,9 @@ pub struct Common {
     /// How the kernel side is attached
     #[command(flatten)]
     pub probe: ProbeArgs,
+    /// As whom
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Print only errors on stderr
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,

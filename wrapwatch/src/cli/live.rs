@@ -30,6 +30,7 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let common = &args.common;
+    common.user.apply()?;
     #[cfg(feature = "tui")]
     if args.tui {
         return on_screen(common, args.tz);

@@ -7,7 +7,7 @@ use caps::Capability;
 
 use super::{
     Color,
-    common::{ProbeArgs, TargetArgs, bytes, duration, init_log, measure, percent},
+    common::{ProbeArgs, TargetArgs, UserArgs, bytes, duration, init_log, measure, percent},
     output::{self, Output},
     progress::Line as ProgressLine,
 };
@@ -47,6 +47,8 @@ pub struct Args {
     max_overhead: Option<f64>,
     #[command(flatten)]
     probe: ProbeArgs,
+    #[command(flatten)]
+    user: UserArgs,
     /// Start another file before one exceeds this size (100M, 1G); finished files are named FILE.000001.wwt and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Several files")]
     max_size: Option<u64>,
@@ -82,6 +84,7 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     init_log(args.quiet, args.verbose);
+    args.user.apply()?;
     let recorder = Recorder::new(&args.output, args.plan(), args.force, args.noted())?;
     probe::check()?;
     let settings = Settings {

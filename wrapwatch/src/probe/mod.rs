@@ -22,6 +22,7 @@ mod run_time;
 mod tracefs;
 pub mod trial;
 mod uprobes;
+mod user;
 
 pub use access::access;
 use aya::Ebpf;
@@ -35,6 +36,7 @@ pub use registry::Seed;
 pub use ring::Ring;
 pub use run_time::{RunTime, Switch};
 pub use tracefs::mounted as tracefs_mounted;
+pub use user::{UserError, become_user};
 use wrapwatch_common::maps::{Layout, PidNamespace};
 
 use crate::{
