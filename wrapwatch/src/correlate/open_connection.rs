@@ -254,8 +254,11 @@ impl OpenConnection {
     }
 
     /// When the check began: accept's return, but where the server itself looked the client up before it asked libwrap, which reads a table before it asks for a name, and where it
-    /// turned to others before.
+    /// turned to others before. Of a check that is over it stays what its time was divided from, whatever is seen afterwards.
     pub(super) fn check_begin(&self) -> KtimeNs {
+        if let Some((end, divided)) = &self.over {
+            return divided.first().map_or(*end, |span| span.from);
+        }
         let asked = self.check.asked.first().map(|asked| asked.at);
         let read = || self.check.tables.first().filter(|_| self.sure() || self.late).map(|table| table.from);
         let Some(at) = asked.or_else(read) else { return self.accepted };
