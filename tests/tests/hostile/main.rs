@@ -14,4 +14,5 @@ mod overload;
 mod privileges;
 mod security;
 mod support;
+mod systemd;
 mod unit;

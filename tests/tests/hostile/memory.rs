@@ -109,7 +109,8 @@ fn the_packaged_unit_survives_its_memory_limit() {
     assert!(clients > 0 && seen.connections().len() + lost >= clients, "{}", seen.stderr);
 }
 
-fn skip(test: &str, why: &str) {
+/// Says that a test cannot run here (tests/skips.txt).
+pub fn skip(test: &str, why: &str) {
     if let Some(file) = std::env::var_os("WRAPWATCH_SKIPS") {
         let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
         writeln!(file, "SKIP: {test}: {why}").unwrap();

@@ -15,7 +15,7 @@ use wrapwatch_tests::{
 
 use crate::support::Den;
 
-const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/wrapwatch-recorder.service");
+pub const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/wrapwatch-recorder.service");
 
 /// What the unit says under this name, of all its lines, in words.
 pub fn setting(name: &str) -> Vec<String> {

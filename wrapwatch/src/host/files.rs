@@ -1,7 +1,7 @@
 //! Reading a target's files from outside, without being led astray.
 //!
 //! A path that a target names is walked from its root (`openat2(RESOLVE_IN_ROOT)` from `/proc/PID/root`, Linux 5.6: an absolute symbolic link inside a
-//! container stays inside), with the target's own rights ([`super::rights`]) and without opening anything (`O_PATH`). What is found has to be a regular
+//! container stays inside; where that call is refused, by [`super::walk`]), with the target's own rights ([`super::rights`]) and without opening anything (`O_PATH`). What is found has to be a regular
 //! file, and none of the kernel's own (procfs says other things to each reader); only then that very file is opened for reading, without waiting.
 //! [`MAX_BYTES`] at most are read.
 //!
@@ -27,6 +27,7 @@ use nix::{
 use super::{
     HostError, reader,
     rights::{Identity, Manner},
+    walk,
 };
 
 /// More than this of one file is never read.
@@ -285,7 +286,11 @@ impl View<'_> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        match openat2(self.root, path, how) {
+        let found = match openat2(self.root, path, how) {
+            Err(Errno::ENOSYS) => walk::find(self.root.as_fd(), path),
+            found => found,
+        };
+        match found {
             Ok(fd) => Ok(Some(Found(fd))),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(error) => Err(HostError::io(path, error.into())),

@@ -29,6 +29,7 @@ pub mod tables;
 pub mod thread;
 mod unasked;
 pub mod usage;
+mod walk;
 pub mod wanted;
 pub mod watch;
 pub mod word_size;

@@ -134,10 +134,10 @@ pub(crate) fn all() -> Vec<Item> {
         package(&["bpftrace"], Bench, "bpftrace", Look::Program("bpftrace")),
         package(&["linux-perf"], Bench, "perf", Look::Program("perf")),
         Item {
-            name: "nscd, nss-resolve and Prometheus, unpacked",
+            name: "nscd, nss-resolve, Prometheus and systemd-nspawn, unpacked",
             purpose: Lab,
             look: Look::With(|| unpacked(&LAB_PARTS)),
-            remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus")),
+            remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus systemd-container")),
         },
         package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
         package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
@@ -256,11 +256,12 @@ pub(crate) fn parts_directory() -> PathBuf {
 }
 
 /// In `parts_directory()`, for the lab.
-const LAB_PARTS: [&str; 4] = [
+const LAB_PARTS: [&str; 5] = [
     "usr/sbin/nscd",
     "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2",
     "usr/bin/promtool",
     "usr/bin/prometheus",
+    "usr/bin/systemd-nspawn",
 ];
 
 /// In `parts_directory()`.
