@@ -47,8 +47,6 @@ pub(crate) enum Command {
     Recipes(Recipes),
     /// Measure what wrapwatch costs, beside other tools
     Bench(Bench),
-    /// Record and publish for long, a thousand connections a second, and kill either now and then
-    Soak(Soak),
     /// Ask docs/fleet.md's questions of many made-up hosts, in DuckDB and ClickHouse
     Fleet(Fleet),
     /// Count the instructions that wrapwatch takes for a record
@@ -57,6 +55,8 @@ pub(crate) enum Command {
     Fuzz(Fuzz),
     /// Run real daemons and see whether wrapwatch tells the truth of them
     Daemons(Daemons),
+    /// Run recorders or publish under a storm for a long time, while everything changes around them
+    Soak(Soak),
     /// Make what users get: one static file, and a Debian package with man pages, completions and a systemd unit
     Dist,
     /// Compile both sides for 64-bit ARM, and compare what it reports there and here
@@ -121,14 +121,6 @@ pub(crate) struct Bench {
     pub(crate) json: bool,
 }
 
-/// Options of `soak`.
-#[derive(Debug, Args)]
-pub(crate) struct Soak {
-    /// How long: 90s, 10m, 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
-    pub(crate) time: u64,
-}
-
 /// Options of `fleet`.
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
@@ -187,7 +179,7 @@ pub(crate) struct Recipes {
 /// Options of `fuzz`.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
-    /// Only this target (record, dns, trace, strace, rules); may be given several times
+    /// Only this target (record, dns, trace, strace, rules, elf, proc); may be given several times
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// How long for each target: 30s, 10m, 1h
@@ -196,6 +188,26 @@ pub(crate) struct Fuzz {
     /// Commit to the corpus, in as few files as do, what reaches new code
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// What runs
+    #[arg(value_enum, value_name = "WHAT")]
+    pub(crate) what: Soaked,
+    /// For how long: 30s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
+    pub(crate) time: u64,
+}
+
+/// What runs for a long time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Soaked {
+    /// A flight recorder and one that writes file after file, while the server starts again, tables change, the disk is full, and each of them is stopped
+    Recorder,
+    /// A recorder and `publish`, at a thousand connections a second, with either killed now and then
+    Publish,
 }
 
 /// A time in seconds.

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Counts(options) => counts::run(&options),
         cli::Command::Daemons(options) => daemons::run(&options),
         cli::Command::Demo(options) => demo::run(&options),
+        cli::Command::Soak(options) => soak::run(&options),
         cli::Command::Test(options) => return test::run(&options),
         cli::Command::Lint => lint::run(),
         cli::Command::Mutants(options) => mutants::run(&options),

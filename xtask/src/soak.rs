@@ -1,9 +1,12 @@
-//! `cargo xtask soak`: recorder and `publish` for long, see `tests/src/bench/soak.rs`. This builds.
+//! `cargo xtask soak`: something for a long time, under a storm, while everything changes around it.
+//!
+//! This builds; running and judging is done by programs of the tests' package: `wrapwatch-soak` drives the lab, `wrapwatch-bench` makes connections by itself.
 
 use anyhow::Result;
 
 use crate::{
-    cli, demo,
+    cli::{self, Soaked},
+    demo,
     setup::{self, Purpose},
 };
 
@@ -12,6 +15,9 @@ pub(crate) fn run(options: &cli::Soak) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Compare, Purpose::Lab])?;
     eprintln!("building …");
     demo::build(&["--release", "--quiet"])?;
-    let args = ["--soak".to_owned(), options.time.to_string()];
-    demo::become_root_program("release", "wrapwatch-bench", &args)
+    let (program, what) = match options.what {
+        Soaked::Recorder => ("wrapwatch-soak", "recorder"),
+        Soaked::Publish => ("wrapwatch-bench", "--soak"),
+    };
+    demo::become_root_program("release", program, &[what.to_owned(), options.time.to_string()])
 }

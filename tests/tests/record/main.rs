@@ -5,6 +5,7 @@
 mod asleep;
 mod crash;
 mod flight;
+mod full;
 mod guide;
 mod lost;
 mod page;

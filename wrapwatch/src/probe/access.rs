@@ -86,7 +86,10 @@ const CALLS: [(&str, &str); 10] = [
     ("bpf, perf_event_open", "the programs, maps and hooks; nothing is pinned, all goes with the process"),
     ("setns (network), in a thread that ends with it", "asking for the target's sockets"),
     ("socket (NETLINK_SOCK_DIAG)", "listeners, their queues, open connections of the target"),
-    ("openat2 (RESOLVE_IN_ROOT), or openat and readlinkat", "opening the target's files without being led out of its root"),
+    (
+        "openat2 (RESOLVE_IN_ROOT), or openat and readlinkat",
+        "opening the target's files without being led out of its root",
+    ),
     (
         "setfsuid, setfsgid, setgroups, capset, in threads that do nothing else",
         "reading the target's files with no more rights than the target has",

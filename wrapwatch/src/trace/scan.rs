@@ -285,9 +285,12 @@ impl<R: Read> Scanner<R> {
         let records = self.last.and_then(|last| next.records_before.checked_sub(records_behind(&last)));
         let (kind, offset) = match self.damage {
             Some(damage) => (DamageKind::Bytes, damage.offset),
-            None if blocks.is_none_or(|n| n == 0) => return None,
+            None if blocks.is_none() => return None,
+            // Blocks are numbered again where a flight recorder's segments became one trace; records are not.
+            None if blocks == Some(0) && records.is_none_or(|n| n == 0) => return None,
             None => (DamageKind::Dropped, self.offset()),
         };
+        let blocks = blocks.filter(|n| *n > 0 || kind != DamageKind::Dropped);
         Some(Damage {
             kind,
             offset,

@@ -1,0 +1,6 @@
+//! For a long time: recorders beside a server under a storm, while everything changes around them.
+
+mod recorder;
+mod rounds;
+
+pub use rounds::{Outcome, run};
