@@ -79,20 +79,36 @@ impl Disk {
 
     /// Reads every whole trace beside the rings to its end; how many there are.
     pub fn read_all(&self) -> Result<usize> {
-        let mut whole = 0;
-        for (path, _) in self.traces()? {
-            if path.parent() != Some(&self.0) || path.extension().is_none_or(|extension| extension != "wwt") {
-                continue;
-            }
-            let Ok(file) = File::open(&path) else { continue };
-            let mut reader = Reader::new(file);
-            let mut inputs = 0_u64;
-            while reader.next_input().with_context(|| format!("{} is broken", path.display()))?.is_some() {
-                inputs += 1;
-            }
-            ensure!(inputs > 0, "{} is empty", path.display());
-            whole += 1;
-        }
-        Ok(whole)
+        let saved = self.saved()?;
+        saved.iter().try_for_each(|path| read(path))?;
+        Ok(saved.len())
     }
+
+    /// As [`Self::read_all`], and takes them away.
+    pub fn take_all(&self) -> Result<usize> {
+        let saved = self.saved()?;
+        for path in &saved {
+            read(path)?;
+            fs::remove_file(path)?;
+        }
+        Ok(saved.len())
+    }
+
+    fn saved(&self) -> Result<Vec<PathBuf>> {
+        let traces = self.traces()?.into_iter().map(|(path, _)| path);
+        let beside = |path: &PathBuf| path.parent() == Some(&self.0);
+        let trace = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wwt");
+        Ok(traces.filter(|path| beside(path) && trace(path)).collect())
+    }
+}
+
+/// Reads a trace to its end.
+fn read(path: &Path) -> Result<()> {
+    let mut reader = Reader::new(File::open(path)?);
+    let mut inputs = 0_u64;
+    while reader.next_input().with_context(|| format!("{} is broken", path.display()))?.is_some() {
+        inputs += 1;
+    }
+    ensure!(inputs > 0, "{} is empty", path.display());
+    Ok(())
 }

@@ -44,7 +44,6 @@ fn main() -> ExitCode {
         cli::Command::Mutants(options) => mutants::run(&options),
         cli::Command::Recipes(options) => recipes::run(&options),
         cli::Command::Fleet(options) => fleet::run(&options),
-        cli::Command::Soak(options) => soak::run(&options),
         cli::Command::Fuzz(options) => fuzz::run(&options),
         cli::Command::Arm64 => arm64::run(),
         cli::Command::Dist => dist::run(),

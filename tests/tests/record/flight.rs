@@ -126,14 +126,16 @@ fn each_condition_saves() {
     let conditions = ["refused", "queue>60%", "queued>900ms", "stall>1200ms", "dns>500ms", "lost"];
     let args =
         [&["--last", "10m", "--after", "1ms", "--cooldown", "1ms", "--when"][..], &conditions].concat();
-    let recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
+    let mut recorder = Watch::record(lab.server_pid().unwrap(), &dir.path().join("a.wwt"), args).unwrap();
     let watcher = Pid::from_raw(i32::try_from(recorder.id()).unwrap());
     let saved = |condition: &str| saved_for(dir.path()).iter().any(|reason| reason == condition);
-    // What comes while a trace is about to be saved makes no further one: then it has to happen again.
-    let until_saved = |condition: &str, happens: &dyn Fn()| {
-        for _ in 0..4 {
+    // What comes while a trace is about to be saved for something else makes no further one: then it has to happen again.
+    let mut until_saved = |condition: &str, happens: &dyn Fn()| {
+        for _ in 0..8 {
+            recorder.has_said("");
             happens();
-            if wait_for(condition, || Ok(saved(condition))).is_ok() {
+            recorder.wait_said(": saved to").unwrap();
+            if saved(condition) {
                 return;
             }
         }
