@@ -6,19 +6,28 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nanos(pub u64);
 
+impl Nanos {
+    fn put(self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let us = self.0 / 1_000;
+        match us {
+            0..100 => write!(out, "{us} µs"),
+            100..10_000 => write!(out, "{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+            10_000..1_000_000 => write!(out, "{} ms", us / 1_000),
+            1_000_000..10_000_000 => write!(out, "{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
+            10_000_000..100_000_000 => write!(out, "{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+            100_000_000..600_000_000 => write!(out, "{} s", us / 1_000_000),
+            _ => write!(out, "{} min", us / 60_000_000),
+        }
+    }
+}
+
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0;
-        let us = ns / 1_000;
-        let text = match us {
-            0..100 => format!("{us} µs"),
-            100..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
-            10_000..1_000_000 => format!("{} ms", us / 1_000),
-            1_000_000..10_000_000 => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
-            10_000_000..100_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
-            100_000_000..600_000_000 => format!("{} s", us / 1_000_000),
-            _ => format!("{} min", us / 60_000_000),
-        };
+        if f.width().is_none() {
+            return self.put(f);
+        }
+        let mut text = String::new();
+        self.put(&mut text)?;
         f.pad(&text)
     }
 }

@@ -11,12 +11,14 @@ pub struct TextLines<W> {
     out: W,
     text: Text,
     explained: bool,
+    /// The line that is written; its room is used again.
+    line: String,
 }
 
 impl<W> TextLines<W> {
     /// As `text` says.
     pub const fn new(out: W, text: Text) -> Self {
-        Self { out, text, explained: false }
+        Self { out, text, explained: false, line: String::new() }
     }
 }
 
@@ -26,7 +28,9 @@ impl<W: Write> Observer for TextLines<W> {
             self.explained = true;
             self.out.write_all(self.text.legend().as_bytes())?;
         }
-        self.out.write_all(self.text.line(line).as_bytes())
+        self.line.clear();
+        self.text.put_line(line, &mut self.line);
+        self.out.write_all(self.line.as_bytes())
     }
 
     fn flush(&mut self) -> io::Result<()> {

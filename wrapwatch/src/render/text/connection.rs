@@ -9,7 +9,7 @@ use anstyle::Style;
 use crate::diagnose::took_ns;
 use crate::model::{Connection, Nanos, Outcome, Stage};
 
-use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, client, fit};
+use super::{DIM, GREEN, MAGENTA, RED, Text, YELLOW, fit};
 
 /// Columns: time, number, client at 80 columns and at most, outcome, total, bar, and what of the phases at least.
 const TIME: usize = 12;
@@ -64,10 +64,16 @@ fn phases(connection: &Connection) -> [Phase; PHASES_OF_BAR] {
 impl Text {
     /// The connection's line; under it, where it was slow or not seen whole, why.
     pub fn connection(&self, connection: &Connection) -> String {
-        let mut text = self.headline(connection);
-        text.push('\n');
-        self.details(connection, &mut text);
+        let mut text = String::new();
+        self.put_connection(connection, &mut text);
         text
+    }
+
+    /// The same behind what is there.
+    pub(super) fn put_connection(&self, connection: &Connection, text: &mut String) {
+        self.put_headline(connection, text);
+        text.push('\n');
+        self.details(connection, text);
     }
 
     /// What the bar's glyphs mean, one line: time in the accept queue, waiting for nameservers in the check, in the rest of the check, waiting for
@@ -82,100 +88,146 @@ impl Text {
 
     /// The connection's line alone.
     pub fn headline(&self, connection: &Connection) -> String {
-        let number = format!("{:CONN$}", format!("#{}", connection.conn));
+        let mut text = String::new();
+        self.put_headline(connection, &mut text);
+        text
+    }
+
+    /// There is one for each connection, so it is written where it belongs, part by part.
+    fn put_headline(&self, connection: &Connection, text: &mut String) {
         let phases = phases(connection);
-        let (outcome, style) = outcome(connection);
-        let total = connection.total_ns.map_or_else(|| "-".to_owned(), |ns| Nanos(ns).to_string());
+        self.painted(text, DIM, |text| {
+            self.put_time(connection.established.unwrap_or(connection.accepted), text);
+        });
+        text.push(' ');
+        let number = text.len();
+        put!(text, "#{}", connection.conn);
+        fit::fill(text, number, CONN);
         // What a narrow terminal has no room for goes from the right.
         let shows_bar = self.width() >= USUAL - PHASES;
-        let bar = if shows_bar { self.bar(&phases, BAR) } else { String::new() };
-        let fixed = TIME + fit::width(&number) + OUTCOME + TOTAL + if shows_bar { BAR + 5 } else { 4 };
+        let fixed = TIME + text.len() - number + OUTCOME + TOTAL + if shows_bar { BAR + 5 } else { 4 };
         let room = self.width().saturating_sub(fixed);
         let peer_columns = (PEER + self.width().saturating_sub(USUAL) / 2).min(PEER_MOST).min(room);
-        let peer = self.outside(&client(connection.peer), peer_columns);
-        let said = if shows_bar {
-            self.longest(&phases, room.saturating_sub(peer_columns + 1))
-        } else {
-            bar.clone()
-        };
-        format!(
-            "{} {number} {} {} {} {bar} {said}",
-            self.paint(DIM, &self.time(connection.established.unwrap_or(connection.accepted))),
-            fit::left(&peer, peer_columns, self.mark()),
-            self.paint(style, &fit::left(&outcome, OUTCOME, "")),
-            fit::right(&self.own(&total), TOTAL, ""),
-        )
-        .trim_end()
-        .to_owned()
+        text.push(' ');
+        let peer = text.len();
+        match connection.peer {
+            Some(client) => put!(text, "{client}"),
+            None => text.push('?'),
+        }
+        fit::cut(text, peer, peer_columns, self.mark());
+        fit::fill(text, peer, peer_columns);
+        text.push(' ');
+        self.put_outcome(connection, text);
+        text.push(' ');
+        self.put_total(connection.total_ns, text);
+        text.push(' ');
+        if shows_bar {
+            self.put_bar(&phases, BAR, text);
+            text.push(' ');
+            self.put_longest(phases, room.saturating_sub(peer_columns + 1), text);
+        }
+        text.truncate(text.trim_end().len());
+    }
+
+    fn put_outcome(&self, connection: &Connection, text: &mut String) {
+        let (word, code, style) = outcome(connection);
+        self.painted(text, style, |text| {
+            let from = text.len();
+            put_word(word, code, text);
+            fit::cut(text, from, OUTCOME, "");
+            fit::fill(text, from, OUTCOME);
+        });
+    }
+
+    fn put_total(&self, total_ns: Option<u64>, text: &mut String) {
+        let from = text.len();
+        match total_ns {
+            Some(ns) => put!(text, "{}", Nanos(ns)),
+            None => text.push('-'),
+        }
+        self.make_own(text, from);
+        fit::cut(text, from, TOTAL, "");
+        fit::shift(text, from, TOTAL);
     }
 
     /// The phases that took longest, as many as fit.
-    fn longest(&self, phases: &[Phase; PHASES_OF_BAR], columns: usize) -> String {
+    fn put_longest(&self, mut phases: [Phase; PHASES_OF_BAR], columns: usize, text: &mut String) {
         let total: u128 = phases.iter().map(|phase| u128::from(phase.ns)).sum();
-        let mut order: Vec<&Phase> = phases
-            .iter()
-            .filter(|phase| phase.ns > 0 && u128::from(phase.ns) * 100 >= total * WORTH_PERCENT)
-            .collect();
-        order.sort_by_key(|phase| std::cmp::Reverse(phase.ns));
-        let mut text = String::new();
-        for phase in order {
-            let comma = if text.is_empty() { "" } else { ", " };
+        let is_worth = |phase: &&Phase| phase.ns > 0 && u128::from(phase.ns) * 100 >= total * WORTH_PERCENT;
+        phases.sort_by_key(|phase| std::cmp::Reverse(phase.ns));
+        let from = text.len();
+        for phase in phases.iter().take_while(is_worth) {
+            let before = text.len();
+            text.push_str(if before > from { ", " } else { "" });
             // The mark alone, where the word has no room.
-            let name = if phase.name == "unknown" { "?" } else { phase.name };
-            let said = self.own(&format!("{comma}{name} {}", Nanos(phase.ns)));
-            if fit::width(&text) + fit::width(&said) > columns {
+            text.push_str(if phase.name == "unknown" { "?" } else { phase.name });
+            put!(text, " {}", Nanos(phase.ns));
+            self.make_own(text, before);
+            if fit::width(&text[from..]) > columns {
+                text.truncate(before);
                 break;
             }
-            text += &said;
         }
-        text
     }
 
     /// The connection's wait in so many cells, in proportion.
     pub fn timeline(&self, connection: &Connection, cells: usize) -> String {
-        self.bar(&phases(connection), cells)
+        let mut bar = String::new();
+        self.put_bar(&phases(connection), cells, &mut bar);
+        bar
     }
 
     /// Phases in proportion.
-    fn bar(&self, phases: &[Phase; PHASES_OF_BAR], columns: usize) -> String {
+    fn put_bar(&self, phases: &[Phase; PHASES_OF_BAR], columns: usize, text: &mut String) {
         let total: u128 = phases.iter().map(|phase| u128::from(phase.ns)).sum();
         if total == 0 {
-            return " ".repeat(columns);
+            return text.extend(std::iter::repeat_n(' ', columns));
         }
-        let mut bar = String::new();
         let mut sum = 0_u128;
         let mut drawn = 0;
-        for phase in phases {
+        for phase in phases.iter().filter(|phase| phase.ns > 0) {
             sum += u128::from(phase.ns);
             let end = (sum * columns as u128 + total / 2) / total;
             let end = usize::try_from(end).unwrap_or(columns).min(columns);
+            if end == drawn {
+                continue;
+            }
             let glyph = if self.unicode { phase.glyph } else { phase.ascii };
-            let cells: String = std::iter::repeat_n(glyph, end - drawn).collect();
-            bar.push_str(&self.paint(phase.style, &cells));
+            self.painted(text, phase.style, |text| (drawn..end).for_each(|_| text.push(glyph)));
             drawn = end;
         }
-        bar
     }
 }
 
 /// The outcome as it is shown.
 pub fn outcome_word(connection: &Connection) -> String {
-    outcome(connection).0
+    let (word, code, _) = outcome(connection);
+    let mut text = String::new();
+    put_word(word, code, &mut text);
+    text
 }
 
-fn outcome(connection: &Connection) -> (String, Style) {
+fn put_word(word: &str, code: Option<u16>, text: &mut String) {
+    text.push_str(word);
+    if let Some(code) = code {
+        put!(text, " {code}");
+    }
+}
+
+/// A word, the error's number behind it, and how it looks.
+const fn outcome(connection: &Connection) -> (&'static str, Option<u16>, Style) {
     match (connection.outcome, connection.error_code) {
-        (Outcome::Greeted, _) => ("greeted".to_owned(), GREEN),
-        (Outcome::ServerError, Some(code)) => (format!("err {code}"), RED),
-        (Outcome::ServerError, None) => ("error".to_owned(), RED),
-        (Outcome::Refused, _) => ("refused".to_owned(), RED),
-        (Outcome::Unfinished, _) => ("no end".to_owned(), YELLOW),
-        (Outcome::HandedOver, _) => ("handed over".to_owned(), YELLOW),
-        (Outcome::Dropped, _) => ("dropped".to_owned(), YELLOW),
-        (Outcome::Admitted, _) => ("admitted".to_owned(), GREEN),
-        (Outcome::LookedUp, _) => ("lookup".to_owned(), GREEN),
-        (Outcome::LoggedIn, _) => ("login".to_owned(), GREEN),
-        (Outcome::Encrypted, _) => ("tls".to_owned(), GREEN),
-        (Outcome::Aborted, _) => ("aborted".to_owned(), YELLOW),
+        (Outcome::Greeted, _) => ("greeted", None, GREEN),
+        (Outcome::ServerError, Some(code)) => ("err", Some(code), RED),
+        (Outcome::ServerError, None) => ("error", None, RED),
+        (Outcome::Refused, _) => ("refused", None, RED),
+        (Outcome::Unfinished, _) => ("no end", None, YELLOW),
+        (Outcome::HandedOver, _) => ("handed over", None, YELLOW),
+        (Outcome::Dropped, _) => ("dropped", None, YELLOW),
+        (Outcome::Admitted, _) => ("admitted", None, GREEN),
+        (Outcome::LookedUp, _) => ("lookup", None, GREEN),
+        (Outcome::LoggedIn, _) => ("login", None, GREEN),
+        (Outcome::Encrypted, _) => ("tls", None, GREEN),
+        (Outcome::Aborted, _) => ("aborted", None, YELLOW),
     }
 }

@@ -33,16 +33,35 @@ fn prefix(chars: impl Iterator<Item = char>, max: usize) -> String {
 /// Squeezed into and padded to exactly `columns`.
 pub(in crate::render) fn left(text: &str, columns: usize, mark: &str) -> String {
     let mut text = squeeze(text, columns, mark);
-    let pad = columns.saturating_sub(width(&text));
-    text.extend(std::iter::repeat_n(' ', pad));
+    fill(&mut text, 0, columns);
     text
 }
 
 /// As [`left`], at the right edge.
 pub(in crate::render) fn right(text: &str, columns: usize, mark: &str) -> String {
-    let text = squeeze(text, columns, mark);
-    let pad = columns.saturating_sub(width(&text));
-    " ".repeat(pad) + &text
+    let mut text = squeeze(text, columns, mark);
+    shift(&mut text, 0, columns);
+    text
+}
+
+/// Squeezes what was written from here on.
+pub(super) fn cut(text: &mut String, from: usize, columns: usize, mark: &str) {
+    if width(&text[from..]) > columns {
+        let squeezed = squeeze(&text[from..], columns, mark);
+        text.replace_range(from.., &squeezed);
+    }
+}
+
+/// Pads what was written from here on with blanks behind it.
+pub(super) fn fill(text: &mut String, from: usize, columns: usize) {
+    let pad = columns.saturating_sub(width(&text[from..]));
+    (0..pad).for_each(|_| text.push(' '));
+}
+
+/// Pads what was written from here on with blanks before it.
+pub(super) fn shift(text: &mut String, from: usize, columns: usize) {
+    let pad = columns.saturating_sub(width(&text[from..]));
+    (0..pad).for_each(|_| text.insert(from, ' '));
 }
 
 /// Units that stand behind their number.

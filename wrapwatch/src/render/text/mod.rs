@@ -23,7 +23,7 @@ mod ping;
 mod summary;
 
 use anstyle::{AnsiColor, Style};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use crate::diagnose::bare;
 use crate::model::{Client, Line, WallTime};
@@ -59,12 +59,19 @@ impl Text {
 
     /// A line of output, as text of one line or several, each ended by a newline.
     pub fn line(&self, line: &Line) -> String {
+        let mut text = String::new();
+        self.put_line(line, &mut text);
+        text
+    }
+
+    /// The same behind what is there.
+    pub fn put_line(&self, line: &Line, text: &mut String) {
         match line {
-            Line::Connection(connection) | Line::Request(connection) => self.connection(connection),
-            Line::Stall(stall) => self.stall(stall),
-            Line::Degradation(degradation) => self.degradation(degradation),
-            Line::Lost(lost) => self.lost(lost),
-            Line::Summary(summary) => self.summary(summary),
+            Line::Connection(connection) | Line::Request(connection) => self.put_connection(connection, text),
+            Line::Stall(stall) => text.push_str(&self.stall(stall)),
+            Line::Degradation(degradation) => text.push_str(&self.degradation(degradation)),
+            Line::Lost(lost) => text.push_str(&self.lost(lost)),
+            Line::Summary(summary) => text.push_str(&self.summary(summary)),
         }
     }
 
@@ -74,6 +81,16 @@ impl Text {
 
     pub(in crate::render) fn paint(&self, style: Style, text: &str) -> String {
         if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// What `put` writes, in this style.
+    fn painted(&self, text: &mut String, style: Style, put: impl FnOnce(&mut String)) {
+        if !self.color {
+            return put(text);
+        }
+        put!(text, "{style}");
+        put(text);
+        put!(text, "{style:#}");
     }
 
     pub(in crate::render) const fn mark(&self) -> &'static str {
@@ -102,13 +119,24 @@ impl Text {
         }
     }
 
-    /// Time of day with milliseconds.
-    fn time(&self, at: WallTime) -> String {
-        const FORM: &str = "%H:%M:%S%.3f";
-        match self.zone {
-            Some(zone) => at.0.to_zoned(zone.clone()).strftime(FORM).to_string(),
-            None => at.0.strftime(FORM).to_string(),
+    /// The same of what was written from here on.
+    fn make_own(&self, text: &mut String, from: usize) {
+        if !self.unicode && !text[from..].is_ascii() {
+            let own = self.own(&text[from..]);
+            text.replace_range(from.., &own);
         }
+    }
+
+    /// Time of day with milliseconds.
+    fn put_time(&self, at: WallTime, text: &mut String) {
+        let time = self.zone.map_or_else(|| Offset::UTC.to_datetime(at.0), |zone| zone.to_datetime(at.0));
+        for (part, behind) in [(time.hour(), ':'), (time.minute(), ':'), (time.second(), '.')] {
+            put_two_digits(part.unsigned_abs(), text);
+            text.push(behind);
+        }
+        let [hundreds, rest] = [time.millisecond() / 100, time.millisecond() % 100];
+        text.push(digit(u8::try_from(hundreds).unwrap_or(0)));
+        put_two_digits(u8::try_from(rest).unwrap_or(0), text);
     }
 
     /// A note under a line, wrapped.
@@ -117,6 +145,16 @@ impl Text {
             put!(text, "    {}\n", self.paint(style, line));
         }
     }
+}
+
+/// A number below 100. The library's way to write numbers takes ten times as long, and each line has the time.
+fn put_two_digits(number: u8, text: &mut String) {
+    text.push(digit(number / 10));
+    text.push(digit(number % 10));
+}
+
+fn digit(number: u8) -> char {
+    char::from(b'0' + number % 10)
 }
 
 /// `2026-11-22 05:43:09 to 05:43:26 UTC`; with the second date where it is another one.

@@ -29,7 +29,9 @@ impl Text {
         if let (Some(conn), Some(peer)) = (stall.conn, stall.peer) {
             put!(said, " (#{conn} {})", self.outside(&peer.to_string(), ADDRESS));
         }
-        let text = format!("{} STALL {}", self.time(stall.at), self.own(&said));
+        let mut text = String::new();
+        self.put_time(stall.at, &mut text);
+        put!(text, " STALL {}", self.own(&said));
         self.block(RED | BOLD.get_effects(), &text)
     }
 
