@@ -54,9 +54,12 @@ impl Correlator {
         // What ended without another thread did not wait for one.
         let to = ongoing.handover.unwrap_or(if ongoing.ended().is_some() { check_end } else { now });
         let late = to.since(check_end) > workers::AT_ONCE_NS;
-        let others = late.then(|| self.open.values()).into_iter().flatten();
-        let others = others.filter(|other| other.tgid == ongoing.tgid && other.conn != ongoing.conn);
-        let open = others.flat_map(|other| works(other, to));
+        let mut open = Vec::new();
+        if late {
+            let others = self.open.values();
+            let others = others.filter(|other| other.tgid == ongoing.tgid && other.conn != ongoing.conn);
+            open.extend(others.flat_map(|other| works(other, to)));
+        }
         let workers = &mut self.shared.targets.entry(ongoing.tgid).or_default().workers;
         let mut queued = workers.behind(ongoing.worker, (check_end, to), open);
         // Of a connection whose accept was lost nothing is seen, and it may have held a thread as well.

@@ -139,6 +139,18 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// One of which nothing was seen, with the room of this one's lists.
+    pub(super) fn emptied(self) -> Self {
+        let Self { mut tables, mut files, mut others, mut fds, mut spans, mut asked, .. } = self;
+        tables.clear();
+        files.clear();
+        others.clear();
+        fds.clear();
+        spans.clear();
+        asked.clear();
+        Self { tables, files, others, fds, spans, asked, ..Self::default() }
+    }
+
     /// Takes note of a call. Beyond the limit calls are merged into the last of their kind, gaps included: the parts still add up.
     pub(super) fn span(&mut self, span: Span, limit: usize) {
         if span.from >= span.to {

@@ -111,7 +111,14 @@ impl Correlator {
         let at = KtimeNs(hdr.ts_ns);
         self.end_unseen(hdr.conn, Missing::NumberReused);
         self.make_room();
-        let mut ongoing = Box::new(OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, fd, Birth::Accept, at));
+        let new = || OpenConnection::new(hdr.conn, hdr.tgid, hdr.tid, fd, Birth::Accept, at);
+        let mut ongoing = match self.spare.pop() {
+            Some(mut place) => {
+                place.becomes(new);
+                place
+            }
+            None => Box::new(new()),
+        };
         if self.skipped_until.is_some_and(|until| at <= until) {
             ongoing.miss(Missing::CallsSkipped);
         }
@@ -231,7 +238,7 @@ impl Correlator {
                 && let Some(due) = ongoing.due.take()
             {
                 // Another name is looked up.
-                self.due.remove(&(due, hdr.conn));
+                self.due.remove(due, hdr.conn);
             }
             if let Some(at) = begins {
                 self.check_begins(hdr.conn, at);
@@ -289,9 +296,9 @@ impl Correlator {
         {
             ongoing.leader_gone = true;
             if let Some(old) = ongoing.due.replace(due) {
-                self.due.remove(&(old, ongoing.conn));
+                self.due.remove(old, ongoing.conn);
             }
-            self.due.insert((due, ongoing.conn));
+            self.due.insert(due, ongoing.conn);
         }
     }
 

@@ -4,9 +4,10 @@
 //! connections nobody will ever accept come in too; they leave when their server closes them, and the oldest go when
 //! there are too many.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use smallvec::SmallVec;
 use wrapwatch_common::records as abi;
 
 use super::map::HashMap;
@@ -81,9 +82,9 @@ pub(super) const fn step(old: u8, new: u8) -> Step {
 pub(super) struct Handshakes {
     by_sk: HashMap<u64, (u64, Handshake)>,
     /// Sockets of one client address and port, oldest first.
-    by_peer: HashMap<SocketAddr, Vec<u64>>,
-    /// In the order they came, for the bound.
-    by_age: BTreeMap<u64, u64>,
+    by_peer: HashMap<SocketAddr, SmallVec<[u64; 2]>>,
+    /// Number and socket in the order they came, for the bound. A list: nearly all leave from one of its ends.
+    by_age: VecDeque<(u64, u64)>,
     next: u64,
     limit: usize,
     dropped: u64,
@@ -94,7 +95,7 @@ impl Handshakes {
         Self {
             by_sk: HashMap::default(),
             by_peer: HashMap::default(),
-            by_age: BTreeMap::new(),
+            by_age: VecDeque::new(),
             next: 0,
             limit: limit.max(1),
             dropped: 0,
@@ -111,7 +112,7 @@ impl Handshakes {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Handshake> {
-        self.by_age.values().filter_map(|sk| self.by_sk.get(sk)).map(|(_, handshake)| handshake)
+        self.by_age.iter().filter_map(|(_, sk)| self.by_sk.get(sk)).map(|(_, handshake)| handshake)
     }
 
     /// A handshake was completed. The kernel reuses socket structures, so one with the same address replaces the other.
@@ -121,7 +122,7 @@ impl Handshakes {
         };
         self.remove(record.sk);
         while self.by_sk.len() >= self.limit {
-            let Some((_, &oldest)) = self.by_age.first_key_value() else { break };
+            let Some(&(_, oldest)) = self.by_age.front() else { break };
             self.remove(oldest);
             self.dropped += 1;
         }
@@ -136,7 +137,7 @@ impl Handshakes {
         self.next += 1;
         self.by_sk.insert(record.sk, (self.next, handshake));
         self.by_peer.entry(peer).or_default().push(record.sk);
-        self.by_age.insert(self.next, record.sk);
+        self.by_age.push_back((self.next, record.sk));
     }
 
     /// A client left before it was accepted.
@@ -149,9 +150,11 @@ impl Handshakes {
     /// Forgets a socket.
     pub(super) fn remove(&mut self, sk: u64) {
         let Some((age, handshake)) = self.by_sk.remove(&sk) else { return };
-        self.by_age.remove(&age);
+        if let Ok(place) = self.by_age.binary_search_by_key(&age, |&(age, _)| age) {
+            self.by_age.remove(place);
+        }
         if let Some(same) = self.by_peer.get_mut(&handshake.peer) {
-            same.retain(|&other| other != sk);
+            same.retain(|other| *other != sk);
             if same.is_empty() {
                 self.by_peer.remove(&handshake.peer);
             }
@@ -246,7 +249,7 @@ mod tests {
             all.establish(&state(sk, "10.0.0.9:4001", 77, sk));
         }
         assert_eq!((all.len(), all.by_age.len(), all.dropped()), (3, 3, 7));
-        assert_eq!(all.by_peer.values().map(Vec::len).sum::<usize>(), 3);
+        assert_eq!(all.by_peer.values().map(SmallVec::len).sum::<usize>(), 3);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod blind;
 mod check;
 mod config;
 mod cpu;
+mod due;
 mod events;
 mod handshakes;
 mod infer;
@@ -43,7 +44,7 @@ mod texts;
 mod turns;
 mod workers;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use wrapwatch_common::counters::Counter;
 use wrapwatch_common::maps::{SAME_SUBJECT_NS, thread_key};
@@ -55,9 +56,11 @@ pub use seed::{SeededCheck, SeededSocket};
 pub use stall::OpenCheck;
 
 use cpu::RunDelays;
+use due::Due;
 use handshakes::Handshakes;
 use map::HashMap;
 use open_connection::{Birth, OpenConnection};
+use parts::Divider;
 use queue::History;
 use requests::Past;
 use servers::Servers;
@@ -75,6 +78,9 @@ const UNSEEN_LOOKUP_NS: u64 = 60_000_000_000;
 
 /// How long a socket that the accept thread closed without `shutdown` may be followed by the `execve` of a `twist`.
 const TWIST_NS: u64 = 500_000_000;
+
+/// Connections' places that are kept for others. Few are open at a time.
+const SPARE_MAX: usize = 16;
 
 /// An accept thread.
 #[derive(Debug, Default)]
@@ -138,7 +144,11 @@ pub struct Correlator {
     /// Accepted descriptors of open connections.
     fds: HashMap<u64, u64>,
     /// Connections that have ended, by when they are told.
-    due: BTreeSet<(KtimeNs, u64)>,
+    due: Due,
+    /// Of connections that were told: their room is for those that come.
+    #[expect(clippy::vec_box, reason = "they come from boxes and become some again")]
+    spare: Vec<Box<OpenConnection>>,
+    divider: Divider,
     ready: VecDeque<Box<Connection>>,
     requests: VecDeque<Box<Connection>>,
     /// Clients of connections that were told, whose processes may ask about them later.
@@ -164,7 +174,9 @@ impl Correlator {
             handshakes: Handshakes::new(config.limits.handshakes),
             socks: HashMap::default(),
             fds: HashMap::default(),
-            due: BTreeSet::new(),
+            due: Due::default(),
+            spare: Vec::new(),
+            divider: Divider::default(),
             ready: VecDeque::new(),
             requests: VecDeque::new(),
             past: Past::default(),
@@ -321,13 +333,13 @@ impl Correlator {
 
     /// Whether [`Self::advance`] would tell a connection.
     pub fn is_due(&self, now: KtimeNs) -> bool {
-        self.due.first().is_some_and(|&(at, _)| at <= now)
+        self.due.first().is_some_and(|(at, _)| at <= now)
     }
 
     /// Says that it is `now`, where no event does: connections that wait for nothing more are told.
     pub fn advance(&mut self, now: KtimeNs) {
         self.now = self.now.max(now);
-        while let Some(&(at, conn)) = self.due.first() {
+        while let Some((at, conn)) = self.due.first() {
             if at > self.now {
                 break;
             }
@@ -389,7 +401,7 @@ impl Correlator {
         // Its end, or what it waits for, may be among what was lost since.
         ongoing.end_lost |= still && self.steps_lost_at.is_some_and(|lost| lost >= ongoing.last_seen());
         if let Some(due) = ongoing.due {
-            self.due.remove(&(due, conn));
+            self.due.remove(due, conn);
         }
         // Its place may be another socket's by now.
         if self.socks.get(&ongoing.sk) == Some(&conn) {
@@ -440,6 +452,9 @@ impl Correlator {
         self.stats.seeded += u64::from(ongoing.birth == Birth::Seeded);
         self.past.remember(&ongoing, self.shared.limits.history);
         self.ready.push_back(connection);
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(ongoing);
+        }
     }
 
     /// Decides when an ended connection is told.
@@ -456,9 +471,9 @@ impl Correlator {
         let due = due.plus(self.config.hold_ns);
         if ongoing.due != Some(due) {
             if let Some(old) = ongoing.due.replace(due) {
-                self.due.remove(&(old, conn));
+                self.due.remove(old, conn);
             }
-            self.due.insert((due, conn));
+            self.due.insert(due, conn);
         }
     }
 }

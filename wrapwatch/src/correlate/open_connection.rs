@@ -152,6 +152,13 @@ impl OpenConnection {
         }
     }
 
+    /// A new one in the place of this one, with the room that its check's lists have.
+    pub(super) fn becomes(&mut self, new: impl FnOnce() -> Self) {
+        let room = std::mem::take(&mut self.check).emptied();
+        *self = new();
+        self.check = room;
+    }
+
     /// Notes a reason, once.
     pub(super) fn miss(&mut self, why: Missing) {
         if !self.missing.contains(&why) {

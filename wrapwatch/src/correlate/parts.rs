@@ -47,25 +47,10 @@ const fn rank(cause: StallCause) -> u8 {
     }
 }
 
-/// Spans that follow one another without gap or overlap from `from` to `to`. Where given spans overlap, the more certain one wins, among equals
-/// the one that began first; what none covers is [`StallCause::Other`].
-pub(super) fn partition(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
-    let mut order = Vec::with_capacity(spans.len());
-    order.extend(spans.iter().filter_map(|span| span.within(from, to)));
-    order.sort_by_key(|span| span.from);
-    let mut sweep =
-        Sweep { at: from, open: Vec::new(), cut: None, divided: Vec::with_capacity(order.len() + 8) };
-    for span in order {
-        sweep.until(span.from);
-        let at = sweep.open.partition_point(|other| other.key() > span.key());
-        sweep.open.insert(at, span);
-    }
-    sweep.until(to);
-    sweep.divided
-}
-
-/// Goes through spans in the order in which they begin.
-struct Sweep {
+/// Divides time: goes through spans in the order in which they begin. The room for that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Divider {
+    order: Vec<Span>,
     /// All before this is divided.
     at: KtimeNs,
     /// Spans that have begun, the one that wins last. Those behind it may have ended.
@@ -75,7 +60,34 @@ struct Sweep {
     divided: Vec<Span>,
 }
 
-impl Sweep {
+impl Divider {
+    /// Spans that follow one another without gap or overlap from `from` to `to`. Where given spans overlap, the more certain one wins, among equals
+    /// the one that began first; what none covers is [`StallCause::Other`].
+    pub(super) fn partition(&mut self, spans: &[Span], from: KtimeNs, to: KtimeNs) -> &[Span] {
+        let mut order = std::mem::take(&mut self.order);
+        order.extend(spans.iter().filter_map(|span| span.within(from, to)));
+        order.sort_by_key(|span| span.from);
+        self.open.clear();
+        self.divided.clear();
+        (self.at, self.cut) = (from, None);
+        for (index, &span) in order.iter().enumerate() {
+            self.until(span.from);
+            let is_alone = order.get(index + 1).is_none_or(|next| span.to <= next.from);
+            if is_alone && self.open.is_empty() {
+                // As nearly all are.
+                self.divided.push(span);
+                self.at = span.to;
+                continue;
+            }
+            let at = self.open.partition_point(|other| other.key() > span.key());
+            self.open.insert(at, span);
+        }
+        self.until(to);
+        order.clear();
+        self.order = order;
+        &self.divided
+    }
+
     /// Paints up to `to`; until then nothing begins.
     fn until(&mut self, to: KtimeNs) {
         while self.at < to {
@@ -121,6 +133,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn partition(spans: &[Span], from: KtimeNs, to: KtimeNs) -> Vec<Span> {
+        let mut divider = Divider::default();
+        // What it divided before leaves nothing behind.
+        divider.partition(spans, KtimeNs(0), KtimeNs(u64::MAX));
+        divider.partition(spans, from, to).to_vec()
+    }
 
     fn span(from: u64, to: u64, cause: StallCause) -> Span {
         Span { from: KtimeNs(from), to: KtimeNs(to), cause, server: None }

@@ -50,12 +50,6 @@ impl Tally {
         }
     }
 
-    pub(super) fn add_spans(&mut self, spans: &[Span]) {
-        for span in spans {
-            self.add(span.cause, span.server, span.ns());
-        }
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (StallCause, Option<ServerId>, u64)> + '_ {
         self.0.iter().copied()
     }
@@ -64,10 +58,6 @@ impl Tally {
     pub(super) fn sum(&self, cause: Option<StallCause>) -> u64 {
         let wanted = self.0.iter().filter(|(c, ..)| cause.is_none_or(|cause| cause == *c));
         wanted.fold(0, |sum, (_, _, ns)| sum.saturating_add(*ns))
-    }
-
-    pub(super) fn get(&self, cause: StallCause, server: Option<ServerId>) -> u64 {
-        self.0.iter().find(|(c, s, _)| *c == cause && *s == server).map_or(0, |(_, _, ns)| *ns)
     }
 }
 
@@ -223,7 +213,7 @@ mod tests {
         let behind = history.behind(0, KtimeNs(250), KtimeNs(320));
         assert_eq!((behind.conns.as_slice(), behind.count, behind.cut), ([3, 4].as_slice(), 2, false));
         // 250..290 of connection 3 and 300..310 of connection 4: the hand-over is not the check.
-        assert_eq!(behind.checks.get(StallCause::Dns, None), 50);
+        assert_eq!(behind.checks.sum(Some(StallCause::Dns)), 50);
         assert_eq!(history.behind(0, KtimeNs(160), KtimeNs(190)).count, 0);
     }
 

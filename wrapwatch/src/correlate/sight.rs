@@ -32,7 +32,8 @@ impl Wait<'_> {
     /// What of it is unknown; at most one reason for each stage and kind of stretch.
     pub(super) fn unknown(&self) -> Vec<Unknown> {
         let mut all: Vec<Unknown> = Vec::new();
-        let stages = [self.queue(), self.in_check(), self.after()];
+        let doubt = self.doubt();
+        let stages = [self.queue(doubt), self.in_check(doubt), self.after(doubt)];
         for (stage, found) in [Stage::Queue, Stage::Check, Stage::Thread].into_iter().zip(stages) {
             for (reason, ns) in found.into_iter().flatten().filter(|(_, ns)| *ns > 0) {
                 match all.iter_mut().find(|known| known.reason == reason && known.stage == stage) {
@@ -73,7 +74,7 @@ impl Wait<'_> {
     }
 
     /// Of the time in the queue: what is neither in others' checks and lookups, nor beyond doubt.
-    fn queue(&self) -> [Option<(UnknownReason, u64)>; 2] {
+    fn queue(&self, doubt: Option<UnknownReason>) -> [Option<(UnknownReason, u64)>; 2] {
         let Some(established) = self.ongoing.established else { return [None; 2] };
         let queued = self.ongoing.accepted.since(established);
         if self.blind.times {
@@ -86,7 +87,7 @@ impl Wait<'_> {
         } else if behind.cut {
             Some(UnknownReason::Forgotten)
         } else {
-            self.doubt().filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
+            doubt.filter(|why| matches!(why, UnknownReason::CallsSkipped | UnknownReason::NotTraced))
         };
         let unseen = why
             .map_or((UnknownReason::EventsLost, self.ongoing.unsure_behind_ns.min(free)), |why| (why, free));
@@ -94,7 +95,7 @@ impl Wait<'_> {
     }
 
     /// Of the check: what is no call that was seen, beyond what computing takes. Before it the server may have looked its client up.
-    fn in_check(&self) -> [Option<(UnknownReason, u64)>; 2] {
+    fn in_check(&self, doubt: Option<UnknownReason>) -> [Option<(UnknownReason, u64)>; 2] {
         if self.blind.times {
             return [Some((UnknownReason::NoTimes, self.check_end.since(self.ongoing.accepted))), None];
         }
@@ -103,17 +104,17 @@ impl Wait<'_> {
         let why = if self.has(Missing::BeganBefore) {
             UnknownReason::BeganBefore
         } else {
-            self.doubt().unwrap_or(UnknownReason::UnwatchedCall)
+            doubt.unwrap_or(UnknownReason::UnwatchedCall)
         };
         let behind = &self.ongoing.behind_before;
         let known = self.own_before_ns.saturating_add(behind.held_ns());
         let before = self.ongoing.check_begin().since(self.ongoing.accepted).saturating_sub(known);
-        let doubt = self.doubt().or(behind.cut.then_some(UnknownReason::Forgotten));
+        let doubt = doubt.or(behind.cut.then_some(UnknownReason::Forgotten));
         [Some((why, other.saturating_sub(COMPUTING_MAX_NS))), doubt.map(|why| (why, before))]
     }
 
     /// After the check: what is no lookup of the server's own, where the thread that worked for the client was not watched all the time.
-    fn after(&self) -> [Option<(UnknownReason, u64)>; 2] {
+    fn after(&self, doubt: Option<UnknownReason>) -> [Option<(UnknownReason, u64)>; 2] {
         let whole = self.until.since(self.check_end);
         let behind = &self.ongoing.behind_after;
         // Both are of the same time.
@@ -126,7 +127,7 @@ impl Wait<'_> {
             return [Some((UnknownReason::NoTimes, whole)), None];
         } else if self.has(Missing::HandedOver) {
             (UnknownReason::HandedOver, rest)
-        } else if let Some(doubt) = self.doubt() {
+        } else if let Some(doubt) = doubt {
             (doubt, rest)
         } else if self.has(Missing::NotFollowed) {
             (UnknownReason::NotFollowed, rest)

@@ -1,5 +1,8 @@
 //! A story that is over → the connection that is told.
 
+use std::cmp::Reverse;
+
+use smallvec::SmallVec;
 use wrapwatch_common::mysql::{self, LoginEnd};
 use wrapwatch_common::records as abi;
 
@@ -14,8 +17,7 @@ use super::check::RuleAt;
 use super::lookups::{Looking, Telling};
 use super::open_connection::{Birth, OpenConnection};
 use super::parts;
-use super::queue::Tally;
-use super::servers::Servers;
+use super::servers::{ServerId, Servers};
 use super::sight::Wait;
 use super::workers::Queued;
 use super::{Config, LINGER_NS};
@@ -267,7 +269,8 @@ fn client_left(ongoing: &OpenConnection, clock: &ClockPair) -> Option<ClientLeft
 /// The server's own lookups before or behind the check. What is still waited for
 /// lasts until the wait's end; where they overlap, time counts once.
 fn own_lookups(ongoing: &OpenConnection, (start, until): (KtimeNs, KtimeNs)) -> u64 {
-    if start >= until {
+    let asks = !ongoing.resolver.lookups.is_empty() || !ongoing.resolver.queries.is_empty();
+    if start >= until || !asks {
         return 0;
     }
     // As long as its table is open, the one in the check asks for the check's sake.
@@ -314,28 +317,40 @@ fn service_ns(ongoing: &OpenConnection, check_end: KtimeNs) -> u64 {
     }
 }
 
+/// Time in its own check, and in others'.
+type OwnAndQueued = (u64, u64);
+
 fn blame(divided: &[parts::Span], ongoing: &OpenConnection, servers: &Servers) -> Vec<Blame> {
-    let mut queued = ongoing.behind.checks.clone();
+    let mut all: SmallVec<[(StallCause, Option<ServerId>, OwnAndQueued); 8]> = SmallVec::new();
+    let mut add = |cause, server, (own_ns, queued_ns): OwnAndQueued| {
+        if own_ns == 0 && queued_ns == 0 {
+            return;
+        }
+        match all.iter_mut().find(|(c, s, _)| *c == cause && *s == server) {
+            Some((_, _, (own, queued))) => {
+                (*own, *queued) = (own.saturating_add(own_ns), queued.saturating_add(queued_ns));
+            }
+            None => all.push((cause, server, (own_ns, queued_ns))),
+        }
+    };
+    for span in divided {
+        add(span.cause, span.server, (span.ns(), 0));
+    }
     let served = ongoing.behind_before.checks.iter().chain(ongoing.behind_after.checks.iter());
     let named = served.filter(|(cause, ..)| *cause != StallCause::Other);
-    named.for_each(|(cause, server, ns)| queued.add(cause, server, ns));
-    let mut own = Tally::default();
-    own.add_spans(divided);
-    let mut keys: Vec<_> =
-        own.iter().chain(queued.iter()).map(|(cause, server, _)| (cause, server)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let mut blame: Vec<Blame> = keys
-        .into_iter()
-        .map(|(cause, server)| Blame {
-            cause,
-            server: server.filter(|_| cause == StallCause::Dns).map(|server| servers.text(server).clone()),
-            own_ns: own.get(cause, server),
-            queued_ns: queued.get(cause, server),
-        })
-        .collect();
-    blame.sort_by_key(|blame| std::cmp::Reverse(blame.own_ns.saturating_add(blame.queued_ns)));
-    blame
+    for (cause, server, ns) in ongoing.behind.checks.iter().chain(named) {
+        add(cause, server, (0, ns));
+    }
+    all.sort_unstable_by_key(|&(cause, server, (own, queued))| {
+        (Reverse(own.saturating_add(queued)), cause, server)
+    });
+    let told = all.into_iter().map(|(cause, server, (own_ns, queued_ns))| Blame {
+        cause,
+        server: server.filter(|_| cause == StallCause::Dns).map(|server| servers.text(server).clone()),
+        own_ns,
+        queued_ns,
+    });
+    told.collect()
 }
 
 fn lookups(ongoing: &mut OpenConnection, servers: &Servers) -> Vec<Lookup> {

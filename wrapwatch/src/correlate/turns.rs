@@ -9,7 +9,7 @@ use crate::model::{COMPUTING_MAX_NS, Client, KtimeNs, Missing, StallCause};
 
 use super::Correlator;
 use super::open_connection::OpenConnection;
-use super::parts::{self, Span};
+use super::parts::Span;
 use super::queue::{Held, NOBODY};
 
 impl Correlator {
@@ -136,7 +136,7 @@ impl Correlator {
         }
         let off = |&(from, to)| Span { from, to, cause: StallCause::OffCpu, server: None };
         spans.extend(target.into_iter().flat_map(|target| target.stops.iter().map(off)));
-        let divided: Arc<[Span]> = parts::partition(&spans, ongoing.check_begin(), end).into();
+        let divided: Arc<[Span]> = self.divider.partition(&spans, ongoing.check_begin(), end).into();
         ongoing.over = Some((end, divided.clone()));
         if self.threads.contains_key(&key) && ongoing.is_checked_by_acceptor() {
             // Before a check, after it and without one, the server's own lookups in its accept thread hold it all the same.
@@ -146,12 +146,11 @@ impl Correlator {
             } else {
                 (Arc::default(), [(ongoing.accepted, busy_until), (end, end)])
             };
-            let own = if around.iter().all(|(from, to)| from >= to) {
-                Arc::default()
-            } else {
-                let own = around.iter().flat_map(|(from, to)| parts::partition(&spans, *from, *to));
-                own.filter(|span| span.cause == StallCause::Dns).collect()
-            };
+            let mut own: Arc<[Span]> = Arc::default();
+            for (from, to) in around.into_iter().filter(|(from, to)| from < to) {
+                let more = lookups_of(self.divider.partition(&spans, from, to));
+                own = own.iter().copied().chain(more).collect();
+            }
             // That it was accepted, and nothing done for it, is history already.
             if ongoing.passed && check.is_empty() && own.is_empty() {
                 return;
@@ -169,18 +168,18 @@ impl Correlator {
                 thread.history.push(held, self.shared.limits.history);
             }
         }
+        spans.clear();
+        ongoing.check.spans = spans;
     }
 
     /// A hold that was written down early: the server looked the client up by itself since.
     pub(super) fn prolong_hold(&mut self, key: u64, conn: u64) {
-        let Some((ongoing, thread)) = self.open.get_mut(&conn).zip(self.threads.get_mut(&key)) else {
-            return;
-        };
-        let Some((held, last)) = thread.history.last_mut(conn).zip(ongoing.lookups_end()) else { return };
+        let Some(ongoing) = self.open.get_mut(&conn) else { return };
+        let Some((last, thread)) = ongoing.lookups_end().zip(self.threads.get_mut(&key)) else { return };
+        let Some(held) = thread.history.last_mut(conn) else { return };
         if last > held.busy_until {
-            let since = parts::partition(&ongoing.take_spans(last, None), held.busy_until, last);
-            let own = since.into_iter().filter(|span| span.cause == StallCause::Dns);
-            held.own = held.own.iter().copied().chain(own).collect();
+            let since = self.divider.partition(&ongoing.take_spans(last, None), held.busy_until, last);
+            held.own = held.own.iter().copied().chain(lookups_of(since)).collect();
             (held.busy_until, held.to) = (last, last);
         }
     }
@@ -213,4 +212,9 @@ impl Correlator {
             self.threads.remove(&idle);
         }
     }
+}
+
+/// Of what time was spent on, the lookups.
+fn lookups_of(divided: &[Span]) -> impl Iterator<Item = Span> + '_ {
+    divided.iter().copied().filter(|span| span.cause == StallCause::Dns)
 }

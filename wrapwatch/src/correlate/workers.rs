@@ -57,17 +57,16 @@ impl Workers {
         }
     }
 
-    /// What a connection waited behind from its check's end until thread `worker` took it over at `to`, or none had by then. `open`: what is looked up for others that are still open.
+    /// What a connection waited behind from its check's end until thread `worker` took it over at `to`, or none had by then. `all`: what is looked up for others that are still open.
     pub(super) fn behind(
         &self,
         worker: Option<u32>,
         (check_end, to): (KtimeNs, KtimeNs),
-        open: impl Iterator<Item = Work>,
+        mut all: Vec<Work>,
     ) -> Queued {
-        let mut all: Vec<Work> = open
-            .chain(self.works.iter().copied())
-            .filter(|work| work.to > check_end && work.from < to)
-            .collect();
+        let overlaps = |work: &Work| work.to > check_end && work.from < to;
+        all.retain(overlaps);
+        all.extend(self.works.iter().copied().filter(overlaps));
         all.sort_unstable_by_key(|work| work.from);
         let within = |of: &dyn Fn(&&Work) -> bool| {
             let mut at = check_end;
