@@ -22,8 +22,8 @@ use wrapwatch::{
     correlate::{Config, Correlator},
     decode,
     model::{ClockPair, Connection, KtimeNs, Line},
-    observe::Observer as _,
-    render::{json, text::Text},
+    observe::{JsonLines, Observer as _, TextLines},
+    render::text::Text,
     replay::{Options, Replay},
     trace::synth::Synth,
     tui::{Look, Offscreen},
@@ -56,12 +56,13 @@ fn run() -> Result<()> {
     if what == "screen" {
         screen.fill()?;
     }
+    let (mut text, mut json) = (TextLines::new(sink(), Text::PLAIN), JsonLines::new(sink()));
     let mut count = 0;
     for _ in 0..times {
         count = match what.as_str() {
             "correlate" => correlate(&records, |_| Ok(()))?,
-            "live" => correlate(&records, |line| Ok(sink().write_all(Text::PLAIN.line(line).as_bytes())?))?,
-            "json" => correlate(&records, |line| Ok(json::write_line(&mut sink(), line)?))?,
+            "live" => correlate(&records, |line| Ok(text.line(line)?))?,
+            "json" => correlate(&records, |line| Ok(json.line(line)?))?,
             "screen" => screen.second()?,
             "story" => story()?,
             other => bail!("{other}: correlate, live, json, screen or story"),

@@ -146,7 +146,7 @@ impl Show {
     fn line(&mut self, line: &Line) -> Result<()> {
         let mut out = stdout().lock();
         if self.json {
-            wrapwatch::render::json::write_line(&mut out, line)?;
+            wrapwatch::render::json::write_line(&mut out, line, &mut Vec::new())?;
         } else {
             out.write_all(self.text.line(line).as_bytes())?;
         }

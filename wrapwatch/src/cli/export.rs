@@ -75,7 +75,7 @@ fn jsonl(args: &Args) -> anyhow::Result<ExitCode> {
     let mut replay = Replay::new(traces::watched(&args.file, args.is_quiet())?, options);
     let cannot_read = || format!("cannot read {}", args.file.display());
     let mut write = |out: &mut dyn Write| {
-        let mut out = JsonLines(out);
+        let mut out = JsonLines::new(out);
         while let Some(line) = replay.next_line().with_context(cannot_read)? {
             if closed(out.line(&line))? {
                 return Ok(true);

@@ -52,7 +52,7 @@ impl Output {
     pub fn with(json: bool, quiet: bool, color: Color, slow_ns: u64) -> Self {
         let out = BufWriter::new(stdout());
         let lines = if json {
-            Lines::Json(JsonLines(out))
+            Lines::Json(JsonLines::new(out))
         } else {
             let text = Text { width: width(), color: color.on(), unicode: unicode(), slow_ns, zone: None };
             Lines::Text(TextLines::new(out, text))

@@ -29,7 +29,8 @@ struct Live {
 impl Live {
     fn begin(head: &Head) -> Self {
         let writer = Writer::new(SingleFile::new(Vec::new()), head, WriterOptions::offline()).unwrap();
-        let mut live = Self { writer, engine: Engine::new(Options::default()), json: JsonLines(Vec::new()) };
+        let mut live =
+            Self { writer, engine: Engine::new(Options::default()), json: JsonLines::new(Vec::new()) };
         live.engine.feed(&head.into());
         live.tell();
         live
@@ -64,7 +65,7 @@ impl Live {
         self.tell();
         let (out, ended) = self.writer.finish(end);
         ended.unwrap();
-        (self.json.0, out.into_inner())
+        (self.json.written().clone(), out.into_inner())
     }
 }
 
@@ -256,12 +257,12 @@ fn text(bytes: &[u8]) -> Vec<&str> {
 fn a_recording_tells_line_by_line_what_live_told() {
     for trouble in troubles() {
         let (told, trace) = live(trouble);
-        let mut json = JsonLines(Vec::new());
+        let mut json = JsonLines::new(Vec::new());
         let mut replay = Replay::new(trace.as_slice(), Options::default());
         while let Some(line) = replay.next_line().unwrap() {
             json.line(&line).unwrap();
         }
-        assert_eq!(text(&json.0), text(&told), "{trouble:?}");
+        assert_eq!(text(json.written()), text(&told), "{trouble:?}");
         assert!(text(&told).len() > 7, "{trouble:?}");
     }
 }
@@ -338,7 +339,7 @@ fn a_check_that_began_before_a_loss_was_counted_is_no_stall() {
     live.feed(Lost { events: 1, by, since_ns: Some(SEC), until_ns: Some(last + 40 * SEC) });
     check.iter().for_each(|record| live.feed(Input::Record(&record.bytes)));
     live.feed(second(last + 43 * SEC, 0));
-    assert!(!text(&live.json.0).iter().any(|line| line.contains(r#""type":"stall""#)));
+    assert!(!text(live.json.written()).iter().any(|line| line.contains(r#""type":"stall""#)));
     let asked = live.engine.questions(KtimeNs(last + 43 * SEC));
     assert!(asked.iter().any(|question| matches!(question, Question::AtListener { .. })), "{asked:?}");
 }

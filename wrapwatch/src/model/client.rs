@@ -49,7 +49,10 @@ impl FromStr for Client {
 
 impl Serialize for Client {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self {
+            Self::Unix => serializer.collect_str(self),
+            Self::Ip(addr) => addr.serialize(serializer),
+        }
     }
 }
 

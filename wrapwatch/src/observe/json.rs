@@ -7,14 +7,31 @@ use crate::{model::Line, render::json};
 
 /// Writes each line to `W`.
 #[derive(Debug)]
-pub struct JsonLines<W>(pub W);
+pub struct JsonLines<W> {
+    out: W,
+    /// Where lines are made; its room is used again.
+    room: Vec<u8>,
+}
+
+impl<W> JsonLines<W> {
+    /// To `out`.
+    pub const fn new(out: W) -> Self {
+        Self { out, room: Vec::new() }
+    }
+
+    /// What was written to.
+    #[cfg(test)]
+    pub(crate) const fn written(&self) -> &W {
+        &self.out
+    }
+}
 
 impl<W: Write> Observer for JsonLines<W> {
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        json::write_line(&mut self.0, line)
+        json::write_line(&mut self.out, line, &mut self.room)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }

@@ -7,12 +7,18 @@ use serde::Serialize;
 use super::text::is_plain;
 use crate::model::Line;
 
-/// Writes a line, newline included, as `live --json` and `export --to jsonl` print them.
+/// Writes a line, newline included, as `live --json` and `export --to jsonl` print them. It is made in `room`, which may be used again.
 ///
 /// # Errors
 /// What the writer says.
-pub fn write_line(mut out: impl Write, line: &Line) -> io::Result<()> {
-    out.write_all((one_line(line)? + "\n").as_bytes())
+pub fn write_line(mut out: impl Write, line: &Line, room: &mut Vec<u8>) -> io::Result<()> {
+    room.clear();
+    serde_json::to_writer(&mut *room, line)?;
+    room.push(b'\n');
+    if is_plain_json(room) {
+        return out.write_all(room);
+    }
+    out.write_all(safe(String::from_utf8_lossy(room).into_owned()).as_bytes())
 }
 
 /// In one line.
@@ -33,9 +39,7 @@ pub fn pretty(value: &impl Serialize) -> io::Result<String> {
 
 /// Outside of its strings JSON is ASCII, and in them any character may be given by its number (RFC 8259, 7).
 fn safe(json: String) -> String {
-    // To the end whatever comes, so that the compiler looks at many bytes at once.
-    let is_plain_byte = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');
-    if json.bytes().fold(true, |plain, byte| plain & is_plain_byte(byte)) {
+    if is_plain_json(json.as_bytes()) {
         return json;
     }
     let mut out = String::with_capacity(json.len());
@@ -49,6 +53,13 @@ fn safe(json: String) -> String {
         }
     }
     out
+}
+
+/// Whether there is nothing in it but what any terminal shows.
+fn is_plain_json(json: &[u8]) -> bool {
+    // To the end whatever comes, so that the compiler looks at many bytes at once.
+    let is_plain_byte = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');
+    json.iter().fold(true, |plain, &byte| plain & is_plain_byte(byte))
 }
 
 #[cfg(test)]
