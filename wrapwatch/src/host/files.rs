@@ -186,13 +186,13 @@ pub struct View<'a> {
 
 /// Something at a path that is not opened.
 #[derive(Debug)]
-pub struct Found(OwnedFd);
+pub struct Found(File);
 
 impl Found {
     /// What a link in the directory of `pid` under /proc leads to (`exe`, `map_files`), found with the rights of this thread.
     pub fn at_link(pid: u32, link: &Path) -> Result<Self, HostError> {
         let open = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link);
-        open.map(|file| Self(file.into())).map_err(|error| match error.kind() {
+        open.map(Self).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => HostError::Exited(pid),
             io::ErrorKind::PermissionDenied => {
                 HostError::Permission { pid, what: "its program and libraries" }
@@ -203,12 +203,12 @@ impl Found {
 
     /// What it is.
     pub fn metadata(&self) -> io::Result<Metadata> {
-        File::from(self.0.try_clone()?).metadata()
+        self.0.metadata()
     }
 
     /// The descriptor; nothing can be read from it.
     pub fn into_fd(self) -> OwnedFd {
-        self.0
+        self.0.into()
     }
 }
 
@@ -229,7 +229,7 @@ impl View<'_> {
         Ok(Copy { path: path.to_owned(), bytes, exists: true, mark })
     }
 
-    /// As [`mark`].
+    /// As [`mark`]. This is done ten times a second, so the kind of file system is asked for only when the file is read.
     pub fn mark(&self, path: &str) -> Result<Mark, HostError> {
         let Some(found) = self.find(path)? else { return Ok(Mark::default()) };
         Ok(Mark::of(&regular(&found, path)?))
@@ -291,7 +291,7 @@ impl View<'_> {
             found => found,
         };
         match found {
-            Ok(fd) => Ok(Some(Found(fd))),
+            Ok(fd) => Ok(Some(Found(fd.into()))),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(error) => Err(HostError::io(path, error.into())),
         }
@@ -312,6 +312,7 @@ impl View<'_> {
 
     fn open_found(&self, found: &Found, path: &str) -> Result<File, HostError> {
         let meta = regular(found, path)?;
+        is_written(found, path)?;
         if self.check.is_some_and(|identity| !identity.may(4, &meta)) {
             return Err(HostError::io(path, Errno::EACCES.into()));
         }
@@ -326,20 +327,26 @@ impl View<'_> {
     }
 }
 
-/// What is found is a file that has its content from whoever wrote it.
+fn unusable(path: &str, why: &str) -> HostError {
+    HostError::Unusable { what: path.to_owned(), why: why.to_owned() }
+}
+
+/// What is found is a file.
 fn regular(found: &Found, path: &str) -> Result<Metadata, HostError> {
-    let unusable = |why: &str| HostError::Unusable { what: path.to_owned(), why: why.to_owned() };
     let meta = found.metadata().map_err(|error| HostError::io(path, error))?;
-    if !meta.is_file() {
-        return Err(unusable("not a regular file"));
-    }
+    if meta.is_file() { Ok(meta) } else { Err(unusable(path, "not a regular file")) }
+}
+
+/// It has its content from whoever wrote it.
+fn is_written(found: &Found, path: &str) -> Result<(), HostError> {
     let system = fstatfs(found.0.as_fd()).map_err(|error| HostError::io(path, error.into()))?;
     // The type differs from one architecture to the next; the numbers have 32 bits.
     if MADE_UP.iter().any(|magic| i128::from(*magic) == i128::from(system.filesystem_type().0) & 0xffff_ffff)
     {
-        return Err(unusable("the kernel makes it up for each reader, so it says nothing about the target"));
+        let why = "the kernel makes it up for each reader, so it says nothing about the target";
+        return Err(unusable(path, why));
     }
-    Ok(meta)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! What the kernel is, what it allows, and whether wrapwatch itself runs in a container. Only files that anybody may read, as far as there are any.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 /// securityfs' file (kernel_lockdown(7)).
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -66,6 +71,17 @@ pub fn container_signs() -> Vec<String> {
 pub fn is_first_namespace(kind: &str) -> Option<bool> {
     let (_, first) = FIRST.iter().find(|(known, _)| *known == kind)?;
     Some(namespace("self", kind)? == *first)
+}
+
+/// Room for what most files of /proc say, and the most that is read of one.
+const ROOM: usize = 4096;
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A file of /proc, whose size nobody knows before: with room for all of it, it is read by one call, and a second one sees that this was all.
+pub fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(ROOM);
+    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The inode of a namespace of a process; None where it cannot be told.

@@ -1,12 +1,9 @@
 //! Counters of a target's network namespace, from the files below `/proc/PID/net` (proc(5)) and its sysctls. `/proc/net/tcp` is never read: the kernel would
 //! format every socket of the machine for it.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt as _,
-};
+use std::{fs::File, os::unix::fs::FileExt as _};
 
-use super::{HostError, netns};
+use super::{HostError, kernel, netns};
 
 /// Where the kernel keeps the range of ports that clients get (ip(7)).
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -44,7 +41,8 @@ impl Namespace {
 
     /// As it is now.
     pub fn read(&self) -> Counters {
-        let text = |name| fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).unwrap_or_default();
+        let read = |name| kernel::read(&format!("/proc/{}/net/{name}", self.pid)).ok();
+        let text = |name| read(name).and_then(|text| String::from_utf8(text).ok()).unwrap_or_default();
         let netstat = text("netstat");
         Counters {
             listen_overflows: named(&netstat, "TcpExt:", "ListenOverflows"),

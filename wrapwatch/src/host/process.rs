@@ -8,7 +8,7 @@ use std::{
 
 use procfs::process::Process;
 
-use super::HostError;
+use super::{HostError, kernel};
 
 /// Names under which MySQL's and MariaDB's server runs.
 pub const SERVER_NAMES: [&str; 2] = ["mysqld", "mariadbd"];
@@ -93,7 +93,7 @@ pub fn threads(pid: u32) -> Vec<u32> {
 
 /// A thread's state as ps shows it (`R`, `S`, `D`, `T`, …); None where it is gone.
 pub fn thread_state(pid: u32, tid: u32) -> Option<char> {
-    let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+    let stat = kernel::read(&format!("/proc/{pid}/task/{tid}/stat")).ok()?;
     state_in(&stat)
 }
 

@@ -5,11 +5,11 @@
 //! are a thread's in the kernel; the C library's functions would change all threads, so system calls are made directly. Only threads of
 //! [`super::reader`] may do it: they end should their own rights not come back.
 
-use std::{cell::Cell, fs, io};
+use std::{cell::Cell, io, ptr, sync::OnceLock};
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use super::HostError;
+use super::{HostError, kernel};
 
 /// CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (capabilities(7)): either reads every file.
 const READS_ALL: u64 = 0b110;
@@ -54,7 +54,8 @@ struct Status {
 impl Status {
     fn parse(text: &str) -> Option<Self> {
         let (mut uid, mut gid, mut groups, mut effective) = (None, None, None, None);
-        for line in text.lines() {
+        // Of some sixty lines.
+        for line in text.lines().filter(|line| line.starts_with(['U', 'G', 'C'])) {
             let Some((name, values)) = line.split_once(':') else { continue };
             let last = || values.split_whitespace().nth(3)?.parse().ok();
             match name {
@@ -83,17 +84,18 @@ impl Identity {
     /// Of process `pid`.
     pub fn of(pid: u32) -> Result<Self, HostError> {
         // Ten times a second: of all that stands there only this is looked at.
-        let status = fs::read(format!("/proc/{pid}/status")).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ESRCH) => HostError::Exited(pid),
-            Some(libc::EACCES | libc::EPERM) => HostError::Permission { pid, what: "status" },
-            _ => HostError::io(format!("/proc/{pid}/status"), error),
-        })?;
+        let status =
+            kernel::read(&format!("/proc/{pid}/status")).map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ESRCH) => HostError::Exited(pid),
+                Some(libc::EACCES | libc::EPERM) => HostError::Permission { pid, what: "status" },
+                _ => HostError::io(format!("/proc/{pid}/status"), error),
+            })?;
         let status = Status::parse(&String::from_utf8_lossy(&status)).ok_or_else(|| HostError::Unusable {
             what: format!("/proc/{pid}/status"),
             why: "its users, groups or capabilities are missing".to_owned(),
         })?;
-        let same_namespace = super::kernel::namespace(&pid.to_string(), "user")
-            .is_some_and(|theirs| super::kernel::namespace("self", "user") == Some(theirs));
+        let same_namespace =
+            kernel::namespace(&pid.to_string(), "user").is_some_and(|theirs| own_namespace() == Some(theirs));
         Ok(Self {
             uid: status.uid,
             gid: status.gid,
@@ -162,12 +164,11 @@ struct Own {
 
 impl Own {
     fn read() -> io::Result<Self> {
-        let groups = nix::unistd::getgroups()?;
         Ok(Self {
             // An impossible number changes nothing, and the answer is what there is (setfsuid(2)).
             uid: set_fs(libc::SYS_setfsuid, u32::MAX),
             gid: set_fs(libc::SYS_setfsgid, u32::MAX),
-            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+            groups: groups()?,
             caps: caps::read(None, CapSet::Effective).map_err(io::Error::other)?,
         })
     }
@@ -176,7 +177,7 @@ impl Own {
         caps::set(None, CapSet::Effective, &self.caps).map_err(io::Error::other)?;
         let changed = set_fs(libc::SYS_setfsuid, u32::MAX) != self.uid
             || set_fs(libc::SYS_setfsgid, u32::MAX) != self.gid
-            || groups_differ(&self.groups);
+            || groups().ok().as_ref() != Some(&self.groups);
         if changed {
             become_one(self.uid, self.gid, &self.groups)?;
             // Becoming root again gives capabilities on files that were perhaps not in effect (capabilities(7)).
@@ -186,9 +187,23 @@ impl Own {
     }
 }
 
-fn groups_differ(groups: &[u32]) -> bool {
-    nix::unistd::getgroups()
-        .map_or(true, |now| !now.iter().map(|gid| gid.as_raw()).eq(groups.iter().copied()))
+/// This thread's groups. nix asks a file each time how many there may be.
+fn groups() -> io::Result<Vec<u32>> {
+    // SAFETY: where there is no room nothing is written.
+    let many = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    let mut groups = vec![0; usize::try_from(many).map_err(|_| io::Error::last_os_error())?];
+    if !groups.is_empty() {
+        // SAFETY: there is room for as many as are asked for.
+        let many = unsafe { libc::getgroups(many, groups.as_mut_ptr()) };
+        groups.truncate(usize::try_from(many).map_err(|_| io::Error::last_os_error())?);
+    }
+    Ok(groups)
+}
+
+/// The user namespace of wrapwatch, which it never leaves.
+fn own_namespace() -> Option<u64> {
+    static OWN: OnceLock<Option<u64>> = OnceLock::new();
+    *OWN.get_or_init(|| kernel::namespace("self", "user"))
 }
 
 /// The groups first, and the user last: with the user goes the right to change the others.
@@ -217,6 +232,8 @@ fn set_fs(call: libc::c_long, id: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
