@@ -75,7 +75,7 @@ impl Hook {
 
 /// What of `union bpf_attr` loading a program takes.
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct ProgLoad {
     prog_type: u32,
     insn_cnt: u32,

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use wrapwatch::{
-    model::{Connection, DegradationKind, LookupKind, LookupOutcome, Outcome, QueryOutcome},
+    model::{
+        COMPUTING_MAX_NS, Connection, DegradationKind, LookupKind, LookupOutcome, Missing, Outcome,
+        QueryOutcome,
+    },
     probe::raw_skips_calls,
 };
 use wrapwatch_tests::{
@@ -46,9 +49,10 @@ impl Way {
         Self { name: "raw", args: Self::RAW_ARGS },
         Self { name: "tracepoint", args: &["--hooks", "tracepoint", "--logins"] },
         Self { name: "trampoline", args: Self::TRAMPOLINE_ARGS },
-        Self { name: "no-uprobes", args: &["--no-uprobes"] },
+        Self { name: "no-uprobes", args: Self::NO_UPROBES_ARGS },
     ];
 
+    const NO_UPROBES_ARGS: &'static [&'static str] = &["--no-uprobes"];
     const TRAMPOLINE_ARGS: &'static [&'static str] = &["--hooks", "trampoline", "--logins"];
 
     const RAW_ARGS: &'static [&'static str] = &["--hooks", "raw", "--logins"];
@@ -288,12 +292,24 @@ fn first_server_dead(run: &Run) -> Result<()> {
 fn refused(run: &Run) -> Result<()> {
     for client in skipped::undoubted(&run.seen, &run.refused)? {
         ensure!(client.outcome == clients::Outcome::Closed, "a refused client saw {:?}", client.outcome);
+        if was_closed_late(run, client)? {
+            continue;
+        }
         let connection = of(run, client)?;
         ensure!(connection.outcome == Outcome::Refused, "refused, but told as {:?}", connection.outcome);
         let rule = connection.verdict_rule.as_ref().context("no rule refused it")?;
         ensure!((&*rule.file, rule.line) == ("/etc/hosts.deny", 2), "the wrong rule: {rule:?}");
     }
     Ok(())
+}
+
+/// Without uprobes one that is not closed at once may have been kept for something else, as wrapwatch says: on a busy machine one comes about now and then.
+fn was_closed_late(run: &Run, client: &ClientResult) -> Result<bool> {
+    let connection = run.seen.of(&client.source.context("a client has no address")?.to_string())?;
+    let known = connection.queued_ns.unwrap_or(0) + connection.wrapper_ns;
+    let after = connection.total_ns.unwrap_or(0).saturating_sub(known);
+    let says_so = connection.missing == [Missing::ChecksUnseen];
+    Ok(run.way.args == Way::NO_UPROBES_ARGS && says_so && after > COMPUTING_MAX_NS)
 }
 
 /// The kernel side counts accepts beside the ring: each is told of, or told lost.
@@ -316,7 +332,7 @@ fn degradations(run: &Run) -> Result<()> {
     // Some kernels have no tracepoint for errors of UDP sockets.
     let old = !Path::new("/sys/kernel/tracing/events/sock/inet_sk_error_report").exists();
     let mut wanted = if old { vec![DegradationKind::NoHook] } else { Vec::new() };
-    if run.way.args == ["--no-uprobes"] {
+    if run.way.args == Way::NO_UPROBES_ARGS {
         // The only one that leaves the choice of hooks open.
         wanted.extend(raw_skips_calls().then_some(DegradationKind::NoRawTracepoints));
         // The stand-in server is not called mysqld: it may have its clients checked by others.
