@@ -153,6 +153,8 @@ impl Floor {
             floor.add(hook).with_context(|| format!("cannot attach an empty program to {hook:?}"))?;
         }
         floor.add_uprobes(pid)?;
+        // They take so much memory that the kernel would have to look for some as long as they are kept.
+        floor.types = None;
         Ok(floor)
     }
 
