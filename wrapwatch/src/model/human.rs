@@ -80,7 +80,9 @@ pub(crate) fn error_line(error: &dyn std::error::Error) -> String {
         }
         source = inner.source();
     }
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    // Of the kernel's verifier, whose many lines come behind it.
+    line.trim_end_matches("Verifier output:").trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub(super) fn run(report: &mut Report, site: &Site) {
             .hooks
             .iter()
             .filter(|hook| hook.state == HookState::Absent && hook.required)
-            .filter(|hook| hook.kind != HookKind::Trampoline || has_trampolines())
             .map(|hook| hook.name.as_str())
             .collect();
         ensure!(absent.is_empty(), "not on this kernel, but required: {}", absent.join(", "));

@@ -174,8 +174,8 @@ impl HookSet for Trampolines {
 
     fn hooks(&self) -> Vec<(String, bool)> {
         let all = hooks().chain([RECEIVES]);
-        all.flat_map(|hook| hook.sides().map(move |side| (hook.name(side), hook.need == Need::Required)))
-            .collect()
+        // Where there are none, another set is taken.
+        all.flat_map(|hook| hook.sides().map(move |side| (hook.name(side), false))).collect()
     }
 
     fn programs(&self) -> Vec<String> {
@@ -197,7 +197,7 @@ impl HookSet for Trampolines {
                     }
                     Ok(_) => (HookState::Absent, None),
                 };
-                all.push(Tried::new(hook.name(side), self.kind(), None, hook.need == Need::Required, came));
+                all.push(Tried::new(hook.name(side), self.kind(), None, false, came));
             }
         }
         all
