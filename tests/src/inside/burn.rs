@@ -1,9 +1,10 @@
 //! Starves the server of CPU.
 //!
 //! The server's threads are bound to one CPU and made idle (`SCHED_IDLE`, sched(7)): they run only when nothing else there wants
-//! to. Then two ordinary threads want to, on that CPU alone: to everything else on the machine they are just busy.
+//! to. Two ordinary threads want to by then, on that CPU alone: to everything else on the machine they are just busy.
 
 use std::fs;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,22 +22,26 @@ pub(super) fn burn(server: Pid, ms: u64) -> Result<()> {
     let last = (0..CpuSet::count()).rev().find(|cpu| everywhere.is_set(*cpu).unwrap_or(false));
     let mut one = CpuSet::new();
     one.set(last.context("the server has no CPU")?)?;
-    let starved = set(server, &one, libc::SCHED_IDLE);
-    let burned = starved.and_then(|()| {
-        let until = Instant::now() + length;
-        std::thread::scope(|scope| {
-            let burners = [scope.spawn(|| spin(&one, until)), scope.spawn(|| spin(&one, until))];
-            burners
-                .into_iter()
-                .try_for_each(|burner| burner.join().unwrap_or_else(|_| bail!("a burning thread failed")))
-        })
+    let until = Instant::now() + length;
+    // Whoever sees that the server's threads are idle ones finds the CPU taken.
+    let ready = Barrier::new(3);
+    let burned = std::thread::scope(|scope| {
+        let burners = [scope.spawn(|| spin(&one, until, &ready)), scope.spawn(|| spin(&one, until, &ready))];
+        ready.wait();
+        let starved = set(server, &one, libc::SCHED_IDLE);
+        let burned = burners
+            .into_iter()
+            .try_for_each(|burner| burner.join().unwrap_or_else(|_| bail!("a burning thread failed")));
+        starved.and(burned)
     });
     set(server, &everywhere, libc::SCHED_OTHER)?;
     burned
 }
 
-fn spin(cpu: &CpuSet, until: Instant) -> Result<()> {
-    sched_setaffinity(Pid::from_raw(0), cpu)?;
+fn spin(cpu: &CpuSet, until: Instant, ready: &Barrier) -> Result<()> {
+    let pinned = sched_setaffinity(Pid::from_raw(0), cpu);
+    ready.wait();
+    pinned?;
     while Instant::now() < until {
         std::hint::spin_loop();
     }
