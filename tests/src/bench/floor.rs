@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use btfparse::{Readable, TypeInformation};
+use btfparse::{Readable, TypeInformation, TypeVariant};
 use wrapwatch::host::libwrap;
 use wrapwatch::replay::{Options, Replay};
 
@@ -137,6 +137,12 @@ impl Readable for Bytes {
     }
 }
 
+/// The first function of this name, as everybody takes it: Linux 6.1 has some twice, and one number of both is busy while programs are at the other.
+fn first(types: &TypeInformation, function: &str) -> Option<u32> {
+    let functions = types.get().iter().filter(|(_, found)| matches!(found, TypeVariant::Func(_)));
+    functions.map(|(id, _)| *id).find(|id| types.name_of(*id).as_deref() == Some(function))
+}
+
 /// Attached programs; dropping it takes them off.
 pub struct Floor {
     programs: Vec<OwnedFd>,
@@ -215,7 +221,7 @@ impl Floor {
             let types = TypeInformation::new(&Bytes(fs::read(BTF)?));
             self.types = Some(types.map_err(|error| anyhow::anyhow!("{BTF}: {error:?}"))?);
         }
-        let id = self.types.as_ref().and_then(|types| types.id_of(function));
+        let id = self.types.as_ref().and_then(|types| first(types, function));
         let attach_btf_id = id.with_context(|| format!("{BTF} has no {function}"))?;
         let attr = ProgLoad { expected_attach_type, attach_btf_id, ..ProgLoad::default() };
         Ok(self.load(Kind::Tracing, attr)?)

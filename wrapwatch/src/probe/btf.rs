@@ -295,7 +295,7 @@ mod tests {
     /// This kernel's types, read by another author's reader too.
     #[test]
     fn the_kernels_own_types_are_read_as_another_reader_reads_them() {
-        use btfparse::{Offset, Readable, TypeInformation};
+        use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
 
         struct Bytes(Vec<u8>);
         impl Readable for Bytes {
@@ -323,8 +323,10 @@ mod tests {
         let ours = btf.only_functions(&functions.map(ToOwned::to_owned).into());
         let ours = TypeInformation::new(&Bytes(ours.bytes)).unwrap();
         for function in functions {
-            assert!(other.id_of(function).is_some(), "{function}");
-            assert_eq!(ours.id_of(function), other.id_of(function), "{function}");
+            // Some kernels have a function twice: the first counts.
+            let mut all = other.get().iter().filter(|(_, found)| matches!(found, TypeVariant::Func(_)));
+            let first = all.find(|(id, _)| other.name_of(**id).as_deref() == Some(function));
+            assert_eq!(ours.id_of(function), Some(*first.unwrap().0), "{function}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Trampolines, beside what every set of hooks has to show: that they tell the same as the others, beside other tools, and where they are not used.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use wrapwatch::{model::waits_for_tasks, probe::raw_skips_calls};
@@ -69,7 +69,7 @@ fn another_comes_and_goes(site: &Site) -> Result<()> {
     let mut watch = watch("trampoline", site)?;
     for _ in 0..SEVERAL {
         let hooks = [Hook::Entry(ACCEPT.to_owned()), Hook::Exit(ACCEPT.to_owned())];
-        drop(attached(&hooks, site.pid())?);
+        drop(Floor::attach(&hooks, site.pid())?);
         site.clients(&ClientsSpec::one_by_one(1))?;
     }
     watch.wait_connections(SEVERAL)?;
@@ -79,23 +79,6 @@ fn another_comes_and_goes(site: &Site) -> Result<()> {
         ensure!(connection.complete, "{connection:?}");
     }
     Ok(())
-}
-
-/// Linux 6.1 is busy with a function for a while after something was taken off it.
-fn attached(hooks: &[Hook], pid: u32) -> Result<Floor> {
-    const TRIES: usize = 100;
-    for _ in 1..TRIES {
-        match Floor::attach(hooks, pid) {
-            Err(error) if is_busy(&error) => thread::sleep(Duration::from_millis(50)),
-            other => return other,
-        }
-    }
-    Floor::attach(hooks, pid)
-}
-
-fn is_busy(error: &anyhow::Error) -> bool {
-    let why = error.root_cause().downcast_ref::<std::io::Error>();
-    why.and_then(std::io::Error::raw_os_error) == Some(libc::EBUSY)
 }
 
 /// Where a killed PID namespace could have the kernel wait for ever they are not attached.
