@@ -6,7 +6,7 @@
 pub enum CounterClass {
     /// What came about: nothing is missing.
     Traffic,
-    /// Records that did not fit into the ring.
+    /// What did not come through: records that did not fit into the ring, ends of calls that were not seen.
     Lost,
     /// What could not be followed because a map was full. It is missing from the output, though no record of it was lost.
     Full,

@@ -115,7 +115,7 @@ pub mod class {
 /// Number of slots of a table by system call; all that matter were there before the five hundredth.
 pub const NUMBERS: u32 = 512;
 
-/// Numbers of the calls that a function of a protocol tells apart by them (`asm/unistd_64.h`; arm64: `asm-generic/unistd.h`). The loader compares them with libc's.
+/// Numbers of the calls that a function of a protocol tells apart by them (`asm/unistd_64.h`; arm64: `asm-generic/unistd.h`). A test of the loader's compares them with libc's.
 pub mod number {
     macro_rules! numbers {
         ($architecture:ident { $($name:ident = $number:literal),* $(,)? }) => {

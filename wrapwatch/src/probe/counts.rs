@@ -34,7 +34,7 @@ impl Counts {
         }
     }
 
-    /// Records that did not fit into the ring.
+    /// Records that did not fit into the ring, and ends of calls that were not seen.
     pub fn lost(&self) -> u64 {
         let lost = Counter::ALL.iter().filter(|(counter, _)| counter.class() == CounterClass::Lost);
         lost.map(|(counter, _)| self.get(*counter)).sum()

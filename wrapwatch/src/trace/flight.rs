@@ -18,7 +18,7 @@ use super::dir::Dir;
 use super::error::{CreateError, ReadError, WriteError};
 use super::head::End;
 use super::scan::{Found, Scanner};
-use super::segments::{CONTINUED, END_MAX, Limits, Segmented, is_segment, numbered};
+use super::segments::{CONTINUED, END_MAX, Limits, Segmented, is_segment, number_of, numbered};
 use super::sink::{BlockSink, FileSink, SingleFile, draft};
 use crate::model::KtimeNs;
 
@@ -297,12 +297,7 @@ fn is_of(path: &Path, found: &Path) -> bool {
     if let Some((draft_of, pid)) = found.file_name().and_then(draft) {
         return pid != std::process::id() && is_of(path, Path::new(draft_of));
     }
-    let number = || {
-        let stem = path.file_stem()?.to_str()?;
-        let digits = found.file_stem()?.to_str()?.strip_prefix(stem)?.strip_prefix('.')?;
-        digits.parse::<u64>().ok()
-    };
-    found.extension() == path.extension() && number().is_some()
+    number_of(path, found).is_some()
 }
 
 impl BlockSink for FlightRing {

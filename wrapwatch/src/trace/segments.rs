@@ -439,13 +439,15 @@ pub fn numbered(path: &Path, number: u64) -> PathBuf {
 fn highest_number(path: &Path) -> u64 {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let number = |found: PathBuf| {
-        let digits = found.file_stem()?.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?;
-        let number = digits.parse().ok().filter(|number| *number < NUMBERS);
-        number.filter(|_| found.extension() == path.extension())
-    };
-    names.filter_map(|entry| number(entry.path())).max().unwrap_or(0)
+    names.filter_map(|entry| number_of(path, &entry.path())).max().unwrap_or(0)
+}
+
+/// The number of a file that was rotated away from `path`.
+pub(super) fn number_of(path: &Path, found: &Path) -> Option<u64> {
+    let stem = path.file_stem()?.to_string_lossy();
+    let digits = found.file_stem()?.to_str()?.strip_prefix(&*stem)?.strip_prefix('.')?;
+    let number = digits.parse().ok().filter(|number| *number < NUMBERS);
+    number.filter(|_| found.extension() == path.extension())
 }
 
 /// Whether it is a file of a ring: `000001.wwt`.
