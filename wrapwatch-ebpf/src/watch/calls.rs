@@ -4,6 +4,7 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use wrapwatch_common::{
     counters::Counter,
     maps::{Inflight, SEVERAL, Slot, Watch, call_slot},
+    syscalls::call,
 };
 
 use super::targets;
@@ -19,7 +20,7 @@ use crate::{
 /// Of the threads that share a slot the one that finds nobody else counted has it; the others' calls go into the table. There is no compare-and-swap
 /// for programs on Linux 5.10, and this needs none: of several that add at once, only the first can read 1.
 #[inline(always)]
-pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) {
+pub fn remember(sort: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) {
     let thread = targets::thread();
     let Some(slot) = CALLS.get_ptr_mut(call_slot(thread as u32)) else { return };
     let value = Inflight {
@@ -28,16 +29,18 @@ pub fn remember(call: u8, fd: i32, conn: u64, ptr: u64, aux: u64, watch: Watch) 
         ptr,
         aux,
         fd,
-        call,
+        call: sort,
         class: watch.class,
         sock_type: watch.sock_type,
         counted: 1,
     };
     // SAFETY: a live map value; beside the number of entries only the thread that has the slot writes it.
     unsafe {
-        // A call whose exit was not seen.
+        // A call whose exit was not seen; of what may have begun before the thread was traced, none need be.
         if (*slot).thread == thread {
-            count(Counter::LostEnd);
+            if (*slot).call.call != call::MIDWAY {
+                count(Counter::LostEnd);
+            }
             (*slot).call = value;
             return;
         }

@@ -14,10 +14,12 @@ use wrapwatch_tests::{
 use super::{has_trampolines, release};
 use crate::{
     report::Report,
-    site::{NS1, Site},
+    site::{NS1, Site, StandIn},
 };
 
 const SETS: [&str; 3] = ["raw", "tracepoint", "trampoline"];
+/// Of a server of this test's own.
+const PORT: u16 = 3310;
 /// Clients that come one after the other.
 const SEVERAL: usize = 5;
 /// As the kernel calls the function in which the server sleeps.
@@ -64,19 +66,24 @@ fn the_same_is_told(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The server sleeps in `accept` meanwhile: of that call's end none of the kernel's trampolines tells any more.
+/// A thread sleeps in `accept`, since before the trace began and then while the other tool comes and goes: of the ends of such calls no trampoline on them tells.
 fn another_comes_and_goes(site: &Site) -> Result<()> {
-    let mut watch = watch("trampoline", site)?;
-    for _ in 0..SEVERAL {
+    // Its first thread waits in `poll`.
+    let server = StandIn::with_neighbour(PORT, 1)?;
+    let pid = server.pid();
+    let mut watch = Watch::live(["--hooks", "trampoline", "-p", &pid.to_string()])?;
+    let one = ClientsSpec { port: PORT + 1, ..ClientsSpec::one_by_one(1) };
+    site.clients(&one)?;
+    for _ in 1..SEVERAL {
         let hooks = [Hook::Entry(ACCEPT.to_owned()), Hook::Exit(ACCEPT.to_owned())];
-        drop(Floor::attach(&hooks, site.pid())?);
-        site.clients(&ClientsSpec::one_by_one(1))?;
+        drop(Floor::attach(&hooks, pid)?);
+        site.clients(&one)?;
     }
     watch.wait_connections(SEVERAL)?;
     let seen = watch.stop()?;
     ensure!(seen.summary()?.accepts == SEVERAL as u64, "{:?}", seen.summary());
     for connection in seen.connections() {
-        ensure!(connection.complete, "{connection:?}");
+        ensure!(connection.complete && connection.queued_ns.is_some(), "{connection:?}");
     }
     Ok(())
 }
