@@ -98,13 +98,17 @@ impl Asked {
     }
 
     /// How it ended. A server is unreachable only on an error of its own, never for an answer that is not there.
-    pub(super) fn outcome(&self, seqs: &Seqs) -> QueryOutcome {
+    /// `tcp_answers_unseen`: an answer over TCP need not show.
+    pub(super) fn outcome(&self, seqs: &Seqs, tcp_answers_unseen: bool) -> QueryOutcome {
         match self.end {
             End::Answered { .. } => QueryOutcome::Answered,
             End::TimedOut { .. } => QueryOutcome::Timeout,
             End::WentOn { .. } if self.seeded => QueryOutcome::Unseen,
             End::WentOn { seq, .. } if seqs.gap_between(self.sent_seq, seq) => QueryOutcome::Unseen,
             End::WentOn { at, .. } if self.woken_by_error(at) => QueryOutcome::Unreachable,
+            End::WentOn { .. } if tcp_answers_unseen && self.transport == Transport::Tcp => {
+                QueryOutcome::Unseen
+            }
             End::WentOn { at, .. } if at.since(self.began()) >= SHORTEST_WAIT_NS => QueryOutcome::Timeout,
             // It went on sooner than glibc ever gives up. That may have been an error, but none was seen: nobody is blamed for it.
             End::WentOn { .. } | End::Pending => QueryOutcome::Unseen,

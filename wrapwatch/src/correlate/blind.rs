@@ -17,6 +17,8 @@ pub(super) struct Blind {
     pub others: bool,
     /// Who asks libwrap, where that may be another process than the one that has the client's socket, and the verdict.
     pub checks: bool,
+    /// What is received on TCP: whether a query over it was answered.
+    pub tcp_answers: bool,
     /// Times of any kind.
     pub times: bool,
     /// Times between calls.
@@ -33,6 +35,7 @@ impl Blind {
             DegradationKind::NoClientCalls => self.clients = true,
             DegradationKind::NotFollowed => self.others = true,
             DegradationKind::ChecksUnseen => self.checks = true,
+            DegradationKind::NoTcpAnswers => self.tcp_answers = true,
             DegradationKind::NoTimes => self.times = true,
             DegradationKind::NoLineTimes => self.gaps = true,
             _ => {}
@@ -48,6 +51,7 @@ impl Blind {
             clients: self.clients || other.clients,
             others: self.others || other.others,
             checks: self.checks || other.checks,
+            tcp_answers: self.tcp_answers || other.tcp_answers,
             times: self.times || other.times,
             gaps: self.gaps || other.gaps,
         }

@@ -93,6 +93,7 @@ pub(super) struct Telling<'a> {
     pub accepted: KtimeNs,
     pub accept_tid: u32,
     pub checker: u32,
+    pub tcp_answers_unseen: bool,
 }
 
 impl Telling<'_> {
@@ -100,7 +101,8 @@ impl Telling<'_> {
         let mut mine: Vec<&mut Asked> =
             self.queries.iter_mut().filter(|asked| asked.lookup == index).collect();
         mine.sort_by_key(|asked| asked.began());
-        let outcomes: Vec<QueryOutcome> = mine.iter().map(|asked| asked.outcome(self.seqs)).collect();
+        let outcomes: Vec<QueryOutcome> =
+            mine.iter().map(|asked| asked.outcome(self.seqs, self.tcp_answers_unseen)).collect();
         let outcome = outcome(looking, &mine, &outcomes);
         let told = mine.into_iter().zip(outcomes);
         Lookup {

@@ -52,7 +52,7 @@ pub(super) fn to_connection(ongoing: &mut OpenConnection, around: &Around<'_>) -
     if check_unseen(ongoing, blind) {
         ongoing.miss(Missing::ChecksUnseen);
     }
-    let lookups = lookups(ongoing, servers);
+    let lookups = lookups(ongoing, servers, blind);
     let (check_end, divided) =
         ongoing.over.as_ref().map_or((ongoing.accepted, [].as_slice()), |(end, divided)| (*end, &**divided));
     let (outcome, error_code) = outcome(ongoing, gives);
@@ -353,7 +353,7 @@ fn blame(divided: &[parts::Span], ongoing: &OpenConnection, servers: &Servers) -
     told.collect()
 }
 
-fn lookups(ongoing: &mut OpenConnection, servers: &Servers) -> Vec<Lookup> {
+fn lookups(ongoing: &mut OpenConnection, servers: &Servers, blind: Blind) -> Vec<Lookup> {
     let mut telling = Telling {
         queries: &mut ongoing.resolver.queries,
         seqs: &ongoing.seqs,
@@ -361,6 +361,7 @@ fn lookups(ongoing: &mut OpenConnection, servers: &Servers) -> Vec<Lookup> {
         accepted: ongoing.accepted,
         accept_tid: ongoing.tid,
         checker: ongoing.checker,
+        tcp_answers_unseen: blind.tcp_answers,
     };
     let mut lookups: Vec<Lookup> = ongoing
         .resolver

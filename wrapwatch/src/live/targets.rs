@@ -105,12 +105,17 @@ impl Session<'_> {
         });
     }
 
-    /// Follows the processes that it makes.
+    /// Follows the processes that it makes, where they may serve its clients.
     fn follow_family(&mut self, tracee: &Process) {
+        let pid = tracee.info.pid;
         if !tracee.may_hand_over() {
+            if !self.probe.receives() {
+                let message = "these hooks do not show what a server receives on TCP by recv, recvfrom or recvmsg (glibc's resolver uses read): whether a query over TCP was answered so is not known";
+                let kind = DegradationKind::NoTcpAnswers;
+                self.degraded(Degradation { kind, pid: Some(pid), message: message.to_owned() });
+            }
             return;
         }
-        let pid = tracee.info.pid;
         if let Err(why) = self.probe.follow(pid, tracee.watched_libwrap()) {
             let message = format!(
                 "wrapwatch cannot follow all processes that this server makes ({why}): it does not see what they do for its clients"

@@ -125,6 +125,8 @@ pub enum DegradationKind {
     NotFollowed,
     /// Of a server that gives its clients to processes or helpers libwrap's functions are not seen: whose check it was, and what was decided, only tables tell.
     ChecksUnseen,
+    /// What the server receives on TCP by `recv` and its relatives is not in the trace: a nameserver's answers may be among it.
+    NoTcpAnswers,
 }
 
 /// A loss of sight that is known in advance.

@@ -47,7 +47,7 @@ impl Probe {
     /// map. An error where that is not possible, or not with all of them.
     pub fn follow(&mut self, pid: u32, libwrap: Option<&Libwrap>) -> Result<(), String> {
         self.follows.clone()?;
-        self.receive().map_err(|error| error.to_string())?;
+        self.attach_receives().map_err(|error| error.to_string())?;
         let context = libwrap.and_then(|found| found.context_from_check).unwrap_or(0);
         let follows = if self.uprobes.has(pid) { Target::CHECKS_TOLD } else { Target::FOLLOWED };
         self.registry.follow(&mut self.ebpf, pid, follows, context).map_err(|error| error.to_string())?;

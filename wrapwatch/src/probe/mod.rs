@@ -156,7 +156,7 @@ impl Probe {
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);
         let uprobes = uprobes::Uprobes::default();
-        let receives = false;
+        let receives = set.shows_receives();
         let mut probe = Self {
             ebpf,
             counts,
@@ -171,18 +171,23 @@ impl Probe {
             logger,
         };
         if options.logins {
-            probe.receive()?;
+            probe.attach_receives()?;
         }
         Ok(probe)
     }
 
     /// From now on what a server receives on TCP is of interest.
-    fn receive(&mut self) -> Result<(), ProbeError> {
+    fn attach_receives(&mut self) -> Result<(), ProbeError> {
         if !self.receives {
             self.hooks.extend(self.set.attach_receives(&mut self.ebpf)?.hooks);
             self.receives = true;
         }
         Ok(())
+    }
+
+    /// Whether what a server receives on TCP is seen.
+    pub fn receives(&self) -> bool {
+        self.receives
     }
 
     /// What cannot be seen on this kernel.

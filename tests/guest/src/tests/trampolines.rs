@@ -3,7 +3,17 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use wrapwatch::{model::waits_for_tasks, probe::raw_skips_calls};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use wrapwatch::{
+    model::{DegradationKind, waits_for_tasks},
+    probe::raw_skips_calls,
+};
 use wrapwatch_tests::{
     bench::floor::{Floor, Hook},
     clients::ClientsSpec,
@@ -36,6 +46,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
         report.test("trampolines: tell the same", || the_same_is_told(site));
     }
     report.test("trampolines: another tool comes and goes", || another_comes_and_goes(site));
+    report.test("trampolines: a lost end is counted", || a_lost_end_is_counted(site));
     report.test("trampolines: in a PID namespace", in_a_pid_namespace);
     report.test("trampolines: none are run", || none_are_run(site));
 }
@@ -55,6 +66,10 @@ fn the_same_is_told(site: &Site) -> Result<()> {
     watches.iter_mut().try_for_each(|watch| watch.wait_connections(clients.len()))?;
     let seen = watches.into_iter().map(Watch::stop).collect::<Result<Vec<Seen>>>()?;
     let [raw, others @ ..] = &seen[..] else { bail!("nobody looked on") };
+    for (hooks, seen) in SETS.iter().zip(&seen) {
+        let says_so = seen.degradations().iter().any(|lost| lost.kind == DegradationKind::NoTcpAnswers);
+        ensure!(says_so == (*hooks == "trampoline"), "{hooks}: {:?}", seen.degradations());
+    }
     for client in clients {
         let peer = client.source.context("a client has no address")?.to_string();
         let by_raw = told(raw.of(&peer)?);
@@ -85,6 +100,37 @@ fn another_comes_and_goes(site: &Site) -> Result<()> {
     for connection in seen.connections() {
         ensure!(connection.complete && connection.queued_ns.is_some(), "{connection:?}");
     }
+    Ok(())
+}
+
+/// An `accept` that is interrupted begins again. That its end was not seen shows then, and only where there was none.
+fn a_lost_end_is_counted(site: &Site) -> Result<()> {
+    let server = StandIn::with_neighbour(PORT, 1)?;
+    let pid = server.pid();
+    let one = ClientsSpec { port: PORT + 1, ..ClientsSpec::one_by_one(1) };
+    for (others, lost) in [(false, 0), (true, 1)] {
+        let mut watch = Watch::live(["--hooks", "trampoline", "-p", &pid.to_string()])?;
+        // From here on the beginning of the call in which the thread sleeps was seen.
+        site.clients(&one)?;
+        if others {
+            drop(Floor::attach(&[Hook::Entry(ACCEPT.to_owned()), Hook::Exit(ACCEPT.to_owned())], pid)?);
+        }
+        interrupt(pid)?;
+        site.clients(&one)?;
+        watch.wait_connections(2)?;
+        let seen = watch.stop()?;
+        ensure!(seen.lost("lost_end") == lost, "{others}: {lost} expected: {:?}", seen.lines);
+        ensure!(seen.connections().iter().all(|connection| connection.complete), "{:?}", seen.connections());
+    }
+    Ok(())
+}
+
+/// Stops all threads of a process and has them go on.
+fn interrupt(pid: u32) -> Result<()> {
+    let process = Pid::from_raw(pid.cast_signed());
+    kill(process, Signal::SIGSTOP)?;
+    ensure!(matches!(waitpid(process, Some(WaitPidFlag::WUNTRACED))?, WaitStatus::Stopped(..)));
+    kill(process, Signal::SIGCONT)?;
     Ok(())
 }
 

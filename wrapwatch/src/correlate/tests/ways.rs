@@ -263,6 +263,30 @@ fn tcp_refused_and_tcp_closed() {
 }
 
 #[test]
+fn where_answers_over_tcp_do_not_show_none_is_said_to_be_missing() {
+    use crate::model::{Degradation, DegradationKind};
+
+    for (is_blind, outcome) in [(false, QueryOutcome::Timeout), (true, QueryOutcome::Unseen)] {
+        let mut sim = Sim::default();
+        let mut th = main_thread();
+        begin(&mut sim, &mut th, 1);
+        sim.connect(&mut th, 34, addr(NS1), Class::Dns, true, 0, MS);
+        sim.send_tcp(&mut th, 34, &framed(&query(5, PTR_NAME, dns::PTR)));
+        th.t += 2 * SEC;
+        sim.close(&mut th, 34, Class::Dns);
+        admit(&mut sim, &mut th);
+        let mut correlator = correlator();
+        if is_blind {
+            let kind = DegradationKind::NoTcpAnswers;
+            correlator.note_degradation(&Degradation { kind, pid: Some(TGID), message: String::new() });
+        }
+        let told = run_with(&mut correlator, &sim.records());
+        let [connection] = told.as_slice() else { panic!("{told:#?}") };
+        assert_eq!(queries(connection)[0].1, outcome);
+    }
+}
+
+#[test]
 fn a_search_list_is_one_lookup_with_several_names() {
     let told = checked(|sim, th| {
         hosts(sim, th);

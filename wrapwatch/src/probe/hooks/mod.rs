@@ -32,8 +32,13 @@ pub(super) trait HookSet: Sync {
     /// Loads and attaches it.
     fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError>;
 
-    /// Attaches what shows what a server receives on TCP, where that is not always attached. Only where logins or the processes that a server makes are followed
-    /// is it of interest.
+    /// Whether what a server receives on TCP shows without [`Self::attach_receives`].
+    fn shows_receives(&self) -> bool {
+        true
+    }
+
+    /// Attaches what shows what a server receives on TCP, where that is not always attached: where logins or the processes that a server makes are followed
+    /// it is of interest, and otherwise only of nameservers' answers.
     fn attach_receives(&self, _ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
         Ok(Attached::default())
     }

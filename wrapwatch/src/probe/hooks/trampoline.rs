@@ -158,6 +158,10 @@ impl HookSet for Trampolines {
         Ok(attached)
     }
 
+    fn shows_receives(&self) -> bool {
+        false
+    }
+
     fn attach_receives(&self, ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
         let mut attached = Attached::default();
         attach_one(ebpf, &functions()?, &RECEIVES, &mut attached)?;
