@@ -11,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 use wrapwatch::{
-    model::{DegradationKind, waits_for_tasks},
+    model::{Connection, DegradationKind, Missing, waits_for_tasks},
     probe::raw_skips_calls,
 };
 use wrapwatch_tests::{
@@ -98,7 +98,7 @@ fn another_comes_and_goes(site: &Site) -> Result<()> {
     let seen = watch.stop()?;
     ensure!(seen.summary()?.accepts == SEVERAL as u64, "{:?}", seen.summary());
     for connection in seen.connections() {
-        ensure!(connection.complete && connection.queued_ns.is_some(), "{connection:?}");
+        ensure!(is_whole(connection) && connection.queued_ns.is_some(), "{connection:?}");
     }
     Ok(())
 }
@@ -119,10 +119,21 @@ fn a_lost_end_is_counted(site: &Site) -> Result<()> {
         site.clients(&one)?;
         watch.wait_connections(2)?;
         let seen = watch.stop()?;
-        ensure!(seen.lost("lost_end") == lost, "{others}: {lost} expected: {:?}", seen.lines);
-        ensure!(seen.connections().iter().all(|connection| connection.complete), "{:?}", seen.connections());
+        let found = seen.lost("lost_end");
+        ensure!(
+            found == lost || (found > lost && raw_skips_calls()),
+            "{found} and not {lost}: {:?}",
+            seen.lines
+        );
+        ensure!(seen.connections().into_iter().all(is_whole), "{:?}", seen.connections());
     }
     Ok(())
+}
+
+/// Nothing is missing; on a kernel that leaves out calls it may be that it did.
+fn is_whole(connection: &Connection) -> bool {
+    connection.complete
+        || (raw_skips_calls() && connection.missing.iter().all(|missing| *missing == Missing::CallsSkipped))
 }
 
 /// Stops all threads of a process and has them go on.
