@@ -2,7 +2,8 @@
 //!
 //! `wrapwatch-count WHAT TIMES`, where WHAT is one of
 //! - `correlate`: the records of 500 made-up connections with two lookups each, decoded and correlated;
-//! - `live`: the same, and each connection as a line of text;
+//! - `plain`: records of connections without lookups, each told as a line of text;
+//! - `live`: as `correlate`, and each connection as a line of text;
 //! - `json`: the same, and each connection as a line of JSON;
 //! - `screen`: a second's 5 000 made-up connections taken by the live view, which keeps as many as it ever does and draws ten times in it;
 //! - `story`: the committed trace read and told.
@@ -51,7 +52,8 @@ fn run() -> Result<()> {
         return programs();
     }
     let times: u32 = args.next().context("how often?")?.parse()?;
-    let records = made_up();
+    let synth = Synth::new(1, 1_000_000_000, 1_000);
+    let records = made_up(if what == "plain" { synth.without_lookups() } else { synth });
     let mut screen = OnScreen::new(&records)?;
     if what == "screen" {
         screen.fill()?;
@@ -61,11 +63,11 @@ fn run() -> Result<()> {
     for _ in 0..times {
         count = match what.as_str() {
             "correlate" => correlate(&records, |_| Ok(()))?,
-            "live" => correlate(&records, |line| Ok(text.line(line)?))?,
+            "live" | "plain" => correlate(&records, |line| Ok(text.line(line)?))?,
             "json" => correlate(&records, |line| Ok(json.line(line)?))?,
             "screen" => screen.second()?,
             "story" => story()?,
-            other => bail!("{other}: correlate, live, json, screen or story"),
+            other => bail!("{other}: correlate, plain, live, json, screen or story"),
         };
     }
     writeln!(stdout(), "{count}")?;
@@ -87,9 +89,8 @@ fn programs() -> Result<()> {
 }
 
 /// Records one after another, each with its length.
-fn made_up() -> Vec<Vec<u8>> {
+fn made_up(mut synth: Synth) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    let mut synth = Synth::new(1, 1_000_000_000, 1_000);
     for _ in 0..CONNECTIONS {
         synth.connection(&mut |record| records.push(record.to_vec()));
     }

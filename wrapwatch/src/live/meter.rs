@@ -1,4 +1,4 @@
-//! What the trace costs: this process, and the programs' run time in short windows.
+//! What the trace costs: this process, and in short windows the programs' run time with the kernel's way to them.
 //!
 //! The kernel's counting of run times costs as well, so it is on for a window of [`WINDOW_NS`] now and then; only while a limit is watched more
 //! often, and all the time where measuring is the purpose.
@@ -134,11 +134,7 @@ impl Meter {
                         if matches!(self.measure, Measure::Limit(_)) { LIMITED_EVERY_NS } else { EVERY_NS };
                     State::Between(KtimeNs(from.0.saturating_add(every)))
                 };
-                return self.close(ProgramsSample {
-                    window_ns: now.since(from),
-                    run_ns: window.ns,
-                    runs: window.runs,
-                });
+                return self.close(with_way(now.since(from), window, probe.way_ns()));
             }
             State::Between(_) | State::Open(..) => {}
         }
@@ -150,6 +146,7 @@ impl Meter {
         self.windows.window_ns += window.window_ns;
         self.windows.run_ns += window.run_ns;
         self.windows.runs += window.runs;
+        self.windows.way_ns += window.way_ns;
         self.last = quotient(window.run_ns, window.window_ns);
         self.highest = self.highest.max(self.last);
         match self.measure {
@@ -178,6 +175,7 @@ impl Meter {
             share_max: self.highest,
             runs_per_s: per_second(all.runs, all.window_ns),
             ns_per_run: quotient(all.run_ns, all.runs),
+            way_ns_per_run: quotient(all.way_ns, all.runs),
             measured_ns: all.window_ns,
         });
         Cost {
@@ -194,12 +192,37 @@ impl Meter {
     }
 }
 
+/// A window's account, with the kernel's way to each run.
+fn with_way(window_ns: u64, window: RunTime, way_ns: f64) -> ProgramsSample {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "no window has 2^53 runs, and no way is negative"
+    )]
+    let way_ns = (window.runs as f64 * way_ns).round() as u64;
+    ProgramsSample { window_ns, run_ns: window.ns.saturating_add(way_ns), runs: window.runs, way_ns }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn window(run_ns: u64) -> ProgramsSample {
-        ProgramsSample { window_ns: 200_000_000, run_ns, runs: run_ns / 100 }
+        ProgramsSample { window_ns: 200_000_000, run_ns, runs: run_ns / 100, way_ns: 0 }
+    }
+
+    #[test]
+    fn the_kernels_way_counts_towards_the_limit() {
+        // A hundred thousand calls of others in a fifth of a second, each let go at once.
+        let runs = RunTime { ns: 1_500_000, runs: 100_000 };
+        let mut meter = Meter::new(Measure::Limit(0.01));
+        for (way_ns, turn) in [(0.0, false), (80.5, false), (80.5, true)] {
+            let is_above = matches!(meter.close(with_way(200_000_000, runs, way_ns)), Turn::Above(_));
+            assert_eq!(is_above, turn, "{way_ns}");
+        }
+        let server = meter.cost(clock::now(), 0, 0).server.unwrap();
+        assert_eq!((server.ns_per_run, server.way_ns_per_run), (68.666667, 53.666667));
     }
 
     #[test]

@@ -171,7 +171,7 @@ series! {
     // What it costs.
     own_cpu: Time<0> = "recorder_cpu" in Seconds, "CPU time that the recorder has used";
     own_memory: Now<0> = "recorder_resident_memory" in Bytes, "Resident memory of the recorder";
-    programs_run: Time<0> = "programs_run" in Seconds, "Run time of the BPF programs, taken from the processes that made the calls, in the windows in which it was measured";
+    programs_run: Time<0> = "programs_run" in Seconds, "Run time of the BPF programs and the kernel's way to them, taken from the processes that made the calls, in the windows in which it was measured";
     programs_measured: Time<0> = "programs_measured" in Seconds, "How long these windows were";
 
     // The trace as it is read.

@@ -27,8 +27,8 @@ pub struct Cost {
     pub server: Option<ServerCost>,
 }
 
-/// Run time of the BPF programs, measured in short windows: it is time taken from the processes that made the hooked calls. The kernel's own way to a
-/// program, some 25 ns a call, is not in it.
+/// Run time of the BPF programs, measured in short windows, with the kernel's own way to them: it is time taken from the processes, of whomever, that made the hooked
+/// calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerCost {
@@ -40,8 +40,11 @@ pub struct ServerCost {
     pub share_max: f64,
     /// Runs of programs a second.
     pub runs_per_s: f64,
-    /// Time of one run, nanoseconds; the kernel's own clock readings, 20 to 30 ns, included.
+    /// Time of one run, nanoseconds; the kernel's own clock readings, 20 to 30 ns, and its way to the program included.
     pub ns_per_run: f64,
+    /// Of that, the kernel's way to the program, as measured when the hooks were attached: what a call takes more with programs that let it go. 0 where that
+    /// was not measured.
+    pub way_ns_per_run: f64,
     /// How long the windows were, all together.
     pub measured_ns: u64,
 }

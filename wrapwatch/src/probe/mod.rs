@@ -23,6 +23,7 @@ mod tracefs;
 pub mod trial;
 mod uprobes;
 mod user;
+mod way;
 
 pub use access::access;
 use aya::Ebpf;
@@ -111,6 +112,8 @@ pub struct Probe {
     set: &'static dyn HookSet,
     /// Whether what a server receives on TCP is seen.
     receives: bool,
+    /// The kernel's way to a program, nanoseconds a run.
+    way_ns: f64,
     namespace: PidNamespace,
     registry: Registry,
     uprobes: uprobes::Uprobes,
@@ -125,6 +128,7 @@ impl Probe {
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
         let layout = layout::read();
         let namespace = pid_namespace::read()?;
+        let without = way::Without::measure();
         let mut refused = Vec::new();
         for set in hooks::order(options.hooks) {
             match Self::attach_set(set, options, &layout, namespace) {
@@ -132,6 +136,7 @@ impl Probe {
                     let before = refused.last().map(|(_, error)| error);
                     let why = hooks::Taken { refused: before, asked: options.hooks.is_some() };
                     probe.degradations.extend(set.taken(&why));
+                    probe.way_ns = without.way_ns();
                     log::info!("hooks: {}", set.name());
                     return Ok(probe);
                 }
@@ -164,6 +169,7 @@ impl Probe {
             hooks,
             set,
             receives,
+            way_ns: 0.0,
             namespace,
             registry,
             uprobes,
@@ -297,6 +303,11 @@ impl Probe {
     /// How long the programs have run, as far as the kernel counted: see [`Switch`].
     pub fn run_time(&self) -> RunTime {
         run_time::read(&self.ebpf)
+    }
+
+    /// What the kernel takes on its way to a program, which is no part of [`Self::run_time`]: nanoseconds a run, as measured when the hooks were attached.
+    pub fn way_ns(&self) -> f64 {
+        self.way_ns
     }
 
     /// Passes on what the kernel side logged, if it was asked to.

@@ -269,10 +269,12 @@ pub struct AcceptThread {
 pub struct ProgramsSample {
     /// How long the window was.
     pub window_ns: u64,
-    /// How long the programs ran in it, on all CPUs together.
+    /// How long the programs ran in it, on all CPUs together, with the kernel's way to them.
     pub run_ns: u64,
     /// How often.
     pub runs: u64,
+    /// Of `run_ns`, the kernel's way to the programs; 0 where that was not measured.
+    pub way_ns: u64,
 }
 
 /// What is looked at from time to time.

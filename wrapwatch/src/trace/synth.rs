@@ -24,6 +24,7 @@ pub struct Synth {
     conn: u64,
     seq: u32,
     tid: u32,
+    lookups: bool,
 }
 
 const TGID: u32 = 24_516;
@@ -57,7 +58,22 @@ impl Synth {
             Some(gap) => gap,
             None => 0,
         };
-        Self { rng: SplitMix(seed), now: start_ns, run_delay: 0, gap_ns, conn: 0, seq: 0, tid: TGID }
+        Self {
+            rng: SplitMix(seed),
+            now: start_ns,
+            run_delay: 0,
+            gap_ns,
+            conn: 0,
+            seq: 0,
+            tid: TGID,
+            lookups: true,
+        }
+    }
+
+    /// As it is, but no rule asks for a name.
+    #[must_use]
+    pub const fn without_lookups(self) -> Self {
+        Self { lookups: false, ..self }
     }
 
     /// Connections made so far.
@@ -90,10 +106,12 @@ impl Synth {
         w.check(0, 0);
         w.open(b"/etc/hosts.allow", 33);
         w.io(33, 161);
-        w.hosts();
-        w.query(&ptr_question(client_ip), &ptr_answer(&name), true);
-        w.hosts();
-        w.query(&a_question(&name), &a_answer(client_ip), false);
+        if w.s.lookups {
+            w.hosts();
+            w.query(&ptr_question(client_ip), &ptr_answer(&name), true);
+            w.hosts();
+            w.query(&a_question(&name), &a_answer(client_ip), false);
+        }
         w.rule(4);
         w.close(33, abi::Class::File);
         w.check(1, 1);

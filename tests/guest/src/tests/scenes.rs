@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use wrapwatch::{
     model::{
         COMPUTING_MAX_NS, Connection, DegradationKind, LookupKind, LookupOutcome, Missing, Outcome,
-        QueryOutcome,
+        QueryOutcome, StallCause,
     },
     probe::raw_skips_calls,
 };
@@ -248,15 +248,18 @@ fn fast(run: &Run) -> Result<()> {
 }
 
 fn slow(run: &Run) -> Result<()> {
-    let mut behind = 0;
+    let (mut behind, mut most) = (0, 0);
     for client in skipped::undoubted(&run.seen, &run.slow)? {
         let connection = greeted(run, client)?;
-        // Two lookups, each that much later; what the thread then waited for a processor is nobody's.
+        // Two lookups, each that much later; what the thread then waited for a processor is nobody's. On a busy machine a sleep may be taken for such a wait
+        // (see `correlate::cpu`): where nobody could look whether it slept.
+        let off_cpu = connection.blame.iter().filter(|blame| blame.cause == StallCause::OffCpu);
+        let off_cpu: u64 = off_cpu.map(|blame| blame.own_ns).sum();
         let (dns, check) = (connection.parts.dns_ns, connection.wrapper_ns);
-        ensure!(check >= 2 * SLOW_MS * MS, "a check of {check} ns");
+        most = most.max(dns);
         ensure!(
-            dns >= SLOW_MS * MS,
-            "{dns} ns of DNS in {check} ns: {:?}; {:?}",
+            dns + off_cpu >= 2 * SLOW_MS * MS,
+            "{dns} ns of DNS and {off_cpu} without a processor in {check} ns: {:?}; {:?}",
             connection.parts,
             connection.lookups
         );
@@ -268,8 +271,10 @@ fn slow(run: &Run) -> Result<()> {
         }
         behind += usize::from(connection.queued_behind_count > 0);
     }
+    let told = skipped::undoubted(&run.seen, &run.slow)?.len();
+    ensure!(told == 0 || most >= SLOW_MS * MS, "at most {most} ns of DNS");
     // They came together, and one thread accepts.
-    let whole = skipped::undoubted(&run.seen, &run.slow)?.len() == run.slow.len();
+    let whole = told == run.slow.len();
     ensure!(!whole || behind == run.slow.len() - 1, "{behind} were queued behind another");
     Ok(())
 }
@@ -323,6 +328,10 @@ fn accepts_add_up(run: &Run) -> Result<()> {
     let all =
         summary.accepts == clients as u64 || skipped::happened(&run.seen) && summary.accepts < clients as u64;
     ensure!(all, "{} accepts of {clients} clients", summary.accepts);
+    // Nobody else attaches here: what the way to the programs takes was measured.
+    let server =
+        summary.cost.and_then(|cost| cost.server).context("what the server pays was not measured")?;
+    ensure!(server.way_ns_per_run > 0.0 && server.way_ns_per_run < server.ns_per_run, "{server:?}");
     Ok(())
 }
 
