@@ -104,9 +104,9 @@ impl Observer for Output {
     }
 }
 
-/// The exit status; a trace that was too expensive has not done what was asked, and says so whatever else is quiet.
+/// The exit status; a trace that has not done what was asked says so whatever else is quiet.
 pub(super) fn status(why: Ended) -> ExitCode {
-    if matches!(why, Ended::TooExpensive { .. }) {
+    if why.is_failure() {
         note(&why.reason());
         return ExitCode::from(1);
     }

@@ -69,6 +69,11 @@ pub enum Ended {
         /// What they may.
         limit: f64,
     },
+    /// The kernel runs the hooks no more.
+    HooksOff {
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 impl Ended {
@@ -85,7 +90,17 @@ impl Ended {
                     "detached: the programs took {took:.4} % of one core, more than the {may} % of --max-overhead"
                 )
             }
+            Self::HooksOff { why } => {
+                format!(
+                    "the kernel runs the hooks no more, since {why}: within the last second connections may be missing"
+                )
+            }
         }
+    }
+
+    /// Whether it did not do what was asked.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::TooExpensive { .. } | Self::HooksOff { .. })
     }
 }
 

@@ -96,6 +96,7 @@ impl<'a> Session<'a> {
             meter: Meter::new(settings.measure),
             window: None,
             above: None,
+            not_run: None,
             beginning: Some(Beginning::default()),
             paces: Paces::default(),
         };
@@ -128,7 +129,7 @@ impl<'a> Session<'a> {
                     _ => Err(SessionError::Output(error)),
                 };
             }
-            if let Some(ended) = self.too_expensive() {
+            if let Some(ended) = self.too_expensive().or_else(|| self.hooks_off()) {
                 return Ok(ended);
             }
             self.feed.flush();
@@ -304,6 +305,13 @@ impl<'a> Session<'a> {
         Some(ended)
     }
 
+    /// Ends the trace where nothing is seen any more, and tells why.
+    fn hooks_off(&mut self) -> Option<Ended> {
+        let ended = Ended::HooksOff { why: self.not_run? };
+        self.degraded(Degradation { kind: DegradationKind::NoHook, pid: None, message: ended.reason() });
+        Some(ended)
+    }
+
     /// What the trace has cost so far.
     fn cost(&mut self, now: KtimeNs) -> Cost {
         self.meter.look();
@@ -328,6 +336,7 @@ impl<'a> Session<'a> {
         self.feed.input(&Input::Clock(clock::pair()));
         self.know_skips(now);
         self.sample_of_second(now);
+        self.not_run = self.probe.not_run();
         if let Err(error) = self.probe.sweep() {
             log::warn!("{error}");
         }

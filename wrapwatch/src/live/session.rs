@@ -36,6 +36,8 @@ pub struct Session<'a> {
     pub(super) window: Option<ProgramsSample>,
     /// The programs took a larger share of one core than they may.
     pub(super) above: Option<f64>,
+    /// Why the kernel runs the hooks no more.
+    pub(super) not_run: Option<&'static str>,
     /// Everything that cannot be seen.
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the trace has begun.

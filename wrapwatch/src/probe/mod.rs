@@ -196,6 +196,11 @@ impl Probe {
         self.receives
     }
 
+    /// Why the kernel runs the hooks no more, if so.
+    pub fn not_run(&self) -> Option<&'static str> {
+        self.set.not_run()
+    }
+
     /// What cannot be seen on this kernel.
     pub fn degradations(&self) -> &[Degradation] {
         &self.degradations

@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use wrapwatch::{
-    model::{Connection, Missing, waits_for_tasks},
+    model::{Connection, DegradationKind, Missing, waits_for_tasks},
     probe::raw_skips_calls,
 };
 use wrapwatch_tests::{
@@ -180,8 +180,15 @@ fn in_a_pid_namespace() -> Result<()> {
     Ok(())
 }
 
-/// The kernel takes them and runs none.
+/// The kernel takes them and runs none, at the beginning or after a while.
 fn none_are_run(site: &Site) -> Result<()> {
+    let watch = watch("trampoline", site)?;
+    fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
+    let seen = watch.wait();
+    fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
+    let seen = seen?;
+    ensure!(seen.status == Some(1), "{}", seen.stderr);
+    ensure!(seen.degradations().iter().any(|lost| lost.kind == DegradationKind::NoHook), "{}", seen.stderr);
     fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
     let file = Path::new("/tmp/none.wwt");
     let came = Watch::record(site.pid(), file, ["--hooks", "trampoline"]);

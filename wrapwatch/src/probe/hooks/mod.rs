@@ -43,6 +43,11 @@ pub(super) trait HookSet: Sync {
         Ok(Attached::default())
     }
 
+    /// Why the kernel runs it no more, though it is attached.
+    fn not_run(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What it means that this set was taken.
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
 

@@ -24,9 +24,14 @@ use crate::{
 /// With 0 in it the kernel takes trampolines and runs none.
 const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 
+/// Whether the kernel runs those that are attached.
+pub(super) fn are_run() -> bool {
+    fs::read_to_string(FTRACE_ENABLED).map_or(true, |said| said.trim() != "0")
+}
+
 /// Why they must not be attached here, if so.
 pub(super) fn are_safe() -> Result<(), String> {
-    if fs::read_to_string(FTRACE_ENABLED).is_ok_and(|said| said.trim() == "0") {
+    if !are_run() {
         return Err(format!("{FTRACE_ENABLED} is 0: the kernel would run none"));
     }
     if !pid_namespace::is_first() && waits_for_tasks(&kernel::release().0) {

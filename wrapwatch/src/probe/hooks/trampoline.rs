@@ -168,6 +168,10 @@ impl HookSet for Trampolines {
         Ok(attached)
     }
 
+    fn not_run(&self) -> Option<&'static str> {
+        (!proof::are_run()).then_some("kernel.ftrace_enabled was set to 0")
+    }
+
     fn taken(&self, _why: &Taken<'_>) -> Option<Degradation> {
         None
     }
