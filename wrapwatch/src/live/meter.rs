@@ -222,7 +222,7 @@ mod tests {
             assert_eq!(is_above, turn, "{way_ns}");
         }
         let server = meter.cost(clock::now(), 0, 0).server.unwrap();
-        assert_eq!((server.ns_per_run, server.way_ns_per_run), (68.666667, 53.666667));
+        assert_eq!((server.ns_per_run, server.way_ns_per_run), (68.666_667, 53.666_667));
     }
 
     #[test]
