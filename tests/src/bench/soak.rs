@@ -23,7 +23,9 @@ use crate::watch::binary;
 /// Connections a second.
 const PER_S: u64 = 1_000;
 /// Kills of each, in all of the time.
-const KILLS: u64 = 10;
+const KILLS: usize = 10;
+/// None in the last seconds, so that all is published at the end.
+const CALM_S: u64 = 20;
 /// Bytes of a file: a new one twice a minute.
 const FILE: &str = "700K";
 /// By then a publisher has read again what was there.
@@ -229,11 +231,22 @@ fn printed(args: &[&std::ffi::OsStr]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// In which seconds a process is killed.
+fn moments(random: &mut SplitMix, seconds: u64) -> BTreeSet<u64> {
+    let mut all: Vec<u64> = (0..seconds.saturating_sub(CALM_S)).collect();
+    let mut draw = |_| {
+        let at = usize::try_from(random.below(all.len() as u64)).ok()?;
+        (at < all.len()).then(|| all.swap_remove(at))
+    };
+    (0..KILLS).map_while(&mut draw).collect()
+}
+
 impl Soak {
     /// So many seconds of it.
     pub fn run(seconds: u64) -> Result<Self> {
         let mut soak = Self::default();
         let (mut place, mut random) = (Place::new()?, SplitMix(seconds));
+        let kills = [moments(&mut random, seconds), moments(&mut random, seconds)];
         let mut generator = Generator::start()?;
         let mut recording = recorder(&place, generator.id())?;
         let mut publisher = Publisher::start(&place)?;
@@ -253,9 +266,7 @@ impl Soak {
                 settled[0] += publisher.running.cpu_ns.saturating_sub(cpu_before);
                 settled[1] += u64::try_from(at.elapsed().as_nanos())?;
             }
-            // On average so often, and never at the end.
-            let is_time = |random: &mut SplitMix| random.below(seconds) < KILLS && second + 20 < seconds;
-            if is_time(&mut random) {
+            if kills[0].contains(&second) {
                 recording.kill();
                 cpu_ns[0] += recording.cpu_ns;
                 place.keep()?;
@@ -263,7 +274,7 @@ impl Soak {
                 recording = recorder(&place, generator.id())?;
                 soak.kills[0] += 1;
             }
-            if is_time(&mut random) {
+            if kills[1].contains(&second) {
                 publisher.running.kill();
                 cpu_ns[1] += publisher.running.cpu_ns;
                 soak.published += publisher.connections();
@@ -311,6 +322,7 @@ impl Soak {
                 wrong.push(what);
             }
         };
+        hold(self.kills.iter().all(|kills| *kills >= KILLS as u64), format!("killed: {:?}", self.kills));
         hold(self.went_back.is_empty(), format!("went back: {:?}", self.went_back));
         hold(
             self.published == self.in_files,
