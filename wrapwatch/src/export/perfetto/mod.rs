@@ -115,13 +115,11 @@ impl<W: Write> Perfetto<W> {
         let from = connection.accepted_ktime;
         // The next accept is where this ends.
         let to = from.plus(connection.service_ns.saturating_sub(1));
-        self.out.begin(from, thread, titled(connection))?;
-        self.lookups(connection, |lookup| lookup.thread == ThreadRole::Accept, thread, (from, to))?;
-        self.out.end(to, thread)?;
-        let held = Held { thread, from, to };
-        for flow in self.flows.told(connection.conn, held) {
-            flow.begin(&mut self.out, held)?;
-        }
+        let mut within = Out::new(Vec::new());
+        let own = |lookup: &Lookup| lookup.thread == ThreadRole::Accept;
+        lookups(&mut within, connection, own, thread, (from, to))?;
+        let held = Held { thread, from, to, slice: titled(connection), within: within.into_inner() };
+        self.flows.told(connection.conn, held, &mut self.out)?;
         let seconds = self.busy.entry((connection.pid, connection.tid)).or_default();
         let (mut at, to) = (from.0, to.min(from.plus(HELD_MAX_NS)));
         while at < to.0 && seconds.len() < SECONDS_MAX {
@@ -140,13 +138,13 @@ impl<W: Write> Perfetto<W> {
         let track = self.place(connection.pid, from, to)?;
         self.out.begin(from, track, titled(connection))?;
         if from < accepted {
-            self.out.begin(from, track, "queued".to_owned().into())?;
+            let notes = self.flows.names(&connection.queued_behind).map(|names| ("behind", names));
+            let notes = notes.into_iter().collect();
+            self.out.begin(from, track, Event { name: "queued".to_owned(), notes, ..Event::default() })?;
             self.out.end(accepted, track)?;
         }
-        let blockers = &connection.queued_behind;
-        let from_blockers = self.flows.blocked(blockers, connection, thread, from, &mut self.out)?;
-        let event = Event { name: "accepted".to_owned(), from: from_blockers, ..Event::default() };
-        self.out.instant(accepted, track, event)?;
+        // An arrow goes from left to right: not to the time in the queue, which may have begun before.
+        let arrows = self.flows.blocked(&connection.queued_behind, connection, thread, from);
         let check_at_ns = connection.check_at_ns;
         let check_end_ns = check_at_ns.saturating_add(connection.wrapper_ns);
         let check = [check_at_ns, check_end_ns].map(|ns| accepted.plus(ns).min(to));
@@ -154,43 +152,24 @@ impl<W: Write> Perfetto<W> {
         let own = |lookup: &Lookup| lookup.thread != ThreadRole::Accept;
         let begun = |lookup: &Lookup| lookup.at_ns >= check_at_ns;
         let ended = |lookup: &Lookup| lookup.at_ns > check_end_ns || connection.wrapper_ns == 0;
-        self.lookups(connection, |lookup| own(lookup) && !begun(lookup), track, (accepted, check[0]))?;
+        let before = |lookup: &Lookup| own(lookup) && !begun(lookup);
+        lookups(&mut self.out, connection, before, track, (accepted, check[0]))?;
         if connection.wrapper_ns > 0 {
-            self.out.begin(check[0], track, "check".to_owned().into())?;
+            self.out.begin(
+                check[0],
+                track,
+                Event { name: "check".to_owned(), from: arrows, ..Event::default() },
+            )?;
             let within = |lookup: &Lookup| own(lookup) && begun(lookup) && !ended(lookup);
-            self.lookups(connection, within, track, (check[0], check[1]))?;
+            lookups(&mut self.out, connection, within, track, (check[0], check[1]))?;
             self.out.end(check[1], track)?;
+        } else if !arrows.is_empty() {
+            let event = Event { name: "accepted".to_owned(), from: arrows, ..Event::default() };
+            self.out.instant(accepted, track, event)?;
         }
         let behind = |lookup: &Lookup| own(lookup) && begun(lookup) && ended(lookup);
-        self.lookups(connection, behind, track, (check[1], to))?;
+        lookups(&mut self.out, connection, behind, track, (check[1], to))?;
         self.out.end(to, track)
-    }
-
-    /// Those of a connection's lookups that are meant, one after another between `from` and `to`. Queries may overlap: each is where it was sent.
-    fn lookups(
-        &mut self,
-        connection: &Connection,
-        meant: impl Fn(&Lookup) -> bool,
-        track: Track,
-        (mut from, to): (KtimeNs, KtimeNs),
-    ) -> io::Result<()> {
-        for lookup in connection.lookups.iter().filter(|lookup| meant(lookup)) {
-            let begin = connection.accepted_ktime.plus(lookup.at_ns).clamp(from, to);
-            let end = begin.plus(lookup.dur_ns).min(to);
-            self.out.begin(begin, track, looked_up(lookup))?;
-            for query in &lookup.queries {
-                let at = connection.accepted_ktime.plus(query.at_ns).clamp(begin, end);
-                let outcome: &str = query.outcome.into();
-                let took = query.rtt_ns.map_or_else(String::new, |rtt| format!(" {}", Nanos(rtt)));
-                let asked = query.qtype.as_deref().unwrap_or("query");
-                let name = query.qname.as_deref().unwrap_or_default();
-                let text = format!("{asked} {name} → {}: {outcome}{took}", query.server);
-                self.out.instant(at, track, text.into())?;
-            }
-            self.out.end(end, track)?;
-            from = end;
-        }
-        Ok(())
     }
 
     fn sample(&mut self, sample: &Sample) -> io::Result<()> {
@@ -214,13 +193,13 @@ impl<W: Write> Perfetto<W> {
     fn shares(&mut self) -> io::Result<()> {
         for ((pid, tid), seconds) in std::mem::take(&mut self.busy) {
             let parent = self.process(pid)?.track;
-            let track = self.out.counter(Some(parent), format!("accept thread {tid} busy"), "share")?;
+            let track = self.out.counter(Some(parent), format!("accept thread {tid} busy"), "%")?;
             let mut last = None;
             for (second, ns) in seconds {
                 if let Some(idle) = last.filter(|last| *last < second) {
                     self.out.count(second_at(idle), track, 0.0)?;
                 }
-                self.out.count(second_at(second), track, crate::model::quotient(ns, SECOND_NS))?;
+                self.out.count(second_at(second), track, 100.0 * crate::model::quotient(ns, SECOND_NS))?;
                 last = Some(second + 1);
             }
             if let Some(idle) = last {
@@ -236,6 +215,33 @@ impl<W: Write> Perfetto<W> {
         self.shares()?;
         self.out.flush()
     }
+}
+
+/// Those of a connection's lookups that are meant, one after another between `from` and `to`. Queries may overlap: each is where it was sent.
+fn lookups(
+    out: &mut Out<impl Write>,
+    connection: &Connection,
+    meant: impl Fn(&Lookup) -> bool,
+    track: Track,
+    (mut from, to): (KtimeNs, KtimeNs),
+) -> io::Result<()> {
+    for lookup in connection.lookups.iter().filter(|lookup| meant(lookup)) {
+        let begin = connection.accepted_ktime.plus(lookup.at_ns).clamp(from, to);
+        let end = begin.plus(lookup.dur_ns).min(to);
+        out.begin(begin, track, looked_up(lookup))?;
+        for query in &lookup.queries {
+            let at = connection.accepted_ktime.plus(query.at_ns).clamp(begin, end);
+            let outcome: &str = query.outcome.into();
+            let took = query.rtt_ns.map_or_else(String::new, |rtt| format!(" {}", Nanos(rtt)));
+            let asked = query.qtype.as_deref().unwrap_or("query");
+            let name = query.qname.as_deref().unwrap_or_default();
+            let text = format!("{asked} {name} → {}: {outcome}{took}", query.server);
+            out.instant(at, track, text.into())?;
+        }
+        out.end(end, track)?;
+        from = end;
+    }
+    Ok(())
 }
 
 const fn second_at(second: u64) -> KtimeNs {

@@ -47,6 +47,11 @@ impl<W: Write> Out<W> {
         Self { out, tracks: 0 }
     }
 
+    /// What was written to.
+    pub(super) fn into_inner(self) -> W {
+        self.out
+    }
+
     fn packet(&mut self, packet: TracePacket) -> io::Result<()> {
         let packet = TracePacket { trusted_packet_sequence_id: SEQUENCE, ..packet };
         self.out.write_all(&Trace { packet: vec![packet] }.encode_to_vec())
@@ -101,6 +106,11 @@ impl<W: Write> Out<W> {
             counter: Some(CounterDescriptor { unit_name: Some(unit.to_owned()) }),
             ..TrackDescriptor::default()
         })
+    }
+
+    /// Packets as another one of these has written them, without new tracks.
+    pub(super) fn written(&mut self, packets: &[u8]) -> io::Result<()> {
+        self.out.write_all(packets)
     }
 
     fn event(&mut self, at: KtimeNs, track: Track, kind: Type, event: TrackEvent) -> io::Result<()> {

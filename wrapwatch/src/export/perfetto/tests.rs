@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use super::messages::{Trace, Type};
+use super::messages::{Trace, TrackEvent, Type};
 use super::*;
 use crate::export::support::looked_up_first;
 
@@ -48,4 +48,41 @@ fn the_check_is_where_it_began() {
     let told = slices(&connection);
     assert_eq!(told[&of(format!("reverse {}", names[0]))], (5, 45), "{told:#?}");
     assert_eq!(told[&of(format!("forward {}", names[1]))], (50, 80));
+}
+
+/// Where arrows begin and end in what is told of these: whether at a slice or at a mark, and its name.
+fn arrows(connections: &[&Connection]) -> [Vec<(bool, String)>; 2] {
+    let mut bytes = Vec::new();
+    let mut perfetto = Perfetto::new(&mut bytes);
+    for connection in connections {
+        perfetto.line(&Line::Connection(Box::new((*connection).clone()))).unwrap();
+    }
+    perfetto.finish().unwrap();
+    let events = Trace::decode(&*bytes).unwrap().packet.into_iter().filter_map(|packet| packet.track_event);
+    let events: Vec<_> = events.collect();
+    let named = |ids: &dyn Fn(&TrackEvent) -> usize| {
+        let those = events.iter().filter(|event| ids(event) > 0);
+        those
+            .map(|event| (event.r#type == Some(Type::SliceBegin as i32), event.name.clone().unwrap()))
+            .collect()
+    };
+    [named(&|event| event.flow_ids.len()), named(&|event| event.terminating_flow_ids.len())]
+}
+
+#[test]
+fn an_arrow_goes_from_the_slice_that_held_the_thread_to_the_check_of_who_was_queued() {
+    let ahead = Connection { conn: 1, service_ns: 100_000_000, ..looked_up_first() };
+    let mut behind = Connection { conn: 2, queued_behind: vec![1], ..ahead.clone() };
+    behind.accepted_ktime = ahead.accepted_ktime.plus(ahead.service_ns);
+    behind.queued_ns = Some(90_000_000);
+    let peer = ahead.peer.unwrap().to_string();
+    let ends = vec![(true, "check".to_owned())];
+    for told in [[&ahead, &behind], [&behind, &ahead]] {
+        assert_eq!(arrows(&told), [vec![(true, peer.clone())], ends.clone()]);
+    }
+    // One that is never told, and a client without a check.
+    let mark = vec![(false, format!("holds up {peer}"))];
+    assert_eq!(arrows(&[&behind]), [mark.clone(), ends]);
+    behind.wrapper_ns = 0;
+    assert_eq!(arrows(&[&behind]), [mark, vec![(false, "accepted".to_owned())]]);
 }
