@@ -11,6 +11,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use wrapwatch::{
+    model::{ClockPair, KtimeNs},
+    trace::{End, FileSink, Head, SingleFile, Writer, WriterOptions, synth::Synth},
+};
 use wrapwatch_tests::{
     clients::ClientsSpec,
     lab::{Lab, LabConfig, parts::unpacked},
@@ -79,4 +83,18 @@ pub fn record(file: &Path) {
     lab.rules([Rule::silent()]).unwrap();
     lab.clients(ClientsSpec::one_by_one(1)).unwrap();
     recorder.stop().unwrap();
+}
+
+/// Writes the trace of a made-up host: as many connections, a thousand a second.
+pub fn made_up(file: &Path, host: u64, connections: u64) {
+    let start = KtimeNs(1_000_000_000);
+    let clock = ClockPair { ktime: start, wall_ns: 1_795_326_189_000_000_000 };
+    let head = Head { hostname: format!("db{host}"), clock, ..Head::default() };
+    let sink = SingleFile::new(FileSink::create(file, true).unwrap());
+    let mut writer = Writer::new(sink, &head, WriterOptions::default()).unwrap();
+    let mut synth = Synth::new(host, start.0, 1_000);
+    for _ in 0..connections {
+        synth.connection(&mut |record| writer.record(record).unwrap());
+    }
+    writer.finish(End { at: KtimeNs(synth.now_ns()), ..End::default() }).1.unwrap();
 }
