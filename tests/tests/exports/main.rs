@@ -9,6 +9,7 @@ mod otlp;
 mod otlp_http;
 mod pcapng;
 mod perfetto;
+mod progress;
 mod prometheus;
 mod publish;
 mod support;

@@ -29,6 +29,11 @@ use crate::{
 const TROUBLE: [&str; 3] =
     ["503 Service Unavailable\r\nRetry-After: 0", "429 Too Many Requests\r\nRetry-After: 0", ""];
 
+/// A trace of which all is slow enough.
+const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt");
+/// It does not answer.
+const SLOW: &str = "slow";
+
 /// A collector: writes what it has taken into files, a batch a line.
 struct Collector {
     address: String,
@@ -72,6 +77,11 @@ fn take(mut stream: TcpStream, trouble: Option<&str>, dir: &Path) {
     );
     let status = match trouble {
         Some("") => return,
+        // Until the other side has waited long enough, and hangs up.
+        Some(SLOW) => {
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+            return;
+        }
         Some(status) => status,
         None => {
             let signal = head.strip_prefix("POST /v1/").unwrap().split(' ').next().unwrap();
@@ -89,7 +99,8 @@ fn take(mut stream: TcpStream, trouble: Option<&str>, dir: &Path) {
 /// Sends a trace there, with a key.
 fn publish(address: &str) -> Command {
     let mut command = Command::new(binary().unwrap());
-    command.args(["publish", "--follow", "--otlp"]).stderr(Stdio::piped());
+    // Where a test fails, what it has started holds nobody's pipe.
+    command.args(["publish", "--follow", "--otlp"]).stdout(Stdio::null()).stderr(Stdio::piped());
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address);
     command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of%20the%20lab");
     command
@@ -182,13 +193,30 @@ fn a_collector_takes_each_span_once() {
 }
 
 #[test]
+fn a_collector_that_is_too_slow_is_asked_again() {
+    let taken = tempfile::tempdir().unwrap();
+    let taken = taken.path().join("taken");
+    let collector = Collector::start(taken.clone(), &[SLOW]);
+    let mut command = publish(&collector.address);
+    command.args(["--slow", "1ns"]).arg(TRACE).env("OTEL_METRICS_EXPORTER", "none");
+    let publisher = command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000").spawn().unwrap();
+    wait_for("the clients' traces are taken", || Ok(!decoded(&taken).0.is_empty())).unwrap();
+    assert!(*collector.asked.lock().unwrap() > 1);
+    let (status, said) = end(publisher);
+    assert_eq!(status, Some(0), "{said}");
+    // Trouble is said once, and its end; not that anything was left.
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(said.contains("no answer within 1s; tried again") && said.contains("reached again"), "{said}");
+}
+
+#[test]
 fn what_no_collector_took_the_next_run_sends() {
     let dir = tempfile::tempdir().unwrap();
     let (position, taken) = (dir.path().join("position"), dir.path().join("taken"));
     let begin = |address: &str| {
         let mut command = publish(address);
         command.args(["--slow", "1ns", "--every", "100ms", "--position"]).arg(&position);
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces/format-1-abi-2.wwt"));
+        command.arg(TRACE);
         // They would be as many as it takes time.
         command.env("OTEL_METRICS_EXPORTER", "none");
         command.spawn().unwrap()

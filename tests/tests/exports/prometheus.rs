@@ -124,6 +124,28 @@ fn an_alert_fires_while_the_nameservers_are_dead() {
     assert_eq!(recorder.stop().unwrap().status, Some(0));
 }
 
+/// The text file, as Debian's node exporter reads it, and Prometheus scrapes that.
+#[test]
+fn prometheus_reads_the_text_file_through_the_node_exporter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, texts) = (dir.path().join("a.wwt"), dir.path().join("texts"));
+    std::fs::create_dir(&texts).unwrap();
+    record(&file);
+    run(&["publish", file.to_str().unwrap(), "--textfile", texts.join("wrapwatch.prom").to_str().unwrap()]);
+    let exporter = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut command = prometheus("prometheus-node-exporter");
+    command.args(["--collector.disable-defaults", "--collector.textfile", "--collector.textfile.directory"]);
+    command.arg(&texts).arg(format!("--web.listen-address={exporter}")).stderr(Stdio::null());
+    let _exporter = Running(command.spawn().unwrap());
+    let (_prometheus, port) = watched_by_prometheus(dir.path(), exporter, &[]);
+    wait_for("Prometheus has scraped", || {
+        Ok(query(port, "wrapwatch_connections_total{outcome=\"greeted\"}").contains("=> 8 @"))
+    })
+    .unwrap();
+    assert!(query(port, "wrapwatch_client_wait_seconds_count").contains("=> 9 @"));
+    assert!(query(port, "node_textfile_scrape_error").contains("=> 0 @"));
+}
+
 /// One that asks for native histograms has quantiles that no bucket of the text's bounds; the text's own it has not.
 #[test]
 fn native_histograms_are_scraped_where_they_are_asked_for() {

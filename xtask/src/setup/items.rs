@@ -137,7 +137,9 @@ pub(crate) fn all() -> Vec<Item> {
             name: "nscd, nss-resolve, Prometheus and systemd-nspawn, unpacked",
             purpose: Lab,
             look: Look::With(|| unpacked(&LAB_PARTS)),
-            remedy: Remedy::Run(|| unpack("nscd libnss-resolve prometheus systemd-container")),
+            remedy: Remedy::Run(|| {
+                unpack("nscd libnss-resolve prometheus prometheus-node-exporter systemd-container")
+            }),
         },
         package(&["qemu-system-x86"], Vm, "qemu", Look::Program("qemu-system-x86_64")),
         package(&["busybox-static"], Vm, "a static busybox", Look::Program("busybox")),
@@ -256,11 +258,12 @@ pub(crate) fn parts_directory() -> PathBuf {
 }
 
 /// In `parts_directory()`, for the lab.
-const LAB_PARTS: [&str; 5] = [
+const LAB_PARTS: [&str; 6] = [
     "usr/sbin/nscd",
     "usr/lib/x86_64-linux-gnu/libnss_resolve.so.2",
     "usr/bin/promtool",
     "usr/bin/prometheus",
+    "usr/bin/prometheus-node-exporter",
     "usr/bin/systemd-nspawn",
 ];
 
