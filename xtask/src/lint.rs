@@ -20,7 +20,7 @@ pub(crate) const STEPS: [Step; 7] = [
     ("format", format),
     ("documents", docs::check),
     ("clippy", clippy),
-    ("clippy, no features", clippy_bare),
+    ("clippy, other features", clippy_features),
     ("clippy, kernel side", clippy_kernel),
     ("public names", docs::api::check),
     ("documentation", documentation),
@@ -43,9 +43,11 @@ fn clippy() -> Result<()> {
     clippy_of(&["--workspace"])
 }
 
-/// Without the live view and without Parquet, as who packages it may build it.
-fn clippy_bare() -> Result<()> {
-    clippy_of(&["-p", "wrapwatch", "--no-default-features"])
+/// Without features, and with each of them alone, as who packages it may build it.
+fn clippy_features() -> Result<()> {
+    let sets = ["", "otlp", "parquet", "tui"];
+    sets.iter()
+        .try_for_each(|set| clippy_of(&["-p", "wrapwatch", "--no-default-features", "--features", set]))
 }
 
 fn clippy_of(what: &[&str]) -> Result<()> {

@@ -10,7 +10,6 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::{
-    export::otlp::Sampling,
     host::wanted::Wanted,
     live::Measure,
     model::{self, doctor::HookKind},
@@ -248,14 +247,6 @@ pub fn percent(text: &str) -> anyhow::Result<f64> {
     }
 }
 
-/// A share of clients, as [`percent`] reads it.
-pub fn sampling(text: &str) -> anyhow::Result<Sampling> {
-    match percent(text) {
-        Ok(share) if share <= 1.0 => Ok(Sampling::of(share)),
-        _ => bail!("{text:?} is no share of clients; write 1% or 0.5%"),
-    }
-}
-
 /// How often to measure what the server pays.
 pub fn measure(max_overhead: Option<f64>) -> Measure {
     max_overhead.map_or(Measure::Sometimes, Measure::Limit)
@@ -322,16 +313,6 @@ mod tests {
         }
         for bad in ["", "0", "M", "-1M", "1.5G", "1X", "99999999999T"] {
             assert!(bytes(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_share_of_clients_is_no_more_than_all_of_them() {
-        let none = ["0%", "0"].map(|text| sampling(text).unwrap());
-        assert_eq!(none, [Sampling::NONE; 2]);
-        assert_eq!(sampling("100%").unwrap(), Sampling::of(1.0));
-        for bad in ["", "101%", "-1%", "nan"] {
-            assert!(sampling(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,9 +9,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+#[cfg(feature = "otlp")]
+use super::export_otlp;
 use super::{
     export_args::{Args, Format},
-    export_otlp, export_tables,
+    export_tables,
     new_file::NewFile,
     progress::Watched,
     traces,
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     context::Context,
     engine::Options,
-    export::{ExportError, Pcapng, Perfetto, otlp::Sampling, tell},
+    export::{ExportError, Pcapng, Perfetto, tell},
     observe::{JsonLines, Observer as _},
     replay::Replay,
     trace::{
@@ -33,18 +35,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.table.is_some() && !args.to.is_some_and(Format::is_tables) {
         return Err(super::wrong_use("--table goes with tables: --to csv, --to parquet"));
     }
-    if args.names && args.to != Some(Format::Otlp) {
-        return Err(super::wrong_use("--names goes with --to otlp"));
-    }
-    if args.sample != Sampling::NONE && args.to != Some(Format::Otlp) {
-        return Err(super::wrong_use("--sample goes with --to otlp"));
-    }
+    #[cfg(feature = "otlp")]
+    export_otlp::check(args)?;
     match (args.redact, args.to) {
         (true, _) => redacted(args),
         (false, Some(Format::Wwt)) => ring(args),
         (false, Some(Format::Perfetto)) => perfetto(args),
         (false, Some(Format::Pcapng)) => pcapng(args),
         (false, Some(Format::Csv)) => export_tables::csv(args),
+        #[cfg(feature = "otlp")]
         (false, Some(Format::Otlp)) => export_otlp::run(args),
         #[cfg(feature = "parquet")]
         (false, Some(Format::Parquet)) => export_tables::parquet(args),

@@ -8,8 +8,10 @@ use clap::{
 };
 use strum::VariantArray as _;
 
-use super::common::{duration, sampling};
-use crate::export::{otlp::Sampling, tables::Table};
+use super::common::duration;
+#[cfg(feature = "otlp")]
+use super::otlp_args::OtlpArgs;
+use crate::export::tables::Table;
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -32,12 +34,9 @@ pub struct Args {
     /// Replace an existing file
     #[arg(long)]
     pub(super) force: bool,
-    /// With --to otlp: also write the names that were looked up; there are as many as clients
-    #[arg(long)]
-    pub(super) names: bool,
-    /// With --to otlp: besides slow and failed clients, also write this share of the others
-    #[arg(long, value_name = "PERCENT", value_parser = sampling, default_value = "0%")]
-    pub(super) sample: Sampling,
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub(super) otlp: OtlpArgs,
     /// Threshold for stalls and, with otlp, for slow clients [default: as recorded]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) slow: Option<Duration>,
@@ -61,6 +60,7 @@ pub(super) enum Format {
     /// What `replay --json` prints: one JSON object a line
     Jsonl,
     /// For OpenTelemetry, in its JSON form: slow and failed clients as traces, stalls and findings as logs, what was counted as metrics, a file each
+    #[cfg(feature = "otlp")]
     Otlp,
     /// The same tables as csv, for DuckDB, ClickHouse and others
     #[cfg(feature = "parquet")]

@@ -7,17 +7,18 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
 use strum::VariantArray as _;
 
 use super::{
-    export_args::Args,
+    export_args::{Args, Format},
     export_tables::{make_folder, trace},
     new_file::SharedFile,
     traces,
 };
 use crate::export::{
     diagnose,
-    otlp::{Otlp, OtlpOptions, Signal, TakeBatches},
+    otlp::{self, Otlp, OtlpOptions, Sampling, Signal, TakeBatches},
 };
 use crate::metrics::Metrics;
 use crate::model::WallTime;
@@ -33,6 +34,20 @@ impl TakeBatches for Files {
     }
 }
 
+/// What goes with this format only.
+pub fn check(args: &Args) -> anyhow::Result<()> {
+    if args.to == Some(Format::Otlp) {
+        return Ok(());
+    }
+    if args.otlp.names {
+        return Err(super::wrong_use("--names goes with --to otlp"));
+    }
+    if args.otlp.sample != Sampling::NONE {
+        return Err(super::wrong_use("--sample goes with --to otlp"));
+    }
+    Ok(())
+}
+
 /// Runs it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(output) = &args.output else { bail!("--to otlp writes a file for each signal: -o DIR") };
@@ -44,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         files.insert(*signal, SharedFile::create(&path, args.force)?);
     }
     let cannot = || format!("cannot export {}", args.file.display());
-    let told = OtlpOptions { slow_ns: options.slow_ns, sampling: args.sample, names: args.names };
+    let told = OtlpOptions { slow_ns: options.slow_ns, sampling: args.otlp.sample, names: args.otlp.names };
     let trace = args.file.display().to_string();
     let mut observers = Tee(Metrics::new(), Otlp::new(Files(files), told));
     let (report, context) = diagnose(file, options, &mut observers, &trace).with_context(cannot)?;
@@ -59,4 +74,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         traces::tell_missing(&args.file, &context);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `schema otlp` prints: attributes and metrics.
+pub fn described() -> Value {
+    let attribute =
+        |(of, name, about): &(&str, &str, &str)| json!({ "of": of, "name": name, "about": about });
+    let attributes: Vec<Value> = otlp::ATTRIBUTES.iter().map(attribute).collect();
+    let metric = |(name, unit, series)| json!({ "name": name, "unit": unit, "series": series });
+    let metrics: Vec<Value> = otlp::metric_names().into_iter().map(metric).collect();
+    json!({ "schema": otlp::SCHEMA_VERSION, "attributes": attributes, "metrics": metrics })
 }

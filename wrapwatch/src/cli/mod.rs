@@ -7,17 +7,23 @@ mod diff;
 mod doctor;
 mod export;
 mod export_args;
+#[cfg(feature = "otlp")]
 mod export_otlp;
 mod export_tables;
+mod features;
 mod import;
 mod import_logs;
 mod lint;
 mod live;
 mod new_file;
+#[cfg(feature = "otlp")]
+mod otlp_args;
 mod output;
 mod ping;
 mod progress;
 mod publish;
+#[cfg_attr(not(feature = "otlp"), path = "publish_no_otlp.rs")]
+mod publish_otlp;
 mod record;
 mod replay;
 mod report;
@@ -86,6 +92,11 @@ enum Command {
 /// Reads the command line; ends the process where it is wrong: with 2, and with 3 (not known) for a monitoring plugin, for which 2 is an alarm.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
+        let args = std::env::args_os().filter_map(|argument| argument.into_string().ok());
+        if let Some(why) = features::missing(error.kind(), args) {
+            output::note(&why);
+            std::process::exit(2);
+        }
         let plugin = std::env::args_os().any(|argument| argument == "--check");
         if plugin && error.use_stderr() {
             // Nobody is left to tell where stderr is closed, or stdout.

@@ -15,24 +15,19 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    common::{duration, sampling},
+    common::duration,
     output,
     progress::Reading,
+    publish_otlp::{OtlpArgs, Sending},
     wrong_use,
 };
-use crate::export::otlp::Sampling;
-use crate::publish::otlp::{self, Endpoint, Outbox};
 use crate::{
     model::error_line,
-    publish::{Form, Listening, Polled, PublishError, Publisher, Wanted, write_textfile},
+    publish::{Form, Listening, Polled, PublishError, Publisher, write_textfile},
 };
 
 /// How often it is looked whether a file has grown.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long, when asked to end, what was not sent yet may take.
-const SEND_REST: Duration = Duration::from_secs(5);
-/// OpenTelemetry's name for what metrics are sent by: `none` for not at all.
-const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
 /// Inputs taken between two looks at everything else.
 const AT_ONCE: usize = 4096;
 
@@ -55,18 +50,8 @@ pub struct Args {
     /// Allow an address that other machines can reach: they can then read the metrics
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
-    /// Send slow and failed clients as traces, stalls as logs, and metrics, to the OpenTelemetry collector at OTEL_EXPORTER_OTLP_ENDPOINT [default http://localhost:4318]
-    #[arg(long, group = "target", requires = "follow")]
-    otlp: bool,
-    /// With --otlp: threshold for slow clients [default: as recorded]
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "otlp")]
-    slow: Option<Duration>,
-    /// With --otlp: besides slow and failed clients, also send this share of the others
-    #[arg(long, value_name = "PERCENT", value_parser = sampling, default_value = "0%", requires = "otlp")]
-    sample: Sampling,
-    /// With --otlp: also send the names that were looked up; there are as many as clients
-    #[arg(long, requires = "otlp")]
-    names: bool,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     /// How often to write the text file and to send metrics
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     every: Duration,
@@ -219,19 +204,24 @@ impl<'a> Following<'a> {
             }
             tokio::task::spawn_local(listening.serve(text));
         }
-        let outbox = self.send()?;
+        let sending = self.args.otlp.begin(&self.publisher, self.args.quiet)?;
+        let sending = sending.as_ref();
         // Until it has caught up with what is there.
         let mut bar = Some(reading(&self.publisher.borrow(), self.args.quiet));
         loop {
             let polled = self.publisher.borrow_mut().poll(AT_ONCE)?;
             bar = bar.filter(|bar| shown(bar, &self.publisher.borrow(), polled));
             tell(self.args, &mut self.publisher.borrow_mut(), bar.as_ref());
-            self.sent(outbox.as_ref());
+            if let Some(sending) = sending {
+                sending.count();
+            }
             if Instant::now() >= self.due {
                 self.due = Instant::now() + self.args.every;
                 self.write()?;
-                self.send_counted();
-                self.sent_so_far()?;
+                if let Some(sending) = sending {
+                    sending.send_counted();
+                }
+                self.sent_so_far(sending)?;
             }
             let pause = if polled == Polled::More { Duration::ZERO } else { LOOK_EVERY };
             let asked_to_end = tokio::time::timeout(pause, any(&mut signals)).await.is_ok();
@@ -241,82 +231,28 @@ impl<'a> Following<'a> {
             if asked_to_end {
                 // What was read since is shown too.
                 self.write()?;
-                self.send_counted();
-                if let Some(outbox) = &outbox {
-                    self.send_rest(outbox).await;
+                if let Some(sending) = sending {
+                    sending.send_counted();
+                    sending.send_rest(self.args.position.is_some()).await;
+                    sending.count();
                 }
-                self.sent(outbox.as_ref());
-                self.sent_so_far()?;
+                self.sent_so_far(sending)?;
                 self.write()?;
                 return Ok(ExitCode::SUCCESS);
             }
         }
     }
 
-    /// Begins to send, where that is asked for.
-    fn send(&self) -> anyhow::Result<Option<Outbox>> {
-        if !self.args.otlp {
-            return Ok(None);
-        }
-        let endpoint = Endpoint::from_variables(|name| std::env::var(name).ok())?;
-        if !self.args.quiet {
-            output::note(&format!("sending to {endpoint}"));
-        }
-        let outbox = Outbox::default();
-        let slow_ns = self.args.slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
-        let wanted = Wanted { slow_ns, sampling: self.args.sample, names: self.args.names };
-        self.publisher.borrow_mut().send_to(&outbox, wanted);
-        let publisher = self.publisher.clone();
-        let ready = move || publisher.borrow().is_sending();
-        tokio::task::spawn_local(otlp::send(outbox.clone(), endpoint, ready, output::note));
-        Ok(Some(outbox))
-    }
-
-    /// Sends what is counted, unless somebody scrapes it and wants it once only.
-    fn send_counted(&self) {
-        if self.args.otlp && std::env::var(METRICS_EXPORTER).as_deref() != Ok("none") {
-            self.publisher.borrow_mut().send_counted();
-        }
-    }
-
-    /// Counts what became of what is sent.
-    fn sent(&self, outbox: Option<&Outbox>) {
-        let publisher = self.publisher.borrow();
-        for (signal, tally) in outbox.map(Outbox::tallies).unwrap_or_default() {
-            publisher.metrics().sent(signal.into(), tally.sent, tally.dropped);
-        }
-    }
-
     /// Keeps how far it is sent. Where nothing else is published, that is how far it is.
-    fn sent_so_far(&self) -> anyhow::Result<()> {
+    fn sent_so_far(&self, sending: Option<&Sending>) -> anyhow::Result<()> {
         let alone = self.args.textfile.is_none() && self.args.listen.is_none();
         let mut publisher = self.publisher.borrow_mut();
         if alone && publisher.is_ready() {
             publisher.published()?;
-        } else if self.args.otlp {
+        } else if sending.is_some() {
             publisher.sent()?;
         }
         Ok(())
-    }
-
-    /// Gives what still waits a moment, and says what is not sent.
-    async fn send_rest(&self, outbox: &Outbox) {
-        // What waits was sent by an earlier run: it was read again only.
-        if !self.publisher.borrow().is_sending() {
-            return;
-        }
-        let sent = async {
-            while !outbox.is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(SEND_REST, sent).await.is_err() {
-            let (unsent, kept) = (outbox.unsent(), self.args.position.is_some());
-            let fate = if kept { "the next run sends them" } else { "they are lost" };
-            output::note(&format!(
-                "the collector has not taken {unsent} spans, log records and data points: {fate}"
-            ));
-        }
     }
 
     /// Writes the text file. Where it cannot be written, the old one stays, and it is tried again: stderr says so once.
@@ -370,49 +306,5 @@ async fn any(signals: &mut [Signal]) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
-
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::export::otlp::{Signal, TakeBatches as _};
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    #[test]
-    fn what_an_earlier_run_sent_is_not_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let (trace, position) = (dir.path().join("a.wwt"), dir.path().join("position"));
-        let place = serde_json::json!({ "clock": { "ktime": 1, "wall_ns": 1 }, "file": 0, "inputs": 9 });
-        let at_once = |is_resumed: bool| {
-            let mut kept = place.clone();
-            if is_resumed {
-                kept["sent"] = place.clone();
-            }
-            std::fs::write(&position, kept.to_string()).unwrap();
-            let command = ["publish", "--follow", "--otlp", "--position"].map(Into::into);
-            let command = command.into_iter().chain([position.clone().into(), trace.clone().into()]);
-            let args = Command::parse_from::<_, std::ffi::OsString>(command).args;
-            let mut publisher = Publisher::new(&trace, true, Some(position.clone())).unwrap();
-            let mut outbox = Outbox::default();
-            publisher.send_to(&outbox, Wanted { slow_ns: None, sampling: Sampling::NONE, names: false });
-            assert_eq!(publisher.is_sending(), !is_resumed);
-            outbox.batch(Signal::Traces, 3, Vec::new()).unwrap();
-            let following = Following::new(&args, publisher);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let _entered = runtime.enter();
-            pin!(following.send_rest(&outbox)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
-        };
-        assert_eq!([true, false].map(at_once), [true, false]);
     }
 }

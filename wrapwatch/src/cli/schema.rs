@@ -11,7 +11,6 @@ use clap::ValueEnum;
 use strum::VariantArray as _;
 
 use super::output::print;
-use crate::export::otlp;
 use crate::{
     diagnose::{Diff, Report},
     export::tables::{self, Table},
@@ -57,6 +56,7 @@ pub enum What {
     /// The tables of export --to parquet and csv
     Parquet,
     /// The attributes and metrics of export --to otlp and publish --otlp
+    #[cfg(feature = "otlp")]
     Otlp,
 }
 
@@ -91,13 +91,8 @@ impl What {
                 "schema": tables::SCHEMA_VERSION,
                 "tables": Table::VARIANTS.iter().map(|table| described(*table)).collect::<Vec<_>>(),
             })),
-            Self::Otlp => {
-                let attribute = |(of, name, about): &(&str, &str, &str)| json!({ "of": of, "name": name, "about": about });
-                let attributes: Vec<Value> = otlp::ATTRIBUTES.iter().map(attribute).collect();
-                let metric = |(name, unit, series)| json!({ "name": name, "unit": unit, "series": series });
-                let metrics: Vec<Value> = otlp::metric_names().into_iter().map(metric).collect();
-                Some(json!({ "schema": otlp::SCHEMA_VERSION, "attributes": attributes, "metrics": metrics }))
-            }
+            #[cfg(feature = "otlp")]
+            Self::Otlp => Some(super::export_otlp::described()),
             _ => None,
         }
     }
@@ -113,7 +108,9 @@ impl What {
             Self::Lint => document::<lint::Report>(generator, "What lint prints"),
             Self::LintHosts => document::<HostReport>(generator, "A line of lint --hosts-dir"),
             Self::Ping => document::<Ping>(generator, "What ping prints"),
-            Self::Metrics | Self::Parquet | Self::Otlp => return None,
+            Self::Metrics | Self::Parquet => return None,
+            #[cfg(feature = "otlp")]
+            Self::Otlp => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What a trace becomes for other programs: observers that write another form, each in a file of its own, and [`tell`], which tells them a trace.
 
 mod commands;
+#[cfg(feature = "otlp")]
 pub mod otlp;
 mod pcapng;
 mod perfetto;

@@ -11,9 +11,11 @@
 mod beside;
 mod follow;
 mod http;
+#[cfg(feature = "otlp")]
 pub mod otlp;
 mod place;
 mod position;
+mod sending;
 mod story;
 
 #[cfg(test)]
@@ -28,7 +30,6 @@ pub use follow::{Follower, Growth, tell};
 pub use http::{Form, Listening};
 use position::{Kept, Position};
 use story::Story;
-pub use story::Wanted;
 
 use crate::metrics::Metrics;
 use crate::model::WallTime;
@@ -36,6 +37,8 @@ use crate::trace::ReadError;
 
 /// Without a sample for so long, the recorder is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Threshold for stalls, checks that take this long, and for slow clients, where the trace does not say.
+const SLOW_NS: u64 = 100_000_000;
 
 /// Why a trace cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -115,12 +118,6 @@ impl Publisher {
             sent: kept.and_then(|kept| kept.sent),
             resend: None,
         })
-    }
-
-    /// Has what is told sent as well: stalls, and these clients.
-    pub fn send_to(&mut self, outbox: &otlp::Outbox, wanted: Wanted) {
-        self.story.send_to(outbox.clone(), wanted);
-        self.resend = self.sent;
     }
 
     /// Has what was counted sent, as it is now; not while what an earlier run counted or sent is read again.

@@ -1,36 +1,13 @@
 //! Inputs of one recording after another → engine → metrics.
 
-use super::otlp::Outbox;
+use super::SLOW_NS;
 use super::position::{Position, Recording};
+use super::sending::Sending;
 use crate::engine::{Engine, Options};
-use crate::export::otlp::{Otlp, OtlpOptions, Sampling};
 use crate::metrics::Metrics;
 use crate::model::{Line, WallTime};
 use crate::observe::Observer as _;
 use crate::trace::{Damage, DamageKind, Head, Input};
-
-/// Threshold for stalls: checks that take this long, where the trace does not say.
-const SLOW_NS: u64 = 100_000_000;
-
-/// What is sent of it.
-#[derive(Debug)]
-struct Sent {
-    otlp: Otlp<Outbox>,
-    outbox: Outbox,
-    /// As asked for.
-    slow_ns: Option<u64>,
-}
-
-/// Which clients are sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// Those that waited so long; where that is not said, as long as the recording calls slow.
-    pub slow_ns: Option<u64>,
-    /// And of the others so many.
-    pub sampling: Sampling,
-    /// With the names that were asked for.
-    pub names: bool,
-}
 
 /// What is told, and what was counted of it.
 #[derive(Debug, Default)]
@@ -38,7 +15,8 @@ pub(super) struct Story {
     engine: Option<Engine>,
     pub(super) recording: Option<Recording>,
     pub(super) metrics: Metrics,
-    sent: Option<Sent>,
+    /// What is sent of it.
+    pub(super) sent: Option<Box<dyn Sending>>,
     /// What was missed, for a person.
     pub(super) notes: Vec<String>,
 }
@@ -64,7 +42,7 @@ impl Story {
         // Metrics are in memory: nothing fails.
         let _ = self.metrics.input(input);
         if let Some(sent) = &mut self.sent {
-            let _ = sent.otlp.input(input);
+            let _ = sent.input(input);
         }
         let engine = self.engine.get_or_insert_with(|| engine(SLOW_NS));
         engine.feed(input);
@@ -76,15 +54,14 @@ impl Story {
     fn line(&mut self, line: &Line) {
         let _ = self.metrics.line(line);
         if let Some(sent) = &mut self.sent {
-            let _ = sent.otlp.line(line);
+            let _ = sent.line(line);
         }
     }
 
     /// What was told so far has been sent by an earlier run.
     pub(super) fn forget(&mut self) {
         if let Some(sent) = &mut self.sent {
-            sent.otlp.forget();
-            sent.outbox.clear();
+            sent.forget();
         }
     }
 
@@ -96,26 +73,20 @@ impl Story {
     /// How far everything has been sent, where `now` is how far it is told.
     pub(super) fn sent(&mut self, now: Position) -> Option<Position> {
         self.flush();
-        self.sent.as_ref().and_then(|sent| sent.outbox.told(now))
+        self.sent.as_ref().and_then(|sent| sent.sent(now))
     }
 
     /// Nothing more comes for now.
     pub(super) fn flush(&mut self) {
         if let Some(sent) = &mut self.sent {
-            let _ = sent.otlp.flush();
+            let _ = sent.flush();
         }
-    }
-
-    pub(super) fn send_to(&mut self, outbox: Outbox, wanted: Wanted) {
-        let Wanted { slow_ns, sampling, names } = wanted;
-        let options = OtlpOptions { slow_ns: slow_ns.unwrap_or(SLOW_NS), sampling, names };
-        self.sent = Some(Sent { otlp: Otlp::new(outbox.clone(), options), outbox, slow_ns });
     }
 
     /// Sends what was counted, once it is known of which machine.
     pub(super) fn send_counted(&mut self, trace: &str, times: (WallTime, WallTime)) {
         if let Some(sent) = self.sent.as_mut().filter(|_| self.recording.is_some()) {
-            let _ = sent.otlp.counted(&self.metrics, trace, times);
+            sent.counted(&self.metrics, trace, times);
         }
     }
 
@@ -137,8 +108,8 @@ impl Story {
                 let recorded = head.options.get("slow_ns").and_then(|ns| ns.parse().ok());
                 let slow_ns = recorded.unwrap_or(SLOW_NS);
                 self.engine = Some(engine(slow_ns));
-                if let Some(sent) = self.sent.as_mut().filter(|sent| sent.slow_ns.is_none()) {
-                    sent.otlp.set_slow(slow_ns);
+                if let Some(sent) = &mut self.sent {
+                    sent.recorded_slow(slow_ns);
                 }
             }
         }

@@ -3,6 +3,9 @@
 
 mod endpoint;
 mod outbox;
+mod sender;
+#[cfg(test)]
+mod sent_once;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,6 +13,7 @@ use std::time::Duration;
 use endpoint::Posted;
 pub use endpoint::{Endpoint, EndpointError};
 pub use outbox::{Outbox, Tally};
+pub use sender::Wanted;
 
 use crate::export::otlp::Signal;
 
