@@ -1,15 +1,22 @@
 //! From a query's bytes to a reply's.
 
-use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use domain::base::iana::{Opcode, Rcode as Code, Rtype};
+use domain::base::message_builder::HashCompressor;
+use domain::base::{Message, MessageBuilder, Question, ToName as _};
+use wrapwatch::decode::dns;
 
-use super::zone::{self, Exceptions};
+use super::zone::{self, Exceptions, Owner};
 use super::{Rcode, Reply, Transport, Wrong};
+
+/// Longest message there is over TCP (RFC 1035, 4.2.2).
+const LONGEST: usize = 65_535;
 
 /// A query that could be read.
 pub(super) struct Asked {
-    message: Message,
-    question: Query,
+    id: u16,
+    opcode: Opcode,
+    recursion_desired: bool,
+    question: Question<Owner>,
     /// Lower case, without the last dot.
     pub(super) qname: String,
     /// `PTR`, `A`, …
@@ -17,21 +24,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// None where it is not a query with one question: such a message is dropped.
+    /// None where it is not a query with one question, all there: such a message is dropped.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let message = Message::from_vec(bytes).ok()?;
-        if message.metadata.message_type != MessageType::Query {
+        let message = Message::from_slice(bytes).ok()?;
+        let header = message.header();
+        if header.qr() || message.iter().any(|record| record.is_err()) {
             return None;
         }
-        let [question] = message.queries.as_slice() else { return None };
-        let question = question.clone();
-        let qname = question.name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
-        let qtype = question.query_type.to_string();
-        Some(Self { message, question, qname, qtype })
+        let question = message.sole_question().ok()?;
+        let qname = dns::name_text(question.qname()).trim_end_matches('.').to_ascii_lowercase();
+        let qtype = dns::qtype_text(question.qtype().to_int()).into_owned();
+        let question = Question::new(question.qname().to_vec(), question.qtype(), question.qclass());
+        let (id, opcode, recursion_desired) = (header.id(), header.opcode(), header.rd());
+        Some(Self { id, opcode, recursion_desired, question, qname, qtype })
     }
 
     pub(super) fn id(&self) -> u16 {
-        self.message.metadata.id
+        self.id
     }
 
     /// The reply's bytes, without TCP's length; None where it cannot be put into bytes.
@@ -41,44 +50,50 @@ impl Asked {
         exceptions: &Exceptions,
         transport: Transport,
     ) -> Option<Vec<u8>> {
-        let asked = &self.message.metadata;
-        let mut message = Message::response(asked.id, asked.op_code);
-        message.metadata.authoritative = true;
-        message.metadata.recursion_desired = asked.recursion_desired;
-        message.metadata.recursion_available = true;
-        message.add_query(self.question.clone());
-        let (name, qtype) = (&self.question.name, self.question.query_type);
-        let (rcode, answers) = match (&reply.rcode, &reply.answers) {
+        let (name, qtype) = (self.question.qname(), self.question.qtype());
+        let (rcode, mut answers) = match (&reply.rcode, &reply.answers) {
             (Some(rcode), _) => (*rcode, Vec::new()),
             (None, Some(answers)) => (Rcode::NoError, zone::records(name, qtype, answers)),
             (None, None) => zone::look_up(exceptions, name, &self.qname, qtype),
         };
-        message.metadata.response_code = code(rcode);
+        let mut message = MessageBuilder::from_target(HashCompressor::new(Vec::new())).ok()?;
+        message.set_push_limit(LONGEST);
+        let header = message.header_mut();
+        header.set_id(if reply.wrong == Some(Wrong::Id) { self.id.wrapping_add(1) } else { self.id });
+        header.set_opcode(self.opcode);
+        header.set_qr(true);
+        header.set_aa(true);
+        header.set_rd(self.recursion_desired);
+        header.set_ra(true);
+        header.set_rcode(code(rcode));
         if reply.tc && transport == Transport::Udp {
-            message.metadata.truncation = true;
-        } else {
-            message.add_answers(answers);
+            header.set_tc(true);
+            answers.clear();
         }
+        let mut message = message.question();
         match reply.wrong {
-            Some(Wrong::Id) => message.metadata.id = asked.id.wrapping_add(1),
-            Some(Wrong::Question) => message.queries = vec![other_question(qtype)?],
-            Some(Wrong::Source) | None => {}
+            Some(Wrong::Question) => message.push(other_question(qtype)?).ok()?,
+            Some(Wrong::Id | Wrong::Source) | None => message.push(&self.question).ok()?,
         }
-        message.to_vec().ok()
+        let mut message = message.answer();
+        for answer in answers {
+            message.push(answer).ok()?;
+        }
+        Some(message.finish().into_target())
     }
 }
 
-fn other_question(qtype: RecordType) -> Option<Query> {
-    Some(Query::query(Name::from_ascii(format!("another-name.{}.", zone::DOMAIN)).ok()?, qtype))
+fn other_question(qtype: Rtype) -> Option<Question<Owner>> {
+    Some(Question::new_in(format!("another-name.{}", zone::DOMAIN).parse().ok()?, qtype))
 }
 
-fn code(rcode: Rcode) -> ResponseCode {
+fn code(rcode: Rcode) -> Code {
     match rcode {
-        Rcode::NoError => ResponseCode::NoError,
-        Rcode::FormErr => ResponseCode::FormErr,
-        Rcode::ServFail => ResponseCode::ServFail,
-        Rcode::NXDomain => ResponseCode::NXDomain,
-        Rcode::NotImp => ResponseCode::NotImp,
-        Rcode::Refused => ResponseCode::Refused,
+        Rcode::NoError => Code::NOERROR,
+        Rcode::FormErr => Code::FORMERR,
+        Rcode::ServFail => Code::SERVFAIL,
+        Rcode::NXDomain => Code::NXDOMAIN,
+        Rcode::NotImp => Code::NOTIMP,
+        Rcode::Refused => Code::REFUSED,
     }
 }

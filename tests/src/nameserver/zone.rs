@@ -5,15 +5,20 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use domain::base::iana::{Class, Rtype};
+use domain::base::{Name, Record, Ttl};
+use domain::rdata::{A, Aaaa, Cname, Ptr, ZoneRecordData};
 use serde::{Deserialize, Serialize};
+use wrapwatch::decode::dns;
 
 use super::Rcode;
 
 /// Domain of all the names.
 pub const DOMAIN: &str = "lab.example";
-const TTL: u32 = 60;
+const TTL: Ttl = Ttl::from_secs(60);
+
+pub(super) type Owner = Name<Vec<u8>>;
+pub(super) type Data = ZoneRecordData<Vec<u8>, Owner>;
 
 /// An exception to the zone. No data: the name exists, but has none of this type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +66,7 @@ pub fn name_of(address: IpAddr) -> String {
 
 /// The name under which an address's PTR record stands (RFC 1035, 3.5; RFC 3596, 2.5), without the last dot.
 pub fn reverse_name(address: IpAddr) -> String {
-    let name = Name::from(address.to_canonical()).to_ascii();
-    name.trim_end_matches('.').to_owned()
+    dns::name_text(&dns::reverse_name(address))
 }
 
 /// The address whose name this is.
@@ -77,23 +81,22 @@ pub(crate) fn address_of(name: &str) -> Option<IpAddr> {
 /// What the zone says: response code and answers. `qname` is the name asked for, `key` the same in lower case without the last dot.
 pub(super) fn look_up(
     exceptions: &Exceptions,
-    qname: &Name,
+    qname: &Owner,
     key: &str,
-    qtype: RecordType,
-) -> (Rcode, Vec<Record>) {
-    if let Some(data) = exceptions.get(&(key.to_owned(), qtype.to_string())) {
+    qtype: Rtype,
+) -> (Rcode, Vec<Record<Owner, Data>>) {
+    let type_key = dns::qtype_text(qtype.to_int()).into_owned();
+    if let Some(data) = exceptions.get(&(key.to_owned(), type_key)) {
         return (Rcode::NoError, records(qname, qtype, data));
     }
-    if let Ok(net) = qname.parse_arpa_name() {
-        let whole = net.prefix_len() == net.max_prefix_len();
-        return match (whole, qtype) {
-            (true, RecordType::PTR) => (Rcode::NoError, records(qname, qtype, &[name_of(net.addr())])),
+    if is_reverse(key) {
+        return match (dns::ptr_address(key), qtype) {
+            (Some(address), Rtype::PTR) => (Rcode::NoError, records(qname, qtype, &[name_of(address)])),
             _ => (Rcode::NoError, Vec::new()),
         };
     }
     match (address_of(key), qtype) {
-        (Some(address @ IpAddr::V4(_)), RecordType::A)
-        | (Some(address @ IpAddr::V6(_)), RecordType::AAAA) => {
+        (Some(address @ IpAddr::V4(_)), Rtype::A) | (Some(address @ IpAddr::V6(_)), Rtype::AAAA) => {
             (Rcode::NoError, records(qname, qtype, &[address.to_string()]))
         }
         (Some(_), _) => (Rcode::NoError, Vec::new()),
@@ -103,27 +106,40 @@ pub(super) fn look_up(
     }
 }
 
-/// Records of `owner` from text; what cannot be one of this type is left out.
-pub(super) fn records(owner: &Name, qtype: RecordType, data: &[String]) -> Vec<Record> {
-    let name = |text: &str| Name::from_ascii(format!("{}.", text.trim_end_matches('.'))).ok();
-    let rdata = |text: &String| match qtype {
-        RecordType::A => Ipv4Addr::from_str(text).ok().map(|v4| RData::A(A(v4))),
-        RecordType::AAAA => Ipv6Addr::from_str(text).ok().map(|v6| RData::AAAA(AAAA(v6))),
-        RecordType::PTR => name(text).map(|name| RData::PTR(PTR(name))),
-        RecordType::CNAME => name(text).map(|name| RData::CNAME(CNAME(name))),
-        _ => None,
+/// Whether a name is that of an address, or of a network: the end of an address' name.
+fn is_reverse(key: &str) -> bool {
+    let (front, most, base, digits) = match (key.strip_suffix("in-addr.arpa"), key.strip_suffix("ip6.arpa")) {
+        (Some(front), _) => (front, 4, 10, 3),
+        (None, Some(front)) => (front, 32, 16, 1),
+        (None, None) => return false,
     };
-    data.iter().filter_map(rdata).map(|rdata| Record::from_rdata(owner.clone(), TTL, rdata)).collect()
+    let labels: Vec<&str> = front.split_terminator('.').collect();
+    let fits = |label: &&str| label.len() <= digits && u8::from_str_radix(label, base).is_ok();
+    (front.is_empty() || front.ends_with('.')) && labels.len() <= most && labels.iter().all(fits)
+}
+
+/// Records of `owner` from text; what cannot be one of this type is left out.
+pub(super) fn records(owner: &Owner, qtype: Rtype, data: &[String]) -> Vec<Record<Owner, Data>> {
+    let rdata = |text: &String| -> Option<Data> {
+        match qtype {
+            Rtype::A => text.parse().ok().map(|v4| A::new(v4).into()),
+            Rtype::AAAA => text.parse().ok().map(|v6| Aaaa::new(v6).into()),
+            Rtype::PTR => Owner::from_str(text).ok().map(|name| Ptr::new(name).into()),
+            Rtype::CNAME => Owner::from_str(text).ok().map(|name| Cname::new(name).into()),
+            _ => None,
+        }
+    };
+    data.iter().filter_map(rdata).map(|rdata| Record::new(owner.clone(), Class::IN, TTL, rdata)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ask(exceptions: &Exceptions, name: &str, qtype: RecordType) -> (Rcode, Vec<String>) {
-        let qname = Name::from_ascii(format!("{name}.")).unwrap();
+    fn ask(exceptions: &Exceptions, name: &str, qtype: Rtype) -> (Rcode, Vec<String>) {
+        let qname = Owner::from_str(name).unwrap();
         let (rcode, records) = look_up(exceptions, &qname, &name.to_ascii_lowercase(), qtype);
-        (rcode, records.iter().map(|record| record.data.to_string()).collect())
+        (rcode, records.iter().map(|record| record.data().to_string()).collect())
     }
 
     #[test]
@@ -131,9 +147,9 @@ mod tests {
         let none = Exceptions::new();
         for address in ["10.2.0.7", "255.255.255.255", "fd00:2::1", "::1"] {
             let address: IpAddr = address.parse().unwrap();
-            let (rcode, names) = ask(&none, &reverse_name(address), RecordType::PTR);
+            let (rcode, names) = ask(&none, &reverse_name(address), Rtype::PTR);
             assert_eq!((rcode, names), (Rcode::NoError, vec![format!("{}.", name_of(address))]));
-            let qtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+            let qtype = if address.is_ipv4() { Rtype::A } else { Rtype::AAAA };
             assert_eq!(ask(&none, &name_of(address), qtype), (Rcode::NoError, vec![address.to_string()]));
         }
         assert_eq!(reverse_name("10.2.0.7".parse().unwrap()), "7.0.2.10.in-addr.arpa");
@@ -142,9 +158,9 @@ mod tests {
     #[test]
     fn no_data_and_no_such_name_are_different() {
         let none = Exceptions::new();
-        assert_eq!(ask(&none, "c-10-2-0-7.lab.example", RecordType::AAAA), (Rcode::NoError, vec![]));
-        assert_eq!(ask(&none, "nobody.lab.example", RecordType::A), (Rcode::NXDomain, vec![]));
-        assert_eq!(ask(&none, "db.example.com", RecordType::A), (Rcode::NXDomain, vec![]));
+        assert_eq!(ask(&none, "c-10-2-0-7.lab.example", Rtype::AAAA), (Rcode::NoError, vec![]));
+        assert_eq!(ask(&none, "nobody.lab.example", Rtype::A), (Rcode::NXDomain, vec![]));
+        assert_eq!(ask(&none, "db.example.com", Rtype::A), (Rcode::NXDomain, vec![]));
     }
 
     #[test]
@@ -153,11 +169,8 @@ mod tests {
             ZoneEntry::new("7.0.2.10.in-addr.arpa", "PTR", ["db.example.com"]),
             ZoneEntry::new("DB.example.com.", "a", ["10.2.0.8", "nonsense"]),
         ]);
-        assert_eq!(ask(&some, "7.0.2.10.in-addr.arpa", RecordType::PTR).1, ["db.example.com."]);
-        assert_eq!(
-            ask(&some, "db.example.com", RecordType::A),
-            (Rcode::NoError, vec!["10.2.0.8".to_owned()])
-        );
-        assert_eq!(ask(&some, "db.example.com", RecordType::AAAA), (Rcode::NoError, vec![]));
+        assert_eq!(ask(&some, "7.0.2.10.in-addr.arpa", Rtype::PTR).1, ["db.example.com."]);
+        assert_eq!(ask(&some, "db.example.com", Rtype::A), (Rcode::NoError, vec!["10.2.0.8".to_owned()]));
+        assert_eq!(ask(&some, "db.example.com", Rtype::AAAA), (Rcode::NoError, vec![]));
     }
 }

@@ -1,13 +1,14 @@
 //! DNS messages (RFC 1035) as they are seen on a resolver's socket: possibly cut at the 512 bytes a record carries, over
-//! TCP (RFC 1035, 4.2.2) in arbitrary pieces, and always hostile. Parsing is hickory's; here is what survives of a message
+//! TCP (RFC 1035, 4.2.2) in arbitrary pieces, and always hostile. Parsing is `domain`'s; here is what survives of a message
 //! that ends in the middle, and names in a form that cannot be mistaken.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use hickory_proto::op::{Header, MessageType, Query};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use domain::base::iana::Rtype;
+use domain::base::message::RecordSection;
+use domain::base::{Message as Wire, Name, ParseRecordData, ParsedName, ParsedRecord, ToName};
+use domain::rdata;
 
 /// Most answers of one message that are kept.
 pub const ANSWERS_MAX: usize = 8;
@@ -58,17 +59,45 @@ pub const A: u16 = 1;
 /// `AAAA`.
 pub const AAAA: u16 = 28;
 
+/// The name that an address is asked for by (RFC 1035, 3.5; RFC 3596, 2.5); one of IPv4 in IPv6 as the former.
+pub fn reverse_name(address: IpAddr) -> Name<Vec<u8>> {
+    // Neither family's is longer than a name may be.
+    let mut name = Name::reverse_from_addr(address.to_canonical()).unwrap_or_else(|_| Name::root_vec());
+    // As resolvers write it: digits in lower case.
+    name.make_canonical();
+    name
+}
+
 /// The address whose name this is the question for (RFC 1035, 3.5 and RFC 3596, 2.5); none for another name, or for a part of an address.
 pub fn ptr_address(name: &str) -> Option<IpAddr> {
-    let net = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).ok()?.parse_arpa_name().ok()?;
-    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
+    let mut labels = name.trim_end_matches('.').rsplit('.');
+    labels.next().filter(|label| label.eq_ignore_ascii_case("arpa"))?;
+    let family = labels.next()?;
+    let address = if family.eq_ignore_ascii_case("in-addr") {
+        let mut octets = [0; 4];
+        for octet in &mut octets {
+            let digits = labels.next().filter(|label| label.bytes().all(|byte| byte.is_ascii_digit()))?;
+            *octet = digits.parse().ok()?;
+        }
+        IpAddr::from(octets)
+    } else if family.eq_ignore_ascii_case("ip6") {
+        let mut bits = 0;
+        for _ in 0..32 {
+            let digit = labels.next().filter(|label| label.len() == 1)?;
+            bits = bits << 4 | u128::from_str_radix(digit, 16).ok()?;
+        }
+        Ipv6Addr::from_bits(bits).into()
+    } else {
+        return None;
+    };
+    labels.next().is_none().then_some(address)
 }
 
 /// Mnemonic of a type, `TYPE65280` where there is none (RFC 3597, 5).
 pub fn qtype_text(qtype: u16) -> Cow<'static, str> {
-    match RecordType::from(qtype) {
-        RecordType::Unknown(code) => format!("TYPE{code}").into(),
-        known => <&'static str>::from(known).into(),
+    match Rtype::from_int(qtype).to_mnemonic_str() {
+        Some(known) => known.into(),
+        None => format!("TYPE{qtype}").into(),
     }
 }
 
@@ -83,14 +112,51 @@ pub fn rcode_text(rcode: u8) -> Cow<'static, str> {
 
 /// A name without the last dot, `.` for the root. Bytes that are not printable ASCII are written `\ddd` in decimal, dots and backslashes inside
 /// a label `\.` and `\\` (RFC 1035, 5.1).
-pub fn name_text(name: &Name) -> String {
+pub fn name_text(name: &impl ToName) -> String {
+    plain_text(name).unwrap_or_else(|| escaped_text(name))
+}
+
+/// Whether a byte stands for itself in a name's text. A table: every byte of every name is looked at.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x21;
+    while byte <= 0x7e {
+        plain[byte] = byte != b'.' as usize && byte != b'\\' as usize;
+        byte += 1;
+    }
+    plain
+};
+
+/// The text of a name in which nothing is to be escaped, as almost every one is: its bytes, with dots in the lengths' places.
+fn plain_text(name: &impl ToName) -> Option<String> {
+    let mut bytes = Vec::with_capacity(name.compose_len().into());
+    let Ok(()) = name.compose(&mut bytes);
+    let mut rest = bytes.as_mut_slice();
+    while let Some((len, behind)) = rest.split_first_mut() {
+        let (label, after) = behind.split_at_mut_checked(usize::from(*len))?;
+        if !label.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+            return None;
+        }
+        *len = b'.';
+        rest = after;
+    }
+    // The root's; and that before the first label, which the root alone does not have.
+    bytes.pop();
+    if bytes.is_empty() {
+        return None;
+    }
+    bytes.remove(0);
+    String::from_utf8(bytes).ok()
+}
+
+fn escaped_text(name: &impl ToName) -> String {
     use std::fmt::Write as _;
-    let mut text = String::with_capacity(name.len());
-    for label in name {
+    let mut text = String::new();
+    for label in name.iter_labels().filter(|label| !label.is_root()) {
         if !text.is_empty() {
             text.push('.');
         }
-        for &byte in label {
+        for &byte in label.as_slice() {
             match byte {
                 b'.' | b'\\' => text.extend(['\\', char::from(byte)]),
                 0x21..=0x7e => text.push(char::from(byte)),
@@ -107,34 +173,37 @@ pub fn name_text(name: &Name) -> String {
 
 /// Reads as much of a message as is there; `None` where not even the header is.
 pub fn parse(bytes: &[u8]) -> Option<Message> {
-    let mut decoder = BinDecoder::new(bytes);
-    let header = Header::read(&mut decoder).ok()?;
+    let wire = Wire::from_slice(bytes).ok()?;
+    let header = wire.header();
     let mut message = Message {
-        id: header.metadata.id,
-        response: header.metadata.message_type == MessageType::Response,
-        truncated: header.metadata.truncation,
-        rcode: header.metadata.response_code.low(),
+        id: header.id(),
+        response: header.qr(),
+        truncated: header.tc(),
+        rcode: header.rcode().to_int(),
         question: None,
         answers: Vec::new(),
         has_answer: false,
         cut: false,
         asks_reverse: false,
     };
-    for index in 0..header.counts.queries {
-        let Ok(query) = Query::read(&mut decoder) else {
+    let mut questions = wire.question();
+    for (index, question) in questions.by_ref().enumerate() {
+        let Ok(question) = question else {
             if index == 0 {
                 message.cut = true;
-                message.has_answer = header.counts.answers > 0;
+                message.has_answer = wire.header_counts().ancount() > 0;
                 message.asks_reverse = asks_reverse(bytes);
             }
             return Some(message);
         };
         if index == 0 {
-            message.question =
-                Some(Question { name: name_text(query.name()), qtype: query.query_type().into() });
+            let name = name_text(question.qname());
+            message.question = Some(Question { name, qtype: question.qtype().to_int() });
         }
     }
-    read_answers(&mut decoder, header.counts.answers, &mut message);
+    if let Ok(answers) = questions.answer() {
+        read_answers(answers, &mut message);
+    }
     Some(message)
 }
 
@@ -154,28 +223,39 @@ fn asks_reverse(bytes: &[u8]) -> bool {
     false
 }
 
-fn read_answers(decoder: &mut BinDecoder<'_>, count: u16, message: &mut Message) {
+fn read_answers(answers: RecordSection<'_, [u8]>, message: &mut Message) {
     let asked = message.question.as_ref().map(|question| question.qtype);
-    for _ in 0..count {
-        let Ok(record) = Record::<RData>::read(decoder) else { return };
-        if asked.is_none_or(|asked| asked == u16::from(record.record_type())) {
+    for record in answers {
+        let Some((qtype, text)) =
+            record.ok().and_then(|record| Some((record.rtype().to_int(), data_text(&record)?)))
+        else {
+            return;
+        };
+        if asked.is_none_or(|asked| asked == qtype) {
             message.has_answer = true;
         }
         if message.answers.len() < ANSWERS_MAX {
-            message.answers.push(data_text(&record));
+            message.answers.push(text);
         }
     }
 }
 
-fn data_text(record: &Record) -> String {
-    match &record.data {
-        RData::A(address) => address.to_string(),
-        RData::AAAA(address) => address.to_string(),
-        RData::PTR(name) => name_text(&name.0),
-        RData::CNAME(name) => name_text(&name.0),
-        RData::NS(name) => name_text(&name.0),
-        _ => qtype_text(record.record_type().into()).into_owned(),
-    }
+/// What a record says; none where its data make no sense. Of other types than these, the type says enough.
+fn data_text(record: &ParsedRecord<'_, [u8]>) -> Option<String> {
+    type To<'a> = ParsedName<&'a [u8]>;
+    Some(match record.rtype() {
+        Rtype::A => data::<rdata::A>(record)?.addr().to_string(),
+        Rtype::AAAA => data::<rdata::Aaaa>(record)?.addr().to_string(),
+        Rtype::PTR => name_text(data::<rdata::Ptr<To>>(record)?.ptrdname()),
+        Rtype::CNAME => name_text(data::<rdata::Cname<To>>(record)?.cname()),
+        Rtype::NS => name_text(data::<rdata::Ns<To>>(record)?.nsdname()),
+        other => qtype_text(other.to_int()).into_owned(),
+    })
+}
+
+/// The data of a record as that of a type.
+pub(crate) fn data<'a, D: ParseRecordData<'a, [u8]>>(record: &ParsedRecord<'a, [u8]>) -> Option<D> {
+    Some(record.to_record().ok()??.into_data())
 }
 
 /// Most bytes of one message that [`Framer`] keeps.

@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query},
-    rr::{Name, RecordType},
-};
+use domain::base::{MessageBuilder, ToName, iana::Rtype};
 
 use crate::{decode::dns, model::QueryOutcome};
 
@@ -61,13 +58,20 @@ pub fn ask_all(questions: &[(IpAddr, IpAddr)]) -> Vec<Asked> {
 
 fn failed(of: IpAddr, why: &str) -> Asked {
     let error = Some(why.to_owned());
-    Asked { name: name_of(of).1, outcome: QueryOutcome::Unseen, rtt: None, rcode: None, found: None, error }
+    Asked {
+        name: dns::name_text(&dns::reverse_name(of)),
+        outcome: QueryOutcome::Unseen,
+        rtt: None,
+        rcode: None,
+        found: None,
+        error,
+    }
 }
 
 fn ask(server: SocketAddr, of: IpAddr, patience: Duration) -> Asked {
-    let (name, text) = name_of(of);
+    let name = dns::reverse_name(of);
     let mut asked = Asked {
-        name: text,
+        name: dns::name_text(&name),
         outcome: QueryOutcome::Timeout,
         rtt: None,
         rcode: None,
@@ -75,10 +79,7 @@ fn ask(server: SocketAddr, of: IpAddr, patience: Duration) -> Asked {
         error: None,
     };
     let id = u16::try_from(u64::from(std::process::id()) & 0xffff).unwrap_or(1) | 1;
-    let mut query = Message::new(id, MessageType::Query, OpCode::Query);
-    query.metadata.recursion_desired = true;
-    query.add_query(Query::query(name, RecordType::PTR));
-    let Ok(bytes) = query.to_vec() else { return failed(of, "the address makes no name") };
+    let Some(bytes) = query(id, &name) else { return failed(of, "the address makes no name") };
     match exchange(server, &bytes, id, patience) {
         Ok(Some((rtt, rcode, found))) => {
             asked.outcome = QueryOutcome::Answered;
@@ -95,11 +96,13 @@ fn ask(server: SocketAddr, of: IpAddr, patience: Duration) -> Asked {
     asked
 }
 
-/// The name that an address is asked for by (RFC 1035, 3.5; RFC 3596, 2.5).
-fn name_of(address: IpAddr) -> (Name, String) {
-    let name = Name::from(address.to_canonical());
-    let text = dns::name_text(&name);
-    (name, text)
+fn query(id: u16, name: &impl ToName) -> Option<Vec<u8>> {
+    let mut message = MessageBuilder::new_vec();
+    message.header_mut().set_id(id);
+    message.header_mut().set_rd(true);
+    let mut questions = message.question();
+    questions.push((name, Rtype::PTR)).ok()?;
+    Some(questions.finish())
 }
 
 /// Sends and waits; time and response code of the answer and whether it has a name, None where none came in time.

@@ -110,3 +110,12 @@ fn the_name_of_an_address_leads_back_to_it() {
         assert_eq!(ptr_address(other), None, "{other}");
     }
 }
+
+#[test]
+fn an_address_is_asked_for_in_lower_case_and_as_what_it_is() {
+    let name = |address: &str| name_text(&reverse_name(address.parse().unwrap()));
+    assert_eq!(name("10.0.3.7"), "7.3.0.10.in-addr.arpa");
+    assert_eq!(name("::ffff:10.0.3.7"), "7.3.0.10.in-addr.arpa");
+    let v6 = "f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+    assert_eq!(name("2001:db8::f"), v6);
+}

@@ -13,7 +13,7 @@ const LETTERS: &[u8; 32] = b"bcdfghjklmnpqrstvwxz0123456789yk";
 /// Letters of a pseudonym behind the first one, which is always `x`.
 const LETTERS_N: usize = 7;
 /// Longest name in a message (RFC 1035, 3.1), length bytes included.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 /// Labels that say nothing about a site.
 const KEPT: &[&str] = &[

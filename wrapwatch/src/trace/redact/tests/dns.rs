@@ -1,7 +1,8 @@
-//! DNS messages, whole, cut, in pieces, hostile. Read back by hickory's own `Message`, which the redaction does not use.
+//! DNS messages, whole, cut, in pieces, hostile. Read back as every type of record that `domain` knows, of which the redaction uses a few.
 
-use hickory_proto::op::Message;
-use hickory_proto::rr::{RData, RecordType};
+use domain::base::iana::{Class, Rtype};
+use domain::base::{Message, ParsedName, Record};
+use domain::rdata::AllRecordData;
 use proptest::prelude::*;
 use wrapwatch_common::abi::{SOCK_DGRAM, SOCK_STREAM};
 use wrapwatch_common::records as abi;
@@ -39,25 +40,31 @@ fn answer() -> Vec<u8> {
     m
 }
 
+type Read<'a> = Record<ParsedName<&'a [u8]>, AllRecordData<&'a [u8], ParsedName<&'a [u8]>>>;
+
+/// All records of a message.
+fn records(bytes: &[u8]) -> Vec<Read<'_>> {
+    let message = Message::from_slice(bytes).unwrap();
+    message.iter().map(|record| record.unwrap().0.into_any_record().unwrap()).collect()
+}
+
 #[test]
 fn a_message_stays_the_same_message_about_pseudonyms() {
-    let original = Message::from_vec(&answer()).unwrap();
-    let bytes = dns::message(&names(), &answer()).unwrap();
-    let mapped = Message::from_vec(&bytes).unwrap();
-    assert_eq!(mapped.metadata, original.metadata);
-    let types = |m: &Message| {
-        let records = m.answers.iter().chain(&m.authorities);
-        records.map(|r| (r.record_type(), r.ttl)).collect::<Vec<_>>()
-    };
-    assert_eq!(types(&mapped), types(&original));
+    let original = answer();
+    let bytes = dns::message(&names(), &original).unwrap();
+    assert_eq!(bytes[..12], original[..12]);
+    let types =
+        |records: &[Read]| -> Vec<_> { records.iter().map(|r| (r.rtype(), r.class(), r.ttl())).collect() };
+    let mapped = records(&bytes);
+    assert_eq!(types(&mapped), types(&records(&original)));
     let n = names();
-    let query = &mapped.queries[0];
-    assert_eq!(query.name().to_string(), n.text("1.0.77.10.in-addr.arpa."));
-    assert_eq!(query.query_type(), RecordType::PTR);
-    let RData::PTR(to) = &mapped.answers[1].data else { panic!("{:?}", mapped.answers) };
-    assert_eq!(to.0.to_string(), n.text("web1.corp.example."));
-    assert_eq!(mapped.answers[1].name, *query.name());
-    assert_eq!(mapped.authorities[0].name.to_string(), n.text("77.10.in-addr.arpa."));
+    let query = Message::from_slice(&bytes).unwrap().sole_question().unwrap();
+    assert_eq!(query.qname().to_string(), n.text("1.0.77.10.in-addr.arpa"));
+    assert_eq!((query.qtype(), query.qclass()), (Rtype::PTR, Class::IN));
+    let AllRecordData::Ptr(to) = mapped[1].data() else { panic!("{mapped:?}") };
+    assert_eq!(to.ptrdname().to_string(), n.text("web1.corp.example"));
+    assert_eq!(mapped[1].owner(), query.qname());
+    assert_eq!(mapped[2].owner().to_string(), n.text("77.10.in-addr.arpa"));
     for leak in [&b"web1"[..], b"corp", b"admin", b"10.77", &[10, 77, 0], b"\x0277\x0210"] {
         assert!(contains(&answer(), leak), "{leak:?} is there");
         assert!(!contains(&bytes, leak), "{leak:?}");
@@ -81,6 +88,18 @@ fn of_a_cut_message_as_much_is_kept_as_can_be_read() {
         assert_eq!(before.answers.len(), after.answers.len(), "{len}");
         assert_eq!(before.question.is_some(), after.question.is_some(), "{len}");
     }
+}
+
+#[test]
+fn a_name_whose_pseudonym_is_longer_than_a_name_may_be_ends_the_message() {
+    let query = |kept: usize| {
+        let labels = [b"\x01a".repeat(26), b"\x01*".repeat(kept)].concat();
+        [&answer()[..12], &labels, b"\x07in-addr\x04arpa\0\0\x0c\0\x01"].concat()
+    };
+    // Below in-addr.arpa 26 pseudonyms of nine bytes and stars of two: 254 bytes, then 256.
+    let len = |kept| dns::message(&names(), &query(kept)).unwrap().len();
+    assert_eq!(len(3), 12 + 254 + 4);
+    assert_eq!(len(4), 12);
 }
 
 fn payload(bytes: &[u8], full_len: usize, sock_type: u8, out: bool) -> Vec<u8> {
