@@ -27,7 +27,7 @@ pub struct Cost {
     pub server: Option<ServerCost>,
 }
 
-/// Run time of the BPF programs, measured in short windows, with the kernel's own way to them: it is time taken from the processes, of whomever, that made the hooked
+/// Run time of the BPF programs, measured in short windows, with the kernel's own way to them: it is time taken from all processes, the server and others, that made the hooked
 /// calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
