@@ -32,7 +32,7 @@ fn copy(names: &Names, message: &Message<[u8]>, out: &mut HashCompressor<Vec<u8>
         let (qtype, class) = (question.qtype(), question.qclass());
         Question::new(name(names, question.qname())?, qtype, class).compose(out).ok()?;
     }
-    for read in message.iter() {
+    for read in message {
         let (read, _) = read.ok()?;
         let owner = name(names, &read.owner())?;
         Record::new(owner, read.class(), read.ttl(), mapped(names, &read)?).compose(out).ok()?;
