@@ -91,12 +91,12 @@ fn costs<S: Server>(server: &mut S, mut tell: impl FnMut(Cost)) -> Result<()> {
         // The first of each fills caches.
         server.work(work, times::<S>(work))?;
     }
-    let none = row(server).context("beside nothing")?;
+    let none = row(server, ByItself::Nothing).context("beside nothing")?;
     for (hooks, option) in HOOKS {
-        let live = beside(server, Tracer::wrapwatch("live", option, server.pid()))?;
-        let record = beside(server, Tracer::wrapwatch("record", option, server.pid()))?;
+        let live = beside(server, Tracer::wrapwatch("live", option, server.pid()), ByItself::Works)?;
+        let record = beside(server, Tracer::wrapwatch("record", option, server.pid()), ByItself::Works)?;
         // What hooks there are is in the trace that has just been written.
-        let floor = beside(server, Tracer::floor(server.pid()))?;
+        let floor = beside(server, Tracer::floor(server.pid()), ByItself::Nothing)?;
         for (command, watched) in [("live", live), ("record", record)] {
             for ((none, floor), wrapwatch) in none.iter().zip(&floor).zip(&watched) {
                 tell(cost(hooks, command, [none, floor, wrapwatch]));
@@ -106,10 +106,19 @@ fn costs<S: Server>(server: &mut S, mut tell: impl FnMut(Cost)) -> Result<()> {
     Ok(())
 }
 
+/// What is attached does by itself while nothing happens.
+#[derive(Clone, Copy)]
+enum ByItself {
+    /// A second is like any other, but for what the kernel may do once: some 17 seconds after empty trampolines were attached it takes 33 million instructions.
+    Nothing,
+    /// Some seconds take more: what it does now and then counts.
+    Works,
+}
+
 /// Each kind of work beside this.
-fn beside<S: Server>(server: &mut S, tracer: Result<Tracer>) -> Result<Vec<Took>> {
+fn beside<S: Server>(server: &mut S, tracer: Result<Tracer>, does: ByItself) -> Result<Vec<Took>> {
     let tracer = tracer?;
-    let row = row(server).with_context(|| format!("beside {tracer}"))?;
+    let row = row(server, does).with_context(|| format!("beside {tracer}"))?;
     tracer.stop()?;
     Ok(row)
 }
@@ -126,14 +135,17 @@ fn cost(hooks: &str, command: &str, [none, floor, wrapwatch]: [&Took; 3]) -> Cos
 }
 
 /// Each kind of work beside what is attached now.
-fn row<S: Server>(server: &mut S) -> Result<Vec<Took>> {
+fn row<S: Server>(server: &mut S, does: ByItself) -> Result<Vec<Took>> {
     thread::sleep(SETTLED);
     let mut idle = (0..IDLE).map(|_| window(|| Ok(()))).collect::<Result<Vec<u64>>>()?;
     let usual = processor::usual(&mut idle);
     let mut row =
         Work::ALL.into_iter().map(|work| worked(server, work, usual)).collect::<Result<Vec<_>>>()?;
     if S::WITH_OTHERS {
-        let idle = idle.iter().sum::<u64>() / IDLE as u64;
+        let idle = match does {
+            ByItself::Nothing => usual,
+            ByItself::Works => idle.iter().sum::<u64>() / IDLE as u64,
+        };
         let hooked = other::hooked()?;
         for (work, whole) in [("other-unhooked", other::unhooked()), ("other-hooked", hooked), ("idle", idle)]
         {
