@@ -42,7 +42,7 @@ pub struct Args {
     /// Put no uprobes on libwrap; wrapwatch then takes the last table's close as the check's end
     #[arg(long)]
     no_uprobes: bool,
-    /// Detach and exit with status 1 when the BPF programs take more than this share of one core (1%, 0.5%)
+    /// Detach and exit with status 1 when the BPF programs and the kernel's way to them take more than this share of one core (1%, 0.5%)
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_overhead: Option<f64>,
     #[command(flatten)]

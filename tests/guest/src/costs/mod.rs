@@ -109,7 +109,7 @@ fn costs<S: Server>(server: &mut S, mut tell: impl FnMut(Cost)) -> Result<()> {
 /// What is attached does by itself while nothing happens.
 #[derive(Clone, Copy)]
 enum ByItself {
-    /// A second is like any other, but for what the kernel may do once: some 17 seconds after empty trampolines were attached it takes 33 million instructions.
+    /// A second is like any other, but for what the kernel may do once: beside empty trampolines it has taken 33 million instructions in one of ten seconds.
     Nothing,
     /// Some seconds take more: what it does now and then counts.
     Works,

@@ -44,12 +44,15 @@ impl Text {
         let server = cost.server.map_or_else(
             || "not measured: it takes CAP_SYS_ADMIN".to_owned(),
             |server| {
+                let way = match server.way_ns_per_run {
+                    ns if ns > 0.0 => format!("{ns:.0} of them the kernel's way there"),
+                    _ => "the kernel's way there not measured".to_owned(),
+                };
                 format!(
-                    "{} of a core in {:.0} runs of programs a second, {:.0} ns each, {:.0} of them the kernel's way there; at most {} in any {} ms",
+                    "{} of a core in {:.0} runs of programs a second, {:.0} ns each, {way}; at most {} in any {} ms",
                     percent(server.share),
                     server.runs_per_s,
                     server.ns_per_run,
-                    server.way_ns_per_run,
                     percent(server.share_max),
                     200
                 )
