@@ -296,10 +296,14 @@ pub struct Layout {
     pub file_private_data: u32,
     /// `sk` in `struct socket`.
     pub socket_sk: u32,
+    /// `sk_socket` in `struct sock`: its `struct socket`, which it has from its accept on.
+    pub sock_socket: u32,
+    /// `skc_state` in `struct sock_common`.
+    pub sock_state: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 92);
+    assert!(size_of::<Layout>() == 100);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 24);

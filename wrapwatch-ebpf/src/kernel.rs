@@ -43,6 +43,8 @@ pub static LAYOUT: Layout = Layout {
     fdtable_fd: 0,
     file_private_data: 0,
     socket_sk: 0,
+    sock_socket: 0,
+    sock_state: 0,
 };
 
 /// One of the offsets.
@@ -255,6 +257,20 @@ impl Sock {
     #[inline(always)]
     pub fn error(&self) -> i32 {
         self.member(offset!(sock_err))
+    }
+
+    /// Whether somebody has accepted it; false where the loader does not know where that stands.
+    #[inline(always)]
+    pub fn is_accepted(&self) -> bool {
+        let socket = offset!(sock_socket);
+        socket != 0 && offset!(sock_state) != 0 && self.member::<u64>(socket) != 0
+    }
+
+    /// Its state, of net/tcp_states.h; 0 where the loader does not know where that stands.
+    #[inline(always)]
+    pub fn state(&self) -> u8 {
+        let state = offset!(sock_state);
+        if state == 0 { 0 } else { self.member(state) }
     }
 
     #[inline(always)]

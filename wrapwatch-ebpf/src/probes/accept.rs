@@ -110,6 +110,7 @@ fn accepted(ctx: &impl Call, fd: i32, sk: u64, (enter_ns, listener, address): Be
         let process = targets::process();
         let record = AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process };
         emit::fixed(&record, Counter::LostAccept);
+        state::accepted(sk);
     }
     debug!(ctx, "accepted: conn {} fd {}", conn, fd);
 }

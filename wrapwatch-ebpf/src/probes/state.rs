@@ -9,7 +9,8 @@ use wrapwatch_common::{
 
 use super::close;
 use crate::{
-    emit, kernel,
+    emit,
+    kernel::{self, Sock},
     maps::{CONNS, NETNS, PORTS},
     sockaddr::Socket,
     watch::{conns, targets},
@@ -44,25 +45,39 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
         return;
     }
     ends_connection(sk, closed, new == TCP_CLOSE);
-    if !(began || left) {
+    // That a client leaves whose connection is over, as each does some day, is of no interest.
+    if !(began || left && (conns::of_socket(sk).is_some() || !Sock(sk).is_accepted())) {
         return;
     }
+    tell(socket, sk, old, new);
+}
+
+/// A client that left just as it was accepted, when its socket was no connection's yet, and did not wait any more.
+#[inline(always)]
+pub fn accepted(sk: u64) {
+    let sock = Sock(sk);
+    let state = i32::from(sock.state());
+    if state == TCP_CLOSE_WAIT || state == TCP_CLOSE {
+        tell(&sock, sk, TCP_ESTABLISHED, state);
+    }
+}
+
+#[inline(always)]
+fn tell(socket: &impl Socket, sk: u64, old: i32, new: i32) {
     let netns = kernel::netns(sk);
     if !is_of_targets(netns) {
         return;
     }
     let (local, peer) = ends(socket);
-    let record = SockState {
-        hdr: emit::anonymous(Kind::SockState, kernel::now(), size_of::<SockState>()),
-        sk,
-        local,
-        peer,
-        netns,
-        old: old as u8,
-        new: new as u8,
-        pad: 0,
-    };
-    emit::fixed(&record, Counter::LostSockState);
+    // Not on the stack, where another record may be.
+    emit::with_tail::<SockState, 0>(
+        Counter::LostSockState,
+        |_| 0,
+        |_, len| {
+            let hdr = emit::anonymous(Kind::SockState, kernel::now(), len);
+            SockState { hdr, sk, local, peer, netns, old: old as u8, new: new as u8, pad: 0 }
+        },
+    );
 }
 
 /// `inet_sk_error_report`: an error was queued on a socket. `error` is read only where it matters.

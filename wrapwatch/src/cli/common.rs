@@ -86,12 +86,12 @@ pub enum Hooks {
     /// The best that this kernel and these capabilities allow
     #[default]
     Auto,
-    /// Raw tracepoints: cheapest, detached at once
+    /// Trampolines (fentry, fexit), Linux 5.17 and later: cost other processes nothing and queries least
+    Trampoline,
+    /// Raw tracepoints: every system call of the machine pays for them; attached and detached at once
     Raw,
     /// Perf tracepoints: work where kernel memory may not be read
     Tracepoint,
-    /// Trampolines (fentry, fexit), Linux 5.17 and later: cost other processes nothing and queries least; detaching can take seconds
-    Trampoline,
 }
 
 /// How the kernel side is attached.

@@ -125,6 +125,10 @@ pub(super) fn said(notice: &Notice<'_>) -> String {
             escape(&target.comm)
         ),
         Notice::Cost(cost) => format!("cost: {}", text::cost(cost)),
+        Notice::Detaching => {
+            "the kernel takes some seconds to take the programs off; the process wwt-detach waits for it"
+                .to_owned()
+        }
     }
 }
 

@@ -334,6 +334,7 @@ mod tests {
         Doctor {
             kernel: Kernel::default(),
             hooks: Vec::new(),
+            taken: None,
             degradations: Vec::new(),
             targets: vec![crate::diagnose::doctor::tests::target()],
             problems: severities.iter().map(problem).collect(),

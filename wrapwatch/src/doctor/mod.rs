@@ -123,7 +123,8 @@ fn report(
     let targets: Vec<_> = examined.into_iter().map(|(target, _)| target).collect();
     let mut degradations = judge::missing(&kernel, &trial, &found.hooks, &targets);
     degradations.extend(unasked);
-    Doctor { kernel, hooks: found.hooks, degradations, targets, problems, measured: None }
+    let taken = judge::taken(&found.hooks, trial.raw_skips_calls);
+    Doctor { kernel, hooks: found.hooks, taken, degradations, targets, problems, measured: None }
 }
 
 fn not_asked(why: &str) -> Missing {

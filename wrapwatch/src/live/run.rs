@@ -8,7 +8,7 @@ use std::{
 use caps::Capability;
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use wrapwatch_common::{counters::Counter, records::Kind};
 
@@ -45,6 +45,8 @@ const LOOKS_PASSED: u32 = 8;
 /// Longest time in which records are taken before signals, the trace's end and processes' ends are looked at again: with a full ring, and records that are dear to take,
 /// it is never empty.
 const DRAIN: Duration = Duration::from_millis(200);
+/// How long the end waits until the kernel has taken the programs off.
+const LET_GO: Duration = Duration::from_millis(500);
 /// How many records are taken between two looks at that time.
 const DRAIN_STEP: u32 = 16;
 
@@ -57,8 +59,12 @@ impl<'a> Session<'a> {
         let first = if settings.wait { Vec::new() } else { find(settings)? };
         // Beside the session: whatever the ring hands out, all of the session is there to take it.
         let (mut session, mut ring) = Self::attach(settings, observer, &first)?;
-        let why = session.follow(first, &mut ring).await?;
-        session.end(why, &mut ring)
+        let ended = match session.follow(first, &mut ring).await {
+            Ok(why) => session.end(why, &mut ring),
+            Err(error) => Err(error),
+        };
+        session.let_go().await;
+        ended
     }
 
     fn attach(
@@ -181,9 +187,11 @@ impl<'a> Session<'a> {
     pub(super) fn drain(&mut self, ring: &mut Ring) -> bool {
         let end = Instant::now() + DRAIN;
         loop {
-            self.skips();
             let mut taken = 0_u32;
             let more = ring.drain(|record| {
+                if taken == 0 {
+                    self.skips();
+                }
                 self.take(record);
                 taken = taken.wrapping_add(1);
                 !taken.is_multiple_of(DRAIN_STEP) || Instant::now() < end
@@ -334,7 +342,8 @@ impl<'a> Session<'a> {
         }
         self.doubts(now);
         self.feed.input(&Input::Clock(clock::pair()));
-        self.know_skips(now);
+        // Asked of each program, which is dear: not at each look at an empty ring.
+        self.skips();
         self.sample_of_second(now);
         self.not_run = self.probe.not_run();
         if let Err(error) = self.probe.sweep() {
@@ -377,8 +386,26 @@ impl<'a> Session<'a> {
         self.feed.input(&Lost { events: accepts + others, by, until_ns, ..Lost::default() }.into());
     }
 
+    /// Takes the programs off. All is told by now, and the kernel may take seconds for it: who asked for the end, asks again or has waited long enough need not wait for that.
+    async fn let_go(self) {
+        let Self { probe, mut signals, mut feed, .. } = self;
+        let mut detaching = probe.detach();
+        let all = async {
+            detaching.finished().await;
+            true
+        };
+        let off = tokio::select! {
+            off = all => off,
+            () = signals.any() => false,
+            () = sleep(LET_GO) => false,
+        };
+        if !off {
+            feed.notice(&Notice::Detaching);
+        }
+    }
+
     /// Ends the trace: first the targets, so that nothing more comes, then what is left in the ring, then the summary.
-    fn end(mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
+    fn end(&mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
         self.queues_at_end();
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
             if let Err(error) = self.probe.remove_target(pid) {
@@ -391,6 +418,7 @@ impl<'a> Session<'a> {
         if !self.catch_up(ring).1 {
             self.leave(ring);
         }
+        self.skips();
         let at = clock::now();
         let cost = self.cost(at);
         self.feed.input(

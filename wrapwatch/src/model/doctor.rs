@@ -16,6 +16,9 @@ pub struct Doctor {
     pub kernel: Kernel,
     /// Each hook, tried.
     pub hooks: Vec<Hook>,
+    /// The set of hooks that `live` and `record` take here by themselves; null where none can be had.
+    #[serde(default)]
+    pub taken: Option<HookKind>,
     /// What will be missing, and how to get it.
     pub degradations: Vec<Missing>,
     /// The servers.
@@ -65,11 +68,11 @@ pub struct Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HookKind {
-    /// A raw tracepoint of the kernel: the first choice before Linux 7.0.
+    /// A raw tracepoint of the kernel: before Linux 7.0 the choice where there are no trampolines.
     RawTracepoint,
     /// A perf tracepoint of the kernel.
     Tracepoint,
-    /// A trampoline (fentry, fexit) of a function of the kernel: only where it is asked for.
+    /// A trampoline (fentry, fexit) of a function of the kernel: the first choice.
     Trampoline,
     /// A function of libwrap in one server.
     Uprobe,

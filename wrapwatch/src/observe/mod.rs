@@ -55,6 +55,8 @@ pub enum Notice<'a> {
     Replaced(&'a Target),
     /// What it has cost so far; once a second.
     Cost(&'a Cost),
+    /// All is told, and the kernel still takes the programs off.
+    Detaching,
 }
 
 /// Takes everything and keeps nothing.

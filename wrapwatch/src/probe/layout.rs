@@ -16,7 +16,7 @@ use crate::{
 
 /// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
 type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
-const MEMBERS: [Member; 23] = [
+const MEMBERS: [Member; 25] = [
     ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
@@ -40,6 +40,8 @@ const MEMBERS: [Member; 23] = [
     ("fdtable", "fd", |layout| &mut layout.fdtable_fd, true),
     ("file", "private_data", |layout| &mut layout.file_private_data, true),
     ("socket", "sk", |layout| &mut layout.socket_sk, true),
+    ("sock", "sk_socket", |layout| &mut layout.sock_socket, true),
+    ("sock_common", "skc_state", |layout| &mut layout.sock_state, true),
     // Of x86 alone.
     ("task_struct", "thread_info.status", |layout| &mut layout.task_status, true),
 ];

@@ -7,6 +7,7 @@ mod access;
 mod btf;
 mod capabilities;
 mod counts;
+mod detach;
 mod error;
 mod family;
 mod hooks;
@@ -29,6 +30,7 @@ pub use access::access;
 use aya::Ebpf;
 pub use capabilities::{missing as missing_capabilities, wanted as wanted_capabilities};
 pub use counts::Counts;
+pub use detach::Detaching;
 pub use error::ProbeError;
 use hooks::HookSet;
 pub use hooks::{lost_without, raw_skips_calls};
@@ -133,15 +135,17 @@ impl Probe {
         for set in hooks::order(options.hooks) {
             match Self::attach_set(set, options, &layout, namespace) {
                 Ok(mut probe) => {
-                    let before = refused.last().map(|(_, error)| error);
-                    let why = hooks::Taken { refused: before, asked: options.hooks.is_some() };
+                    let why = hooks::Taken { refused: &refused, asked: options.hooks.is_some() };
                     probe.degradations.extend(set.taken(&why));
                     probe.way_ns = without.way_ns();
                     log::info!("hooks: {}", set.name());
                     return Ok(probe);
                 }
                 Err(error) if !error.is_about_hooks() => return Err(error),
-                Err(error) => refused.push((set.name(), error)),
+                Err(error) => {
+                    log::info!("not by {}: {error}", set.name());
+                    refused.push((set.name(), error));
+                }
             }
         }
         Err(ProbeError::none_of(refused, kernel::lockdown().as_deref()))
@@ -180,6 +184,11 @@ impl Probe {
             probe.attach_receives()?;
         }
         Ok(probe)
+    }
+
+    /// Takes everything off. Where the kernel takes long for that, a child waits for it.
+    pub fn detach(self) -> Detaching {
+        if self.set.goes_slowly() { Detaching::begin(self) } else { Detaching::default() }
     }
 
     /// From now on what a server receives on TCP is of interest.

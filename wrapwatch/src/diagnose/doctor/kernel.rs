@@ -22,6 +22,26 @@ pub struct Trial {
     pub lost: Vec<(String, Kind, String)>,
 }
 
+/// The set of hooks that is taken where the choice is left open; the order is that of attaching.
+pub fn taken(hooks: &[Hook], raw_skips_calls: bool) -> Option<HookKind> {
+    let of_kind = |kind| hooks.iter().filter(move |hook| hook.kind == kind);
+    let is_whole = |kind| {
+        let works = of_kind(kind).any(|hook| hook.state == HookState::Works);
+        works
+            && of_kind(kind).all(|hook| match hook.state {
+                HookState::Works => true,
+                HookState::Absent => !hook.required,
+                // Of trampolines each that there is must be taken.
+                HookState::Refused | HookState::NotTried => !hook.required && kind != HookKind::Trampoline,
+            })
+    };
+    let mut others = [HookKind::RawTracepoint, HookKind::Tracepoint];
+    if raw_skips_calls {
+        others.reverse();
+    }
+    [HookKind::Trampoline].into_iter().chain(others).find(|kind| is_whole(*kind))
+}
+
 /// Everything that will be missing.
 pub fn missing(kernel: &Kernel, trial: &Trial, hooks: &[Hook], targets: &[Target]) -> Vec<Missing> {
     let mut out = Vec::new();
@@ -68,13 +88,14 @@ fn general(kernel: &Kernel, trial: &Trial, out: &mut Vec<Missing>) {
     }
 }
 
-/// Raw tracepoints, or perf tracepoints, of which all must be there.
+/// Raw tracepoints or perf tracepoints, of which all must be there; trampolines take what happens to sockets from the former.
 fn hook_sets(trial: &Trial, hooks: &[Hook], out: &mut Vec<Missing>) {
     let of_kind = |kind| hooks.iter().filter(move |hook| hook.kind == kind);
     let broken =
         of_kind(HookKind::RawTracepoint).find(|hook| hook.required && hook.state != HookState::Works);
+    let has_trampolines = taken(hooks, trial.raw_skips_calls) == Some(HookKind::Trampoline);
     match broken {
-        None if trial.raw_skips_calls => skipped_calls(trial, hooks, out),
+        None if trial.raw_skips_calls && !has_trampolines => skipped_calls(trial, hooks, out),
         None => {
             let works = |event: &str| {
                 hooks.iter().any(|hook| hook.state == HookState::Works && event_of(hook) == event)
@@ -216,5 +237,60 @@ fn of_target(target: &Target, hooks: &[Hook], out: &mut Vec<Missing>) {
             Some(_) => "run with sudo, or as root (CAP_SYS_ADMIN)",
         };
         out.push(about(Kind::NoQueries, pid, message, change));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETS: [HookKind; 3] = [HookKind::Trampoline, HookKind::RawTracepoint, HookKind::Tracepoint];
+
+    /// Each set with a hook that everything needs, as tried, and one that this kernel does not have.
+    fn hooks(states: [HookState; 3]) -> Vec<Hook> {
+        let of_set = |(kind, state)| {
+            let required = kind != HookKind::Trampoline;
+            let tried = Hook::new(format!("needed:{kind:?}"), kind, None, required, (state, None));
+            let absent = (HookState::Absent, None);
+            [tried, Hook::new(format!("absent:{kind:?}"), kind, None, false, absent)]
+        };
+        SETS.into_iter().zip(states).flat_map(of_set).collect()
+    }
+
+    #[test]
+    fn the_set_that_costs_least_is_taken() {
+        use HookState::{NotTried, Refused, Works};
+        let taken = |states, skips| taken(&hooks(states), skips);
+        for skips in [false, true] {
+            assert_eq!(taken([Works; 3], skips), Some(HookKind::Trampoline));
+            assert_eq!(taken([Refused, Works, Refused], skips), Some(HookKind::RawTracepoint));
+            assert_eq!(taken([Refused, Refused, Works], skips), Some(HookKind::Tracepoint));
+            assert_eq!(taken([Refused; 3], skips), None);
+            assert_eq!(taken([NotTried; 3], skips), None);
+        }
+        assert_eq!(taken([Refused, Works, Works], false), Some(HookKind::RawTracepoint));
+        assert_eq!(taken([Refused, Works, Works], true), Some(HookKind::Tracepoint));
+        // One of a function that there is must be had.
+        let mut one_refused = hooks([Works; 3]);
+        let state = (Refused, None);
+        one_refused.push(Hook::new("fentry:x".to_owned(), HookKind::Trampoline, None, false, state));
+        assert_eq!(super::taken(&one_refused, false), Some(HookKind::RawTracepoint));
+    }
+
+    #[test]
+    fn with_trampolines_nothing_is_said_of_what_the_others_would_lose() {
+        let said = |states, raw_skips_calls| {
+            let trial = Trial { raw_skips_calls, ..Trial::default() };
+            let mut out = Vec::new();
+            hook_sets(&trial, &hooks(states), &mut out);
+            out.into_iter().map(|missing| missing.kind).collect::<Vec<_>>()
+        };
+        let (works, refused) = (HookState::Works, HookState::Refused);
+        assert_eq!(said([works; 3], true), []);
+        assert_eq!(said([works; 3], false), []);
+        assert_eq!(said([refused, works, works], true), [Kind::NoRawTracepoints]);
+        assert_eq!(said([refused, works, works], false), []);
+        assert_eq!(said([refused, works, refused], true), [Kind::SkippedCalls]);
+        assert_eq!(said([refused, refused, works], false), [Kind::NoRawTracepoints]);
     }
 }

@@ -8,7 +8,7 @@ mod server;
 
 use std::collections::BTreeMap;
 
-pub use kernel::{Trial, missing};
+pub use kernel::{Trial, missing, taken};
 
 use crate::{
     model::Severity,

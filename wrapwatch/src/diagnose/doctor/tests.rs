@@ -516,6 +516,7 @@ fn what_a_server_is_shown_with_fits_a_terminal() {
     let report = crate::model::doctor::Doctor {
         kernel: crate::model::doctor::Kernel::default(),
         hooks: Vec::new(),
+        taken: None,
         degradations: Vec::new(),
         targets: vec![target],
         problems,

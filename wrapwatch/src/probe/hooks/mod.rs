@@ -48,6 +48,11 @@ pub(super) trait HookSet: Sync {
         None
     }
 
+    /// Whether the kernel takes seconds to take it off.
+    fn goes_slowly(&self) -> bool {
+        true
+    }
+
     /// What it means that this set was taken.
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
 
@@ -66,10 +71,17 @@ pub(super) trait HookSet: Sync {
 
 /// Why a set was taken.
 pub(super) struct Taken<'a> {
-    /// Why the one before it was not, where it was tried.
-    pub(super) refused: Option<&'a ProbeError>,
+    /// Those that were tried before it, by name, and why they were not.
+    pub(super) refused: &'a [(&'static str, ProbeError)],
     /// It was asked for.
     pub(super) asked: bool,
+}
+
+impl Taken<'_> {
+    /// Why this other set was not taken, where it was tried.
+    fn instead_of(&self, other: &dyn HookSet) -> Option<&ProbeError> {
+        self.refused.iter().find(|(name, _)| *name == other.name()).map(|(_, why)| why)
+    }
 }
 
 /// What came of attaching.
@@ -93,22 +105,19 @@ pub fn raw_skips_calls() -> bool {
     skips_calls(&kernel::release().0)
 }
 
-/// The sets of which one is taken, the better one for this kernel first: the one that is asked for, or those that are taken by themselves.
+/// The sets of which one is taken, the better one for this kernel first: the one that is asked for, or all.
 pub(super) fn order(asked: Option<HookKind>) -> Vec<&'static dyn HookSet> {
-    let mut sets = all();
-    match asked {
-        Some(kind) => sets.retain(|set| set.kind() == kind),
-        None => sets.retain(|set| set.kind() != HookKind::Trampoline),
-    }
-    if raw_skips_calls() {
-        sets.reverse();
-    }
+    let (raw, perf): (&dyn HookSet, &dyn HookSet) = (&raw::RawTracepoints, &perf::Tracepoints);
+    let others = if raw_skips_calls() { [perf, raw] } else { [raw, perf] };
+    let mut sets = vec![&trampoline::Trampolines as &dyn HookSet];
+    sets.extend(others);
+    sets.retain(|set| asked.is_none_or(|kind| set.kind() == kind));
     sets
 }
 
 /// All sets, in the order in which they are shown.
 pub(super) fn all() -> Vec<&'static dyn HookSet> {
-    vec![&raw::RawTracepoints, &perf::Tracepoints, &trampoline::Trampolines]
+    vec![&trampoline::Trampolines, &raw::RawTracepoints, &perf::Tracepoints]
 }
 
 /// Whether this program is the first that runs at a system call, in any set.

@@ -97,11 +97,16 @@ impl HookSet for RawTracepoints {
         Ok(attached)
     }
 
+    fn goes_slowly(&self) -> bool {
+        false
+    }
+
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation> {
         if !raw_skips_calls() {
             return None;
         }
-        let why = why.refused.map_or_else(|| "as asked".to_owned(), ToString::to_string);
+        let why =
+            why.instead_of(&perf::Tracepoints).map_or_else(|| "as asked".to_owned(), ToString::to_string);
         Some(Degradation {
             kind: DegradationKind::SkippedCalls,
             pid: None,
