@@ -44,7 +44,7 @@ pub struct Watch {
     pub conn: u64,
     /// [`crate::records::Class`].
     pub class: u8,
-    /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 unknown or not a socket.
+    /// `SOCK_STREAM`, `SOCK_DGRAM`, …; 0 unknown or not a socket. Of a file 1 once a read found its end.
     pub sock_type: u8,
     /// [`Target::generation`] of the process when the descriptor came to be watched: `execve` closes descriptors without a call.
     pub generation: u16,

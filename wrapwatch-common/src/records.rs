@@ -358,8 +358,10 @@ record! {
         fd: i32,
         /// [`Class`] it had.
         class: u8,
+        /// 1 where a read had found a file's end, at once: of that read there is no [`Io`].
+        read_to_end: u8,
         /// Zero.
-        pad: [u8; 3],
+        pad: [u8; 2],
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Trampoline {
     ctx: *mut c_void,
     /// `struct pt_regs` as the call left them: the verifier knows its type, so they are read without a helper.
     regs: *const u64,
+    /// The function returns an `int`, as those of the protocols do: what is above it in the register is of no meaning.
+    returns_int: bool,
 }
 
 impl Trampoline {
@@ -70,7 +72,7 @@ impl Trampoline {
     #[inline(always)]
     pub fn of_call(ctx: *mut c_void) -> Self {
         // SAFETY: a trampoline's context begins with the function's first argument.
-        Self { ctx, regs: unsafe { ctx.cast::<*const u64>().read() } }
+        Self { ctx, regs: unsafe { ctx.cast::<*const u64>().read() }, returns_int: false }
     }
 
     /// On any other function.
@@ -78,7 +80,7 @@ impl Trampoline {
     pub fn within(ctx: *mut c_void) -> Self {
         // SAFETY: the helpers have no preconditions (Linux 5.11 and 5.15).
         let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-        Self { ctx, regs: regs as *const u64 }
+        Self { ctx, regs: regs as *const u64, returns_int: true }
     }
 
     /// The `N`th argument of the function itself.
@@ -125,7 +127,7 @@ impl Call for Trampoline {
         let mut ret = 0_u64;
         // SAFETY: the helper (Linux 5.17) writes the number; the verifier lets it be called at a function's end only.
         unsafe { bpf_get_func_ret(self.ctx, &raw mut ret) };
-        ret as i64
+        if self.returns_int { i64::from(ret as i32) } else { ret as i64 }
     }
 }
 

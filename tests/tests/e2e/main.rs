@@ -17,6 +17,7 @@ mod outcome;
 mod pre_forked;
 mod privacy;
 mod queue;
+mod records;
 mod screen;
 mod support;
 #[cfg(target_arch = "x86_64")]

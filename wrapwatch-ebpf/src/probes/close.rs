@@ -47,7 +47,7 @@ pub fn closed(fd: i32, watched: &Watch) {
     if watched.class == Class::File as u8 {
         rule::note(conn);
     }
-    tell(conn, fd, watched.class);
+    tell(conn, fd, watched.class, u8::from(watched.class == Class::File as u8) & watched.sock_type);
     if watched.class == Class::Accepted as u8 {
         conns::close(conn);
     } else if watched.class == Class::Dns as u8 {
@@ -58,14 +58,14 @@ pub fn closed(fd: i32, watched: &Watch) {
 /// The last descriptor of a connection's socket goes, wherever that is: the socket says so, not a call.
 #[inline(always)]
 pub fn ended(conn: u64) {
-    tell(conn, -1, Class::Accepted as u8);
+    tell(conn, -1, Class::Accepted as u8, 0);
     conns::close(conn);
 }
 
 #[inline(always)]
-fn tell(conn: u64, fd: i32, class: u8) {
+fn tell(conn: u64, fd: i32, class: u8, read_to_end: u8) {
     let hdr = emit::header(Kind::Close, conn, kernel::now(), size_of::<Close>());
-    let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class, pad: [0; 3] };
+    let record = Close { hdr, run_delay_ns: kernel::run_delay(), fd, class, read_to_end, pad: [0; 2] };
     // A connection's last record: its loss leaves no gap, as a first packet's does.
     let is_last = class == Class::Accepted as u8;
     emit::fixed(&record, if is_last { Counter::LostFirstPacket } else { Counter::LostFile });

@@ -91,6 +91,20 @@ pub fn watch_as(fd: i32, conn: u64, class: u8, sock_type: u8) {
     }
 }
 
+/// Notes that a read found a file's end, for its close to tell; false where the descriptor is not watched.
+#[inline(always)]
+pub fn read_to_end(fd: i32) -> bool {
+    let process = targets::process();
+    let slot = FDS.get_ptr_mut(fd as u32).filter(|slot| {
+        // SAFETY: as in `watch_as`.
+        unsafe { (**slot).process == process }
+    });
+    let Some(watch) = slot.or_else(|| WATCH.get_ptr_mut(watch_key(process, fd))) else { return false };
+    // SAFETY: as in `watch_as`.
+    unsafe { (*watch).sock_type = 1 };
+    true
+}
+
 /// Forgets a descriptor of the current process.
 #[inline(always)]
 pub fn unwatch(fd: i32) {

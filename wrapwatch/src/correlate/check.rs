@@ -252,10 +252,24 @@ impl Check {
                 file.bytes = file.bytes.saturating_add(rec.ret.unsigned_abs());
             }
         }
-        if kind.is_table()
-            && rec.ret == 0
-            && let Some(table) = self.tables.iter_mut().find(|table| table.fd == Some(rec.fd))
-        {
+        if kind.is_table() && rec.ret == 0 {
+            self.table_ends(rec.fd);
+        }
+    }
+
+    /// A read of a file found its end, at once.
+    pub(super) fn read_to_end(&mut self, fd: i32) {
+        let Some(FdKind::File(file, kind)) = self.fd(fd).map(|used| used.what) else { return };
+        if let Some(file) = file.and_then(|file| self.files.get_mut(file)) {
+            file.reads = file.reads.saturating_add(1);
+        }
+        if kind.is_table() {
+            self.table_ends(fd);
+        }
+    }
+
+    fn table_ends(&mut self, fd: i32) {
+        if let Some(table) = self.tables.iter_mut().find(|table| table.fd == Some(fd)) {
             table.eof = true;
         }
     }

@@ -308,6 +308,9 @@ impl OpenConnection {
         if rec.class == abi::Class::Unix as u8 {
             shared.unix.remove(self.tgid, rec.fd);
         }
+        if rec.read_to_end != 0 {
+            self.check.read_to_end(rec.fd);
+        }
         if !self.resolver.close(rec.fd, at) {
             let table = self.check.open_table().map(|table| table.fd);
             if self.check.close(rec.fd, at) && mine && table == Some(Some(rec.fd)) {

@@ -146,7 +146,8 @@ fn each_set(
         let (mut ebpf, _) = load::load(super::OBJECT, &options, &layout.unwrap_or_default(), namespace)?;
         found.ring_buffer = true;
         let tried = set.try_each(&mut ebpf, layout.as_ref());
-        if tried.iter().any(|hook| hook.state == HookState::Refused) {
+        let refused = tried.iter().any(|hook| hook.state == HookState::Refused);
+        if refused && set.kind() != HookKind::Trampoline {
             // Perhaps the kernel lets nobody read its memory: the next ones do without.
             layout = None;
         }

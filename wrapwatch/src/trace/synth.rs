@@ -211,7 +211,8 @@ impl<F: FnMut(&[u8])> Emit<'_, F> {
             run_delay_ns: self.s.run_delay,
             fd,
             class: class as u8,
-            pad: [0; 3],
+            read_to_end: 0,
+            pad: [0; 2],
         }));
     }
 

@@ -343,7 +343,6 @@ fn degradations(run: &Run) -> Result<()> {
     let mut wanted = if old { vec![DegradationKind::NoHook] } else { Vec::new() };
     if run.way.args == Way::NO_UPROBES_ARGS {
         // The only one that leaves the choice of hooks open.
-        wanted.extend(raw_skips_calls().then_some(DegradationKind::NoRawTracepoints));
         // The stand-in server is not called mysqld: it may have its clients checked by others.
         wanted.extend([DegradationKind::NoUprobes, DegradationKind::ChecksUnseen]);
     }

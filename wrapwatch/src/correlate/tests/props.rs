@@ -166,11 +166,17 @@ fn read_table(sim: &mut Sim, th: &mut Thread, path: &str, eof: bool, lookups: &[
         let tag = u16::try_from(th.conn).unwrap() * 16 + 2 * i;
         ask(sim, th, 34, tag, asking);
     }
-    if eof {
+    // Either has a record of its own, as in an import, or its close tells it.
+    let told_by_close = eof && th.conn.is_multiple_of(2);
+    if eof && !told_by_close {
         sim.read(th, 33, 0);
     }
     sim.rule(th, path, 4);
-    sim.close(th, 33, Class::File);
+    if told_by_close {
+        sim.close_at_end(th, 33);
+    } else {
+        sim.close(th, 33, Class::File);
+    }
 }
 
 fn check(sim: &mut Sim, th: &mut Thread, plan: &Plan) {

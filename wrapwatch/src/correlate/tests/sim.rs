@@ -248,8 +248,18 @@ impl Sim {
     }
 
     pub(crate) fn close(&mut self, th: &mut Thread, fd: i32, class: Class) {
+        self.closes(th, fd, class, 0);
+    }
+
+    /// Of a file of which a read has just found the end, at once.
+    pub(crate) fn close_at_end(&mut self, th: &mut Thread, fd: i32) {
+        self.closes(th, fd, Class::File, 1);
+    }
+
+    fn closes(&mut self, th: &mut Thread, fd: i32, class: Class, read_to_end: u8) {
         let hdr = Self::hdr(th, Kind::Close);
-        self.put(hdr, &abi::Close { hdr, run_delay_ns: 0, fd, class: class as u8, pad: [0; 3] }, &[]);
+        let class = class as u8;
+        self.put(hdr, &abi::Close { hdr, run_delay_ns: 0, fd, class, read_to_end, pad: [0; 2] }, &[]);
         th.t += 3_000;
     }
 

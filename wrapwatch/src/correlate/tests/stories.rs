@@ -230,11 +230,13 @@ fn second_table(eof: bool, refuse: bool) -> Connection {
     sim.close(&mut th, 33, Class::File);
     sim.open(&mut th, DENY, 33);
     sim.read(&mut th, 33, 9);
-    if eof {
-        sim.read(&mut th, 33, 0);
-    }
+    // Of the first table there is a record of the last read, as an import has it; of this one its close tells.
     sim.rule(&mut th, DENY, 1);
-    sim.close(&mut th, 33, Class::File);
+    if eof {
+        sim.close_at_end(&mut th, 33);
+    } else {
+        sim.close(&mut th, 33, Class::File);
+    }
     if refuse {
         sim.shutdown(&mut th, 31);
         sim.close(&mut th, 31, Class::Accepted);
@@ -250,6 +252,8 @@ fn the_verdict_has_the_rule_that_decided() {
     assert_eq!(rule(second_table(true, false)), None, "no match admits");
     assert_eq!(rule(second_table(false, false)), Some((DENY.into(), 1)), "option allow in hosts.deny");
     assert_eq!(rule(second_table(true, true)), Some((DENY.into(), 1)));
+    let reads = second_table(true, true).files.into_iter().map(|file| (file.path, file.reads));
+    assert_eq!(reads.collect::<Vec<_>>(), [(ALLOW.into(), 2), (DENY.into(), 2)]);
 }
 
 /// A connection without one Rule record: reverse lookup answered with `name` (none: NXDOMAIN), forward with the client's address; refused or greeted.

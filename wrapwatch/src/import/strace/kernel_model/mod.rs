@@ -411,7 +411,14 @@ impl KernelModel {
         if !held && self.is_told(process) {
             let hdr = self.hdr(self.conn_of(&watch, tid), tid, at);
             self.put(
-                &Event::Close(abi::Close { hdr, run_delay_ns: 0, fd, class: watch.class as u8, pad: [0; 3] }),
+                &Event::Close(abi::Close {
+                    hdr,
+                    run_delay_ns: 0,
+                    fd,
+                    class: watch.class as u8,
+                    read_to_end: 0,
+                    pad: [0; 2],
+                }),
                 out,
             );
         }
