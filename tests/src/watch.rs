@@ -16,7 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use wrapwatch::model::{Connection, Degradation, Line, Stall, Summary};
+use wrapwatch::model::{Connection, Degradation, DegradationKind, Line, Stall, Summary};
 
 /// Names the binary under test, where set.
 pub const BINARY_VARIABLE: &str = "WRAPWATCH_BIN";
@@ -359,6 +359,13 @@ impl Seen {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The degradations but for what a server with a unix socket has on each kernel that allows no trampolines.
+    pub fn degradations_but_local(&self) -> Vec<&Degradation> {
+        let mut all = self.degradations();
+        all.retain(|lost| lost.kind != DegradationKind::NoLocalQueueTime);
+        all
     }
 
     /// What was lost, in all, by the counter's name.

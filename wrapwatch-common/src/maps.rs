@@ -296,14 +296,16 @@ pub struct Layout {
     pub file_private_data: u32,
     /// `sk` in `struct socket`.
     pub socket_sk: u32,
-    /// `sk_socket` in `struct sock`: its `struct socket`, which it has from its accept on.
+    /// `sk_socket` in `struct sock`: its `struct socket`, which a listener has, and any other from its accept on.
     pub sock_socket: u32,
     /// `skc_state` in `struct sock_common`.
     pub sock_state: u32,
+    /// `vfs_inode.i_ino` in `struct socket_alloc`, which begins with a `struct socket`: the number by which user space knows a socket.
+    pub socket_inode: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 100);
+    assert!(size_of::<Layout>() == 104);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<Watch>() == 16);
     assert!(size_of::<Thread>() == 24);

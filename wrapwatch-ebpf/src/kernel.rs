@@ -45,6 +45,7 @@ pub static LAYOUT: Layout = Layout {
     socket_sk: 0,
     sock_socket: 0,
     sock_state: 0,
+    socket_inode: 0,
 };
 
 /// One of the offsets.
@@ -220,6 +221,19 @@ pub fn sock_of_file(file: u64) -> u64 {
 #[inline(always)]
 fn behind(file: u64) -> Option<u64> {
     pointer(pointer(file, offset!(file_private_data))?, offset!(socket_sk))
+}
+
+/// Inode of the `struct sock` at `sk`, as `/proc/PID/fd` shows it; 0 where there is none, or the loader does not know where it stands.
+#[inline(always)]
+pub fn inode_of(sk: u64) -> u64 {
+    let (socket, inode) = (offset!(sock_socket), offset!(socket_inode));
+    if socket == 0 || inode == 0 {
+        return 0;
+    }
+    match pointer(sk, socket) {
+        Some(socket) if socket != 0 => pointer(socket, inode).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// The address in the `struct msghdr` (include/linux/socket.h) of the kernel's at `msg`, which begins with a pointer to it.

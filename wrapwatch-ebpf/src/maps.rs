@@ -34,6 +34,10 @@ pub static PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 #[map]
 pub static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
 
+/// Inodes of the unix sockets on which the targets listen.
+#[map]
+pub static LOCAL_LISTENERS: HashMap<u64, u8> = HashMap::with_max_entries(64, 0);
+
 /// What lets a call go without more.
 #[unsafe(link_section = ".data.gate")]
 #[unsafe(no_mangle)]

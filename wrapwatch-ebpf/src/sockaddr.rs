@@ -1,7 +1,7 @@
 //! Sockets' ends, and socket addresses from user memory.
 
 use wrapwatch_common::{
-    abi::{AF_INET, AF_INET6},
+    abi::{AF_INET, AF_INET6, AF_UNIX},
     records::Addr,
 };
 
@@ -25,6 +25,9 @@ pub trait Socket {
 
 /// No address.
 pub const NONE: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };
+
+/// A unix socket's. The client's has no name, and the listener's tells nothing.
+pub const LOCAL: Addr = Addr { family: AF_UNIX, ..NONE };
 
 /// An IPv4 address as IPv6 (RFC 4291, 2.5.5.2).
 #[inline(always)]

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use wrapwatch_tests::{
     clients::{Addresses, ClientResult, ClientsSpec, Outcome, drive},
     nameserver::{Nameservers, Rule, Settings},
+    wait::wait_for,
 };
 
 /// The first nameserver.
@@ -77,6 +78,16 @@ impl Site {
         self.nameservers.set(Settings { rules: Some(rules.into_iter().collect()), ..Settings::default() })
     }
 
+    /// What was asked until now counts no more.
+    pub(crate) fn forget_asked(&self) {
+        self.nameservers.log(true);
+    }
+
+    /// Waits for a query.
+    pub(crate) fn wait_asked(&self) -> Result<()> {
+        wait_for("a query", || Ok(!self.nameservers.log(true).is_empty()))
+    }
+
     /// Drives clients, each from an address of its own, and waits for them.
     pub(crate) fn clients(&self, spec: &ClientsSpec) -> Result<Vec<ClientResult>> {
         drive(spec, &self.addresses)
@@ -102,17 +113,22 @@ pub(crate) struct StandIn(Child);
 impl StandIn {
     /// Starts one that holds descriptors with all numbers below `held`; when this returns, it listens on the port.
     pub(crate) fn start(port: u16, held: u32) -> Result<Self> {
-        Self::run(&[port.into(), held])
+        Self::run([port.to_string(), held.to_string()])
+    }
+
+    /// One whose main thread accepts on this unix socket, too.
+    pub(crate) fn with_local(port: u16, socket: &str) -> Result<Self> {
+        Self::run([&port.to_string(), "0", "0", socket].map(ToOwned::to_owned))
     }
 
     /// One with a second accept thread, whose number is so much higher than the first one's, at the next port.
     pub(crate) fn with_neighbour(port: u16, distance: u32) -> Result<Self> {
-        Self::run(&[port.into(), 0, distance])
+        Self::run([port.to_string(), 0.to_string(), distance.to_string()])
     }
 
-    fn run(arguments: &[u32]) -> Result<Self> {
+    fn run(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut child = Command::new("/bin/wrapwatch-stand-in")
-            .args(arguments.iter().map(u32::to_string))
+            .args(arguments)
             .env("LD_PRELOAD", PRELOAD)
             .env("WRAP_DAEMON", "mysqld")
             .stdin(Stdio::null())

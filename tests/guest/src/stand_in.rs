@@ -3,14 +3,17 @@
 //!
 //! Linked dynamically, so that the real libwrap and glibc's resolver can be preloaded into it. Arguments: the port on which it listens, on every
 //! address, and a number below which it leaves no descriptor free. With a third one, a second thread accepts on the next port, in a blocking call, and
-//! its number is so much higher than the main thread's.
+//! its number is so much higher than the main thread's. With a fourth one, a path, the main thread accepts on that unix socket, too.
 
 use std::{
     env,
     fs::File,
     io::{Error, ErrorKind, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::{AsFd as _, AsRawFd as _},
+    net::{Ipv4Addr, TcpListener},
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::net::UnixListener,
+    },
     sync::{
         atomic::{AtomicU32, Ordering},
         mpsc,
@@ -22,6 +25,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::resource::{Resource, setrlimit},
 };
+use socket2::Socket;
 
 /// Descriptors that connections and their checks may have beyond those held.
 const SPARE: u64 = 1024;
@@ -43,12 +47,12 @@ fn greeting(connection: u32) -> Vec<u8> {
     packet
 }
 
-fn greet(mut stream: TcpStream, connection: u32) {
+fn greet(stream: &Socket, connection: u32) {
     // mysqld's connection threads do this before anything else.
     let _ = stream.peer_addr();
-    let _ = stream.write_all(&greeting(connection));
+    let _ = (&*stream).write_all(&greeting(connection));
     // The client goes first, as it does with mysqld.
-    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    let _ = std::io::copy(&mut &*stream, &mut std::io::sink());
 }
 
 /// Takes every descriptor with a number below this: a new one gets the lowest that is free.
@@ -72,10 +76,10 @@ fn hold(below: u32) -> std::io::Result<Vec<File>> {
 }
 
 /// Serves a client in a thread of its own.
-fn serve(stream: TcpStream) {
+fn serve(stream: impl Into<Socket>) {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    let connection = NEXT.fetch_add(1, Ordering::Relaxed);
-    let _ = thread::Builder::new().name("connection".into()).spawn(move || greet(stream, connection));
+    let (stream, connection) = (stream.into(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let _ = thread::Builder::new().name("connection".into()).spawn(move || greet(&stream, connection));
 }
 
 /// Starts the second accept thread. The kernel gives a new thread the number after the last one (proc(5), `ns_last_pid`), unless somebody was faster.
@@ -105,26 +109,41 @@ fn argument(number: usize) -> Option<u32> {
 
 fn main() -> std::io::Result<()> {
     let usage =
-        || Error::new(ErrorKind::InvalidInput, "usage: wrapwatch-stand-in PORT DESCRIPTORS [DISTANCE]");
+        || Error::new(ErrorKind::InvalidInput, "usage: wrapwatch-stand-in PORT DESCRIPTORS [DISTANCE [SOCKET]]");
     let (port, below) = (argument(1).ok_or_else(usage)?, argument(2).ok_or_else(usage)?);
     let port = u16::try_from(port).map_err(|_| usage())?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
     listener.set_nonblocking(true)?;
     let _held = hold(below)?;
-    if let Some(distance) = argument(3) {
+    if let Some(distance) = argument(3).filter(|distance| *distance > 0) {
         neighbour(&TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.saturating_add(1)))?, distance)?;
+    }
+    let local = env::args().nth(4).map(UnixListener::bind).transpose()?;
+    if let Some(local) = &local {
+        local.set_nonblocking(true)?;
     }
     println!("listening");
     loop {
+        let listeners = [Some(listener.as_fd()), local.as_ref().map(|local| local.as_fd())];
+        let mut polled: Vec<PollFd<'_>> =
+            listeners.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // mysqld, too, waits here and not in accept.
-        poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => serve(stream),
-                // A refused client looks like an interrupted call.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
+        poll(&mut polled, PollTimeout::NONE)?;
+        serve_all(|| listener.accept());
+        if let Some(local) = &local {
+            serve_all(|| local.accept());
+        }
+    }
+}
+
+/// Serves everybody who is in a listener's queue.
+fn serve_all<S: Into<Socket>, A>(accept: impl Fn() -> std::io::Result<(S, A)>) {
+    loop {
+        match accept() {
+            Ok((stream, _)) => serve(stream),
+            // A refused client looks like an interrupted call.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
         }
     }
 }

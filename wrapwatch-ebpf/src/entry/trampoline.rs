@@ -13,7 +13,7 @@ use wrapwatch_common::syscalls::{call, class};
 use crate::{
     args::{Call as _, Trampoline},
     maps::GATE,
-    probes::{accept, close, connect, dup, open, peer, recv, send, socket, wait},
+    probes::{accept, close, connect, dup, local, open, peer, recv, send, socket, wait},
     shared::load,
     watch::{calls, fds, targets},
 };
@@ -155,3 +155,15 @@ program!("fentry" fd_install |ctx| {
         }
     }
 });
+
+// Whatever set of hooks there is, where a target listens on a unix socket. Its name is not that of a program which sees system calls.
+const _: () = {
+    #[unsafe(export_name = "local_connect")]
+    #[unsafe(link_section = "fentry")]
+    fn program(ctx: *const u64) -> i32 {
+        // SAFETY: arguments are words in a row, and the function has three: the client's socket, the listener, the one that is accepted later.
+        let (listener, sk) = unsafe { (ctx.add(1).read(), ctx.add(2).read()) };
+        local::queued(listener, sk);
+        0
+    }
+};

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_log_ebpf::debug;
 use wrapwatch_common::{
-    abi::{AF_INET, AF_INET6, EAGAIN, EINTR},
+    abi::{AF_INET, AF_INET6, AF_UNIX, EAGAIN, EINTR},
     counters::Counter,
     maps::{Failures, Thread, Watch, failure_key},
     records::{Accept, AcceptFailed, AcceptSocket, Class, Kind},
@@ -84,7 +84,11 @@ fn returned(ctx: &impl Call, began: Began) {
 #[inline(always)]
 fn accepted(ctx: &impl Call, fd: i32, sk: u64, (enter_ns, listener, address): Began) {
     let ts = kernel::now();
-    let sk = tcp_socket(sk);
+    let (sk, local) = match kind_of(sk) {
+        Some(AF_UNIX) => (0, sk),
+        Some(_) => (sk, 0),
+        None => (0, 0),
+    };
     let made = targets::is_made();
     // What a client's own process accepts elsewhere, a file transfer or what is forwarded, is no client of the server.
     if made && (sk == 0 || !state::is_listened_on(Sock(sk).local_port())) {
@@ -99,14 +103,17 @@ fn accepted(ctx: &impl Call, fd: i32, sk: u64, (enter_ns, listener, address): Be
     fds::watch(fd, conn, Class::Accepted, 0);
     conns::forget_subject(subjects::current(targets::thread()).before);
     conns::set(targets::thread(), Thread { conn, ..Thread::default() });
-    if sk == 0 {
+    if sk == 0 && local == 0 {
         let hdr = emit::header(Kind::Accept, conn, ts, size_of::<Accept>());
         let record = Accept { hdr, enter_ns, peer: sockaddr::read(address), fd, listener };
         emit::fixed(&record, Counter::LostAccept);
     } else {
-        let (local, peer) = state::ends(&Sock(sk));
         let hdr = emit::header(Kind::AcceptSocket, conn, ts, size_of::<AcceptSocket>());
-        let netns = kernel::netns(sk);
+        let (sk, netns, (local, peer)) = if sk == 0 {
+            (local, 0, (sockaddr::LOCAL, sockaddr::LOCAL))
+        } else {
+            (sk, kernel::netns(sk), state::ends(&Sock(sk)))
+        };
         let process = targets::process();
         let record = AcceptSocket { hdr, enter_ns, sk, local, peer, netns, fd, listener, process };
         emit::fixed(&record, Counter::LostAccept);
@@ -115,15 +122,17 @@ fn accepted(ctx: &impl Call, fd: i32, sk: u64, (enter_ns, listener, address): Be
     debug!(ctx, "accepted: conn {} fd {}", conn, fd);
 }
 
-/// The socket just accepted, where it is a TCP one and can be read.
+/// Family of the socket just accepted, where it is a TCP one or a unix socket and can be read.
 #[inline(always)]
-fn tcp_socket(sk: u64) -> u64 {
+fn kind_of(sk: u64) -> Option<u16> {
     if sk == 0 {
-        return 0;
+        return None;
     }
     let sock = Sock(sk);
     let family = sock.family();
-    if (family == AF_INET || family == AF_INET6) && sock.protocol() == IPPROTO_TCP { sk } else { 0 }
+    let known = family == AF_UNIX
+        || ((family == AF_INET || family == AF_INET6) && sock.protocol() == IPPROTO_TCP);
+    if known { Some(family) } else { None }
 }
 
 /// A server that has no descriptor left tries again at once, a hundred thousand times a second: all are counted, few are told.

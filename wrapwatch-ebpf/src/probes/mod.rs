@@ -6,6 +6,7 @@ pub mod close;
 pub mod connect;
 pub mod dup;
 pub mod life;
+pub mod local;
 pub mod login;
 pub mod open;
 pub mod peer;

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// States of net/tcp_states.h.
-const TCP_ESTABLISHED: i32 = 1;
+pub const TCP_ESTABLISHED: i32 = 1;
 /// The handshake is not complete.
-const TCP_SYN_RECV: i32 = 3;
+pub const TCP_SYN_RECV: i32 = 3;
 /// This side closed first.
 const TCP_FIN_WAIT1: i32 = 4;
 /// Gone; from ESTABLISHED directly, by a reset.

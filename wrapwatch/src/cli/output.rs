@@ -136,7 +136,7 @@ fn watching(target: &Target) -> String {
     let mut message = format!("watching {} (pid {}) on", escape(&target.comm), target.pid);
     for (i, listener) in target.listeners.iter().enumerate() {
         message.push_str(if i == 0 { " " } else { ", " });
-        message.push_str(&listener.address);
+        message.push_str(&escape(&listener.address));
     }
     message
 }

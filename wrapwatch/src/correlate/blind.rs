@@ -19,6 +19,8 @@ pub(super) struct Blind {
     pub checks: bool,
     /// What is received on TCP: whether a query over it was answered.
     pub tcp_answers: bool,
+    /// Clients of unix sockets that wait in a listener's queue.
+    pub local_queues: bool,
     /// Times of any kind.
     pub times: bool,
     /// Times between calls.
@@ -36,6 +38,7 @@ impl Blind {
             DegradationKind::NotFollowed => self.others = true,
             DegradationKind::ChecksUnseen => self.checks = true,
             DegradationKind::NoTcpAnswers => self.tcp_answers = true,
+            DegradationKind::NoLocalQueueTime => self.local_queues = true,
             DegradationKind::NoTimes => self.times = true,
             DegradationKind::NoLineTimes => self.gaps = true,
             _ => {}
@@ -52,6 +55,7 @@ impl Blind {
             others: self.others || other.others,
             checks: self.checks || other.checks,
             tcp_answers: self.tcp_answers || other.tcp_answers,
+            local_queues: self.local_queues || other.local_queues,
             times: self.times || other.times,
             gaps: self.gaps || other.gaps,
         }

@@ -4,7 +4,7 @@ use wrapwatch_common::maps::{thread_key, watch_key};
 use wrapwatch_common::records as abi;
 
 use crate::decode::Event;
-use crate::decode::addr::{is_unix, socket_addr};
+use crate::decode::addr::{client, is_unix, socket_addr};
 use crate::model::{Client, KtimeNs, Missing};
 
 use super::check::PathKind;
@@ -163,19 +163,26 @@ impl Correlator {
         // 0: an import, in which no socket is known by its place.
         (ongoing.sk, ongoing.by_socket) = (rec.sk, rec.sk != 0);
         (ongoing.local, ongoing.process) = (socket_addr(&rec.local), rec.process);
-        match socket_addr(&rec.peer) {
-            Some(peer) => ongoing.client = Some(Client::Ip(peer)),
-            None if is_unix(&rec.peer) => ongoing.client = Some(Client::Unix),
-            None => ongoing.miss(Missing::PeerUnseen),
+        ongoing.client = client(&rec.peer);
+        if ongoing.client.is_none() {
+            ongoing.miss(Missing::PeerUnseen);
         }
         match self.handshakes.take_socket(rec.sk) {
-            Some(handshake) if ongoing.client == Some(Client::Ip(handshake.peer)) => {
-                self.completed(ongoing, &handshake);
-            }
+            Some(handshake) if ongoing.client == Some(handshake.peer) => self.completed(ongoing, &handshake),
             // Of a socket that was at the same place before.
-            _ if self.config.sees_handshakes => ongoing.miss(Missing::HandshakeUnseen),
+            _ if self.sees_queue_of(ongoing) => ongoing.miss(Missing::HandshakeUnseen),
             _ => {}
         }
+    }
+
+    /// Whether it shows when a client like this one comes into the accept queue.
+    pub(super) fn sees_queue_of(&self, ongoing: &OpenConnection) -> bool {
+        if ongoing.client != Some(Client::Unix) {
+            return self.config.sees_handshakes;
+        }
+        let target = self.shared.targets.get(&ongoing.tgid).map(|target| target.blind);
+        // An import knows no socket by its place, nor do traces of earlier versions know a unix one's.
+        ongoing.by_socket && !self.shared.blind.and(target.unwrap_or_default()).local_queues
     }
 
     /// When the handshake was completed, and whether the client left before it was accepted.
@@ -214,7 +221,7 @@ impl Correlator {
         let netns = target.map_or(0, |target| target.info.netns);
         match self.handshakes.take(&Wanted { peer, port, netns }) {
             Found::One(handshake) => {
-                ongoing.local = Some(handshake.local);
+                ongoing.local = handshake.local;
                 ongoing.sk = handshake.sk;
                 self.completed(ongoing, &handshake);
             }

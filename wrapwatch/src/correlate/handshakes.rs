@@ -1,5 +1,7 @@
 //! Handshakes that were completed and not yet accepted: the beginning of a client's wait.
 //!
+//! A client of a unix socket has none: the beginning of its wait stands for it.
+//!
 //! A socket that turned ESTABLISHED waits here until `accept` returns it. Listening ports collide across network namespaces, so
 //! connections nobody will ever accept come in too; they leave when their server closes them, and the oldest go when
 //! there are too many.
@@ -11,8 +13,8 @@ use smallvec::SmallVec;
 use wrapwatch_common::records as abi;
 
 use super::map::HashMap;
-use crate::decode::addr::socket_addr;
-use crate::model::{KtimeNs, LeaveKind};
+use crate::decode::addr::{client, socket_addr};
+use crate::model::{Client, KtimeNs, LeaveKind};
 
 /// States of include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
@@ -24,8 +26,9 @@ const CLOSE_WAIT: u8 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub sk: u64,
-    pub local: SocketAddr,
-    pub peer: SocketAddr,
+    /// None of a unix socket.
+    pub local: Option<SocketAddr>,
+    pub peer: Client,
     pub netns: u32,
     pub at: KtimeNs,
     /// The client's leaving, where it left before it was accepted.
@@ -117,7 +120,8 @@ impl Handshakes {
 
     /// A handshake was completed. The kernel reuses socket structures, so one with the same address replaces the other.
     pub(super) fn establish(&mut self, record: &abi::SockState) {
-        let (Some(local), Some(peer)) = (socket_addr(&record.local), socket_addr(&record.peer)) else {
+        let local = socket_addr(&record.local);
+        let Some(peer) = client(&record.peer).filter(|peer| local.is_some() || *peer == Client::Unix) else {
             return;
         };
         self.remove(record.sk);
@@ -136,7 +140,9 @@ impl Handshakes {
         };
         self.next += 1;
         self.by_sk.insert(record.sk, (self.next, handshake));
-        self.by_peer.entry(peer).or_default().push(record.sk);
+        if let Client::Ip(peer) = peer {
+            self.by_peer.entry(peer).or_default().push(record.sk);
+        }
         self.by_age.push_back((self.next, record.sk));
     }
 
@@ -153,10 +159,11 @@ impl Handshakes {
         if let Ok(place) = self.by_age.binary_search_by_key(&age, |&(age, _)| age) {
             self.by_age.remove(place);
         }
-        if let Some(same) = self.by_peer.get_mut(&handshake.peer) {
+        let Client::Ip(peer) = handshake.peer else { return };
+        if let Some(same) = self.by_peer.get_mut(&peer) {
             same.retain(|other| *other != sk);
             if same.is_empty() {
-                self.by_peer.remove(&handshake.peer);
+                self.by_peer.remove(&peer);
             }
         }
     }
@@ -173,7 +180,7 @@ impl Handshakes {
     pub(super) fn take(&mut self, wanted: &Wanted) -> Found {
         let Some(same) = self.by_peer.get(&wanted.peer) else { return Found::None };
         let fits = |handshake: &&Handshake| {
-            wanted.port.is_none_or(|port| port == handshake.local.port())
+            wanted.port.is_none_or(|port| handshake.local.is_none_or(|local| port == local.port()))
                 && (wanted.netns == 0 || handshake.netns == 0 || wanted.netns == handshake.netns)
         };
         let mut fitting = same.iter().filter_map(|sk| self.by_sk.get(sk)).map(|(_, h)| h).filter(fits);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wrapwatch_common::maps::thread_key;
 use wrapwatch_common::records as abi;
 
-use crate::model::{COMPUTING_MAX_NS, Client, KtimeNs, Missing, StallCause};
+use crate::model::{COMPUTING_MAX_NS, KtimeNs, Missing, StallCause};
 
 use super::Correlator;
 use super::open_connection::OpenConnection;
@@ -23,6 +23,8 @@ impl Correlator {
         if let Some(last) = thread.current.replace(ongoing.conn) {
             self.leave(key, last);
             let established = ongoing.established;
+            let unseen =
+                established.is_none() && ongoing.client.is_some() && self.sees_queue_of(ongoing);
             let thread = self.threads.entry(key).or_default();
             let mut queued = false;
             if let Some(held) = thread.history.last_mut(last) {
@@ -32,8 +34,7 @@ impl Correlator {
                 }
             }
             if let Some(last_ongoing) = self.open.get_mut(&last) {
-                let unseen = established.is_none() && matches!(ongoing.client, Some(Client::Ip(_)));
-                if unseen && self.config.sees_handshakes {
+                if unseen {
                     last_ongoing.miss(Missing::NextHandshakeUnseen);
                 }
                 last_ongoing.next_accept = Some((ongoing.accepted, queued));

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use wrapwatch_common::abi::{AF_INET, AF_INET6, AF_UNIX};
 use wrapwatch_common::records::Addr;
 
+use crate::model::Client;
+
 /// The address, IPv4 where it is a v4-mapped one; `None` for other families.
 pub fn socket_addr(addr: &Addr) -> Option<SocketAddr> {
     if !matches!(addr.family, AF_INET | AF_INET6) {
@@ -20,6 +22,11 @@ pub fn socket_addr(addr: &Addr) -> Option<SocketAddr> {
 /// Whether it is a unix socket's.
 pub const fn is_unix(addr: &Addr) -> bool {
     addr.family == AF_UNIX
+}
+
+/// The client whose address it is; `None` for other families.
+pub fn client(addr: &Addr) -> Option<Client> {
+    if is_unix(addr) { Some(Client::Unix) } else { socket_addr(addr).map(Client::Ip) }
 }
 
 /// The record's form of an address, for events that do not come from the kernel (imports, tests).

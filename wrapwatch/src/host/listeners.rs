@@ -81,9 +81,9 @@ pub fn refresh_by_descriptor(pid: u32, listeners: &mut [Listener]) -> Result<(),
 }
 
 /// Servers listen before they open much else.
-const MOST_DESCRIPTORS: i32 = 1024;
+pub(super) const MOST_DESCRIPTORS: i32 = 1024;
 
-fn duplicate(pidfd: &OwnedFd, fd: i32) -> std::io::Result<OwnedFd> {
+pub(super) fn duplicate(pidfd: &OwnedFd, fd: i32) -> std::io::Result<OwnedFd> {
     // SAFETY: three integers; no memory of ours is touched.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
     match i32::try_from(fd) {

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod libwrap;
 pub mod listeners;
 pub mod local;
+pub mod local_listeners;
 pub mod maps;
 pub mod mysql;
 pub mod nameserver;

@@ -6,7 +6,7 @@ use wrapwatch_common::counters::Counter;
 
 use super::{Process, session::Session, target::Changed};
 use crate::{
-    host::{self, HostError, clock, usage},
+    host::{HostError, clock, usage},
     model::{Degradation, KtimeNs},
     probe,
     trace::{
@@ -124,14 +124,16 @@ fn queues(pid: u32, tracee: &mut Process) -> Vec<ListenerSample> {
         return Vec::new();
     }
     let netns = Some(u64::from(tracee.info.netns));
-    let sample = |listener: &host::listeners::Listener| ListenerSample {
+    let sample = |address, (queued, queue_limit)| ListenerSample {
         pid: Some(pid),
-        address: listener.local.to_string(),
+        address,
         netns,
-        queued: listener.queued,
-        queue_limit: listener.limit,
+        queued,
+        queue_limit,
     };
-    tracee.listeners.iter().map(sample).collect()
+    let tcp = tracee.listeners.iter().map(|l| sample(l.local.to_string(), (l.queued, l.limit)));
+    let local = tracee.local_listeners.iter().flatten();
+    tcp.chain(local.filter_map(|l| Some(sample(l.path.clone(), l.queue?)))).collect()
 }
 
 fn snapshot(pid: u32, file: Changed) -> Snapshot {
@@ -210,6 +212,11 @@ pub(super) fn describe(tracee: &Process) -> Target {
                 address: listener.local.to_string(),
                 queue_limit: Some(listener.limit),
             })
+            .chain(tracee.local_listeners.iter().flatten().map(|listener| Listener {
+                fd: Some(listener.fd),
+                address: listener.path.clone(),
+                queue_limit: listener.queue.map(|(_, limit)| limit),
+            }))
             .collect(),
         netns: Some(u64::from(info.netns)),
         libwrap: tracee.libwrap.as_ref().map(|libwrap| libwrap.path.clone()),

@@ -19,6 +19,7 @@ use crate::{
         files::Copy,
         libwrap::Libwrap,
         listeners::{self, Listener},
+        local_listeners::{self, LocalListener},
         netstat,
         process::{self, ProcessInfo},
         servers,
@@ -76,6 +77,8 @@ pub struct Process {
     installed: Result<Option<Libwrap>, HostError>,
     /// Its listeners as they were when last looked at.
     pub listeners: Vec<Listener>,
+    /// Its listening unix sockets, or why they are not known.
+    pub local_listeners: Result<Vec<LocalListener>, HostError>,
     /// Its network namespace.
     pub namespace: netstat::Namespace,
     /// Paths of its tables, as it opens them.
@@ -108,6 +111,7 @@ impl Process {
         let (listeners, diag) = listeners::of(pid)?;
         let mut tracee = Self::of(pidfd, described, listeners)?;
         tracee.diag = diag;
+        tracee.find_local_listeners();
         Ok(tracee)
     }
 
@@ -125,6 +129,7 @@ impl Process {
         match found {
             Ok(mut tracee) => {
                 tracee.diag = Some(diag);
+                tracee.find_local_listeners();
                 Ok(tracee)
             }
             Err(error) => {
@@ -137,6 +142,10 @@ impl Process {
     /// What [`Self::reopen`] gave is not to replace it yet.
     pub fn take_back(&mut self, other: Self) {
         self.diag = self.diag.take().or(other.diag);
+    }
+
+    fn find_local_listeners(&mut self) {
+        self.local_listeners = local_listeners::read(self.info.pid, self.diag.as_mut());
     }
 
     fn of(pidfd: OwnedFd, described: Description, listeners: Vec<Listener>) -> Result<Self, HostError> {
@@ -157,6 +166,7 @@ impl Process {
             wrapped_child,
             installed,
             listeners,
+            local_listeners: Ok(Vec::new()),
             namespace,
             tables,
             diag: None,
@@ -303,7 +313,12 @@ impl Process {
             None => listeners::refresh_by_descriptor(self.info.pid, &mut self.listeners),
         }
         .ok()?;
-        self.listeners.iter().map(|l| (l.queued, l.limit)).max_by_key(|(queued, _)| *queued)
+        if let (Some(diag), Ok(locals)) = (&mut self.diag, &mut self.local_listeners) {
+            local_listeners::refresh(diag, locals);
+        }
+        let local = self.local_listeners.iter().flatten().filter_map(|listener| listener.queue);
+        let all = self.listeners.iter().map(|l| (l.queued, l.limit)).chain(local);
+        all.max_by_key(|(queued, _)| *queued)
     }
 
     /// A check that is going on right now, as its descriptors show it.

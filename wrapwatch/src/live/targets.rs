@@ -73,6 +73,7 @@ impl Session<'_> {
         let seeded = seed::find(&mut self.probe, &mut tracee)?;
         self.probe.add_target(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports())?;
         self.follow_family(&tracee);
+        self.watch_local(&tracee);
         let seeded = match seeded {
             Some(found) => seed::confirm(found, &mut self.probe, &mut tracee)?,
             None => None,
@@ -121,6 +122,24 @@ impl Session<'_> {
                 "wrapwatch cannot follow all processes that this server makes ({why}): it does not see what they do for its clients"
             );
             self.degraded(Degradation { kind: DegradationKind::NoHook, pid: Some(pid), message });
+        }
+    }
+
+    /// Watches the queues of its unix sockets.
+    fn watch_local(&mut self, tracee: &Process) {
+        let pid = tracee.info.pid;
+        let watched = match &tracee.local_listeners {
+            Ok(listeners) => {
+                let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+                self.probe.watch_local(pid, &inodes)
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = watched {
+            let message = format!(
+                "wrapwatch does not see how long clients of this server's unix sockets wait until they are accepted ({why})"
+            );
+            self.degraded(Degradation { kind: DegradationKind::NoLocalQueueTime, pid: Some(pid), message });
         }
     }
 
@@ -210,6 +229,7 @@ impl Session<'_> {
         let files = tracee.changed_files();
         let anew = self.probe.look_anew(&tracee.info, tracee.libwrap.as_ref(), &tracee.ports());
         self.follow_family(&tracee);
+        self.watch_local(&tracee);
         if let Err(error @ ProbeError::Program32 { .. }) = anew {
             // Nothing is seen of it any more but handshakes, which would look like clients whom nobody accepts.
             self.remove(pid);

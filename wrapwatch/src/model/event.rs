@@ -69,6 +69,8 @@ pub struct Stall {
 pub enum DegradationKind {
     /// No `sock:inet_sock_set_state`: `queued_ns` is null.
     NoQueueTime,
+    /// The wait in the queue of a unix socket is not seen: `queued_ns` of local clients is null.
+    NoLocalQueueTime,
     /// libwrap's `tcpd_context` not found: no observed rules.
     NoRuleContext,
     /// No uprobes: wrapwatch takes the last table's close as the check's end.

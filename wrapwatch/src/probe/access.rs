@@ -3,7 +3,7 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
-use super::{OBJECT, capabilities, family, hooks, uprobes};
+use super::{OBJECT, capabilities, family, hooks, local, uprobes};
 use crate::{
     host::kernel,
     model::doctor::{Access, Use},
@@ -123,7 +123,7 @@ pub fn access() -> Access {
         hooks: hooks::all()
             .into_iter()
             .flat_map(hooks::HookSet::programs)
-            .chain([family::HOOK.to_owned()])
+            .chain([family::HOOK.to_owned(), local::HOOK.to_owned()])
             .chain(uprobes)
             .collect(),
         helpers,

@@ -16,7 +16,7 @@ use crate::{
 
 /// Structure, member, where its offset goes, and whether a kernel may do without: IPv6 or CONFIG_SCHED_INFO can be left out.
 type Member = (&'static str, &'static str, fn(&mut Layout) -> &mut u32, bool);
-const MEMBERS: [Member; 25] = [
+const MEMBERS: [Member; 26] = [
     ("sock_common", "skc_net.net", |layout| &mut layout.sock_net, false),
     ("net", "ns.inum", |layout| &mut layout.net_inum, false),
     ("task_struct", "sched_info.run_delay", |layout| &mut layout.task_run_delay, true),
@@ -40,8 +40,11 @@ const MEMBERS: [Member; 25] = [
     ("fdtable", "fd", |layout| &mut layout.fdtable_fd, true),
     ("file", "private_data", |layout| &mut layout.file_private_data, true),
     ("socket", "sk", |layout| &mut layout.socket_sk, true),
-    ("sock", "sk_socket", |layout| &mut layout.sock_socket, true),
+    // Without it each client's leaving has a record.
     ("sock_common", "skc_state", |layout| &mut layout.sock_state, true),
+    // Without these the wait in a unix listener's queue is not seen.
+    ("sock", "sk_socket", |layout| &mut layout.sock_socket, true),
+    ("socket_alloc", "vfs_inode.i_ino", |layout| &mut layout.socket_inode, true),
     // Of x86 alone.
     ("task_struct", "thread_info.status", |layout| &mut layout.task_status, true),
 ];

@@ -13,6 +13,7 @@ mod family;
 mod hooks;
 mod layout;
 mod load;
+mod local;
 mod mapped;
 mod maps;
 mod pid_namespace;
@@ -27,6 +28,8 @@ mod user;
 mod way;
 
 pub use access::access;
+use std::collections::{BTreeMap, BTreeSet};
+
 use aya::Ebpf;
 pub use capabilities::{missing as missing_capabilities, wanted as wanted_capabilities};
 pub use counts::Counts;
@@ -121,6 +124,10 @@ pub struct Probe {
     uprobes: uprobes::Uprobes,
     /// Whether the processes that targets make can be followed, or why not.
     follows: Result<(), String>,
+    /// Whether the kernel describes where a socket's inode is.
+    knows_local: bool,
+    /// Inodes of the unix sockets that targets listen on.
+    local: BTreeMap<u32, BTreeSet<u64>>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -164,6 +171,7 @@ impl Probe {
         degradations.extend(layout.as_ref().err().map(|why| layout::degradation(why)));
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);
+        let knows_local = known.is_some_and(|layout| layout.sock_socket != 0 && layout.socket_inode != 0);
         let uprobes = uprobes::Uprobes::default();
         let receives = set.shows_receives();
         let mut probe = Self {
@@ -178,6 +186,8 @@ impl Probe {
             registry,
             uprobes,
             follows,
+            knows_local,
+            local: BTreeMap::new(),
             logger,
         };
         if options.logins {
@@ -267,6 +277,7 @@ impl Probe {
     /// Ends the trace of a process and forgets what was kept for it.
     pub fn remove_target(&mut self, pid: u32) -> Result<(), ProbeError> {
         self.uprobes.remove(&mut self.ebpf, pid);
+        self.forget_local(pid)?;
         self.registry.remove(&mut self.ebpf, pid)
     }
 

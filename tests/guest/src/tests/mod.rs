@@ -4,6 +4,7 @@ mod attach;
 mod bare;
 mod breaking;
 mod confined;
+mod local;
 pub(crate) mod mariadb;
 mod privileges;
 mod programs;
@@ -38,6 +39,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     trampolines::run(report, &site);
     skipped::run(report, &site);
     slots::run(report, &site);
+    local::run(report, &site);
     bare::run(report, &site);
     confined::run(report, &site);
     mariadb::run(report, &site);
@@ -51,6 +53,11 @@ fn has_trampolines() -> bool {
     let release = release();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= since)
+}
+
+/// Whether it has trampolines at all.
+fn has_direct_calls() -> bool {
+    cfg!(target_arch = "x86_64") || has_trampolines()
 }
 
 /// What `uname -r` says.

@@ -21,6 +21,7 @@ const SERVER: &str = "10.77.0.2:3306";
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SEC: u64 = 1_000 * MS;
 const NO_ADDR: Addr = Addr { ip: [0; 16], family: 0, port: 0, scope: 0 };
+const UNIX_ADDR: Addr = Addr { family: 1, ..NO_ADDR };
 
 /// One record and what the order needs to know of it.
 #[derive(Clone, Debug)]
@@ -107,6 +108,14 @@ impl Sim {
         self.state(ts, sk, peer, (3, 1), NETNS);
     }
 
+    /// A client comes into the queue of a unix socket.
+    pub(crate) fn queued_locally(&mut self, ts: u64, sk: u64) {
+        let hdr =
+            Header { ts_ns: ts, conn: 0, tgid: 0, tid: 0, seq: 0, kind: Kind::SockState as u16, len: 0 };
+        let (local, peer) = (UNIX_ADDR, UNIX_ADDR);
+        self.put(hdr, &abi::SockState { hdr, sk, local, peer, netns: 0, old: 3, new: 1, pad: 0 }, &[]);
+    }
+
     pub(crate) fn sock_error(&mut self, ts: u64, server: SocketAddr) {
         let hdr =
             Header { ts_ns: ts, conn: 0, tgid: 0, tid: 0, seq: 0, kind: Kind::SockError as u16, len: 0 };
@@ -118,8 +127,7 @@ impl Sim {
     pub(crate) fn accept(&mut self, th: &mut Thread, conn: u64, fd: i32, peer: Option<SocketAddr>) {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::Accept);
-        let unix = Addr { family: 1, ..NO_ADDR };
-        let peer = peer.map_or(unix, from_socket_addr);
+        let peer = peer.map_or(UNIX_ADDR, from_socket_addr);
         self.put(hdr, &abi::Accept { hdr, enter_ns: th.t - 1_000, peer, fd, listener: LISTENER }, &[]);
     }
 
@@ -138,7 +146,13 @@ impl Sim {
         peer: SocketAddr,
         local: &str,
     ) {
-        self.accept_as(th, conn, fd, sk, peer, (local, TGID));
+        let ends = (from_socket_addr(addr(local)), from_socket_addr(peer));
+        self.accept_as(th, conn, fd, sk, ends, TGID);
+    }
+
+    /// As [`Self::accept_socket`], of a unix socket.
+    pub(crate) fn accept_locally(&mut self, th: &mut Thread, conn: u64, fd: i32, sk: u64) {
+        self.accept_as(th, conn, fd, sk, (UNIX_ADDR, UNIX_ADDR), TGID);
     }
 
     /// As [`Self::accept_socket`], in a process that the server had made before the trace.
@@ -150,7 +164,8 @@ impl Sim {
         sk: u64,
         peer: SocketAddr,
     ) {
-        self.accept_as(th, conn, fd, sk, peer, (SERVER, th.tid));
+        let ends = (from_socket_addr(addr(SERVER)), from_socket_addr(peer));
+        self.accept_as(th, conn, fd, sk, ends, th.tid);
     }
 
     fn accept_as(
@@ -159,13 +174,11 @@ impl Sim {
         conn: u64,
         fd: i32,
         sk: u64,
-        peer: SocketAddr,
-        (local, process): (&str, u32),
+        (local, peer): (Addr, Addr),
+        process: u32,
     ) {
         th.conn = conn;
         let hdr = Self::hdr(th, Kind::AcceptSocket);
-        let local = from_socket_addr(addr(local));
-        let peer = from_socket_addr(peer);
         let (enter_ns, netns, listener) = (th.t - 1_000, NETNS, LISTENER);
         self.put(
             hdr,

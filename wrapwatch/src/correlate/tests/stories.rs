@@ -5,7 +5,7 @@ use wrapwatch_common::records::{Kind, OP_WRITE, WHAT_HOSTS_ACCESS, WHAT_SHELL_CM
 use super::sim::TOO_MANY;
 use super::*;
 use crate::correlate::{SeededCheck, SeededSocket};
-use crate::model::{Client, LeaveKind, LookupKind, StallCause};
+use crate::model::{Client, Degradation, DegradationKind, LeaveKind, LookupKind, StallCause};
 
 const SERVER_CLOSES: (u8, u8) = (1, 4);
 const FIN: (u8, u8) = (1, 8);
@@ -109,6 +109,43 @@ fn unix_clients_hold_the_thread_and_are_not_checked() {
     let told = run(sim);
     assert_eq!((told[0].peer, told[0].wrapper_ns, told[0].complete), (Some(Client::Unix), 0, true));
     assert_eq!((told[0].queued_ns, told[1].queued_behind.as_slice()), (None, [1].as_slice()));
+}
+
+#[test]
+fn unix_clients_wait_behind_the_check_that_their_thread_is_in() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    begin(&mut sim, &mut th, 1);
+    sim.queued_locally(th.t, 0x2002);
+    silent_first_server(&mut sim, &mut th);
+    admit(&mut sim, &mut th);
+    sim.accept_locally(&mut th, 2, 35, 0x2002);
+    let mut other = Thread { tid: 200, conn: 2, t: th.t + MS };
+    sim.first_packet(&mut other, 35, GREETING);
+    let told = run(sim);
+    let local = &told[1];
+    assert_eq!((local.peer, local.local, local.complete), (Some(Client::Unix), None, true), "{local:#?}");
+    let behind: u64 = local.blame.iter().map(|blame| blame.queued_ns).sum();
+    assert!(behind > SEC && behind <= local.queued_ns.unwrap(), "{local:#?}");
+    assert_eq!(local.queued_behind, [1]);
+}
+
+#[test]
+fn unix_clients_whose_beginning_was_not_seen_waited_nobody_knows_how_long() {
+    for (blind, missing) in [(false, &[Missing::HandshakeUnseen][..]), (true, &[])] {
+        let mut sim = Sim::default();
+        let mut th = main_thread();
+        sim.accept_locally(&mut th, 1, 31, 0x2001);
+        let mut other = Thread { tid: 200, conn: 1, t: th.t + MS };
+        sim.first_packet(&mut other, 31, GREETING);
+        let mut correlator = correlator();
+        if blind {
+            let kind = DegradationKind::NoLocalQueueTime;
+            correlator.note_degradation(&Degradation { kind, pid: Some(TGID), message: String::new() });
+        }
+        let told = run_with(&mut correlator, &sim.records());
+        assert_eq!((told[0].queued_ns, told[0].missing.as_slice()), (None, missing));
+    }
 }
 
 #[test]

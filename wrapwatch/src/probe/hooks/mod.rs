@@ -125,6 +125,11 @@ pub(super) fn sees_calls(program: &str) -> bool {
     ["sys_enter", "sys_exit", "fentry_", "fexit_"].iter().any(|begins| program.starts_with(begins))
 }
 
+/// Why trampolines must not be attached here, if so.
+pub(super) fn trampolines_are_safe() -> Result<(), String> {
+    proof::are_safe()
+}
+
 /// Every hook of all sets by name, and what is lost without it.
 pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
     let event = wanted.rsplit(':').next()?;
