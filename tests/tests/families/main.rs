@@ -1,6 +1,8 @@
 //! Real servers that make processes: which of them is meant, and whose lookups are whose when many come and go. What each kind of server is told to do
 //! stands in `tests/daemons`.
 
+mod brood;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -30,6 +30,32 @@ pub fn accepts_for(pid: u32) -> Option<u32> {
     None
 }
 
+/// Of these processes those that another one of them has made, or one that comes from that: with the one at the head of the line. A server that forks has made its helpers,
+/// which are found by its name as well and followed with it: of thousands each would be looked into for whose it is.
+pub fn heads(pids: &[u32]) -> HashMap<u32, u32> {
+    let parent = |pid: u32| {
+        let parent = holders::parent_of(i32::try_from(pid).ok()?)?;
+        u32::try_from(parent).ok()
+    };
+    let all: BTreeSet<u32> = pids.iter().copied().collect();
+    let parents: HashMap<u32, u32> = pids
+        .iter()
+        .filter_map(|&pid| Some((pid, parent(pid).filter(|parent| all.contains(parent))?)))
+        .collect();
+    let head = |pid: u32| {
+        let mut at = pid;
+        // Numbers that were given again while this was read may lead in a circle.
+        for _ in 0..pids.len() {
+            match parents.get(&at) {
+                Some(&parent) => at = parent,
+                None => break,
+            }
+        }
+        at
+    };
+    parents.keys().map(|&pid| (pid, head(pid))).collect()
+}
+
 /// Whether a process has a listener, and one of these sockets (by inode) is a client of it; or whoever has them `helps`.
 fn accepts(pid: u32, helps: bool, held: &HashMap<u64, i32>) -> Result<bool, HostError> {
     let mut diag = SockDiag::open(pid)?;
@@ -65,14 +91,25 @@ pub(super) fn wrapped() -> Result<Vec<u32>, HostError> {
     let all = procfs::process::all_processes()
         .map_err(|error| HostError::Unusable { what: "/proc".into(), why: error.to_string() })?;
     let mut found = BTreeSet::new();
+    let mut names: HashMap<i32, String> = HashMap::new();
     for process in all.filter_map(Result::ok) {
         let Ok(pid) = u32::try_from(process.pid) else { continue };
+        // A server that forks has made its helpers, which are followed with it: of thousands each would be looked into for whose it is.
+        let Ok(stat) = process.stat() else { continue };
+        if names.get(&stat.ppid) == Some(&stat.comm) {
+            names.insert(stat.pid, stat.comm);
+            continue;
+        }
         // One that cannot be looked into is none of ours.
         if !matches!(libwrap::is_mapped(pid), Ok(true)) {
             continue;
         }
         let server = if listens(pid) { Some(pid) } else { accepts_for(pid).filter(|pid| *pid != INIT) };
-        found.extend(server.filter(|pid| is_of_the_machine(*pid)));
+        let server = server.filter(|pid| is_of_the_machine(*pid));
+        if server == Some(pid) {
+            names.insert(stat.pid, stat.comm);
+        }
+        found.extend(server);
     }
     Ok(found.into_iter().collect())
 }
@@ -98,6 +135,27 @@ pub fn starts_checks(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_comes_from_another_one_of_them_is_no_head() {
+        let mut shell = std::process::Command::new("sh");
+        let mut shell =
+            shell.args(["-c", "cat; true"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let made = loop {
+            if let (children, true) = super::super::children::family(shell.id(), 10).unwrap()
+                && let [made] = children[..]
+            {
+                break made;
+            }
+            std::thread::yield_now();
+        };
+        let own = std::process::id();
+        let found = heads(&[made, own, shell.id()]);
+        assert_eq!(found, HashMap::from([(shell.id(), own), (made, own)]));
+        assert_eq!(heads(&[made, own]), HashMap::new(), "who made it is not among them");
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
 
     #[test]
     fn a_helper_is_told_from_a_server_that_somebody_started_in_a_login() {

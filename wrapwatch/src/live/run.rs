@@ -1,7 +1,7 @@
 //! The loop of a live trace.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
     host::{
-        clock, confine, reader,
+        clock, confine, reader, servers,
         wanted::{self, Wanted},
     },
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
@@ -443,7 +443,7 @@ impl<'a> Session<'a> {
 /// The targets there are now; it is an error that there are none.
 fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     let wanted = &settings.wanted;
-    let pids = wanted::find(wanted)?;
+    let mut pids = wanted::find(wanted)?;
     if pids.is_empty() {
         let message = format!("there is no {}; start it, or wait for it with --wait", wanted.what());
         return Err(crate::host::HostError::NotFound(message).into());
@@ -451,7 +451,13 @@ fn find(settings: &Settings) -> Result<Vec<Process>, SessionError> {
     let mut found: Vec<Process> = Vec::new();
     let mut failed = None;
     let by_number = matches!(wanted, Wanted::Pids(_));
+    let heads = if by_number { HashMap::new() } else { servers::heads(&pids) };
+    pids.sort_by_key(|pid| heads.contains_key(pid));
     for pid in pids {
+        let is_heads = |known: &Process| heads.get(&pid) == Some(&known.info.pid) && known.may_hand_over();
+        if found.iter().any(is_heads) {
+            continue;
+        }
         match Process::open_server(pid) {
             Ok(tracee) if found.iter().any(|known| known.info.pid == tracee.info.pid) => {}
             Ok(tracee) => {

@@ -3,6 +3,8 @@
 //! A process is its pidfd. Its number is given to another one as soon as it is gone, so what was read by it holds only where the process had not ended
 //! afterwards; the kernel side lets go of a number by itself when its process ends.
 
+use std::collections::HashMap;
+
 use tokio::io::unix::AsyncFd;
 use wrapwatch_common::records::Kind;
 
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     decode::{self, Event},
     host::{
-        clock,
+        clock, servers,
         wanted::{self, Wanted},
     },
     model::{Degradation, DegradationKind, KtimeNs},
@@ -280,11 +282,14 @@ impl Session<'_> {
 
     /// Looks for processes to trace that are not traced yet. The ring is emptied after each, for it takes long.
     pub(super) fn look(&mut self, ring: &mut Ring) {
-        for pid in wanted::find(&self.settings.wanted).unwrap_or_default() {
-            if self.targets.contains_key(&pid) {
+        let pids = wanted::find(&self.settings.wanted).unwrap_or_default();
+        let by_number = matches!(self.settings.wanted, Wanted::Pids(_));
+        let heads = if by_number { HashMap::new() } else { servers::heads(&pids) };
+        for pid in pids {
+            let head = heads.get(&pid).and_then(|head| self.targets.get(head));
+            if self.targets.contains_key(&pid) || head.is_some_and(Process::may_hand_over) {
                 continue;
             }
-            let by_number = matches!(self.settings.wanted, Wanted::Pids(_));
             // By name many may be helpers of one that is traced: looking for whose they are, again and again, would take long.
             match if by_number { Process::open_server(pid) } else { Process::open(pid) } {
                 // Starting up: it will listen soon, and be found the next time.
