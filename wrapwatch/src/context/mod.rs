@@ -266,12 +266,27 @@ pub struct QueuePoint {
     pub limit: u32,
 }
 
+impl QueuePoint {
+    /// By share of its limit.
+    fn is_fuller(self, than: Self) -> bool {
+        u64::from(self.queued) * u64::from(than.limit.max(1))
+            > u64::from(than.queued) * u64::from(self.limit.max(1))
+    }
+
+    /// Whether whoever comes next finds no room.
+    pub(crate) const fn is_full(self) -> bool {
+        self.limit > 0 && self.queued >= self.limit
+    }
+}
+
 /// Accept queues over time.
 #[derive(Clone, Debug, Default)]
 pub struct QueueDigest {
     points: Vec<QueuePoint>,
-    /// The fullest, by share of its limit.
+    /// The fullest of TCP, by share of its limit.
     pub fullest: Option<QueuePoint>,
+    /// The same of unix sockets: nobody is dropped there.
+    pub fullest_local: Option<QueuePoint>,
     /// Each target's fullest one as sampled last, and that of samples that do not say whose queues they are.
     last: BTreeMap<Option<u32>, QueuePoint>,
     /// Samples that become one point.
@@ -281,16 +296,17 @@ pub struct QueueDigest {
 
 impl QueueDigest {
     fn take(&mut self, sample: &Sample) {
-        let fullest = sample.listeners.iter().max_by_key(|listener| listener.queued);
-        let Some(listener) = fullest else { return };
-        let point = QueuePoint { at: sample.at, queued: listener.queued, limit: listener.queue_limit };
+        let points = sample.listeners.iter().map(|listener| {
+            let point = QueuePoint { at: sample.at, queued: listener.queued, limit: listener.queue_limit };
+            (listener.is_local(), point)
+        });
+        let Some((_, point)) = points.clone().max_by_key(|(_, point)| point.queued) else { return };
         self.remember(sample);
-        let fuller = |than: &QueuePoint| {
-            u64::from(point.queued) * u64::from(than.limit.max(1))
-                > u64::from(than.queued) * u64::from(point.limit.max(1))
-        };
-        if self.fullest.is_none_or(|known| fuller(&known)) {
-            self.fullest = Some(point);
+        for (is_local, point) in points {
+            let known = if is_local { &mut self.fullest_local } else { &mut self.fullest };
+            if known.is_none_or(|known| point.is_fuller(known)) {
+                *known = Some(point);
+            }
         }
         let (kept, n) = self.pending.take().unwrap_or((point, 0));
         let kept = if point.queued > kept.queued { point } else { kept };

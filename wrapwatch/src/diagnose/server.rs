@@ -68,6 +68,22 @@ impl Server {
         }
     }
 
+    /// What bounds how many clients it serves at once.
+    pub(super) fn workers(&self) -> &'static str {
+        match self.program.as_str() {
+            _ if self.is_mysqld => "`thread_pool_size` in my.cnf",
+            "slapd" => "`threads` in slapd.conf, `olcThreads`",
+            "master" | "smtpd" => "the process limit of smtpd in master.cf, `default_process_limit` in main.cf",
+            "apache2" | "httpd" => "`MaxRequestWorkers`, and `ThreadsPerChild` of each process",
+            "sshd" => "`MaxStartups` in sshd_config",
+            "xinetd" => "`instances` in xinetd.conf",
+            "vsftpd" => "`max_clients` in vsftpd.conf",
+            "proftpd" => "`MaxInstances` in proftpd.conf",
+            "postgres" => "`max_connections` in postgresql.conf",
+            _ => "its own limit of clients, threads or processes",
+        }
+    }
+
     /// Where its own lookups are turned off.
     pub(super) fn own_lookups(&self) -> OwnLookups {
         let (because, change) = match self.program.as_str() {

@@ -209,6 +209,13 @@ pub struct ListenerSample {
     pub queue_limit: u32,
 }
 
+impl ListenerSample {
+    /// Whether it is a unix socket.
+    pub fn is_local(&self) -> bool {
+        self.address.starts_with(['/', '@'])
+    }
+}
+
 /// Counters of one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

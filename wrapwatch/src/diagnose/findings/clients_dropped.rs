@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 
 use crate::model::{Finding, FindingId, KtimeNs, Outcome, Severity, Share};
 
-use super::support::{Clients, Proof, counted, finding};
+use super::support::{AtOnce, Clients, Proof, counted, finding};
 use super::{Case, Detector, Seen};
 
-/// Checks remembered: the newest.
-const CHECKS_MAX: usize = 4096;
 /// Moments at which clients were turned away: each is compared with all checks.
 const MOMENTS_MAX: usize = 64;
 
@@ -17,22 +15,14 @@ pub(super) struct ClientsDropped {
     proof: Proof,
     clients: Clients,
     /// From accept to the check's end, or to that of the socket that libwrap kept after a refusal.
-    checks: VecDeque<(KtimeNs, KtimeNs)>,
+    checks: AtOnce,
     dropped_at: VecDeque<KtimeNs>,
-}
-
-fn remember<T>(list: &mut VecDeque<T>, most: usize, new: T) {
-    if list.len() >= most {
-        list.pop_front();
-    }
-    list.push_back(new);
 }
 
 impl ClientsDropped {
     /// How many others were in their check, or kept after it, when most were and a client was turned away.
     fn others(&self) -> usize {
-        let at = |at: &KtimeNs| self.checks.iter().filter(|(from, to)| (from..to).contains(&at)).count();
-        self.dropped_at.iter().map(at).max().unwrap_or(0)
+        self.dropped_at.iter().map(|at| self.checks.at(*at)).max().unwrap_or(0)
     }
 }
 
@@ -44,11 +34,14 @@ impl Detector for ClientsDropped {
             let kept = connection.held_ns.unwrap_or(0);
             let until = connection.check_at_ns.saturating_add(connection.wrapper_ns).saturating_add(kept);
             if until > 0 {
-                remember(&mut self.checks, CHECKS_MAX, (accepted, accepted.plus(until)));
+                self.checks.add(accepted, accepted.plus(until));
             }
             return;
         }
-        remember(&mut self.dropped_at, MOMENTS_MAX, accepted);
+        if self.dropped_at.len() >= MOMENTS_MAX {
+            self.dropped_at.pop_front();
+        }
+        self.dropped_at.push_back(accepted);
         self.proof.add(connection, connection.total_ns.unwrap_or(0));
         if let Some(ip) = seen.client {
             self.clients.add(ip, String::new);
@@ -71,13 +64,7 @@ impl Detector for ClientsDropped {
             self.proof.count,
             counted(all, "connection", "connections")
         );
-        let limit = match name.as_str() {
-            "sshd" => "`MaxStartups` in sshd_config",
-            "xinetd" => "`instances` in xinetd.conf",
-            "vsftpd" => "`max_clients` in vsftpd.conf",
-            "proftpd" => "`MaxInstances` in proftpd.conf",
-            _ => "its own limit of clients or processes",
-        };
+        let limit = case.server.workers();
         let change = if others > 0 {
             format!(
                 "Make the checks short first (see the findings about nameservers and rules): each takes one of {name}'s places while it lasts. Then raise {limit} if that is not \

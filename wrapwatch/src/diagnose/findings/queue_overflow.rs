@@ -3,6 +3,7 @@
 use crate::model::{Evidence, Finding, FindingId, Severity};
 
 use super::support::{counted, finding};
+use crate::context::QueuePoint;
 use super::{Case, Detector};
 
 #[derive(Debug, Default)]
@@ -16,8 +17,9 @@ impl Detector for QueueOverflow {
         });
         let fullest = case.facts.queue.fullest;
         // The kernel takes one more than the limit before it drops.
-        let full = fullest.filter(|point| point.limit > 0 && point.queued >= point.limit);
-        if overflows == 0 && full.is_none() {
+        let full = fullest.is_some_and(QueuePoint::is_full);
+        let local = case.facts.queue.fullest_local.filter(|point| point.is_full());
+        if overflows == 0 && !full && local.is_none() {
             return Vec::new();
         }
         let message = if overflows > 0 {
@@ -25,8 +27,11 @@ impl Detector for QueueOverflow {
                 "The accept queue overflowed: the kernel dropped {} to connect, and each cost its client a second or more before the first byte.",
                 counted(overflows, "attempt", "attempts")
             )
-        } else {
+        } else if full {
             "The accept queue was full: the next client's attempt to connect would have been dropped."
+                .to_owned()
+        } else {
+            "The queue of a unix socket was full: who connects to it next waits until there is room, which wrapwatch does not see, or fails at once (EAGAIN)."
                 .to_owned()
         };
         let mut facts = Vec::new();
@@ -35,6 +40,9 @@ impl Detector for QueueOverflow {
         }
         if let Some(point) = fullest {
             facts.push(format!("at most {} of {} queued, by samples", point.queued, point.limit));
+        }
+        if let Some(point) = local {
+            facts.push(format!("unix socket: at most {} of {} queued, by samples", point.queued, point.limit));
         }
         if case.summary.queued.count > 0 {
             facts.push("times in the queue leave out what a client lost before its handshake".to_owned());

@@ -1,10 +1,10 @@
 //! What several detectors need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::model::{
-    Connection, Evidence, Finding, FindingId, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
+    Connection, Evidence, Finding, FindingId, KtimeNs, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
 };
 
 use super::Seen;
@@ -51,6 +51,41 @@ impl Proof {
     pub(super) fn evidence(&self, facts: Vec<String>) -> Evidence {
         let connections = self.worst.iter().map(|(_, conn)| *conn).collect();
         Evidence { facts, count: self.count, connections, server: None, rule: None, names: Vec::new() }
+    }
+}
+
+/// Stretches of time, of which it is asked how many there were at once; the newest.
+#[derive(Debug, Default)]
+pub(super) struct AtOnce(VecDeque<(KtimeNs, KtimeNs)>);
+
+impl AtOnce {
+    /// Stretches remembered.
+    const MOST: usize = 4096;
+
+    pub(super) fn add(&mut self, from: KtimeNs, to: KtimeNs) {
+        if self.0.len() >= Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((from, to));
+    }
+
+    /// How many lasted at this time.
+    pub(super) fn at(&self, at: KtimeNs) -> usize {
+        self.0.iter().filter(|(from, to)| (from..to).contains(&&at)).count()
+    }
+
+    /// How many there were when there were most.
+    pub(super) fn most(&self) -> usize {
+        let mut ends: Vec<(KtimeNs, bool)> =
+            self.0.iter().flat_map(|&(from, to)| [(from, true), (to, false)]).collect();
+        // What ends when another begins is over.
+        ends.sort_unstable();
+        let (mut now, mut most) = (0_usize, 0);
+        for (_, begins) in ends {
+            now = if begins { now.saturating_add(1) } else { now.saturating_sub(1) };
+            most = most.max(now);
+        }
+        most
     }
 }
 

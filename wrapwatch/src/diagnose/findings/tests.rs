@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wrapwatch_common::records::{Class, OP_READ, WHAT_HOSTS_ACCESS, WHAT_SHELL_CMD};
 
 use crate::correlate::tests::families::{accepted, checks};
-use crate::correlate::tests::scenes::{admit, arrive, refuse, resolve, turned_away};
+use crate::correlate::tests::scenes::{admit, arrive, in_a_pool, refuse, resolve, turned_away};
 use crate::correlate::tests::sim::{
     GREETING, LISTENER, MS, NETNS, Rec, SEC, Sim, TGID, Thread, addr, answer, query,
 };
@@ -523,6 +523,33 @@ fn whom_the_server_turned_away_while_nobody_was_in_a_check_is_not_laid_on_checks
     let found = findings.iter().find(|found| found.id == FindingId::ClientsDropped).unwrap();
     assert!(found.message.contains("No other client was seen in its check"), "{}", found.message);
     assert!(found.change.as_ref().unwrap().starts_with("Raise `MaxStartups`"), "{found:#?}");
+}
+
+#[test]
+fn where_clients_waited_for_a_pool_it_says_how_many_it_has_and_what_bounds_it() {
+    let facts = |threads: u32, program: &'static str| {
+        let scene = Scene { program, records: in_a_pool(threads, 200 * MS), ..Scene::default() };
+        found(scene.report(), FindingId::ServerOwnLookups).evidence.facts
+    };
+    let bound = |facts: &[String]| facts.iter().find(|fact| fact.contains("What bounds them")).cloned();
+    let two = bound(&facts(2, "slapd")).unwrap();
+    assert!(two.starts_with("at most 2 lookups at once") && two.ends_with("`olcThreads`"), "{two}");
+    assert!(bound(&facts(1, "mysqld")).unwrap().contains("at most 1 lookup at once"));
+    assert_eq!(bound(&facts(10, "slapd")), None, "nobody waited for another's");
+}
+
+#[test]
+fn a_full_queue_of_a_unix_socket_drops_nobody() {
+    let full = |path: &str| {
+        let (listener, netns) = sample(80, 0, 0);
+        let listener = ListenerSample { address: path.to_owned(), ..listener };
+        Scene { samples: vec![sample(0, 0, 0), (listener, netns)], ..Scene::checks(fast) }.report()
+    };
+    let local = found(full("/run/mysqld/mysqld.sock"), FindingId::QueueOverflow);
+    assert!(local.message.starts_with("The queue of a unix socket was full"), "{}", local.message);
+    assert!(local.evidence.facts.contains(&"unix socket: at most 80 of 80 queued, by samples".to_owned()));
+    let tcp = found(full("0.0.0.0:3306"), FindingId::QueueOverflow);
+    assert!(tcp.message.contains("would have been dropped"), "{}", tcp.message);
 }
 
 #[test]
