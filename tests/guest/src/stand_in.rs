@@ -108,8 +108,9 @@ fn argument(number: usize) -> Option<u32> {
 }
 
 fn main() -> std::io::Result<()> {
-    let usage =
-        || Error::new(ErrorKind::InvalidInput, "usage: wrapwatch-stand-in PORT DESCRIPTORS [DISTANCE [SOCKET]]");
+    let usage = || {
+        Error::new(ErrorKind::InvalidInput, "usage: wrapwatch-stand-in PORT DESCRIPTORS [DISTANCE [SOCKET]]")
+    };
     let (port, below) = (argument(1).ok_or_else(usage)?, argument(2).ok_or_else(usage)?);
     let port = u16::try_from(port).map_err(|_| usage())?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;

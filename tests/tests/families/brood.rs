@@ -30,8 +30,11 @@ impl Brood {
         let name = format!("brood{}", std::process::id());
         let program = folder.path().join(&name);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/families/brood.c");
-        let output =
-            Command::new("cc").args(["-O1", "-static", "-D_GNU_SOURCE", source, "-o"]).arg(&program).output().unwrap();
+        let output = Command::new("cc")
+            .args(["-O1", "-static", "-D_GNU_SOURCE", source, "-o"])
+            .arg(&program)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // A port that nobody listens on now.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();

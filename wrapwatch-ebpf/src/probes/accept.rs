@@ -130,8 +130,8 @@ fn kind_of(sk: u64) -> Option<u16> {
     }
     let sock = Sock(sk);
     let family = sock.family();
-    let known = family == AF_UNIX
-        || ((family == AF_INET || family == AF_INET6) && sock.protocol() == IPPROTO_TCP);
+    let known =
+        family == AF_UNIX || ((family == AF_INET || family == AF_INET6) && sock.protocol() == IPPROTO_TCP);
     if known { Some(family) } else { None }
 }
 

@@ -23,8 +23,7 @@ impl Correlator {
         if let Some(last) = thread.current.replace(ongoing.conn) {
             self.leave(key, last);
             let established = ongoing.established;
-            let unseen =
-                established.is_none() && ongoing.client.is_some() && self.sees_queue_of(ongoing);
+            let unseen = established.is_none() && ongoing.client.is_some() && self.sees_queue_of(ongoing);
             let thread = self.threads.entry(key).or_default();
             let mut queued = false;
             if let Some(held) = thread.history.last_mut(last) {

@@ -73,7 +73,9 @@ impl Server {
         match self.program.as_str() {
             _ if self.is_mysqld => "`thread_pool_size` in my.cnf",
             "slapd" => "`threads` in slapd.conf, `olcThreads`",
-            "master" | "smtpd" => "the process limit of smtpd in master.cf, `default_process_limit` in main.cf",
+            "master" | "smtpd" => {
+                "the process limit of smtpd in master.cf, `default_process_limit` in main.cf"
+            }
             "apache2" | "httpd" => "`MaxRequestWorkers`, and `ThreadsPerChild` of each process",
             "sshd" => "`MaxStartups` in sshd_config",
             "xinetd" => "`instances` in xinetd.conf",

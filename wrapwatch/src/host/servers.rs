@@ -139,8 +139,7 @@ mod tests {
     #[test]
     fn whoever_comes_from_another_one_of_them_is_no_head() {
         let mut shell = std::process::Command::new("sh");
-        let mut shell =
-            shell.args(["-c", "cat; true"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut shell = shell.args(["-c", "cat; true"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let made = loop {
             if let (children, true) = super::super::children::family(shell.id(), 10).unwrap()
                 && let [made] = children[..]

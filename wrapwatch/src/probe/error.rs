@@ -70,9 +70,12 @@ pub enum ProbeError {
         "this kernel is locked down to confidentiality and lets nobody trace (kernel_lockdown(7)); boot it with lockdown=integrity, or record with strace, and use: wrapwatch import strace LOG -o FILE.wwt"
     )]
     LockedDown,
-    /// Trampolines are not to be had here.
+    /// Trampolines are not to be had here; none was attached.
     #[error("trampolines cannot be used: {0}")]
     NoTrampolines(String),
+    /// Trampolines were attached, and nothing came of it.
+    #[error("trampolines cannot be used: they are attached, but this kernel does not run them")]
+    NotRun,
     /// The kernel takes none of the sets of hooks.
     #[error("no usable hook on system calls: {refused}")]
     NoHooks {
@@ -155,7 +158,11 @@ impl ProbeError {
     pub(super) const fn is_about_hooks(&self) -> bool {
         matches!(
             self,
-            Self::Attach { .. } | Self::NoTracefs(_) | Self::NoTracepoint(_) | Self::NoTrampolines(_)
+            Self::Attach { .. }
+                | Self::NoTracefs(_)
+                | Self::NoTracepoint(_)
+                | Self::NoTrampolines(_)
+                | Self::NotRun
         )
     }
 

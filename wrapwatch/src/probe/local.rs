@@ -64,8 +64,7 @@ fn attach(ebpf: &mut Ebpf) -> Result<(), String> {
     hooks::trampolines_are_safe()?;
     let named = |why: String| format!("{}: {why}", kernel::BTF);
     let bytes = fs::read(kernel::BTF).map_err(|error| named(error.to_string()))?;
-    let found =
-        btf::Btf::new(&bytes).map_err(named)?.only_functions(&BTreeSet::from([FUNCTION.to_owned()]));
+    let found = btf::Btf::new(&bytes).map_err(named)?.only_functions(&BTreeSet::from([FUNCTION.to_owned()]));
     if found.names.is_empty() {
         return Err(format!("this kernel has no function {FUNCTION}"));
     }

@@ -139,8 +139,9 @@ impl Probe {
         let namespace = pid_namespace::read()?;
         let without = way::Without::measure();
         let mut refused = Vec::new();
+        let mut loaded = None;
         for set in hooks::order(options.hooks) {
-            match Self::attach_set(set, options, &layout, namespace) {
+            match Self::attach_set(set, options, &layout, namespace, &mut loaded) {
                 Ok(mut probe) => {
                     let why = hooks::Taken { refused: &refused, asked: options.hooks.is_some() };
                     probe.degradations.extend(set.taken(&why));
@@ -158,16 +159,28 @@ impl Probe {
         Err(ProbeError::none_of(refused, kernel::lockdown().as_deref()))
     }
 
-    /// Loads the kernel side and attaches one set of hooks.
+    /// Loads the kernel side, unless a set that was refused has left it as it was, and attaches one set of hooks.
     fn attach_set(
         set: &'static dyn HookSet,
         options: &Options,
         layout: &Result<Layout, String>,
         namespace: PidNamespace,
+        loaded: &mut Option<load::Loaded>,
     ) -> Result<Self, ProbeError> {
         let known = layout.as_ref().ok();
-        let (mut ebpf, logger) = load::load(OBJECT, options, &known.copied().unwrap_or_default(), namespace)?;
-        let hooks::Attached { hooks, mut degradations } = set.attach(&mut ebpf, known)?;
+        let (mut ebpf, logger) = match loaded.take() {
+            Some(loaded) => loaded,
+            None => load::load(OBJECT, options, &known.copied().unwrap_or_default(), namespace)?,
+        };
+        let hooks::Attached { hooks, mut degradations } = match set.attach(&mut ebpf, known) {
+            Ok(attached) => attached,
+            Err(error) => {
+                if matches!(error, ProbeError::NoTrampolines(_)) {
+                    *loaded = Some((ebpf, logger));
+                }
+                return Err(error);
+            }
+        };
         degradations.extend(layout.as_ref().err().map(|why| layout::degradation(why)));
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);

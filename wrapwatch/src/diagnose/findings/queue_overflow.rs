@@ -3,8 +3,8 @@
 use crate::model::{Evidence, Finding, FindingId, Severity};
 
 use super::support::{counted, finding};
-use crate::context::QueuePoint;
 use super::{Case, Detector};
+use crate::context::QueuePoint;
 
 #[derive(Debug, Default)]
 pub(super) struct QueueOverflow;
@@ -42,7 +42,8 @@ impl Detector for QueueOverflow {
             facts.push(format!("at most {} of {} queued, by samples", point.queued, point.limit));
         }
         if let Some(point) = local {
-            facts.push(format!("unix socket: at most {} of {} queued, by samples", point.queued, point.limit));
+            facts
+                .push(format!("unix socket: at most {} of {} queued, by samples", point.queued, point.limit));
         }
         if case.summary.queued.count > 0 {
             facts.push("times in the queue leave out what a client lost before its handshake".to_owned());

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::model::{
-    Connection, Evidence, Finding, FindingId, KtimeNs, Lookup, LookupKind, Nanos, RuleRef, Severity, ThreadRole,
+    Connection, Evidence, Finding, FindingId, KtimeNs, Lookup, LookupKind, Nanos, RuleRef, Severity,
+    ThreadRole,
 };
 
 use super::Seen;

@@ -64,7 +64,7 @@ pub(super) fn an_accept_is_seen(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     if failed == Err(Errno::EAGAIN) && is_over && left.iter().any(|word| *word != 0) {
         Ok(())
     } else {
-        Err(ProbeError::NoTrampolines("they are attached, but this kernel does not run them".to_owned()))
+        Err(ProbeError::NotRun)
     }
 }
 

@@ -60,6 +60,11 @@ impl Hook {
         format!("{}:{}", side.name(), self.function())
     }
 
+    /// What its program is called.
+    fn program(&self, side: Side) -> String {
+        format!("{}_{}", side.name(), self.name)
+    }
+
     /// The end first: of a call that sleeps in between nobody waits for an end that is not told.
     fn sides(&self) -> impl Iterator<Item = Side> + use<> {
         [(self.ends, Side::Exit), (self.begins, Side::Entry)]
@@ -145,14 +150,21 @@ impl HookSet for Trampolines {
 
     fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
         let functions = functions()?;
+        let there: Vec<Hook> =
+            hooks().filter(|hook| functions.has(hook) || hook.need == Need::Required).collect();
+        // All before the first is attached: where one is refused, nothing has happened.
+        for hook in &there {
+            for side in hook.sides() {
+                let refused = |why: Box<ProgramError>| {
+                    ProbeError::NoTrampolines(format!("{}: {}", hook.name(side), error_line(&*why)))
+                };
+                load_side(ebpf, &functions, hook, side).map_err(refused)?;
+            }
+        }
         let mut attached = Attached::default();
         raw::attach_events(ebpf, layout, &mut attached)?;
-        for hook in hooks() {
-            if functions.has(&hook) || hook.need == Need::Required {
-                attach_one(ebpf, &functions, &hook, &mut attached)?;
-            } else {
-                log::debug!("no function {} here", hook.function());
-            }
+        for hook in &there {
+            attach_one(ebpf, hook, &mut attached)?;
         }
         proof::an_accept_is_seen(ebpf)?;
         Ok(attached)
@@ -163,8 +175,14 @@ impl HookSet for Trampolines {
     }
 
     fn attach_receives(&self, ebpf: &mut Ebpf) -> Result<Attached, ProbeError> {
+        let functions = functions()?;
+        for side in RECEIVES.sides() {
+            let name = RECEIVES.name(side);
+            load_side(ebpf, &functions, &RECEIVES, side)
+                .map_err(|why| ProbeError::Attach { hook: name, why })?;
+        }
         let mut attached = Attached::default();
-        attach_one(ebpf, &functions()?, &RECEIVES, &mut attached)?;
+        attach_one(ebpf, &RECEIVES, &mut attached)?;
         Ok(attached)
     }
 
@@ -198,7 +216,8 @@ impl HookSet for Trampolines {
                 let came = match &functions {
                     Err(why) => (HookState::Refused, Some(why.to_string())),
                     Ok(functions) if functions.has(&hook) => {
-                        match attach_side(ebpf, functions, &hook, side) {
+                        let loaded = load_side(ebpf, functions, &hook, side);
+                        match loaded.and_then(|()| attach_side(ebpf, &hook, side)) {
                             Ok(()) => (HookState::Works, None),
                             Err(error) => (HookState::Refused, Some(error_line(&*error))),
                         }
@@ -238,36 +257,35 @@ fn functions() -> Result<Functions, ProbeError> {
     read().map_err(|why: String| refused(format!("{}: {why}", kernel::BTF)))
 }
 
-fn attach_one(
-    ebpf: &mut Ebpf,
-    functions: &Functions,
-    hook: &Hook,
-    attached: &mut Attached,
-) -> Result<(), ProbeError> {
+/// One that is loaded.
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook, attached: &mut Attached) -> Result<(), ProbeError> {
     for side in hook.sides() {
         let name = hook.name(side);
-        attach_side(ebpf, functions, hook, side)
-            .map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
+        attach_side(ebpf, hook, side).map_err(|why| ProbeError::Attach { hook: name.clone(), why })?;
         attached.hooks.push(name);
     }
     Ok(())
 }
 
-fn attach_side(
+fn load_side(
     ebpf: &mut Ebpf,
     functions: &Functions,
     hook: &Hook,
     side: Side,
 ) -> Result<(), Box<ProgramError>> {
-    let program = ebpf.program_mut(&format!("{}_{}", side.name(), hook.name));
     let function = hook.function();
-    match program {
-        Some(Program::FEntry(program)) => {
-            program.load(&function, &functions.btf).and_then(|()| program.attach().map(drop))
-        }
-        Some(Program::FExit(program)) => {
-            program.load(&function, &functions.btf).and_then(|()| program.attach().map(drop))
-        }
+    match ebpf.program_mut(&hook.program(side)) {
+        Some(Program::FEntry(program)) => program.load(&function, &functions.btf),
+        Some(Program::FExit(program)) => program.load(&function, &functions.btf),
+        _ => Err(ProgramError::NotLoaded),
+    }
+    .map_err(Box::new)
+}
+
+fn attach_side(ebpf: &mut Ebpf, hook: &Hook, side: Side) -> Result<(), Box<ProgramError>> {
+    match ebpf.program_mut(&hook.program(side)) {
+        Some(Program::FEntry(program)) => program.attach().map(drop),
+        Some(Program::FExit(program)) => program.attach().map(drop),
         _ => Err(ProgramError::NotLoaded),
     }
     .map_err(Box::new)
