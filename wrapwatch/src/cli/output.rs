@@ -133,7 +133,8 @@ pub(super) fn said(notice: &Notice<'_>) -> String {
 }
 
 fn watching(target: &Target) -> String {
-    let mut message = format!("watching {} (pid {}) on", escape(&target.comm), target.pid);
+    let mut message = format!("watching {} (pid {})", escape(&target.comm), target.pid);
+    message.push_str(if target.listeners.is_empty() { ", which serves datagrams" } else { " on" });
     for (i, listener) in target.listeners.iter().enumerate() {
         message.push_str(if i == 0 { " " } else { ", " });
         message.push_str(&escape(&listener.address));

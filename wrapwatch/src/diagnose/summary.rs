@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::context::{Context, Losses};
 use crate::model::{
-    AcceptThreadStats, Client, ClockPair, Connection, KtimeNs, Missing, NameserverStats, Outcome,
+    AcceptThreadStats, Client, ClockPair, Connection, DegradationKind, KtimeNs, Missing, NameserverStats, Outcome,
     OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason, UnknownTotal,
     Waiting, WallTime,
 };
@@ -48,6 +48,8 @@ pub struct Counts {
     pub queued: Option<u32>,
     /// The server is not mysqld: it may have no connection threads.
     pub other_server: bool,
+    /// Who asked libwrap otherwise than for a connection is not seen.
+    pub checks_unseen: bool,
 }
 
 impl Counts {
@@ -60,6 +62,7 @@ impl Counts {
             untracked: losses.untracked(&facts.counters),
             queued: facts.queue.fullest_at_end(),
             other_server: !server::Server::of(facts).is_mysqld,
+            checks_unseen: facts.degradations.iter().any(|lost| lost.kind == DegradationKind::ChecksUnseen),
             ..Self::default()
         }
     }
@@ -474,6 +477,7 @@ impl SummaryBuilder {
             unclear_ns: self.unclear_ns,
             unclear_elsewhere: self.unclear_elsewhere,
             unowned_checks: counts.unowned_checks,
+            checks_unseen: counts.checks_unseen,
         };
         let verdict::Verdict { kind, text } = verdict::verdict(&facts);
         let unknown_share = facts.unknown_share();

@@ -252,6 +252,8 @@ fn nothing_accepted_is_said_to_be_so() {
         asked.verdict
     );
     assert_eq!(asked.verdict_kind, VerdictKind::CannotTell);
+    let blind = SummaryBuilder::new().build(Counts { checks_unseen: true, ..Counts::default() });
+    assert!(blind.verdict.contains("as for datagrams, was not seen"), "{}", blind.verdict);
     let mut sim = Sim::default();
     for n in 1..=3 {
         sim.established(10 * SEC + n, n, format!("10.77.0.{n}:4000").parse().unwrap());

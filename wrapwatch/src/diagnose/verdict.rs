@@ -45,6 +45,8 @@ pub(super) struct Facts<'a> {
     pub unclear_elsewhere: bool,
     /// Questions to libwrap that there was no room to follow.
     pub unowned_checks: u64,
+    /// Questions to libwrap otherwise than for a connection are not seen.
+    pub checks_unseen: bool,
 }
 
 /// The verdict.
@@ -213,6 +215,12 @@ fn nothing_accepted(facts: &Facts<'_>) -> Verdict {
                 "Cannot tell what the clients waited for: libwrap was asked {} times about clients that wrapwatch had no room to follow. To find out: {TO_TELL_UNOWNED}.",
                 facts.unowned_checks
             ),
+        ),
+        (0, _) if facts.checks_unseen => (
+            VerdictKind::CannotTell,
+            "Cannot tell what the clients waited for: no connection was accepted, and whether libwrap was asked otherwise, as for datagrams, was not seen. \
+             To find out: trace as root with uprobes, which take CAP_SYS_ADMIN."
+                .to_owned(),
         ),
         (0, _) => (VerdictKind::CannotTell, "No connection was accepted.".to_owned()),
         (n, Some(queued)) if queued > 0 => (

@@ -7,8 +7,11 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use netlink_packet_sock_diag::{constants::IPPROTO_TCP, inet::StateFlags};
-use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, sockopt};
+use netlink_packet_sock_diag::{
+    constants::{IPPROTO_TCP, IPPROTO_UDP},
+    inet::StateFlags,
+};
+use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
 
 use super::{HostError, descriptors::Descriptors, process, sockdiag::SockDiag};
 
@@ -46,6 +49,32 @@ pub fn of(pid: u32) -> Result<(Vec<Listener>, Option<SockDiag>), HostError> {
         Err(error) if error.is_refusal() => Ok((read_by_descriptor(pid)?, None)),
         asked => asked,
     }
+}
+
+/// Whether `pid` has a UDP socket that takes datagrams from anybody.
+pub fn serves_datagrams(pid: u32, diag: Option<&mut SockDiag>) -> Result<bool, HostError> {
+    let Some(diag) = diag else { return serves_datagrams_by_descriptor(pid) };
+    let fds = Descriptors::read(pid, &[])?.sockets;
+    let sockets = diag.dump(IPPROTO_UDP, &StateFlags::all(), 0)?;
+    Ok(sockets.iter().any(|socket| {
+        socket.local.port() != 0 && socket.peer.port() == 0 && fds.contains_key(&socket.inode)
+    }))
+}
+
+fn serves_datagrams_by_descriptor(pid: u32) -> Result<bool, HostError> {
+    let pidfd = process::pidfd(pid)?;
+    let mut sockets = (0..MOST_DESCRIPTORS).filter_map(|fd| duplicate(&pidfd, fd).ok());
+    Ok(sockets.any(|socket| {
+        let is_datagram = getsockopt(&socket, sockopt::SockType) == Ok(SockType::Datagram);
+        let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok();
+        let port = local.and_then(|local| match (local.as_sockaddr_in(), local.as_sockaddr_in6()) {
+            (Some(v4), _) => Some(v4.port()),
+            (None, Some(v6)) => Some(v6.port()),
+            (None, None) => None,
+        });
+        let connected = getpeername::<SockaddrStorage>(socket.as_raw_fd()).is_ok();
+        is_datagram && port.is_some_and(|port| port != 0) && !connected
+    }))
 }
 
 /// As [`read`], without entering its network namespace: each of its descriptors is duplicated into this process (pidfd_getfd(2), Linux 5.6), asked, and
@@ -144,6 +173,32 @@ pub fn refresh(diag: &mut SockDiag, listeners: &mut [Listener]) -> Result<(), Ho
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_datagrams_from_anybody_serves_them() {
+        // A process of its own: other tests have sockets, too.
+        let serves = |code: &str| {
+            let code = format!("import socket\nu = socket.socket(type=socket.SOCK_DGRAM)\n{code}\nprint(flush=True)\ninput()");
+            let mut child = std::process::Command::new("python3")
+                .args(["-c", &code])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            let pid = child.id();
+            let found = [
+                serves_datagrams(pid, Some(&mut SockDiag::open(pid).unwrap())).unwrap(),
+                serves_datagrams(pid, None).unwrap(),
+            ];
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            found
+        };
+        assert_eq!(serves("u.bind(('127.0.0.1', 0))"), [true; 2]);
+        assert_eq!(serves("u.connect(('127.0.0.1', 9))"), [false; 2], "as a resolver's");
+        assert_eq!(serves(""), [false; 2]);
+    }
 
     #[test]
     fn descriptors_tell_the_same_of_listeners_as_sock_diag() {

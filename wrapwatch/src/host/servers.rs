@@ -104,7 +104,12 @@ pub(super) fn wrapped() -> Result<Vec<u32>, HostError> {
         if !matches!(libwrap::is_mapped(pid), Ok(true)) {
             continue;
         }
-        let server = if listens(pid) { Some(pid) } else { accepts_for(pid).filter(|pid| *pid != INIT) };
+        let server = if listens(pid) {
+            Some(pid)
+        } else {
+            let accepts = accepts_for(pid).filter(|pid| *pid != INIT);
+            accepts.or_else(|| serves_datagrams(pid).then_some(pid))
+        };
         let server = server.filter(|pid| is_of_the_machine(*pid));
         if server == Some(pid) {
             names.insert(stat.pid, stat.comm);
@@ -119,6 +124,10 @@ pub const INIT: u32 = 1;
 
 fn listens(pid: u32) -> bool {
     listeners::of(pid).is_ok_and(|(listeners, _)| !listeners.is_empty())
+}
+
+fn serves_datagrams(pid: u32) -> bool {
+    listeners::serves_datagrams(pid, SockDiag::open(pid).ok().as_mut()).unwrap_or(false)
 }
 
 fn is_of_the_machine(pid: u32) -> bool {

@@ -103,13 +103,13 @@ impl Process {
         }
     }
 
-    /// Looks it up. A process without a TCP listener accepts nothing that could be shown.
+    /// Looks it up. Of a process without a TCP listener nothing could be shown, but where it asks libwrap about datagrams.
     pub fn open(pid: u32) -> Result<Self, HostError> {
         // First of all: what is read by the number afterwards is of this process as long as it lives.
         let pidfd = process::pidfd(pid)?;
         let described = describe::describe(pid)?;
-        let (listeners, diag) = listeners::of(pid)?;
-        let mut tracee = Self::of(pidfd, described, listeners)?;
+        let (listeners, mut diag) = listeners::of(pid)?;
+        let mut tracee = Self::of(pidfd, described, listeners, diag.as_mut())?;
         tracee.diag = diag;
         tracee.find_local_listeners();
         Ok(tracee)
@@ -125,7 +125,10 @@ impl Process {
             return Self::open(pid);
         };
         let pidfd = self.pidfd.try_clone().map_err(|error| HostError::io("pidfd", error));
-        let found = pidfd.and_then(|pidfd| Self::of(pidfd, described, listeners::read(pid, &mut diag)?));
+        let found = pidfd.and_then(|pidfd| {
+            let listeners = listeners::read(pid, &mut diag)?;
+            Self::of(pidfd, described, listeners, Some(&mut diag))
+        });
         match found {
             Ok(mut tracee) => {
                 tracee.diag = Some(diag);
@@ -148,10 +151,16 @@ impl Process {
         self.local_listeners = local_listeners::read(self.info.pid, self.diag.as_mut());
     }
 
-    fn of(pidfd: OwnedFd, described: Description, listeners: Vec<Listener>) -> Result<Self, HostError> {
+    fn of(
+        pidfd: OwnedFd,
+        described: Description,
+        listeners: Vec<Listener>,
+        diag: Option<&mut SockDiag>,
+    ) -> Result<Self, HostError> {
         let Description { info, libwrap, wrapped_child, installed, table_paths } = described;
         let pid = info.pid;
-        if listeners.is_empty() {
+        let serves = || libwrap.is_some() && listeners::serves_datagrams(pid, diag).unwrap_or(false);
+        if listeners.is_empty() && !serves() {
             return Err(HostError::NotListening { pid, comm: info.comm });
         }
         let namespace = netstat::Namespace::open(pid);
