@@ -13,6 +13,7 @@ use wrapwatch_tests::{
     lab::{Files, Lab},
     nameserver::Rule,
     seccomp::refuse_raw_tracepoints,
+    wait::wait_for,
     watch::{Seen, Watch, binary, nobody, told},
 };
 
@@ -104,6 +105,26 @@ fn three_capabilities_and_no_tracefs_are_enough() {
         "{all:#?}"
     );
     assert!(all.iter().all(|lost| lost.message.contains("CAP_SYS_ADMIN")));
+}
+
+/// All is told by then: where the kernel takes long to take the programs off, a process of its own waits for it, which does not stay.
+#[test]
+fn what_waits_until_the_programs_are_off_goes_with_them() {
+    let lab = lab_with(Files::default());
+    let detaching = || {
+        let processes = procfs::process::all_processes().unwrap().flatten();
+        processes.filter(|process| process.stat().is_ok_and(|stat| stat.comm == "wwt-detach")).count()
+    };
+    let (clients, seen) = {
+        let mut live = Command::new(binary().unwrap());
+        live.args(["live", "--json", "--hooks", "tracepoint", "-p", &lab.server_pid().unwrap().to_string()]);
+        five(&lab, live)
+    };
+    // Some seventy milliseconds each, on every kernel so far.
+    assert!(seen.stderr.contains("wwt-detach waits for it"), "{}", seen.stderr);
+    assert_eq!(seen.connections().len(), clients.len());
+    assert_eq!(seen.summary().unwrap().connections, clients.len() as u64);
+    wait_for("the programs to be off", || Ok(detaching() == 0)).unwrap();
 }
 
 /// What is written to a duplicate of a client's socket is its first packet, and only the close of the last one is its close.
