@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -24,27 +25,25 @@ struct Brood {
 }
 
 impl Brood {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
         // Nobody else's name; the kernel keeps 15 bytes of it.
         let name = format!("brood{}", std::process::id());
         let program = folder.path().join(&name);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/families/brood.c");
-        let output = Command::new("cc")
-            .args(["-O1", "-static", "-D_GNU_SOURCE", source, "-o"])
-            .arg(&program)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut compile = Command::new("cc");
+        compile.args(["-O1", "-static", "-D_GNU_SOURCE", source, "-o"]).arg(&program);
+        let output = compile.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // A port that nobody listens on now.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let arguments = [port.to_string(), MADE.to_string()];
-        let child = Command::new(&program).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let child = Command::new(&program).args(arguments).stdout(Stdio::piped()).spawn()?;
         let mut brood = Self { child, port, name, _program: folder };
         let mut said = String::new();
-        BufReader::new(brood.child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "there\n");
-        brood
+        BufReader::new(brood.child.stdout.take().context("no stdout")?).read_line(&mut said)?;
+        ensure!(said == "there\n", "not all were made: {said:?}");
+        Ok(brood)
     }
 }
 
@@ -64,7 +63,7 @@ fn not_followed(seen: &Seen) -> Vec<&str> {
 
 #[test]
 fn of_more_processes_than_are_followed_it_is_said_that_they_are_not() {
-    let brood = Brood::start();
+    let brood = Brood::start().unwrap();
     // All of them have its name, and are found by that.
     let name = brood.name.clone();
     for arguments in [["-p", &brood.child.id().to_string()], ["--comm", &name]] {

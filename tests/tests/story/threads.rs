@@ -144,14 +144,14 @@ fn a_unix_socket_client_is_not_checked_and_waits_behind_the_same_thread() {
     assert_eq!((unix.outcome, unix.wrapper_ns, unix.tid), (Outcome::Greeted, 0, slow.tid), "{unix:#?}");
     assert!(unix.complete && unix.lookups.is_empty(), "{unix:#?}");
     // Not every kernel allows the hook for it.
-    let blind = |line: &Line| matches!(line, Line::Degradation(lost) if lost.kind == DegradationKind::NoLocalQueueTime);
-    match unix.queued_ns {
-        Some(queued) => {
-            assert!(queued > 100 * MS && queued <= client.waited_ns(), "{unix:#?}");
-            assert_eq!(unix.queued_behind, [slow.conn], "{unix:#?}");
-        }
-        None => assert!(stage.end().lines.iter().any(blind)),
-    }
+    let Some(queued) = unix.queued_ns else {
+        return stage.line(|line| match line {
+            Line::Degradation(lost) if lost.kind == DegradationKind::NoLocalQueueTime => Some(()),
+            _ => None,
+        });
+    };
+    assert!(queued > 100 * MS && queued <= client.waited_ns(), "{unix:#?}");
+    assert_eq!(unix.queued_behind, [slow.conn], "{unix:#?}");
 }
 
 #[test]

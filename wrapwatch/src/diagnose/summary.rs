@@ -7,9 +7,9 @@ use hdrhistogram::Histogram;
 
 use crate::context::{Context, Losses};
 use crate::model::{
-    AcceptThreadStats, Client, ClockPair, Connection, DegradationKind, KtimeNs, Missing, NameserverStats, Outcome,
-    OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason, UnknownTotal,
-    Waiting, WallTime,
+    AcceptThreadStats, Client, ClockPair, Connection, DegradationKind, KtimeNs, Missing, NameserverStats,
+    Outcome, OutcomeCount, Percentiles, QueryOutcome, StallCause, Summary, ThreadRole, UnknownReason,
+    UnknownTotal, Waiting, WallTime,
 };
 
 use super::handover::{Handover, ceiling_per_s};

@@ -24,7 +24,9 @@ pub enum HostError {
     #[error("{0}")]
     NotFound(String),
     /// A process that accepts nothing.
-    #[error("pid {pid} ({comm}) has no listening TCP socket, and no libwrap that it asks about datagrams: there is nothing to show")]
+    #[error(
+        "pid {pid} ({comm}) has no listening TCP socket, and no libwrap that it asks about datagrams: there is nothing to show"
+    )]
     NotListening {
         /// Process.
         pid: u32,

@@ -56,9 +56,9 @@ pub fn serves_datagrams(pid: u32, diag: Option<&mut SockDiag>) -> Result<bool, H
     let Some(diag) = diag else { return serves_datagrams_by_descriptor(pid) };
     let fds = Descriptors::read(pid, &[])?.sockets;
     let sockets = diag.dump(IPPROTO_UDP, &StateFlags::all(), 0)?;
-    Ok(sockets.iter().any(|socket| {
-        socket.local.port() != 0 && socket.peer.port() == 0 && fds.contains_key(&socket.inode)
-    }))
+    Ok(sockets
+        .iter()
+        .any(|socket| socket.local.port() != 0 && socket.peer.port() == 0 && fds.contains_key(&socket.inode)))
 }
 
 fn serves_datagrams_by_descriptor(pid: u32) -> Result<bool, HostError> {
@@ -178,7 +178,9 @@ mod tests {
     fn who_takes_datagrams_from_anybody_serves_them() {
         // A process of its own: other tests have sockets, too.
         let serves = |code: &str| {
-            let code = format!("import socket\nu = socket.socket(type=socket.SOCK_DGRAM)\n{code}\nprint(flush=True)\ninput()");
+            let code = format!(
+                "import socket\nu = socket.socket(type=socket.SOCK_DGRAM)\n{code}\nprint(flush=True)\ninput()"
+            );
             let mut child = std::process::Command::new("python3")
                 .args(["-c", &code])
                 .stdin(std::process::Stdio::piped())
