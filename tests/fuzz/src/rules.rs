@@ -31,7 +31,8 @@ pub fn run(bytes: &[u8]) {
     let tables = Tables { allow: Table::parse(texts[0]), deny: Table::parse(texts[1]) };
     for table in [&tables.allow, &tables.deny] {
         for entry in table.entries() {
-            let _ = (table.daemons(entry), table.clients(entry), table.options(entry), table.text(entry));
+            let _ = (table.daemons(&entry), table.clients(&entry), table.options(&entry));
+            let _ = (table.text(&entry), table.entry_at(entry.line), table.entry_around(entry.physical.0));
         }
     }
     let files: BTreeMap<String, FileText> = named_files(&tables, &BTreeMap::new())

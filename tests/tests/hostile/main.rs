@@ -15,4 +15,5 @@ mod privileges;
 mod security;
 mod support;
 mod systemd;
+mod together;
 mod unit;

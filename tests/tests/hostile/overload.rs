@@ -5,17 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wrapwatch_tests::{
-    clients::ClientsSpec,
-    lab::{Lab, LabConfig},
-    watch::{Watch, binary},
-};
+use wrapwatch_tests::watch::{Watch, binary};
 
-use crate::{
-    library::image,
-    moving,
-    support::{Den, Server, peak_kb, wrapwatch},
-};
+use crate::support::{Den, Server, wrapwatch};
 
 /// Far more than wrapwatch takes to end on a busy machine, and far less than emptying a ring that others fill takes.
 const SOON: Duration = Duration::from_secs(15);
@@ -106,49 +98,3 @@ fn a_large_table_and_many_clients_hold_up_neither_the_trace_nor_its_report() {
 
 /// Clients of a server whose tables are large.
 const CLIENTS: usize = 300;
-/// For how long all of them are traced together.
-const TOGETHER: Duration = Duration::from_secs(8);
-/// What wrapwatch may have in memory then, by the order of magnitude.
-const MOST_KB: u64 = 200 << 10;
-
-#[test]
-fn all_of_them_together_cost_an_honest_server_nothing() {
-    let lab = Lab::start(LabConfig::default()).unwrap();
-    let den = Den::new();
-    let library = den.file("libwrap.so.0", &image(2, b"x", &[]));
-    let (moving, _) = moving::server(&den, "a:b\n");
-    let others = [
-        den.serve(&["loop"]),
-        den.serve_bare(&[&library, "lease"]),
-        den.serve_bare(&[&den.file("libwrap.so.1", &image(2, b"x", &[])), "ports"]),
-        moving,
-    ];
-    let honest = lab.server_pid().unwrap();
-    let pids: Vec<u32> = others.iter().map(Server::pid).chain([honest]).collect();
-    let mut args = vec!["-d".to_owned(), format!("{}s", TOGETHER.as_secs())];
-    args.extend(pids.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]));
-    let watch = Watch::live(args).unwrap();
-    let began = Instant::now();
-    let (mut clients, mut peak) = (0, 0);
-    while began.elapsed() < TOGETHER / 2 {
-        clients += lab.clients(ClientsSpec { concurrency: 8, ..ClientsSpec::one_by_one(100) }).unwrap().len();
-        (0..20).for_each(|_| others[3].client());
-        peak = peak.max(peak_kb(watch.id()));
-    }
-    let seen = watch.wait().unwrap();
-    let took = began.elapsed();
-    assert_eq!(seen.status, Some(0), "{}", seen.stderr);
-    assert!(took < TOGETHER + SOON, "{TOGETHER:?} took {took:?}");
-    let told: Vec<_> = seen.connections().into_iter().filter(|connection| connection.pid == honest).collect();
-    let lost = usize::try_from(seen.lost("lost_accept")).unwrap();
-    assert!(
-        told.len() <= clients && told.len() + lost >= clients,
-        "{clients} came, {} told, {lost} lost",
-        told.len()
-    );
-    // Where something of it was lost it says so.
-    let wrong = told.iter().find(|connection| connection.complete && connection.lookups.len() != 2);
-    assert!(wrong.is_none(), "{wrong:#?}");
-    assert!(told.iter().any(|connection| connection.complete), "{}", seen.stderr);
-    assert!(peak < MOST_KB, "{peak} kB");
-}

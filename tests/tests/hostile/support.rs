@@ -1,6 +1,8 @@
 //! A server of an ordinary user who means harm, and wrapwatch beside it.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::{TcpListener, TcpStream},
@@ -11,6 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    unistd::Pid,
+};
 use wrapwatch_tests::watch::binary;
 
 /// The harmful user.
@@ -154,6 +160,72 @@ pub fn peak_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// How many rounds of all CPUs the kernel needs for an end, one after another: for uprobes, all at once, and for the programs.
+const ROUNDS: u32 = 4;
+
+/// How long a process goes on.
+pub struct Ending {
+    pid: u32,
+    began: Instant,
+    before: Duration,
+    /// The longest that the kernel took for one round of all CPUs.
+    round: Duration,
+    starved: BTreeMap<OsString, Duration>,
+}
+
+impl Ending {
+    /// From now on.
+    pub fn of(pid: u32) -> Self {
+        let mut ending = Self {
+            pid,
+            began: Instant::now(),
+            before: Duration::ZERO,
+            round: Duration::ZERO,
+            starved: BTreeMap::new(),
+        };
+        ending.look();
+        ending.before = ending.starved.values().sum();
+        ending
+    }
+
+    /// How long each thread has had no CPU (proc_pid_schedstat: the second number); one that is gone, by the last look.
+    fn look(&mut self) {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return };
+        for task in tasks.flatten() {
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let waited = text.split(' ').nth(1).unwrap().parse().unwrap();
+            self.starved.insert(task.file_name(), Duration::from_nanos(waited));
+        }
+    }
+
+    /// Until it has ended, without what is the machine's: the time in which threads of it could have run and had no CPU, and some rounds of all CPUs. Its status is left to
+    /// others; what hangs has gone on for a minute.
+    pub fn wait(mut self) -> Duration {
+        let pid = Pid::from_raw(self.pid.try_into().unwrap());
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+        while waitid(Id::Pid(pid), flags).unwrap() == WaitStatus::StillAlive
+            && self.began.elapsed() < Duration::from_mins(1)
+        {
+            self.look();
+            self.round = self.round.max(round());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = self.began.elapsed();
+        self.look();
+        let starved: Duration = self.starved.values().sum();
+        took.saturating_sub(starved.saturating_sub(self.before)).saturating_sub(self.round * ROUNDS)
+    }
+}
+
+/// How long the kernel takes for one round of all CPUs, as it waits for when a program is taken off: membarrier(2).
+fn round() -> Duration {
+    let began = Instant::now();
+    // SAFETY: MEMBARRIER_CMD_GLOBAL, without flags, touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    assert_eq!(done, 0);
+    began.elapsed()
 }
 
 /// Runs wrapwatch to its end. What hangs is killed after a minute, and fails.

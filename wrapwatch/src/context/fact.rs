@@ -1,6 +1,6 @@
 //! What one input says besides connections, to keep: whoever goes back to a moment of a trace takes again what was said until then.
 
-use super::{Context, FileVersion, table};
+use super::{Context, FileVersion};
 use crate::model::{ClockPair, Degradation};
 use crate::trace::{Damage, End, Head, Input, Sample, Target};
 
@@ -31,7 +31,7 @@ impl Fact {
         Some(match input {
             Input::Head(head) => Self::Head(Box::new(head.as_ref().clone())),
             Input::Target(target) => Self::Target(Box::new(target.as_ref().clone())),
-            Input::File(file) => Self::File(Box::new(FileVersion::of(file, table(file)))),
+            Input::File(file) => Self::File(Box::new(FileVersion::of(file))),
             Input::Clock(clock) => Self::Clock(*clock),
             Input::Sample(sample) => Self::Sample(Box::new(sample.as_ref().clone())),
             Input::Degradation(degradation) => Self::Degradation(Box::new(degradation.as_ref().clone())),

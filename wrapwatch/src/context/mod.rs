@@ -17,8 +17,8 @@ pub use losses::Losses;
 
 /// Most versions of files kept, of all files together.
 const VERSIONS_MAX: usize = 256;
-/// Bytes in memory that the files' versions may take, all together, taken apart as well.
-const FILES_MAX_BYTES: usize = 24 << 20;
+/// Bytes in memory that the files' versions may take, all together: the largest one five times.
+const FILES_MAX_BYTES: usize = 6 << 20;
 /// Most targets, degradations, damages kept, each.
 const KEPT_MAX: usize = 256;
 /// Points kept of the queue's length over time; from there on, two become one.
@@ -31,19 +31,26 @@ pub struct FileVersion {
     pub meta: SnapshotMeta,
     /// Its bytes.
     pub bytes: Arc<[u8]>,
-    /// Taken apart, where it is a table and known.
+    /// Taken apart, where it is a table and known; with these bytes as its text.
     pub table: Option<Table>,
 }
 
 impl FileVersion {
-    fn of(snapshot: &Snapshot, table: Option<Table>) -> Self {
+    /// With its table, if it is one.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let Snapshot { meta, bytes } = snapshot;
-        Self { meta: meta.clone(), bytes: bytes.as_slice().into(), table }
+        let bytes: Arc<[u8]> = bytes.as_slice().into();
+        let table = match meta.error {
+            _ if !is_table(meta) || !meta.is_known() => None,
+            Some(_) => Some(Table::missing()),
+            None => Some(Table::parse_shared(Arc::clone(&bytes))),
+        };
+        Self { meta: meta.clone(), bytes, table }
     }
 
-    /// What it takes in memory, about.
+    /// What it takes in memory, about: a table has its text in these bytes.
     fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.table.as_ref().map_or(0, Table::memory_bytes)
+        self.table.as_ref().map_or(self.bytes.len(), Table::memory_bytes)
     }
 
     fn is_forgotten(&self) -> bool {
@@ -87,15 +94,6 @@ pub struct Context {
     pub to: Option<WallTime>,
 }
 
-/// A table taken apart, once for all that use it; none where the file is no table, or what it has is not known.
-pub(crate) fn table(snapshot: &Snapshot) -> Option<Table> {
-    match snapshot.meta.error {
-        _ if !is_table(&snapshot.meta) || !snapshot.meta.is_known() => None,
-        Some(_) => Some(Table::missing()),
-        None => Some(Table::parse(&snapshot.bytes)),
-    }
-}
-
 pub(crate) const fn is_table(meta: &SnapshotMeta) -> bool {
     matches!(meta.role, SnapshotRole::HostsAllow | SnapshotRole::HostsDeny)
 }
@@ -121,12 +119,8 @@ impl Context {
         }
     }
 
-    /// A file, with what it comes to where it is a table.
-    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, table: Option<Table>) {
-        self.file_version(FileVersion::of(snapshot, table));
-    }
-
-    fn file_version(&mut self, version: FileVersion) {
+    /// A file as it is now.
+    pub(crate) fn file_version(&mut self, version: FileVersion) {
         self.files.push(version);
         self.forget_files();
     }

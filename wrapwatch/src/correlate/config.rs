@@ -154,7 +154,7 @@ impl TableText {
     /// The rule whose last line is `line` (from 1): libwrap joins lines that end in a backslash and counts them all
     /// (`xgets` in libwrap's misc.c). `None` where that line is a comment, or not there.
     pub fn rule(&self, line: u32) -> Option<Arc<str>> {
-        let mut text = self.0.text(self.0.entry_at(line)?);
+        let mut text = self.0.text(&self.0.entry_at(line)?);
         text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
         Some(text.into())
     }

@@ -107,7 +107,7 @@ fn rule_ref(place: Place, tables: &Tables, target: &Target) -> RuleRef {
         TableKind::Allow => &paths.allow,
         TableKind::Deny => &paths.deny,
     };
-    let text = table.entry_at(place.line).map(|entry| table.text(entry));
+    let text = table.entry_at(place.line).map(|entry| table.text(&entry));
     RuleRef { file: file.clone(), line: place.line, text: text.map(Into::into), how: How::Inferred }
 }
 

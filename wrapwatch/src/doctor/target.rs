@@ -328,7 +328,7 @@ fn tables(pid: u32, viewer: u32, resolver: &[Vec<u8>; 3]) -> (Vec<FileState>, Te
     let tables = [&texts.tables.allow, &texts.tables.deny];
     let states = read.iter().zip(tables).zip(paths::TABLES);
     let states = states
-        .map(|((read, table), path)| file_state(path, read, |_| table.entries().len() as u64))
+        .map(|((read, table), path)| file_state(path, read, |_| table.entries().count() as u64))
         .collect();
     (states, texts)
 }

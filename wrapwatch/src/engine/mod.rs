@@ -30,7 +30,7 @@ pub use crate::correlate::{HOLD_NS, TablePaths};
 
 use stalls::Seconds;
 
-use crate::context::{Context, Losses, is_table, losses, table};
+use crate::context::{Context, FileVersion, Losses, is_table, losses};
 use crate::correlate::{Config, Correlator};
 use crate::decode::{self, Event};
 use crate::diagnose::{Counts, SummaryBuilder};
@@ -263,13 +263,14 @@ impl Engine {
 
     fn file(&mut self, file: &Snapshot) {
         let meta = &file.meta;
-        let table = table(file);
+        let version = FileVersion::of(file);
         if is_table(meta) {
             for pid in self.context.pids(meta.pid) {
-                self.correlator.set_table_text(pid, &meta.path, table.clone().map(Into::into), meta.from());
+                let text = version.table.clone().map(Into::into);
+                self.correlator.set_table_text(pid, &meta.path, text, meta.from());
             }
         }
-        self.context.snapshot(file, table);
+        self.context.file_version(version);
         if targets::is_resolv_conf(meta) {
             for target in self.context.targets_of(meta.pid) {
                 self.correlator.add_target(target.pid, targets::info(&target, &self.context));

@@ -224,7 +224,8 @@ impl View<'_> {
             });
         };
         let mark = file.metadata().map(|meta| Mark::of(&meta)).map_err(|error| HostError::io(path, error))?;
-        let mut bytes = Vec::new();
+        // No more than it is: it is kept.
+        let mut bytes = Vec::with_capacity(usize::try_from(mark.size.min(MAX_BYTES)).unwrap_or_default());
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| HostError::io(path, error))?;
         Ok(Copy { path: path.to_owned(), bytes, exists: true, mark })
     }

@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod elf;
 mod error;
 pub mod files;
+pub mod heap;
 pub mod holders;
 pub mod kernel;
 pub mod libwrap;

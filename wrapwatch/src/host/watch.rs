@@ -28,6 +28,9 @@ const FOR_ONE: (Duration, u32) = (Duration::from_secs(1), 20);
 /// The same for all targets together.
 const FOR_ALL: (Duration, u32) = (Duration::from_secs(2), 5);
 
+/// What is waited for all of them at once when the first look is over: a signal or the trace's end waits as well.
+const FOR_ALL_LATER: Duration = Duration::from_millis(400);
+
 /// What a file is to whoever asks.
 pub trait Key: core::marker::Copy + Eq + Hash + Send + 'static {}
 
@@ -270,6 +273,11 @@ fn for_all<T>(with: impl FnOnce(&mut Patience) -> T) -> T {
     static ALL: OnceLock<Mutex<Patience>> = OnceLock::new();
     let all = ALL.get_or_init(|| Mutex::new(Patience::new(FOR_ALL.0, FOR_ALL.1)));
     with(&mut all.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The first look is over.
+pub fn begun() {
+    for_all(|patience| patience.shorten(FOR_ALL_LATER));
 }
 
 fn look_at_all<K: Key>(

@@ -200,7 +200,7 @@ impl Files {
             let line = problem.line?;
             let entry =
                 if problem.has_editors_line() { table.entry_around(line) } else { table.entry_at(line) };
-            entry.map(|entry| table.text(entry))
+            entry.map(|entry| table.text(&entry))
         });
         report.ignored = u64::try_from(applied.count).unwrap_or(u64::MAX);
         (report, applied)

@@ -26,8 +26,9 @@ use crate::{
     decode,
     engine::{Engine, HOLD_NS, Options, Question},
     host::{
-        clock, confine, reader, servers,
+        clock, confine, heap, reader, servers,
         wanted::{self, Wanted},
+        watch,
     },
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
@@ -112,11 +113,13 @@ impl<'a> Session<'a> {
     /// Traces the first targets, then, if asked to, the next ones.
     async fn follow(&mut self, first: Vec<Process>, ring: &mut Ring) -> Result<Ended, SessionError> {
         self.add_first(first)?;
+        heap::give_back();
         // Before the trace is said to have begun: that it cannot be measured, if so.
         self.measure(clock::now());
         // Before a recording has threads of its own.
         self.give_up_capabilities();
         self.begin();
+        watch::begun();
         for tracee in self.targets.values() {
             self.feed.notice(&Notice::Watching(&inputs::describe(tracee)));
         }

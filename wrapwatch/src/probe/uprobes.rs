@@ -4,7 +4,7 @@
 //! the host's path attaches and silently never fires. Where a function begins in it is known ([`Libwrap::functions`]): a loader that looks symbols up by
 //! itself also opens what the target's file names for its debug information.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 use aya::{
     Ebpf,
@@ -34,6 +34,9 @@ const UPROBES: [(&str, &str); 8] = [
     ("shell_cmd", "shell_cmd"),
     ("shell_cmd_ret", "shell_cmd"),
 ];
+
+/// Address space of a thread that takes one off.
+const STACK_BYTES: usize = 64 << 10;
 
 /// What was attached.
 pub(super) struct Attached(Vec<(&'static str, UProbeLinkId)>);
@@ -157,11 +160,18 @@ pub(super) fn try_each(ebpf: &mut Ebpf, pid: u32, libwrap: &Libwrap) -> Vec<Hook
         .collect()
 }
 
+/// Takes them off, without waiting for it: the kernel waits for all CPUs, a tenth of a second for each uprobe where these are busy; for those that go at the same time once.
 fn detach(ebpf: &mut Ebpf, attached: Attached) {
     for (program, link) in attached.0 {
         let Some(Ok(program)) = ebpf.program_mut(program).map(<&mut UProbe>::try_from) else { continue };
-        if let Err(error) = program.detach(link) {
-            // The process is gone, and its uprobes with it.
+        let taken = program.take_link(link).map_err(|error| error_line(&error));
+        let going = taken.and_then(|link| {
+            let thread = thread::Builder::new().name("wwt-detach".to_owned()).stack_size(STACK_BYTES);
+            // Where there is no thread it goes here.
+            thread.spawn(move || drop(link)).map_err(|error| error_line(&error))
+        });
+        if let Err(error) = going {
+            // As a rule the process is gone, and its uprobes with it.
             log::debug!("detaching a uprobe: {error}");
         }
     }

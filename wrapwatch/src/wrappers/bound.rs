@@ -125,8 +125,8 @@ fn longest_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
 /// The same for the worst check: where each rule that asks says a time of its own before it does, that of libwrap's beginning never counts.
 fn worst_ident(tables: &Tables, daemon: &str, port: u16) -> u64 {
     let asks_without = rules_of(tables, (daemon, port)).any(|(table, entry)| {
-        client_words(table.clients(entry)).any(|word| word.user.is_some())
-            || table.options(entry).is_some_and(|options| {
+        client_words(table.clients(&entry)).any(|word| word.user.is_some())
+            || table.options(&entry).is_some_and(|options| {
                 steps(options)
                     .map_while(Result::ok)
                     .find_map(|step| asks_without_time(&step))
@@ -162,18 +162,15 @@ pub fn waits_for_commands(tables: &Tables, daemon: (&str, u16)) -> bool {
 
 /// The options of each rule that a daemon can get to.
 fn options_of<'a>(tables: &'a Tables, daemon: (&str, u16)) -> impl Iterator<Item = &'a [u8]> {
-    rules_of(tables, daemon).filter_map(|(table, entry)| table.options(entry))
+    rules_of(tables, daemon).filter_map(|(table, entry)| table.options(&entry))
 }
 
 /// Each rule that a daemon can get to, and its table.
-fn rules_of<'a>(
-    tables: &'a Tables,
-    (daemon, port): (&str, u16),
-) -> impl Iterator<Item = (&'a Table, &'a Entry)> {
+fn rules_of<'a>(tables: &'a Tables, (daemon, port): (&str, u16)) -> impl Iterator<Item = (&'a Table, Entry)> {
     [TableKind::Allow, TableKind::Deny]
         .into_iter()
         .map(|kind| tables.get(kind))
-        .flat_map(|table| table.entries().iter().map(move |entry| (table, entry)))
+        .flat_map(|table| table.entries().map(move |entry| (table, entry)))
         .filter(move |(table, entry)| may_concern(table.daemons(entry), daemon, port))
 }
 

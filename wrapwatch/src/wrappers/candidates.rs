@@ -35,7 +35,7 @@ impl Candidates {
 fn are_combined(input: &Input<'_>) -> bool {
     let by_name = |word: &ClientWord<'_>| may_match_names(word.kind) || word.kind == Kind::File;
     rules(input).any(|(table, entry)| {
-        let mut depths = client_words(table.clients(entry)).filter(by_name).map(|word| word.depth);
+        let mut depths = client_words(table.clients(&entry)).filter(by_name).map(|word| word.depth);
         let first = depths.next();
         depths.any(|depth| Some(depth) != first)
     })
@@ -51,7 +51,7 @@ fn collect(input: &Input<'_>) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
     let mut files = false;
     for (table, entry) in rules(input) {
-        for word in client_words(table.clients(entry)) {
+        for word in client_words(table.clients(&entry)) {
             files |= word.kind == Kind::File;
             if may_match_names(word.kind) {
                 add(word.host, &mut out);
@@ -75,13 +75,12 @@ fn collect(input: &Input<'_>) -> Vec<(String, String)> {
 }
 
 /// Rules that the daemon may reach. The words of an option in the place of the clients are nobody's name.
-fn rules<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a Table, &'a Entry)> {
+fn rules<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a Table, Entry)> {
     let (tables, daemon, port) = (input.tables, input.daemon, input.server.port);
     [TableKind::Allow, TableKind::Deny].into_iter().flat_map(move |kind| {
         let table = tables.get(kind);
         table
             .entries()
-            .iter()
             .filter(move |entry| {
                 entry.kind == EntryKind::Rule
                     && option_as_client(table.clients(entry)).is_none()

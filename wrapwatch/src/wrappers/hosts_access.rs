@@ -89,10 +89,10 @@ impl Check<'_> {
                 }
                 EntryKind::NoSeparator => self.warn("missing \":\" separator".to_owned()),
                 EntryKind::Rule => {
-                    let matched = self.list_match(words(table.daemons(entry)), Self::server_match)
-                        && self.list_match(words(table.clients(entry)), Self::client_match);
+                    let matched = self.list_match(words(table.daemons(&entry)), Self::server_match)
+                        && self.list_match(words(table.clients(&entry)), Self::client_match);
                     if matched {
-                        return self.run_options(table.options(entry));
+                        return self.run_options(table.options(&entry));
                     }
                 }
             }

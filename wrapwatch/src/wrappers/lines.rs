@@ -4,6 +4,7 @@
 //! `tcpd_context` is that of a rule's *last* line), and sees nothing behind a NUL byte: not even the newline there, so the next line is
 //! joined and the count falls behind. Where the text ends without a newline, or a logical line is too long, it gives the whole table up.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Size of libwrap's line buffer, the final NUL included (`BUFLEN` in its hosts_access.c).
@@ -11,15 +12,25 @@ pub const LINE_BUFFER: usize = 2048;
 
 /// One logical line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogicalLine {
-    /// Its bytes after joining, the last newline included where there is one. No NUL in it.
-    pub(super) text: Vec<u8>,
+pub(super) struct LogicalLine<'a> {
+    /// Its bytes after joining, the last newline included where there is one. No NUL in it. Borrowed where nothing was joined: then it stands at the beginning of its source.
+    pub(super) text: Cow<'a, [u8]>,
     /// libwrap's count of lines once it was read.
     pub(super) line: u32,
     /// Its first and last line as an editor counts them, from 1.
     pub(super) physical: (u32, u32),
     /// Where it stands in the table's text.
     pub(super) source: Range<usize>,
+}
+
+/// A place between two logical lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LinesAt {
+    at: u32,
+    /// Lines before it, as libwrap counts.
+    pub(super) line: u32,
+    /// Lines before it, as an editor counts.
+    pub(super) physical: u32,
 }
 
 /// Reads logical lines off a table's text.
@@ -33,7 +44,18 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub(super) const fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, line: 0, physical: 0 }
+        Self::resume(text, LinesAt { at: 0, line: 0, physical: 0 })
+    }
+
+    /// Goes on where another one was.
+    pub(super) const fn resume(text: &'a [u8], LinesAt { at, line, physical }: LinesAt) -> Self {
+        Self { text, at: at as usize, line, physical }
+    }
+
+    /// Where it is now. Of texts beyond 4 GiB places are cut.
+    pub(super) fn at(&self) -> LinesAt {
+        let at = u32::try_from(self.at).unwrap_or(u32::MAX);
+        LinesAt { at, line: self.line, physical: self.physical }
     }
 
     /// libwrap's count of lines so far; a backslash before the end of the text counts without giving a line.
@@ -53,18 +75,34 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl Iterator for Lines<'_> {
-    type Item = LogicalLine;
+/// What was joined so far: one piece stays where it is.
+struct Joined<'a>(Option<Cow<'a, [u8]>>);
+
+impl<'a> Joined<'a> {
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |text| text.len())
+    }
+
+    fn push(&mut self, piece: &'a [u8]) {
+        match &mut self.0 {
+            None => self.0 = Some(Cow::Borrowed(piece)),
+            Some(text) => text.to_mut().extend_from_slice(piece),
+        }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = LogicalLine<'a>;
 
     /// libwrap's `xgets`.
-    fn next(&mut self) -> Option<LogicalLine> {
+    fn next(&mut self) -> Option<LogicalLine<'a>> {
         let start = self.at;
         let first = self.physical.saturating_add(1);
-        let mut text = Vec::new();
+        let mut text = Joined(None);
         while let Some(chunk) = self.fgets(LINE_BUFFER - 1 - text.len()) {
             let seen = chunk.iter().position(|&byte| byte == 0).map_or(chunk, |nul| chunk.split_at(nul).0);
             let Some(body) = seen.strip_suffix(b"\n") else {
-                text.extend_from_slice(seen);
+                text.push(seen);
                 if text.len() == LINE_BUFFER - 1 {
                     break;
                 }
@@ -73,10 +111,10 @@ impl Iterator for Lines<'_> {
             self.line = self.line.saturating_add(1);
             // Only a backslash of the same `fgets` counts; one at the very start of it too.
             if let Some(body) = body.strip_suffix(b"\\") {
-                text.extend_from_slice(body);
+                text.push(body);
                 continue;
             }
-            text.extend_from_slice(seen);
+            text.push(seen);
             break;
         }
         let last = if self.text.get(self.at.wrapping_sub(1)) == Some(&b'\n') {
@@ -84,8 +122,8 @@ impl Iterator for Lines<'_> {
         } else {
             self.physical.saturating_add(1)
         };
-        (!text.is_empty()).then(|| LogicalLine {
-            text,
+        (text.len() > 0).then(|| LogicalLine {
+            text: text.0.unwrap_or_default(),
             line: self.line,
             physical: (first, last.max(first)),
             source: start..self.at,

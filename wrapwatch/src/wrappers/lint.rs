@@ -146,7 +146,7 @@ pub fn named_files(tables: &Tables, files: &BTreeMap<String, FileText>) -> Vec<S
     for kind in [TableKind::Allow, TableKind::Deny] {
         let table = tables.get(kind);
         for entry in table.entries() {
-            client_words(table.clients(entry))
+            client_words(table.clients(&entry))
                 .filter(|word| word.kind == Kind::File)
                 .for_each(|word| add(word.host));
         }
@@ -395,7 +395,7 @@ pub(super) fn rule_ref(input: &Input<'_>, place: Option<Place>) -> Option<RuleRe
     Some(RuleRef {
         file: input.paths[place.table as usize].into(),
         line: place.line,
-        text: table.entry_at(place.line).map(|entry| table.text(entry).into()),
+        text: table.entry_at(place.line).map(|entry| table.text(&entry).into()),
         how: How::Inferred,
     })
 }

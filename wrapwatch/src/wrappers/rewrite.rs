@@ -133,11 +133,11 @@ fn without_needless_lookups(input: &Input<'_>, kind: TableKind) -> Vec<u8> {
     let (text, table) = (input.texts[kind as usize], input.tables.get(kind));
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut copied = 0;
-    let concerns = |entry: &&Entry| {
+    let concerns = |entry: &Entry| {
         entry.kind == EntryKind::Rule && may_concern(table.daemons(entry), input.daemon, input.server.port)
     };
-    for entry in table.entries().iter().filter(concerns) {
-        for (range, new) in replacements(text, table, entry) {
+    for entry in table.entries().filter(concerns) {
+        for (range, new) in replacements(text, table, &entry) {
             out.extend_from_slice(text.get(copied..range.start).unwrap_or_default());
             out.extend_from_slice(new.as_bytes());
             copied = range.end;
@@ -230,8 +230,8 @@ fn not_known(address: IpAddr) -> String {
 fn tells_own_ends_apart(input: &Input<'_>) -> bool {
     [TableKind::Allow, TableKind::Deny].into_iter().any(|kind| {
         let table = input.tables.get(kind);
-        let rules = table.entries().iter().filter(|entry| entry.kind == EntryKind::Rule);
-        rules.map(|entry| table.daemons(entry)).any(|daemons| names_own_end(daemons, input.daemon))
+        let rules = table.entries().filter(|entry| entry.kind == EntryKind::Rule);
+        rules.map(|entry| table.daemons(&entry)).any(|daemons| names_own_end(daemons, input.daemon))
     })
 }
 
@@ -248,7 +248,7 @@ fn options_for(tables: &Tables, table: TableKind, now: &Evaluation) -> Result<St
     let mut kept = Vec::new();
     if let Some(place) = now.rule {
         let decider = tables.get(place.table);
-        let text = decider.entry_at(place.line).and_then(|entry| decider.options(entry)).unwrap_or_default();
+        let text = decider.entry_at(place.line).and_then(|entry| decider.options(&entry)).unwrap_or_default();
         for step in steps(text) {
             let Ok(step) = step else { return Err("an option of the rule that decides is wrong") };
             let value = step.value.as_deref().map(lossy).unwrap_or_default();

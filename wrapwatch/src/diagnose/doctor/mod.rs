@@ -193,8 +193,8 @@ pub fn problems(target: &Target, texts: &Texts) -> Vec<DoctorProblem> {
     if target.named_by.is_some() {
         of_rules.retain(|problem| problem.kind != ProblemKind::NoRuleForDaemon);
     }
-    let empty =
-        !doubtful && texts.tables.allow.entries().is_empty() && texts.tables.deny.entries().is_empty();
+    let empty = !doubtful
+        && [&texts.tables.allow, &texts.tables.deny].iter().all(|table| table.entries().next().is_none());
     let has = |kind| of_rules.iter().any(|problem| problem.kind == kind);
     let daemon = (target.daemon.as_str(), first_port(target));
     let steps = Steps {

@@ -132,7 +132,7 @@ fn cure(seen: &Seen<'_>, asks: &RuleRef, decides: &RuleRef) -> Option<Cure> {
         TableKind::Deny => Verdict::Deny,
     };
     // Options that decide by themselves make order matter; leave those to people.
-    if table.options(entry).is_some() {
+    if table.options(&entry).is_some() {
         return None;
     }
     let with = |text: &str| {
@@ -149,15 +149,15 @@ fn cure(seen: &Seen<'_>, asks: &RuleRef, decides: &RuleRef) -> Option<Cure> {
             .then_some(())
     };
     if asks.line < decides.line {
-        cured(&table.text(entry))?;
-        let between = table.entries().iter().filter(|entry| (asks.line..decides.line).contains(&entry.line));
-        let options_between = between.into_iter().any(|entry| table.options(entry).is_some());
+        cured(&table.text(&entry))?;
+        let mut between = table.entries().filter(|entry| (asks.line..decides.line).contains(&entry.line));
+        let options_between = between.any(|entry| table.options(&entry).is_some());
         return Some(Cure::Move { options_between });
     }
     if asks.line != decides.line {
         return None;
     }
-    let clients: Vec<&[u8]> = words(table.clients(entry)).collect();
+    let clients: Vec<&[u8]> = words(table.clients(&entry)).collect();
     if clients.iter().any(|word| is_except(word)) {
         return None;
     }
@@ -165,7 +165,7 @@ fn cure(seen: &Seen<'_>, asks: &RuleRef, decides: &RuleRef) -> Option<Cure> {
         clients.into_iter().partition(|word| looks_like_address(word));
     let list: Vec<String> =
         addresses.iter().chain(&names).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-    let daemons = String::from_utf8_lossy(table.daemons(entry)).trim().to_owned();
+    let daemons = String::from_utf8_lossy(table.daemons(&entry)).trim().to_owned();
     let text = format!("{daemons}: {}", list.join(" "));
     cured(&text)?;
     Some(Cure::Reorder(text))

@@ -54,11 +54,11 @@ fn rule_with_twist(case: &Case<'_>) -> Option<RuleRef> {
     tables.filter_map(|file| Some((file, file.table.as_ref()?))).find_map(|(file, table)| {
         let twists =
             |options: &[u8]| steps(options).filter_map(Result::ok).any(|step| step.keyword == Keyword::Twist);
-        let entry = table.entries().iter().find(|entry| table.options(entry).is_some_and(twists))?;
+        let entry = table.entries().find(|entry| table.options(entry).is_some_and(twists))?;
         Some(RuleRef {
             file: file.meta.path.as_str().into(),
             line: entry.line,
-            text: Some(table.text(entry).into()),
+            text: Some(table.text(&entry).into()),
             how: How::Inferred,
         })
     })

@@ -69,7 +69,7 @@ fn no_rules(pid: u32, checked: &Proof, case: &Case<'_>) -> Option<Finding> {
     let deny = case.facts.last_file(pid, SnapshotRole::HostsDeny)?;
     let empty = [allow, deny].into_iter().all(|file| {
         let entries = file.table.as_ref().map(Table::entries);
-        entries.is_some_and(|entries| entries.iter().all(|entry| entry.kind == EntryKind::NoSeparator))
+        entries.is_some_and(|mut entries| entries.all(|entry| entry.kind == EntryKind::NoSeparator))
     });
     if !empty {
         return None;

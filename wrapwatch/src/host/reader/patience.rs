@@ -20,6 +20,12 @@ impl Patience {
         Self { left: most, most, one_in: one_in.max(1), at: Instant::now() }
     }
 
+    /// From now on there is never more than this.
+    pub fn shorten(&mut self, most: Duration) {
+        self.most = self.most.min(most);
+        self.left = self.left.min(most);
+    }
+
     /// What is left now.
     pub fn left(&mut self) -> Duration {
         let now = Instant::now();
@@ -55,5 +61,10 @@ mod tests {
         assert_eq!(patience.left, second, "never more than the most");
         patience.waited(second * 5);
         assert_eq!(patience.left, Duration::ZERO);
+        patience.come_back(second * 100);
+        patience.shorten(second / 4);
+        assert_eq!(patience.left, second / 4);
+        patience.come_back(second * 100);
+        assert_eq!(patience.left, second / 4);
     }
 }

@@ -11,9 +11,9 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
         for comment in comments {
             let source = text.get(comment.source.clone()).unwrap_or_default();
             let Some(swallowed) = swallowed(source) else { continue };
-            let rules = || swallowed.entries().iter().filter(|entry| entry.kind == EntryKind::Rule);
-            let concerns = rules().any(|entry| scene.concerns(swallowed.daemons(entry)));
-            let first = rules().next().map(|entry| swallowed.text(entry)).unwrap_or_default();
+            let rules = || swallowed.entries().filter(|entry| entry.kind == EntryKind::Rule);
+            let concerns = rules().any(|entry| scene.concerns(swallowed.daemons(&entry)));
+            let first = rules().next().map(|entry| swallowed.text(&entry)).unwrap_or_default();
             let message = format!(
                 "The comment ends in a backslash, so the next line is part of it and no rule: {first}"
             );
@@ -38,5 +38,6 @@ fn swallowed(source: &[u8]) -> Option<Table> {
         text.push(b'\n');
     }
     let table = Table::parse(&text);
-    table.entries().iter().any(|entry| entry.kind == EntryKind::Rule).then_some(table)
+    let has_rule = table.entries().any(|entry| entry.kind == EntryKind::Rule);
+    has_rule.then_some(table)
 }

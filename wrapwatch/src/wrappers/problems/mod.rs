@@ -106,27 +106,27 @@ impl Finding {
 struct Rule<'a> {
     kind: TableKind,
     table: &'a Table,
-    entry: &'a Entry,
+    entry: Entry,
 }
 
 impl<'a> Rule<'a> {
     fn daemons(&self) -> &'a [u8] {
-        self.table.daemons(self.entry)
+        self.table.daemons(&self.entry)
     }
 
     fn clients(&self) -> &'a [u8] {
-        self.table.clients(self.entry)
+        self.table.clients(&self.entry)
     }
 
     /// Its options as far as libwrap would take them.
     fn keywords(&self) -> Vec<Keyword> {
-        let options = self.table.options(self.entry).unwrap_or_default();
+        let options = self.table.options(&self.entry).unwrap_or_default();
         super::options::steps(options).map_while(Result::ok).map(|step| step.keyword).collect()
     }
 
     /// Whether a match grants service. An aclexec can go either way; an option error refuses.
     fn allows(&self) -> bool {
-        let options = self.table.options(self.entry).unwrap_or_default();
+        let options = self.table.options(&self.entry).unwrap_or_default();
         let mut allows = self.kind == TableKind::Allow;
         for step in super::options::steps(options) {
             match step {
@@ -198,7 +198,7 @@ impl<'a> Scene<'a> {
         let tables = self.tables;
         [TableKind::Allow, TableKind::Deny].into_iter().flat_map(move |kind| {
             let table = tables.get(kind);
-            table.entries().iter().map(move |entry| Rule { kind, table, entry })
+            table.entries().map(move |entry| Rule { kind, table, entry })
         })
     }
 

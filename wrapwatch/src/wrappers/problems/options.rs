@@ -7,7 +7,7 @@ use crate::wrappers::options::{self, Keyword, OptionError, Step, lossy};
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Problem>) {
     for rule in scene.rules() {
-        let Some(text) = rule.table.options(rule.entry) else { continue };
+        let Some(text) = rule.table.options(&rule.entry) else { continue };
         for step in options::steps(text) {
             let found = match step {
                 Ok(step) => check(&step, daemons::blocking(scene.daemon)),

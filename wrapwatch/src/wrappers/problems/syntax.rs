@@ -72,7 +72,7 @@ fn unreadable(scene: &Scene<'_>, rule: Rule<'_>) -> Finding {
         TableKind::Allow => "neither it nor what follows is read",
         TableKind::Deny => "libwrap then refuses everybody not matched before it",
     };
-    if last && rule.table.daemons(rule.entry).len() < LINE_BUFFER - 1 {
+    if last && rule.table.daemons(&rule.entry).len() < LINE_BUFFER - 1 {
         let message = format!("The last line does not end in a newline: {consequence}.");
         return Finding::new(Kind::MissingFinalNewline, Severity::Critical, message)
             .change("Add a newline at the end.");
@@ -83,7 +83,7 @@ fn unreadable(scene: &Scene<'_>, rule: Rule<'_>) -> Finding {
 
 fn comment(rule: Rule<'_>) -> Option<Finding> {
     let lists = words(rule.daemons()).chain(words(rule.clients()));
-    let options = words(rule.table.options(rule.entry).unwrap_or_default());
+    let options = words(rule.table.options(&rule.entry).unwrap_or_default());
     let found = lists.chain(options).any(|word| word.starts_with(b"#"));
     found.then(|| {
         let message =
@@ -94,7 +94,7 @@ fn comment(rule: Rule<'_>) -> Option<Finding> {
 }
 
 fn unbracketed(rule: Rule<'_>) -> Option<Finding> {
-    let text = rule.table.text(rule.entry);
+    let text = rule.table.text(&rule.entry);
     let (_, rest) = text.split_once(':')?;
     let address = rest.split([' ', ',', '\t', '\r', '\n']).find(|word| {
         let address = word.split_once('/').map_or(*word, |(address, _)| address);
@@ -111,7 +111,7 @@ fn unbracketed(rule: Rule<'_>) -> Option<Finding> {
 /// An option in the place of the clients, with nothing behind it that could be one.
 fn no_clients(rule: Rule<'_>) -> Option<Finding> {
     let option = option_as_client(rule.clients())?;
-    let text = rule.table.text(rule.entry);
+    let text = rule.table.text(&rule.entry);
     let (daemons, rest) = text.split_once(':')?;
     let message = format!(
         "{option} stands where the clients belong: the list of clients is missing, and libwrap compares the clients' names with the option's words."
