@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use super::config::{Files, LabConfig, ServerConfig};
@@ -21,6 +21,14 @@ use crate::nameserver::{LogEntry, Rule, Settings};
 
 /// A lab that does not end by itself within this is killed; its processes go with it.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether all threads of a process run only where nothing else wants to.
+fn is_starved(pid: i32) -> Result<bool> {
+    let idle = u32::try_from(libc::SCHED_IDLE)?;
+    let tasks = procfs::process::Process::new(pid)?.tasks()?;
+    // One that has ended since is not asked.
+    Ok(tasks.flatten().filter_map(|task| task.stat().ok()).all(|stat| stat.policy == Some(idle)))
+}
 
 /// Who waits for which reply; none once there will be no more replies.
 type Waiting = Mutex<Option<HashMap<u64, mpsc::Sender<Reply>>>>;
@@ -222,7 +230,14 @@ impl Lab {
 
     /// Starves the server of CPU, while other things happen.
     pub fn begin_burn(&self, ms: u64) -> Result<Pending<()>> {
-        self.begin(Command::Burn { ms })
+        let server = i32::try_from(self.server_pid()?)?;
+        let burn = self.begin(Command::Burn { ms })?;
+        let deadline = Instant::now() + Duration::from_millis(ms);
+        while !is_starved(server)? {
+            ensure!(Instant::now() < deadline, "the server was not starved within {ms} ms");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(burn)
     }
 
     /// Runs a command there, for ten seconds at most.
