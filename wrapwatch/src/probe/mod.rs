@@ -152,10 +152,11 @@ impl Probe {
                 Err(error) if !error.is_about_hooks() => return Err(error),
                 Err(error) => {
                     log::info!("not by {}: {error}", set.name());
-                    refused.push((set.name(), error));
+                    refused.push((set, error));
                 }
             }
         }
+        let refused = refused.into_iter().map(|(set, why)| (set.name(), why)).collect();
         Err(ProbeError::none_of(refused, kernel::lockdown().as_deref()))
     }
 

@@ -27,7 +27,7 @@ use wrapwatch_tests::{
     watch::{Seen, Watch, binary, told},
 };
 
-use super::{has_trampolines, release};
+use super::{has_trampolines, programs, release};
 use crate::{
     report::Report,
     site::{NS1, Site, StandIn},
@@ -181,8 +181,10 @@ fn none_are_run(site: &Site) -> Result<()> {
     let watch = watch("trampoline", site)?;
     fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
     let seen = watch.wait();
+    // Linux 6.1 counts wrongly what is taken off after this was set to 1 again, and says so.
+    let gone = programs::wait_gone();
     fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
-    let seen = seen?;
+    let (seen, ()) = (seen?, gone?);
     ensure!(seen.status == Some(1), "{}", seen.stderr);
     ensure!(seen.degradations().iter().any(|lost| lost.kind == DegradationKind::NoHook), "{}", seen.stderr);
     fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;

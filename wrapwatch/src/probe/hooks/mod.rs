@@ -71,16 +71,16 @@ pub(super) trait HookSet: Sync {
 
 /// Why a set was taken.
 pub(super) struct Taken<'a> {
-    /// Those that were tried before it, by name, and why they were not.
-    pub(super) refused: &'a [(&'static str, ProbeError)],
+    /// Those that were tried before it, and why they were not.
+    pub(super) refused: &'a [(&'static dyn HookSet, ProbeError)],
     /// It was asked for.
     pub(super) asked: bool,
 }
 
 impl Taken<'_> {
-    /// Why this other set was not taken, where it was tried.
-    fn instead_of(&self, other: &dyn HookSet) -> Option<&ProbeError> {
-        self.refused.iter().find(|(name, _)| *name == other.name()).map(|(_, why)| why)
+    /// Why the set of this kind was not taken, where it was tried.
+    fn instead_of(&self, kind: HookKind) -> Option<&ProbeError> {
+        self.refused.iter().find(|(set, _)| set.kind() == kind).map(|(_, why)| why)
     }
 }
 

@@ -8,7 +8,7 @@ use aya::{
 };
 use wrapwatch_common::maps::Layout;
 
-use super::{Attached, HookSet, NO_ERRORS, NO_STATES, Taken, raw, raw_skips_calls};
+use super::{Attached, HookSet, NO_ERRORS, NO_STATES, Taken, raw_skips_calls};
 use crate::{
     model::{
         Degradation, DegradationKind,
@@ -118,7 +118,7 @@ impl HookSet for Tracepoints {
     }
 
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation> {
-        let why = match why.instead_of(&raw::RawTracepoints) {
+        let why = match why.instead_of(HookKind::RawTracepoint) {
             Some(error) => error.to_string(),
             None if !why.asked && raw_skips_calls() => {
                 "with those Linux 7.0 and later skip many more calls".to_owned()

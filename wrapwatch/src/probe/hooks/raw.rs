@@ -106,7 +106,7 @@ impl HookSet for RawTracepoints {
             return None;
         }
         let why =
-            why.instead_of(&perf::Tracepoints).map_or_else(|| "as asked".to_owned(), ToString::to_string);
+            why.instead_of(HookKind::Tracepoint).map_or_else(|| "as asked".to_owned(), ToString::to_string);
         Some(Degradation {
             kind: DegradationKind::SkippedCalls,
             pid: None,
