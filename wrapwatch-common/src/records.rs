@@ -395,7 +395,8 @@ record! {
 
 record! {
     /// A TCP socket on one of the target's listening ports changed state (`sock:inet_sock_set_state`). It happens in
-    /// whatever task handles the packet, so `hdr.tgid` and `hdr.conn` are 0.
+    /// whatever task handles the packet, so `hdr.tgid` and `hdr.conn` are 0. Or a client of a unix socket came into its listener's queue: of family `AF_UNIX`, as if a
+    /// handshake was completed.
     SockState {
         /// Header.
         hdr: Header,

@@ -161,7 +161,8 @@ impl Correlator {
     /// The socket says who the client is, and its handshake is its own.
     fn identify_socket(&mut self, ongoing: &mut OpenConnection, rec: &abi::AcceptSocket) {
         // 0: an import, in which no socket is known by its place.
-        (ongoing.sk, ongoing.by_socket) = (rec.sk, rec.sk != 0);
+        // Of a unix socket no end is told but the acceptor's own close.
+        (ongoing.sk, ongoing.by_socket) = (rec.sk, rec.sk != 0 && !is_unix(&rec.peer));
         (ongoing.local, ongoing.process) = (socket_addr(&rec.local), rec.process);
         ongoing.client = client(&rec.peer);
         if ongoing.client.is_none() {
@@ -182,7 +183,7 @@ impl Correlator {
         }
         let target = self.shared.targets.get(&ongoing.tgid).map(|target| target.blind);
         // An import knows no socket by its place, nor do traces of earlier versions know a unix one's.
-        ongoing.by_socket && !self.shared.blind.and(target.unwrap_or_default()).local_queues
+        ongoing.sk != 0 && !self.shared.blind.and(target.unwrap_or_default()).local_queues
     }
 
     /// When the handshake was completed, and whether the client left before it was accepted.

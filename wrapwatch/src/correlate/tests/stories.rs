@@ -131,6 +131,19 @@ fn unix_clients_wait_behind_the_check_that_their_thread_is_in() {
 }
 
 #[test]
+fn unix_clients_that_a_process_was_made_for_have_no_end_that_was_seen() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.queued_locally(th.t - MS, 0x2001);
+    sim.accept_locally(&mut th, 1, 31, 0x2001);
+    sim.fork(&mut th, 501);
+    sim.close(&mut th, 31, Class::Accepted);
+    let told = one(sim);
+    assert_eq!((told.outcome, told.complete), (Outcome::HandedOver, false), "{told:#?}");
+    assert_eq!(told.queued_ns, Some(MS));
+}
+
+#[test]
 fn unix_clients_whose_beginning_was_not_seen_waited_nobody_knows_how_long() {
     for (blind, missing) in [(false, &[Missing::HandshakeUnseen][..]), (true, &[])] {
         let mut sim = Sim::default();
