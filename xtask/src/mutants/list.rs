@@ -27,7 +27,7 @@ pub(crate) struct Mutant {
 }
 
 /// A test.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KilledBy {
     /// The package it is in.

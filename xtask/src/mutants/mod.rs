@@ -1,15 +1,21 @@
 //! `cargo xtask mutants`: breaks the code in small ways, each of which a named test has to notice.
 //!
 //! Mutants are files in `tests/mutants`. They are tried in a copy of the tree, one after another; its target directory
-//! is kept, so that a mutant costs one incremental build.
+//! is kept, and first all their tests run in the unbroken tree, so that a mutant costs one incremental build.
 
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::{
     cli,
-    mutants::{list::Mutant, tree::Tree},
+    mutants::{
+        list::{KilledBy, Mutant},
+        tree::Tree,
+    },
     setup::{self, Purpose},
     test::single::Single,
     workspace,
@@ -43,16 +49,21 @@ pub(crate) fn survey(names: &[String], with_lab: bool) -> Result<()> {
     let mutants = list::read(names)?;
     let dir = workspace::scratch_dir()?.join("mutants");
     let tree = Tree::copy_of(workspace::root()?, &dir.join("tree"))?;
-    let mut survey = Survey { tree, target_dir: dir.join("target"), sound: Vec::new() };
+    let survey = Survey { tree, target_dir: dir.join("target") };
+    let tried: Vec<&Mutant> =
+        mutants.iter().filter(|mutant| with_lab || !survey.single(&mutant.killed_by).needs_lab()).collect();
+    let left_out = mutants.len().saturating_sub(tried.len());
+    let start = Instant::now();
+    let unsound = survey.unbroken(&tried);
+    println!("{:>7.1} s  their tests in the unbroken tree", start.elapsed().as_secs_f64());
     let mut bad = Vec::new();
-    let mut left_out = 0_usize;
-    for mutant in &mutants {
-        if survey.single(mutant).needs_lab() && !with_lab {
-            left_out = left_out.saturating_add(1);
-            continue;
-        }
+    for mutant in tried {
         let start = Instant::now();
-        let (killed, outcome) = match survey.try_one(mutant) {
+        let tried = match unsound.get(&mutant.killed_by) {
+            Some(why) => Err(anyhow!("{why}")),
+            None => survey.try_one(mutant),
+        };
+        let (killed, outcome) = match tried {
             Ok(true) => (true, "killed".to_owned()),
             Ok(false) => (false, format!("SURVIVED {}", mutant.killed_by.test)),
             Err(error) => (false, format!("INVALID  {error:#}")),
@@ -74,13 +85,10 @@ pub(crate) fn survey(names: &[String], with_lab: bool) -> Result<()> {
 struct Survey {
     tree: Tree,
     target_dir: std::path::PathBuf,
-    /// Tests that passed on the unbroken tree.
-    sound: Vec<list::KilledBy>,
 }
 
 impl Survey {
-    fn single<'a>(&'a self, mutant: &'a Mutant) -> Single<'a> {
-        let by = &mutant.killed_by;
+    fn single<'a>(&'a self, by: &'a KilledBy) -> Single<'a> {
         let tree = self.tree.path();
         Single {
             tree,
@@ -91,20 +99,24 @@ impl Survey {
         }
     }
 
+    /// The tests that do not pass without any mutant, and why.
+    fn unbroken<'a>(&self, mutants: &[&'a Mutant]) -> BTreeMap<&'a KilledBy, String> {
+        let tests: BTreeSet<&KilledBy> = mutants.iter().map(|mutant| &mutant.killed_by).collect();
+        let passes = |by: &KilledBy| {
+            let single = self.single(by);
+            single.build().context("the unbroken tree")?;
+            ensure!(single.passes()?, "its test fails without it: {}", by.test);
+            Ok(())
+        };
+        tests.into_iter().filter_map(|by| Some((by, format!("{:#}", passes(by).err()?)))).collect()
+    }
+
     /// Whether the mutant's test, which passes without it, fails with it.
-    fn try_one(&mut self, mutant: &Mutant) -> Result<bool> {
+    fn try_one(&self, mutant: &Mutant) -> Result<bool> {
         let original = self.tree.read(&mutant.file)?;
         let mutated = mutant.apply(&original)?;
-        if !self.sound.contains(&mutant.killed_by) {
-            let single = self.single(mutant);
-            single.build().context("the unbroken tree")?;
-            if !single.passes()? {
-                bail!("its test fails without it: {}", mutant.killed_by.test);
-            }
-            self.sound.push(mutant.killed_by.clone());
-        }
         self.tree.write(&mutant.file, &mutated)?;
-        let single = self.single(mutant);
+        let single = self.single(&mutant.killed_by);
         let passes = single.build().context("does not compile").and_then(|()| single.passes());
         self.tree.write(&mutant.file, &original)?;
         passes.map(|passes| !passes)
