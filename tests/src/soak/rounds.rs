@@ -205,7 +205,8 @@ impl Soak {
             outcome.is_flat();
             outcome.traces += recorder.disk.read_all()?;
             outcome.saved = recorder.saved();
-            if let Err(error) = recorder.stop() {
+            let disk_was_full = recorder.name == FLIGHT;
+            if let Err(error) = recorder.stop(disk_was_full) {
                 outcome.wrong.push(format!("{error:#}"));
             }
             outcomes.push(outcome);
