@@ -44,9 +44,10 @@ fn above_its_limit_it_detaches_and_says_so_everywhere() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.wwt");
     let pid = lab.server_pid().unwrap();
-    let recorder = Watch::record(pid, &file, ["--max-overhead", "0.00001%"]).unwrap();
     let bearable = Watch::live(["-p", &pid.to_string(), "--max-overhead", "150%"]).unwrap();
     let clients = lab.begin_clients(load()).unwrap();
+    // While clients come: what others on the machine cost is too much for it, and it would end before the first of them.
+    let recorder = Watch::record(pid, &file, ["--max-overhead", "0.00001%"]).unwrap();
 
     let seen = recorder.wait().unwrap();
     assert_eq!(seen.status, Some(1));
