@@ -12,12 +12,14 @@ fn every_file_is_readable_alone() {
     let file = dir.path().join("a.wwt");
     let lab = lab();
     let args = ["--max-size", "24K", "--keep", "2"];
-    let recorder = Watch::record(lab.server_pid().unwrap(), &file, args).unwrap();
+    let mut recorder = Watch::record(lab.server_pid().unwrap(), &file, args).unwrap();
     // Long enough for several blocks: one a second.
     let load = ClientsSpec { count: 600, concurrency: 10, stagger_us: 10_000, ..ClientsSpec::default() };
     lab.clients(load).unwrap();
     // More in a second than one file may have.
     lab.clients(ClientsSpec { count: 600, concurrency: 10, ..ClientsSpec::default() }).unwrap();
+    // What is in the ring when it is to end counts as lost where it would take long.
+    recorder.wait_connections(1_200).unwrap();
     let told = recorder.stop().unwrap();
     assert_eq!(told.status, Some(0), "{}", told.stderr);
 
