@@ -42,9 +42,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     bare::run(report, &site);
     confined::run(report, &site);
     mariadb::run(report, &site);
-    privileges::run(report, &site);
-    // They turn ftrace off and on again, after which a kernel may count wrongly what is attached, and say so when the next trampoline goes (seen on 6.1).
+    // They turn ftrace off and on again.
     trampolines::run(report, &site);
+    // The last of these lock the kernel down, for good.
+    privileges::run(report, &site);
     Ok(())
 }
 
