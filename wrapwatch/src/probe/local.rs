@@ -1,12 +1,12 @@
 //! Clients of unix sockets: when they come into a listener's queue, which no tracepoint tells. A trampoline on the one function of the kernel that does is attached
 //! where a target has such a listener; nobody else's calls come to it.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
-use aya::{Btf, Ebpf, Endianness, programs::FEntry};
+use aya::{Ebpf, programs::FEntry};
 
-use super::{Probe, ProbeError, btf, hooks, maps::table};
-use crate::{host::kernel, model::error_line};
+use super::{Probe, ProbeError, hooks, maps::table};
+use crate::model::error_line;
 
 /// Called in the client once it has found room in the queue, just before it is entered.
 const FUNCTION: &str = "security_unix_stream_connect";
@@ -48,30 +48,26 @@ impl Probe {
     }
 
     fn attach_local(&mut self) -> Result<(), String> {
+        self.local_hook.clone()?;
         if self.hooks.iter().any(|hook| hook == HOOK) {
             return Ok(());
         }
-        if !self.knows_local {
-            return Err("where the kernel keeps a socket's inode is not known".to_owned());
+        match attach(&mut self.ebpf) {
+            Ok(()) => self.hooks.push(HOOK.to_owned()),
+            Err(why) => self.local_hook = Err(why),
         }
-        attach(&mut self.ebpf)?;
-        self.hooks.push(HOOK.to_owned());
-        Ok(())
+        self.local_hook.clone()
     }
 }
 
 fn attach(ebpf: &mut Ebpf) -> Result<(), String> {
-    hooks::trampolines_are_safe()?;
-    let named = |why: String| format!("{}: {why}", kernel::BTF);
-    let bytes = fs::read(kernel::BTF).map_err(|error| named(error.to_string()))?;
-    let found = btf::Btf::new(&bytes).map_err(named)?.only_functions(&BTreeSet::from([FUNCTION.to_owned()]));
+    let found = hooks::functions_of(&BTreeSet::from([FUNCTION.to_owned()]))?;
     if found.names.is_empty() {
         return Err(format!("this kernel has no function {FUNCTION}"));
     }
-    let btf = Btf::parse(&found.bytes, Endianness::default()).map_err(|error| named(error.to_string()))?;
     let program = ebpf.program_mut(PROGRAM).ok_or_else(|| format!("no program {PROGRAM}"))?;
     let attached = <&mut FEntry>::try_from(program).and_then(|program| {
-        program.load(FUNCTION, &btf)?;
+        program.load(FUNCTION, &found.btf)?;
         program.attach()
     });
     attached.map(drop).map_err(|error| format!("{HOOK}: {}", error_line(&error)))

@@ -124,8 +124,8 @@ pub struct Probe {
     uprobes: uprobes::Uprobes,
     /// Whether the processes that targets make can be followed, or why not.
     follows: Result<(), String>,
-    /// Whether the kernel describes where a socket's inode is.
-    knows_local: bool,
+    /// Why the hook on queues of unix sockets cannot be had, where that is known.
+    local_hook: Result<(), String>,
     /// Inodes of the unix sockets that targets listen on.
     local: BTreeMap<u32, BTreeSet<u64>>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -186,6 +186,8 @@ impl Probe {
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);
         let knows_local = known.is_some_and(|layout| layout.sock_socket != 0 && layout.socket_inode != 0);
+        let unknown = || Err("where the kernel keeps a socket's inode is not known".to_owned());
+        let local_hook = if knows_local { Ok(()) } else { unknown() };
         let uprobes = uprobes::Uprobes::default();
         let receives = set.shows_receives();
         let mut probe = Self {
@@ -200,7 +202,7 @@ impl Probe {
             registry,
             uprobes,
             follows,
-            knows_local,
+            local_hook,
             local: BTreeMap::new(),
             logger,
         };

@@ -9,6 +9,7 @@ pub(super) mod raw;
 mod trampoline;
 
 use aya::Ebpf;
+pub(super) use trampoline::functions_of;
 use wrapwatch_common::maps::Layout;
 
 use super::ProbeError;
@@ -123,11 +124,6 @@ pub(super) fn all() -> Vec<&'static dyn HookSet> {
 /// Whether this program is the first that runs at a system call, in any set.
 pub(super) fn sees_calls(program: &str) -> bool {
     ["sys_enter", "sys_exit", "fentry_", "fexit_"].iter().any(|begins| program.starts_with(begins))
-}
-
-/// Why trampolines must not be attached here, if so.
-pub(super) fn trampolines_are_safe() -> Result<(), String> {
-    proof::are_safe()
 }
 
 /// Every hook of all sets by name, and what is lost without it.

@@ -232,9 +232,9 @@ impl HookSet for Trampolines {
 }
 
 /// The functions of this kernel that there are programs for.
-struct Functions {
-    names: BTreeSet<String>,
-    btf: Btf,
+pub(in crate::probe) struct Functions {
+    pub(in crate::probe) names: BTreeSet<String>,
+    pub(in crate::probe) btf: Btf,
 }
 
 impl Functions {
@@ -243,18 +243,23 @@ impl Functions {
     }
 }
 
-/// Those, where a trampoline does no harm.
+/// Those of the sets' hooks, where a trampoline does no harm.
 fn functions() -> Result<Functions, ProbeError> {
-    let refused = |why: String| ProbeError::NoTrampolines(why);
-    proof::are_safe().map_err(refused)?;
-    let read = || {
-        let bytes = fs::read(kernel::BTF).map_err(|error| error.to_string())?;
-        let wanted = hooks().chain([RECEIVES]).map(|hook| hook.function()).collect();
-        let found = btf::Btf::new(&bytes)?.only_functions(&wanted);
-        let btf = Btf::parse(&found.bytes, Endianness::default()).map_err(|error| error.to_string())?;
-        Ok(Functions { names: found.names, btf })
+    functions_of(&hooks().chain([RECEIVES]).map(|hook| hook.function()).collect())
+        .map_err(ProbeError::NoTrampolines)
+}
+
+/// As [`functions`], those of these names.
+pub(in crate::probe) fn functions_of(wanted: &BTreeSet<String>) -> Result<Functions, String> {
+    proof::are_safe()?;
+    let named = |why: String| format!("{}: {why}", kernel::BTF);
+    let found = {
+        // Some mebibytes, which are gone before as many are needed for what was found.
+        let bytes = fs::read(kernel::BTF).map_err(|error| named(error.to_string()))?;
+        btf::Btf::new(&bytes).map_err(named)?.only_functions(wanted)
     };
-    read().map_err(|why: String| refused(format!("{}: {why}", kernel::BTF)))
+    let btf = Btf::parse(&found.bytes, Endianness::default()).map_err(|error| named(error.to_string()))?;
+    Ok(Functions { names: found.names, btf })
 }
 
 /// One that is loaded.
