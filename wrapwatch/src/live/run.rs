@@ -78,6 +78,7 @@ impl<'a> Session<'a> {
         for tracee in first {
             options.max_fds = options.max_fds.max(tracee.info.max_fds);
             options.threads = options.threads.max(tracee.info.threads.saturating_mul(2));
+            options.local |= tracee.local_listeners.as_ref().is_ok_and(|listeners| !listeners.is_empty());
         }
         let signals = Signals::new()?;
         let mut probe = Probe::attach(&options)?;

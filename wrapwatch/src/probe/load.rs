@@ -14,7 +14,7 @@ use super::{Options, ProbeError};
 /// in them, and the memory is the kernel's.
 const ENTRIES: RangeInclusive<u64> = 4_096..=65_536;
 
-pub(super) type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
+type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
 
 /// Entries of the maps keyed by target, how many there are now: others may come, and the processes that they make.
 const TARGETS: RangeInclusive<u64> = 16_384..=65_536;

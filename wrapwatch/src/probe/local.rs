@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use aya::{Ebpf, programs::FEntry};
+use wrapwatch_common::maps::Layout;
 
-use super::{Probe, ProbeError, hooks, maps::table};
+use super::{Probe, ProbeError, hooks::functions_of, maps::table};
 use crate::model::error_line;
 
 /// Called in the client once it has found room in the queue, just before it is entered.
@@ -48,20 +49,26 @@ impl Probe {
     }
 
     fn attach_local(&mut self) -> Result<(), String> {
-        self.local_hook.clone()?;
-        if self.hooks.iter().any(|hook| hook == HOOK) {
-            return Ok(());
-        }
-        match attach(&mut self.ebpf) {
-            Ok(()) => self.hooks.push(HOOK.to_owned()),
-            Err(why) => self.local_hook = Err(why),
+        if self.local_hook.is_ok() && !self.hooks.iter().any(|hook| hook == HOOK) {
+            self.local_hook = attach(&mut self.ebpf);
+            self.hooks.extend(self.local_hook.is_ok().then(|| HOOK.to_owned()));
         }
         self.local_hook.clone()
     }
 }
 
-fn attach(ebpf: &mut Ebpf) -> Result<(), String> {
-    let found = hooks::functions_of(&BTreeSet::from([FUNCTION.to_owned()]))?;
+/// Why the hook is of no use, if the kernel's layout says so.
+pub(super) fn is_known(layout: Option<&Layout>) -> Result<(), String> {
+    if layout.is_some_and(|layout| layout.sock_socket != 0 && layout.socket_inode != 0) {
+        Ok(())
+    } else {
+        Err("where the kernel keeps a socket's inode is not known".to_owned())
+    }
+}
+
+/// Attaches the hook.
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(), String> {
+    let found = functions_of(&BTreeSet::from([FUNCTION.to_owned()]))?;
     if found.names.is_empty() {
         return Err(format!("this kernel has no function {FUNCTION}"));
     }

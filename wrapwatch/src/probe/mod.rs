@@ -47,7 +47,7 @@ use wrapwatch_common::maps::{Layout, PidNamespace};
 
 use crate::{
     host::{
-        kernel,
+        heap, kernel,
         libwrap::Libwrap,
         process::{self, ProcessInfo},
         thread, word_size,
@@ -71,6 +71,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Follow clients of MySQL's protocol until they are logged in.
     pub logins: bool,
+    /// A target listens on a unix socket.
+    pub local: bool,
     /// Let the kernel side log what it does.
     pub kernel_log: bool,
     /// Which hooks; the best that this kernel allows where that is left open.
@@ -85,6 +87,7 @@ impl Default for Options {
             threads: 1_024,
             ring_bytes: 4 << 20,
             logins: false,
+            local: false,
             kernel_log: false,
             hooks: None,
         }
@@ -131,6 +134,28 @@ pub struct Probe {
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
+/// The kernel side, of which no set of hooks is attached yet.
+struct Loaded {
+    ebpf: Ebpf,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    /// Why the hook on queues of unix sockets cannot be had, if so; where a target has some it is attached.
+    local: Result<(), String>,
+}
+
+impl Loaded {
+    fn new(options: &Options, layout: Option<&Layout>, namespace: PidNamespace) -> Result<Self, ProbeError> {
+        let (mut ebpf, logger) =
+            load::load(OBJECT, options, &layout.copied().unwrap_or_default(), namespace)?;
+        let mut local = local::is_known(layout);
+        if options.local && local.is_ok() {
+            // Before more is in memory: the kernel's types take some for a while.
+            local = local::attach(&mut ebpf);
+            heap::give_back();
+        }
+        Ok(Self { ebpf, logger, local })
+    }
+}
+
 impl Probe {
     /// Loads and attaches everything that needs no target. Must be called on the only thread there is, or on that which will trace: see
     /// `tracefs::ensure`.
@@ -166,28 +191,30 @@ impl Probe {
         options: &Options,
         layout: &Result<Layout, String>,
         namespace: PidNamespace,
-        loaded: &mut Option<load::Loaded>,
+        loaded: &mut Option<Loaded>,
     ) -> Result<Self, ProbeError> {
         let known = layout.as_ref().ok();
-        let (mut ebpf, logger) = match loaded.take() {
+        let Loaded { mut ebpf, logger, local } = match loaded.take() {
             Some(loaded) => loaded,
-            None => load::load(OBJECT, options, &known.copied().unwrap_or_default(), namespace)?,
+            None => Loaded::new(options, known, namespace)?,
         };
-        let hooks::Attached { hooks, mut degradations } = match set.attach(&mut ebpf, known) {
+        let hooks::Attached { mut hooks, mut degradations } = match set.attach(&mut ebpf, known) {
             Ok(attached) => attached,
             Err(error) => {
                 if matches!(error, ProbeError::NoTrampolines(_)) {
-                    *loaded = Some((ebpf, logger));
+                    // It looked for the kernel's functions.
+                    heap::give_back();
+                    *loaded = Some(Loaded { ebpf, logger, local });
                 }
                 return Err(error);
             }
         };
         degradations.extend(layout.as_ref().err().map(|why| layout::degradation(why)));
+        if options.local && local.is_ok() {
+            hooks.push(local::HOOK.to_owned());
+        }
         let (registry, counts) = (Registry::new(&ebpf)?, counts::Page::map(&ebpf)?);
         let follows = family::attach(&mut ebpf, known, namespace);
-        let knows_local = known.is_some_and(|layout| layout.sock_socket != 0 && layout.socket_inode != 0);
-        let unknown = || Err("where the kernel keeps a socket's inode is not known".to_owned());
-        let local_hook = if knows_local { Ok(()) } else { unknown() };
         let uprobes = uprobes::Uprobes::default();
         let receives = set.shows_receives();
         let mut probe = Self {
@@ -202,7 +229,7 @@ impl Probe {
             registry,
             uprobes,
             follows,
-            local_hook,
+            local_hook: local,
             local: BTreeMap::new(),
             logger,
         };

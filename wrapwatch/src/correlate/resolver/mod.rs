@@ -307,7 +307,7 @@ fn give_up(asked: &mut Asked, now: Moment) {
 
 /// How a call with this result (negative errno) ended a query.
 const fn failed(ret: i64, at: KtimeNs) -> End {
-    match -ret {
+    match ret.saturating_neg() {
         // A signal (libwrap's alarm in rfc931.c), SO_RCVTIMEO, or TCP gave up.
         EINTR | EAGAIN | ETIMEDOUT => End::TimedOut { at },
         _ => End::Failed { at },

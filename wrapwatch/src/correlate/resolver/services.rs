@@ -52,7 +52,7 @@ impl Resolver {
             self.lookups[lookup].touch(at);
         }
         if service == Service::Dns {
-            if rec.ret < 0 && !matches!(-rec.ret, EINTR | EAGAIN) {
+            if rec.ret < 0 && !matches!(rec.ret.saturating_neg(), EINTR | EAGAIN) {
                 self.waited_unasked(rec, shared);
                 self.fail(rec.fd, failed(rec.ret, at));
             }
