@@ -17,8 +17,8 @@ pub use losses::Losses;
 
 /// Most versions of files kept, of all files together.
 const VERSIONS_MAX: usize = 256;
-/// Bytes in memory that the files' versions may take, all together: the largest one five times.
-const FILES_MAX_BYTES: usize = 6 << 20;
+/// Bytes in memory that the files' versions may take, all together: the largest one three times.
+const FILES_MAX_BYTES: usize = 4 << 20;
 /// Most targets, degradations, damages kept, each.
 const KEPT_MAX: usize = 256;
 /// Points kept of the queue's length over time; from there on, two become one.

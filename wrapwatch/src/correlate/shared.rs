@@ -37,7 +37,7 @@ pub(super) struct Target {
 const STOPS_MAX: usize = 64;
 /// Memory of all tables' texts. A target decides how large its tables are and how often they are others. So all of it together has a bound, and of whoever takes most the
 /// oldest goes first: a small table of one target never makes room for a large one of another.
-const TEXTS_MOST_BYTES: usize = 6 << 20;
+const TEXTS_MOST_BYTES: usize = 4 << 20;
 
 impl Target {
     pub(super) fn stopped(&mut self, from: KtimeNs, to: KtimeNs) {
