@@ -7,7 +7,7 @@ use crate::engine::{Engine, Options};
 use crate::metrics::Metrics;
 use crate::model::{Line, WallTime};
 use crate::observe::Observer as _;
-use crate::trace::{Damage, DamageKind, Head, Input};
+use crate::trace::{CONTINUED, Damage, DamageKind, Head, Input};
 
 /// What is told, and what was counted of it.
 #[derive(Debug, Default)]
@@ -36,6 +36,10 @@ impl Story {
             self.head(head);
         }
         self.feed(input);
+        // The last connections are told with what comes later, and nothing does.
+        if matches!(input, Input::End(end) if end.reason != CONTINUED) {
+            self.finish();
+        }
     }
 
     fn feed(&mut self, input: &Input<'_>) {
