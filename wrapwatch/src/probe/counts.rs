@@ -54,9 +54,9 @@ impl Page {
     }
 }
 
-/// How many runs of the system calls' programs the kernel left out.
+/// How many runs of the hooks' programs the kernel left out.
 pub(super) fn skipped_calls(ebpf: &Ebpf) -> u64 {
-    let programs = ebpf.programs().filter(|(name, _)| hooks::sees_calls(name));
+    let programs = ebpf.programs().filter(|(name, _)| hooks::is_run_first(name));
     programs.filter_map(|(_, program)| Some(skipped(program.fd().ok()?.as_fd()))).sum()
 }
 

@@ -121,9 +121,11 @@ pub(super) fn all() -> Vec<&'static dyn HookSet> {
     vec![&trampoline::Trampolines, &raw::RawTracepoints, &perf::Tracepoints]
 }
 
-/// Whether this program is the first that runs at a system call, in any set.
-pub(super) fn sees_calls(program: &str) -> bool {
-    ["sys_enter", "sys_exit", "fentry_", "fexit_"].iter().any(|begins| program.starts_with(begins))
+/// Whether the kernel itself comes to this program, at a call or what happens to a process or socket, in any set: others are reached from those.
+pub(super) fn is_run_first(program: &str) -> bool {
+    const CALLS: [&str; 4] = ["sys_enter", "sys_exit", "fentry_", "fexit_"];
+    const EVENTS: [&str; 5] = ["process_", "sched_process_", "sock_", "inet_sock_", "local_connect"];
+    CALLS.iter().chain(&EVENTS).any(|begins| program.starts_with(begins))
 }
 
 /// Every hook of all sets by name, and what is lost without it.
