@@ -66,8 +66,24 @@ pub fn with_tail<T, const MAX: u64>(
     fill: impl FnOnce(*mut u8) -> u64,
     body: impl FnOnce(u16, usize) -> T,
 ) {
+    in_slot::<T, MAX>(own_slot(), lost, fill, body);
+}
+
+/// The current thread's slot.
+#[inline(always)]
+pub fn own_slot() -> u32 {
+    bpf_get_current_pid_tgid() as u32 & (SCRATCHES - 1)
+}
+
+/// As [`with_tail`], in this slot.
+#[inline(always)]
+pub fn in_slot<T, const MAX: u64>(
+    slot: u32,
+    lost: Counter,
+    fill: impl FnOnce(*mut u8) -> u64,
+    body: impl FnOnce(u16, usize) -> T,
+) {
     const { assert!(size_of::<T>() + MAX as usize <= RECORD_MAX, "the record fits into the scratch") };
-    let slot = bpf_get_current_pid_tgid() as u32 & (SCRATCHES - 1);
     let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
     let start = scratch.cast::<u8>();
     // SAFETY: the scratch belongs to this CPU, is aligned to 8 bytes as every record is, and has room for this one (asserted above). Who shares it and comes in

@@ -91,10 +91,14 @@ pub static COUNTS: Array<u64> = Array::with_max_entries(COUNTERS, BPF_F_MMAPABLE
 
 /// Slots to build records in, by the thread's number. From Linux 7.0 on programs can be preempted, and another thread's then build theirs on this CPU.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCHES, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCHES + 1, 0);
 
 /// So many slots each CPU has; two threads whose numbers differ by a multiple of it share one. A power of two.
 pub const SCRATCHES: u32 = 64;
+
+/// The slot of changes of a socket's state: they come in the middle of whatever the current thread does, also of a record that it builds. The kernel runs their program once at a
+/// time on each CPU.
+pub const SCRATCH_OF_STATES: u32 = SCRATCHES;
 
 /// The records.
 #[map]

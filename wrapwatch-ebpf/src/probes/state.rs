@@ -11,7 +11,7 @@ use super::close;
 use crate::{
     emit,
     kernel::{self, Sock},
-    maps::{CONNS, NETNS, PORTS},
+    maps::{CONNS, NETNS, PORTS, SCRATCH_OF_STATES},
     sockaddr::Socket,
     watch::{conns, targets},
 };
@@ -49,7 +49,7 @@ pub fn changed(socket: &impl Socket, sk: u64, old: i32, new: i32) {
     if !(began || left && (conns::of_socket(sk).is_some() || !Sock(sk).is_accepted())) {
         return;
     }
-    tell(socket, sk, old, new);
+    tell(socket, sk, old, new, SCRATCH_OF_STATES);
 }
 
 /// A client that left just as it was accepted, when its socket was no connection's yet, and did not wait any more.
@@ -58,19 +58,20 @@ pub fn accepted(sk: u64) {
     let sock = Sock(sk);
     let state = i32::from(sock.state());
     if state == TCP_CLOSE_WAIT || state == TCP_CLOSE {
-        tell(&sock, sk, TCP_ESTABLISHED, state);
+        tell(&sock, sk, TCP_ESTABLISHED, state, emit::own_slot());
     }
 }
 
 #[inline(always)]
-fn tell(socket: &impl Socket, sk: u64, old: i32, new: i32) {
+fn tell(socket: &impl Socket, sk: u64, old: i32, new: i32, slot: u32) {
     let netns = kernel::netns(sk);
     if !is_of_targets(netns) {
         return;
     }
     let (local, peer) = ends(socket);
     // Not on the stack, where another record may be.
-    emit::with_tail::<SockState, 0>(
+    emit::in_slot::<SockState, 0>(
+        slot,
         Counter::LostSockState,
         |_| 0,
         |_, len| {
