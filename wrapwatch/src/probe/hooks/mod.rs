@@ -124,7 +124,7 @@ pub(super) fn all() -> Vec<&'static dyn HookSet> {
 /// Whether the kernel itself comes to this program, at a call or what happens to a process or socket, in any set: others are reached from those.
 pub(super) fn is_run_first(program: &str) -> bool {
     const CALLS: [&str; 4] = ["sys_enter", "sys_exit", "fentry_", "fexit_"];
-    const EVENTS: [&str; 5] = ["process_", "sched_process_", "sock_", "inet_sock_", "local_connect"];
+    const EVENTS: [&str; 5] = ["process_", "sched_process_", "sock_", "inet_", "local_connect"];
     CALLS.iter().chain(&EVENTS).any(|begins| program.starts_with(begins))
 }
 
@@ -148,3 +148,31 @@ const NO_ERRORS: (DegradationKind, &str) = (
     DegradationKind::NoHook,
     "no tracepoint sock:inet_sk_error_report (Linux 5.14): only the time distinguishes an unreachable nameserver from a silent one",
 );
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+
+    use super::{is_run_first, raw};
+    use crate::probe::OBJECT;
+
+    /// What the kernel itself does not come to: what calls are passed on to, and what is called on the way into a library.
+    #[test]
+    fn every_program_that_the_kernel_comes_to_is_counted() {
+        let passed_on_to: BTreeSet<&str> = raw::passed_on_to().collect();
+        let file = object::File::parse(OBJECT).unwrap();
+        let mut first = 0;
+        for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
+            let section = file.section_by_index(symbol.section_index().unwrap()).unwrap();
+            let (section, program) = (section.name().unwrap(), symbol.name().unwrap());
+            let of_a_hook =
+                ["raw_tp", "tracepoint", "fentry", "fexit"].iter().any(|kind| section.starts_with(kind));
+            let expected = of_a_hook && !passed_on_to.contains(program);
+            assert_eq!(is_run_first(program), expected, "{program} in {section}");
+            first += usize::from(expected);
+        }
+        assert!(first > passed_on_to.len() && !passed_on_to.is_empty(), "{first}");
+    }
+}

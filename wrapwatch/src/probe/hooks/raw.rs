@@ -76,6 +76,12 @@ macro_rules! tables {
 }
 wrapwatch_common::syscalls!(tables);
 
+/// The programs that these calls are passed on to.
+#[cfg(test)]
+pub(super) fn passed_on_to() -> impl Iterator<Item = &'static str> {
+    ENTERS.iter().map(|enter| enter.program).chain(EXITS.iter().flatten().map(|exit| exit.program))
+}
+
 /// CAP_BPF and CAP_PERFMON, and a kernel that lets them read its memory.
 pub(in crate::probe) struct RawTracepoints;
 
