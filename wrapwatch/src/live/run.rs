@@ -394,15 +394,7 @@ impl<'a> Session<'a> {
     async fn let_go(self) {
         let Self { probe, mut signals, mut feed, .. } = self;
         let mut detaching = probe.detach();
-        let all = async {
-            detaching.finished().await;
-            true
-        };
-        let off = tokio::select! {
-            off = all => off,
-            () = signals.any() => false,
-            () = sleep(LET_GO) => false,
-        };
+        let off = is_off(detaching.finished(), signals.any(), sleep(LET_GO)).await;
         if !off {
             feed.notice(&Notice::Detaching);
         }
@@ -412,7 +404,7 @@ impl<'a> Session<'a> {
     fn end(&mut self, why: Ended, ring: &mut Ring) -> Result<End, SessionError> {
         self.queues_at_end();
         for pid in self.targets.keys().copied().collect::<Vec<_>>() {
-            if let Err(error) = self.probe.remove_target(pid) {
+            if let Err(error) = self.probe.end_target(pid) {
                 log::warn!("taking pid {pid} off the targets: {error}");
             }
         }
@@ -441,6 +433,21 @@ impl<'a> Session<'a> {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(SessionError::Output(error)),
             _ => Ok(End { why, summary }),
         }
+    }
+}
+
+/// Whether they are off before somebody asks again for the end, or has waited long enough.
+async fn is_off(
+    off: impl Future<Output = ()>,
+    asked_again: impl Future<Output = ()>,
+    long_enough: impl Future<Output = ()>,
+) -> bool {
+    tokio::select! {
+        // Off is off, whatever else has come true.
+        biased;
+        () = off => true,
+        () = asked_again => false,
+        () = long_enough => false,
     }
 }
 
@@ -495,5 +502,29 @@ async fn until(end: Option<Instant>) {
     match end {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use nix::sys::signal::{Signal, raise};
+
+    use super::{Signals, is_off};
+
+    /// The first asked for the end. The second has to be obeyed while the kernel takes as long as it likes.
+    #[test]
+    fn a_second_ctrl_c_does_not_wait_for_the_kernel() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut signals = Signals::new().unwrap();
+            raise(Signal::SIGINT).unwrap();
+            signals.any().await;
+            raise(Signal::SIGINT).unwrap();
+            assert!(!is_off(pending(), signals.any(), pending()).await);
+            assert!(!is_off(pending(), signals.any(), ready(())).await, "nor is there one without end");
+            assert!(is_off(ready(()), signals.any(), ready(())).await);
+        });
     }
 }

@@ -23,7 +23,7 @@ const NAME: &std::ffi::CStr = c"wwt-detach";
 const HOLDS: [&str; 2] = ["anon_inode:bpf", "anon_inode:[perf_event]"];
 
 /// Programs that are being taken off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Detaching(Option<Child>);
 
 #[derive(Debug)]

@@ -239,9 +239,9 @@ impl Probe {
         Ok(probe)
     }
 
-    /// Takes everything off. Where the kernel takes long for that, a child waits for it.
+    /// Takes everything off. A child waits for the kernel, which takes long for many programs, and for a few where others take off theirs.
     pub fn detach(self) -> Detaching {
-        if self.set.goes_slowly() { Detaching::begin(self) } else { Detaching::default() }
+        Detaching::begin(self)
     }
 
     /// From now on what a server receives on TCP is of interest.
@@ -320,6 +320,11 @@ impl Probe {
     /// Ends the trace of a process and forgets what was kept for it.
     pub fn remove_target(&mut self, pid: u32) -> Result<(), ProbeError> {
         self.uprobes.remove(&mut self.ebpf, pid);
+        self.end_target(pid)
+    }
+
+    /// The same before [`Self::detach`], with which its uprobes go: taken off here, the kernel would hold this process for as long as it takes.
+    pub fn end_target(&mut self, pid: u32) -> Result<(), ProbeError> {
         self.forget_local(pid)?;
         self.registry.remove(&mut self.ebpf, pid)
     }

@@ -49,11 +49,6 @@ pub(super) trait HookSet: Sync {
         None
     }
 
-    /// Whether the kernel takes seconds to take it off.
-    fn goes_slowly(&self) -> bool {
-        true
-    }
-
     /// What it means that this set was taken.
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
 

@@ -103,10 +103,6 @@ impl HookSet for RawTracepoints {
         Ok(attached)
     }
 
-    fn goes_slowly(&self) -> bool {
-        false
-    }
-
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation> {
         if !raw_skips_calls() {
             return None;
