@@ -79,14 +79,16 @@ fn it_agrees_with_a_packet_capture() {
 #[test]
 fn clients_that_are_checked_one_by_one_are_told_by_their_greetings() {
     let lab = Lab::start(LabConfig::default()).unwrap();
-    // Two lookups for each, and nothing of them is kept.
-    lab.rules([Rule::delay(150)]).unwrap();
+    // Two lookups for each, and nothing of them is kept. Long ones: what a busy machine adds to one turn must not hide that they are turns.
+    lab.rules([Rule::delay(400)]).unwrap();
     let seen = ping(&lab, &[SERVER, "-n", "5", "-c", "5"]);
     assert_eq!((seen.queue.served, seen.queue.together), (Some(PingServed::OneByOne), 5), "{seen:#?}");
     let (turn, behind) = (seen.queue.turn_ns.unwrap(), seen.queue.behind_ns.unwrap());
     // Both lookups of a check, and four checks ahead of the last. By how much the first one's check began late is missing from the mean.
-    assert!(turn > 200_000_000 && behind >= 3 * turn, "{seen:#?}");
+    assert!(turn > 600_000_000 && behind >= 3 * turn, "{seen:#?}");
     assert!(kinds(&seen).contains(&PingProblemKind::ServedOneByOne), "{seen:#?}");
+    // Each is over when the next one begins.
+    lab.rules([Rule::delay(100)]).unwrap();
     let alone = ping(&lab, &[SERVER, "-n", "3", "--interval", "1s"]);
     assert_eq!((alone.queue.served, alone.queue.together), (None, 1), "{alone:#?}");
 }

@@ -9,15 +9,22 @@ use wrapwatch_tests::{
     watch::{Watch, binary},
 };
 
-/// 200 connections a second, for ten seconds.
-fn load() -> ClientsSpec {
-    ClientsSpec {
-        count: 2_000,
+/// What it gives; 200 clients come each second for as long as that takes, which is the machine's.
+fn while_clients_come<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
+    let second = ClientsSpec {
+        count: 200,
         concurrency: 4,
         stagger_us: 5_000,
         source: Source::Distinct(500),
         ..ClientsSpec::default()
-    }
+    };
+    std::thread::scope(|scope| {
+        let work = scope.spawn(work);
+        while !work.is_finished() {
+            lab.clients(second.clone()).unwrap();
+        }
+        work.join().unwrap()
+    })
 }
 
 /// Figures that can be true: times of a program's run are tens to thousands of nanoseconds, shares are shares.
@@ -45,11 +52,10 @@ fn above_its_limit_it_detaches_and_says_so_everywhere() {
     let file = dir.path().join("a.wwt");
     let pid = lab.server_pid().unwrap();
     let bearable = Watch::live(["-p", &pid.to_string(), "--max-overhead", "150%"]).unwrap();
-    let clients = lab.begin_clients(load()).unwrap();
-    // While clients come: what others on the machine cost is too much for it, and it would end before the first of them.
-    let recorder = Watch::record(pid, &file, ["--max-overhead", "0.00001%"]).unwrap();
-
-    let seen = recorder.wait().unwrap();
+    // What others on the machine cost is too much for it, and without clients it would end before the first of them.
+    let seen = while_clients_come(&lab, || {
+        Watch::record(pid, &file, ["--max-overhead", "0.00001%"]).unwrap().wait().unwrap()
+    });
     assert_eq!(seen.status, Some(1));
     assert!(seen.stderr.contains("detached: the programs took"), "{}", seen.stderr);
     assert!(seen.stderr.contains("--max-overhead"), "{}", seen.stderr);
@@ -69,7 +75,6 @@ fn above_its_limit_it_detaches_and_says_so_everywhere() {
     assert!(end.contains("more than the 0.00001 % of --max-overhead"), "{end}");
 
     // The other one was told the same time and went on.
-    clients.wait().unwrap();
     let seen = bearable.stop().unwrap();
     assert_eq!(seen.status, Some(0), "{}", seen.stderr);
     assert!(!kinds(&seen.lines).contains(&DegradationKind::TooExpensive));
@@ -93,12 +98,9 @@ fn end_reason(file: &Path) -> String {
 fn doctor_measures_what_it_would_cost() {
     let lab = Lab::start(LabConfig::default()).unwrap();
     let pid = lab.server_pid().unwrap();
-    let clients = lab.begin_clients(load()).unwrap();
-    let output = Command::new(binary().unwrap())
-        .args(["doctor", "--json", "--no-queries", "--measure", "-p", &pid.to_string()])
-        .output()
-        .unwrap();
-    clients.wait().unwrap();
+    let mut doctor = Command::new(binary().unwrap());
+    doctor.args(["doctor", "--json", "--no-queries", "--measure", "-p", &pid.to_string()]);
+    let output = while_clients_come(&lab, || doctor.output().unwrap());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let doctor: Doctor = serde_json::from_slice(&output.stdout).unwrap();

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use wrapwatch_tests::{clients::ClientsSpec, lab::Files, nameserver::Rule, watch::Watch};
+use wrapwatch_tests::{clients::ClientsSpec, lab::Files, nameserver::Rule, wait_for, watch::Watch};
 
 use crate::support::{lab, wrapwatch};
 
@@ -47,8 +47,12 @@ fn page(dir: &Path) -> PathBuf {
     // A rule is somebody's text: here one that would be a picture in a careless page.
     lab.files(Files::tables("ALL: .lab.example <img src=x> 10.2.\n", "ALL: ALL\n")).unwrap();
     let recorder = Watch::record(lab.server_pid().unwrap(), &file, [""; 0]).unwrap();
-    lab.rules([Rule::delay(400).name("1.0.2.10.in-addr.arpa")]).unwrap();
-    lab.clients(ClientsSpec::at_once(8)).unwrap();
+    lab.rules([Rule::delay(1_000).name("1.0.2.10.in-addr.arpa")]).unwrap();
+    let slow = lab.begin_clients(ClientsSpec::one_by_one(1)).unwrap();
+    // The others come once it is asked for: who came before would not be queued behind it.
+    wait_for("the slow lookup", || Ok(!lab.take_dns_log()?.is_empty())).unwrap();
+    lab.clients(ClientsSpec::at_once(7)).unwrap();
+    slow.wait().unwrap();
     assert_eq!(recorder.stop().unwrap().status, Some(0));
     let output = wrapwatch(["report", "--html", page.to_str().unwrap(), file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
