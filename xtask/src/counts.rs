@@ -5,20 +5,16 @@
 //! count. The tolerance leaves room for another version of a library; what goes beyond it was somebody's change. With another compiler than the figures are of, it is
 //! three times as wide.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
     cli,
-    process::{cargo, run as run_command},
+    process::{self, cargo, run as run_command},
     setup::{self, Purpose},
+    side_by_side::side_by_side,
     workspace,
 };
 
@@ -69,10 +65,10 @@ pub(crate) fn run(options: &cli::Counts) -> Result<()> {
     let tolerance = figures.tolerance(&compiler);
     let mut off = Vec::new();
     let mut now = text.replace(&figures.compiler, &compiler);
-    for (what, &stands) in &figures.per_record {
-        let (few, records) = count(&program, what, 1 + ROUNDS)?;
-        let (one, _) = count(&program, what, 1)?;
-        let found = few.saturating_sub(one) / ROUNDS / records.max(1);
+    // Instructions do not care what runs beside them.
+    let counted =
+        side_by_side(&figures.per_record, process::processors(), |(what, _)| per_record(&program, what))?;
+    for ((what, &stands), found) in figures.per_record.iter().zip(counted) {
         let change = percent(found, stands);
         println!("{what:<12} {found:>8} instructions a record ({stands} stands, {change:+.1} %)");
         now = now.replace(&format!("{what} = {stands}\n"), &format!("{what} = {found}\n"));
@@ -142,8 +138,15 @@ fn percent(found: u64, stands: u64) -> f64 {
     (found as f64 / stands.max(1) as f64 - 1.0) * 100.0
 }
 
+/// Instructions a record.
+fn per_record(program: &Path, what: &str) -> Result<u64> {
+    let (few, records) = count(program, what, 1 + ROUNDS)?;
+    let (one, _) = count(program, what, 1)?;
+    Ok(few.saturating_sub(one) / ROUNDS / records.max(1))
+}
+
 /// Instructions of the whole run, and the number it prints.
-fn count(program: &PathBuf, what: &str, times: u64) -> Result<(u64, u64)> {
+fn count(program: &Path, what: &str, times: u64) -> Result<(u64, u64)> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)

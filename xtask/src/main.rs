@@ -24,6 +24,7 @@ mod process;
 mod readme;
 mod recipes;
 mod setup;
+mod side_by_side;
 mod soak;
 mod test;
 #[path = "../../wrapwatch/build/toolchain.rs"]

@@ -4,13 +4,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    io::{self, BufRead as _, BufReader},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::display;
+use crate::{process::display, side_by_side::side_by_side};
 
 /// The sum over test programs.
 #[derive(Debug, Default)]
@@ -50,6 +50,36 @@ impl Tally {
             self.line(&line);
         }
         let status = child.wait().with_context(|| format!("lost {}", display(command)))?;
+        self.ended(command, status, failed_before)
+    }
+
+    /// Runs several, so many at once, and counts. What each prints is passed on as a whole, when it is over.
+    pub(crate) fn run_side_by_side(&mut self, commands: Vec<Command>, at_once: usize) -> Result<()> {
+        let results = side_by_side(commands, at_once, |mut command| {
+            let mut tally = Self::default();
+            let result = tally.run_apart(&mut command);
+            Ok((tally, result))
+        })?;
+        let mut all = Ok(());
+        for (tally, result) in results {
+            self.add(tally);
+            all = all.and(result);
+        }
+        all
+    }
+
+    fn run_apart(&mut self, command: &mut Command) -> Result<()> {
+        let output = command.output().with_context(|| format!("cannot run {}", display(command)))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        // Held for as long as it takes to say all of it.
+        let _whole = io::stdout().lock();
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        print!("{said}");
+        said.lines().for_each(|line| self.line(line));
+        self.ended(command, output.status, 0)
+    }
+
+    fn ended(&mut self, command: &Command, status: ExitStatus, failed_before: usize) -> Result<()> {
         if !status.success() {
             if self.failed == failed_before {
                 // It did not compile, or a test program died without a word.
@@ -58,6 +88,14 @@ impl Tally {
             bail!("failed ({status}): {}", display(command));
         }
         Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed = self.passed.saturating_add(other.passed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.skipped_in_guests = self.skipped_in_guests.saturating_add(other.skipped_in_guests);
+        self.ignored.extend(other.ignored);
+        self.seen.extend(other.seen);
     }
 
     fn line(&mut self, line: &str) {
@@ -86,6 +124,8 @@ fn number_before(text: &str, word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::Tally;
 
     #[test]
@@ -103,6 +143,24 @@ mod tests {
         assert_eq!(tally.ignored.get("vm::boots").map(String::as_str), Some("needs an image"));
         assert!(tally.seen.contains("decode::panics"));
         assert_eq!(tally.seen.len(), 4);
+    }
+
+    fn script(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn programs_side_by_side_add_up_and_one_that_dies_is_a_failure() {
+        let (ok, dies) = ("test NAME ... ok\ntest result: ok. 1 passed; 0 failed;", "test c ... ");
+        let mut tally = Tally::default();
+        let passing = ["a", "b"].map(|name| script(&format!("echo '{}'", ok.replace("NAME", name))));
+        tally.run_side_by_side(passing.into(), 2).unwrap();
+        assert_eq!((tally.passed, tally.failed, tally.seen.len()), (2, 0, 2));
+        let failing = vec![script(&format!("printf '{dies}'; kill -9 $$")), script(&format!("echo '{ok}'"))];
+        tally.run_side_by_side(failing, 2).unwrap_err();
+        assert_eq!((tally.passed, tally.failed), (3, 1));
     }
 
     #[test]

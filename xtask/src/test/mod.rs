@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cli, counts, daemons, demo, lint, mutants,
-    process::{cargo, root_prefix},
+    process::{cargo, root_prefix, run as run_command},
     readme,
     setup::{self, Purpose},
     test::{libtest::Tally, skips::Skips},
@@ -35,6 +35,11 @@ pub(crate) fn run(options: &cli::Test) -> ExitCode {
 const COUNTED: &str = "6.12";
 /// The package that compares.
 const DIFFERENTIAL: &str = "wrapwatch-differential";
+/// The package of the lab.
+const LAB: &str = "wrapwatch-tests";
+/// How many of the lab's test programs run at once. Alone each uses a quarter of two processors; with four at once they are busy all the time, and what is to happen within a second
+/// does not.
+const AT_ONCE: usize = 3;
 
 /// A step that is over.
 struct Done {
@@ -183,22 +188,43 @@ const COMPARISONS: [&str; 5] = ["--lib", "--bins", "--test=table", "--test=gener
 const COMPARISONS_AS_ROOT: [&str; 2] = ["--test=waiting", "--test=tcpdmatch"];
 
 fn unit_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
-    let others = ["--workspace", "--exclude", "wrapwatch-tests", "--exclude", DIFFERENTIAL];
+    let others = ["--workspace", "--exclude", LAB, "--exclude", DIFFERENTIAL];
     let own = tests(tally, options, &others, None);
     let comparisons = tests(tally, options, &[&["--package", DIFFERENTIAL][..], &COMPARISONS].concat(), None);
     own.and(comparisons)
 }
 
 fn unit_tests_of_the_lab(tally: &mut Tally, options: &cli::Test) -> Result<()> {
-    tests(tally, options, &["--package", "wrapwatch-tests", "--lib", "--bins"], None)
+    tests(tally, options, &["--package", LAB, "--lib", "--bins"], None)
 }
 
+/// Most of what these do is to wait, for a nameserver that does not answer or for a kernel that lets go of programs. So several run at once; each test has
+/// network namespaces and servers of its own.
 fn end_to_end_tests(tally: &mut Tally, options: &cli::Test) -> Result<()> {
     daemons::packages::ensure()?;
     let environment = workspace::artefacts(&workspace::target_dir()?.join("debug"));
-    let comparisons = [&["--package", DIFFERENTIAL][..], &COMPARISONS_AS_ROOT].concat();
-    let comparisons = tests(tally, options, &comparisons, Some(&environment));
-    tests(tally, options, &["--package", "wrapwatch-tests"], Some(&environment)).and(comparisons)
+    let comparisons = COMPARISONS_AS_ROOT.map(|test| vec!["--package", DIFFERENTIAL, test]);
+    let programs = programs_of_the_lab()?;
+    let lab = programs.iter().map(|test| vec!["--package", LAB, test]);
+    // All that compiling may replace is there before the first one runs.
+    run_command(&mut cargo_test(&["--package", DIFFERENTIAL, "--no-run"])?)?;
+    run_command(&mut cargo_test(&["--package", LAB, "--no-run"])?)?;
+    let commands = lab
+        .chain(comparisons)
+        .map(|which| test_command(options, &which, Some(&environment)))
+        .collect::<Result<_>>()?;
+    tally.run_side_by_side(commands, AT_ONCE)
+}
+
+/// What `cargo test` calls the lab's test programs: each has a directory.
+fn programs_of_the_lab() -> Result<Vec<String>> {
+    let dir = workspace::root()?.join("tests/tests");
+    let mut programs = vec!["--lib".to_owned(), "--bins".to_owned()];
+    for entry in dir.read_dir().with_context(|| format!("cannot read {}", dir.display()))? {
+        programs.push(format!("--test={}", entry?.file_name().to_string_lossy()));
+    }
+    programs.sort();
+    Ok(programs)
 }
 
 /// `cargo test` of these, as root with this environment where there is one.
@@ -208,7 +234,11 @@ fn tests(
     which: &[&str],
     as_root: Option<&[(&str, PathBuf)]>,
 ) -> Result<()> {
-    let mut command = cargo(&[&["test", "--locked", "--no-fail-fast"], which].concat())?;
+    tally.run(&mut test_command(options, which, as_root)?)
+}
+
+fn test_command(options: &cli::Test, which: &[&str], as_root: Option<&[(&str, PathBuf)]>) -> Result<Command> {
+    let mut command = cargo_test(which)?;
     let skips = (skips::VARIABLE, skips::file()?);
     match as_root {
         Some(environment) => {
@@ -218,7 +248,12 @@ fn tests(
         }
         None => drop(command.env(skips.0, skips.1)),
     }
-    tally.run(command.arg("--").args(&options.filters))
+    command.arg("--").args(&options.filters);
+    Ok(command)
+}
+
+fn cargo_test(which: &[&str]) -> Result<Command> {
+    cargo(&[&["test", "--locked", "--no-fail-fast"], which].concat())
 }
 
 /// Has `cargo test` run the test programs as root and with these variables. Cargo itself stays the user, and so do the

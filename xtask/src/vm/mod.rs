@@ -4,11 +4,9 @@
 //! held against `tests/guest/tests.toml` ([`records`]), its console is searched for trouble ([`console`]).
 
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -26,8 +24,9 @@ use self::{
     table::Column,
 };
 use crate::{
-    cli,
+    cli, process,
     setup::{self, Purpose},
+    side_by_side::side_by_side,
     workspace,
 };
 
@@ -154,7 +153,7 @@ fn boot_prepared(
     }
     let words = options.broken.map(|broken| format!("wrapwatch.break={}", broken.word())).unwrap_or_default();
     let limit = limit(options.broken);
-    side_by_side(&boots, |(kernel, initramfs, accelerator)| {
+    side_by_side(boots, at_once(), |(kernel, initramfs, accelerator)| {
         let plan = Plan { kernel, initramfs, words: &words, memory_mib: MEMORY_MIB, limit, dir };
         Ok(boot(&plan, accelerator, expected).unwrap_or_else(|error| Judged::without_boot(&error)))
     })
@@ -170,7 +169,7 @@ pub(crate) fn can_fail(debug: bool) -> Result<usize> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let initramfs = Guests::new(debug).of(kernel.architecture)?.initramfs(&kernel, Extra::default(), &dir)?;
     let accelerator = Accelerator::find(&kernel, &initramfs, &results_dir()?)?;
-    side_by_side(&cli::Broken::EACH, |broken: cli::Broken| {
+    side_by_side(cli::Broken::EACH, at_once(), |broken| {
         let dir = dir.join(broken.word());
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let words = format!("wrapwatch.break={}", broken.word());
@@ -209,36 +208,14 @@ fn boot(plan: &Plan<'_>, accelerator: Accelerator, expected: &Expected) -> Resul
     Ok(judged)
 }
 
-/// Does it for each, as many at once as there are processors and memory for; results in order.
-fn side_by_side<T: Copy + Send, R: Send>(all: &[T], work: impl Fn(T) -> Result<R> + Sync) -> Result<Vec<R>> {
-    let queue: Mutex<VecDeque<(usize, T)>> = Mutex::new(all.iter().copied().enumerate().collect());
-    let results = Mutex::new(Vec::new());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let worker = || {
-        while let Some((number, item)) = next() {
-            let result = work(item);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..at_once().min(all.len()) {
-            scope.spawn(worker);
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(number, _)| *number);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// How many guests at once.
+/// How many guests at once: as there are processors and memory for.
 fn at_once() -> usize {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let free_kib = memory
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let guests = free_kib.unwrap_or(0) / 1024 / MEMORY_SHARE / u64::from(MEMORY_MIB);
-    processors.min(usize::try_from(guests).unwrap_or(1)).max(1)
+    process::processors().min(usize::try_from(guests).unwrap_or(1)).max(1)
 }
 
 /// Holds what the verifier went through against what is written down, or writes it down.

@@ -23,7 +23,10 @@ use super::{
     record::Cost,
     records::Judged,
 };
-use crate::cli::{self, Server};
+use crate::{
+    cli::{self, Server},
+    side_by_side::side_by_side,
+};
 
 /// What such a guest has to run.
 const EXPECTED: &str = "tests = ['instructions']";
@@ -101,8 +104,7 @@ fn count(options: &cli::Vm) -> Result<Vec<(String, Vec<Cost>)>> {
         }
     }
     let expected = Expected::parse(EXPECTED)?;
-    let all: Vec<&Boot> = boots.iter().collect();
-    let counted = super::side_by_side(&all, |boot: &Boot| boot.count(&expected))?;
+    let counted = side_by_side(&boots, super::at_once(), |boot| boot.count(&expected))?;
     let of = |series: &String| {
         let own = boots.iter().zip(&counted).filter(|(boot, _)| boot.kernel.series == *series);
         own.flat_map(|(_, costs)| costs.clone()).collect()
