@@ -88,7 +88,7 @@ impl Records<'_> {
                 ring.wait().await.unwrap();
                 while ring.drain(|record| {
                     done |= enough(record, &decode(record).unwrap());
-                    true
+                    Then::Next
                 }) {}
             }
         };

@@ -32,7 +32,7 @@ use crate::{
     },
     model::{Cost, Degradation, DegradationKind, KtimeNs, Lost, Summary},
     observe::{Notice, Observer},
-    probe::{self, Probe, Ring},
+    probe::{self, Probe, Ring, Then},
     trace::{self, AcceptThread, Input, ProcessSample},
 };
 
@@ -186,9 +186,14 @@ impl<'a> Session<'a> {
         confine::forbid_calls();
     }
 
-    /// Takes what is in the ring, but not for long; whether it was emptied. Before each batch tells of calls that were left out, for its records are to be seen in that
-    /// light.
+    /// Takes what was written into the ring until now, but not for long; whether all of that was taken. What comes while it is at it waits for the next time: with a server that
+    /// is always busy the ring is never empty, and to run after each record would cost a look at the server's files for each.
     pub(super) fn drain(&mut self, ring: &mut Ring) -> bool {
+        self.drain_until(clock::now(), ring)
+    }
+
+    /// As [`Self::drain`], of the records until then. Before each batch tells of calls that were left out, for its records are to be seen in that light.
+    fn drain_until(&mut self, until: KtimeNs, ring: &mut Ring) -> bool {
         let end = Instant::now() + DRAIN;
         loop {
             let mut taken = 0_u32;
@@ -196,9 +201,15 @@ impl<'a> Session<'a> {
                 if taken == 0 {
                     self.skips();
                 }
-                self.take(record);
+                let at = self.take(record);
                 taken = taken.wrapping_add(1);
-                !taken.is_multiple_of(DRAIN_STEP) || Instant::now() < end
+                if at > until {
+                    Then::Later
+                } else if taken.is_multiple_of(DRAIN_STEP) && Instant::now() >= end {
+                    Then::Pause
+                } else {
+                    Then::Next
+                }
             });
             if !more {
                 return true;
@@ -220,13 +231,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes one record from the ring.
-    fn take(&mut self, record: &[u8]) {
+    /// Takes one record from the ring; when it was made.
+    fn take(&mut self, record: &[u8]) -> KtimeNs {
         let Some(header) = decode::header(record) else {
             log::warn!("{} bytes that are not a record", record.len());
-            return;
+            return KtimeNs(0);
         };
-        self.know_skips(KtimeNs(header.ts_ns));
+        let at = KtimeNs(header.ts_ns);
+        self.know_skips(at);
         self.last_conn = self.last_conn.max(header.conn);
         // A trace has the files before the record that quotes from them, too.
         self.look_before(header.kind, record);
@@ -234,6 +246,7 @@ impl<'a> Session<'a> {
         if header.kind == Kind::Exec as u16 {
             self.is_replaced(header.tgid);
         }
+        at
     }
 
     pub(super) const fn last_conn(&self) -> u64 {
@@ -258,13 +271,18 @@ impl<'a> Session<'a> {
 
     /// Takes what is in the ring, and tells what was lost by then. The time until which all records are taken, if the ring was emptied.
     fn catch_up(&mut self, ring: &mut Ring) -> (KtimeNs, bool) {
-        let lost = self.losses.read(&self.probe);
         let now = clock::now();
-        let emptied = self.drain(ring);
+        (now, self.catch_up_until(now, ring))
+    }
+
+    /// As [`Self::catch_up`], of the records until then.
+    fn catch_up_until(&mut self, until: KtimeNs, ring: &mut Ring) -> bool {
+        let lost = self.losses.read(&self.probe);
+        let emptied = self.drain_until(until, ring);
         if let Some(lost) = self.losses.told(lost) {
             self.feed.input(&lost.into());
         }
-        (now, emptied)
+        emptied
     }
 
     /// Whether targets are stopped, and what the engine asks: which accept threads sleep in their check. What comes next is to be seen in this light.
@@ -382,7 +400,7 @@ impl<'a> Session<'a> {
             let is_accept = |kind| kind == Kind::Accept as u16 || kind == Kind::AcceptSocket as u16;
             let accept = decode::header(record).is_some_and(|header| is_accept(header.kind));
             *(if accept { &mut accepts } else { &mut others }) += 1;
-            true
+            Then::Next
         }) {}
         let by = [("lost_accept", accepts), ("lost_other", others)];
         let by = by.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect();
@@ -411,7 +429,7 @@ impl<'a> Session<'a> {
         // Somebody may have edited them within the last second.
         self.look_at_files();
         self.last_files(None);
-        if !self.catch_up(ring).1 {
+        if !self.catch_up_until(KtimeNs(u64::MAX), ring) {
             self.leave(ring);
         }
         self.skips();

@@ -39,7 +39,7 @@ use hooks::HookSet;
 pub use hooks::{lost_without, raw_skips_calls};
 use registry::Registry;
 pub use registry::Seed;
-pub use ring::Ring;
+pub use ring::{Ring, Then};
 pub use run_time::{RunTime, Switch};
 pub use tracefs::mounted as tracefs_mounted;
 pub use user::{UserError, become_user};

@@ -24,6 +24,17 @@ const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Records handled before others get a turn: a reader that can not keep up must still see Ctrl-C.
 const BATCH: usize = 16_384;
 
+/// What is wanted after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The next one.
+    Next,
+    /// Others get a turn, then the next one.
+    Pause,
+    /// What there is behind it can wait for the next look.
+    Later,
+}
+
 /// The ring's reader.
 pub struct Ring {
     buffer: RingBuf<MapData>,
@@ -53,15 +64,21 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out the records that are there, a batch at most, or until `take` says that it wants no more; true where there may be more.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
+    /// Hands out the records that are there, a batch at most, or until `take` wants no more; true where there may be more to take at once.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> Then) -> bool {
         for number in 0..BATCH {
-            let Some(record) = self.buffer.next() else {
-                self.next = Instant::now() + if number > 0 { TICK } else { IDLE_TICK };
-                return false;
-            };
-            if !take(&record) {
-                return true;
+            let then = self.buffer.next().map(|record| take(&record));
+            match then {
+                Some(Then::Next) => {}
+                Some(Then::Pause) => return true,
+                Some(Then::Later) => {
+                    self.next = Instant::now() + TICK;
+                    return false;
+                }
+                None => {
+                    self.next = Instant::now() + if number > 0 { TICK } else { IDLE_TICK };
+                    return false;
+                }
             }
         }
         true
