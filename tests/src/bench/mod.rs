@@ -6,7 +6,7 @@ pub mod floor;
 pub mod generator;
 mod goals;
 mod own;
-mod programs;
+pub mod programs;
 mod ratios;
 mod report;
 mod rows;

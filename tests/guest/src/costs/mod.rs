@@ -8,6 +8,7 @@ mod mariadb;
 mod nameserver;
 mod other;
 mod plain;
+mod profile;
 mod tracer;
 
 use std::{
@@ -16,8 +17,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use wrapwatch_tests::bench::programs::keep_count;
 
-use self::{filler::Moment, mariadb::MariaDb, plain::Plain, tracer::Tracer};
+use self::{
+    filler::Moment,
+    mariadb::MariaDb,
+    plain::Plain,
+    profile::{Programs, Threads},
+    tracer::Tracer,
+};
 use crate::{
     processor,
     record::{Beside, Cost, Record},
@@ -91,7 +99,7 @@ fn costs<S: Server>(server: &mut S, mut tell: impl FnMut(Cost)) -> Result<()> {
         // The first of each fills caches.
         server.work(work, times::<S>(work))?;
     }
-    let none = row(server, ByItself::Nothing).context("beside nothing")?;
+    let none = row(server, None, ByItself::Nothing).context("beside nothing")?;
     for (hooks, option) in HOOKS {
         let live = beside(server, Tracer::wrapwatch("live", option, server.pid()), ByItself::Works)?;
         let record = beside(server, Tracer::wrapwatch("record", option, server.pid()), ByItself::Works)?;
@@ -118,7 +126,7 @@ enum ByItself {
 /// Each kind of work beside this.
 fn beside<S: Server>(server: &mut S, tracer: Result<Tracer>, does: ByItself) -> Result<Vec<Took>> {
     let tracer = tracer?;
-    let row = row(server, does).with_context(|| format!("beside {tracer}"))?;
+    let row = row(server, tracer.pid(), does).with_context(|| format!("beside {tracer}"))?;
     tracer.stop()?;
     Ok(row)
 }
@@ -135,12 +143,17 @@ fn cost(hooks: &str, command: &str, [none, floor, wrapwatch]: [&Took; 3]) -> Cos
 }
 
 /// Each kind of work beside what is attached now.
-fn row<S: Server>(server: &mut S, does: ByItself) -> Result<Vec<Took>> {
+fn row<S: Server>(server: &mut S, wrapwatch: Option<u32>, does: ByItself) -> Result<Vec<Took>> {
     thread::sleep(SETTLED);
     let mut idle = (0..IDLE).map(|_| window(|| Ok(()))).collect::<Result<Vec<u64>>>()?;
     let usual = processor::usual(&mut idle);
     let mut row =
         Work::ALL.into_iter().map(|work| worked(server, work, usual)).collect::<Result<Vec<_>>>()?;
+    if let Some(pid) = wrapwatch {
+        for work in Work::ALL {
+            profile(server, work, pid)?;
+        }
+    }
     if S::WITH_OTHERS {
         let idle = match does {
             ByItself::Nothing => usual,
@@ -170,6 +183,30 @@ fn worked<S: Server>(server: &mut S, work: Work, usual: u64) -> Result<Took> {
     let work = format!("{}{}", S::PREFIX, work.name());
     eprintln!("{work}: {bursts:?}, of these the server's calls {calls:?}");
     Ok(Took { work, whole: processor::usual(&mut bursts), calls })
+}
+
+/// Says what wrapwatch's part consists of: its threads without what they run while nothing happens, and its programs, each run with what counting it takes.
+fn profile<S: Server>(server: &mut S, work: Work, pid: u32) -> Result<()> {
+    let times = times::<S>(work);
+    let began = Threads::now(pid)?;
+    window(|| Ok(()))?;
+    let idle = Threads::now(pid)?;
+    window(|| server.work(work, times).map(drop))?;
+    let busy = Threads::now(pid)?;
+    let own: Vec<String> = busy
+        .since([&began, &idle])
+        .into_iter()
+        .map(|(name, idle, busy)| {
+            format!("{name} {} (idle: {idle} a second)", busy.saturating_sub(idle) / u64::from(times))
+        })
+        .collect();
+    let counting = keep_count()?;
+    let before = Programs::now()?;
+    window(|| server.work(work, times).map(drop))?;
+    let programs = Programs::now()?.since(&before, times);
+    drop(counting);
+    eprintln!("{}{}: threads: {}; programs:{programs}", S::PREFIX, work.name(), own.join(", "));
+    Ok(())
 }
 
 /// Instructions of all but the filler, in a window at whose beginning this is done.

@@ -73,6 +73,14 @@ impl Tracer {
         Ok(Self::Wrapwatch(child, reader))
     }
 
+    /// Whose threads are its own.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Floor(_) => None,
+            Self::Wrapwatch(child, _) => Some(child.id()),
+        }
+    }
+
     /// Takes it off.
     pub(super) fn stop(self) -> Result<()> {
         let (mut child, reader) = match self {
