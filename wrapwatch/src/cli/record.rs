@@ -205,6 +205,14 @@ impl Observer for Recording {
         self.recorder.input(input)
     }
 
+    fn wants_connections(&self) -> bool {
+        self.recorder.wants_connections()
+    }
+
+    fn count(&mut self, connections: u64) {
+        self.recorder.count(connections);
+    }
+
     fn line(&mut self, line: &Line) -> io::Result<()> {
         self.recorder.line(line)
     }

@@ -58,7 +58,7 @@ pub fn options(path: &Path, slow: Option<Duration>) -> anyhow::Result<Options> {
     let recorded = head(path)?.and_then(|head| head.options.get("slow_ns")?.parse().ok());
     let asked = slow.map(|slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
     let slow_ns = asked.or(recorded).unwrap_or(SLOW_NS);
-    Ok(Options { slow_ns, stalls: true, filter: Filter::default() })
+    Ok(Options { slow_ns, ..Options::default() })
 }
 
 /// The head, where the file begins with it.

@@ -21,6 +21,8 @@ pub struct Config {
     pub sees_handshakes: bool,
     /// How much longer than else a connection's story is held back before it is told: see [`super::Correlator::note_skipped`].
     pub hold_ns: u64,
+    /// Whether stories are told; else they are followed to their end and counted.
+    pub tells: bool,
     /// Bounds of its memory.
     pub limits: Limits,
 }
@@ -28,7 +30,7 @@ pub struct Config {
 impl Config {
     /// Everything attached, the usual bounds.
     pub const fn new(clock: ClockPair) -> Self {
-        Self { clock, sees_handshakes: true, hold_ns: 0, limits: Limits::DEFAULT }
+        Self { clock, sees_handshakes: true, hold_ns: 0, tells: true, limits: Limits::DEFAULT }
     }
 
     /// For a kernel that leaves out calls, or not.
@@ -130,31 +132,50 @@ pub fn longest_wait_ns(timeout_s: u32, servers: u32) -> u64 {
 
 /// A table as it was at some time, to quote rules from and to work out what libwrap did not say.
 #[derive(Clone, Debug, Default)]
-pub struct TableText(Table);
+pub struct TableText {
+    table: Table,
+    /// Rules quoted before: most connections end at the same one.
+    quoted: Vec<(u32, Option<Arc<str>>)>,
+}
 
 /// Longest quotation of a rule, in bytes.
 const RULE_TEXT_MAX: usize = 1024;
+/// Rules whose quotation is kept.
+const QUOTED_MAX: usize = 4;
 
 impl TableText {
     /// From the file's content.
     pub fn new(content: &str) -> Self {
-        Self(Table::parse(content.as_bytes()))
+        Table::parse(content.as_bytes()).into()
     }
 
     /// The table, taken apart.
     pub const fn table(&self) -> &Table {
-        &self.0
+        &self.table
     }
 
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.0.memory_bytes()
+        let quoted = self.quoted.iter().filter_map(|(_, text)| text.as_ref());
+        self.table.memory_bytes() + quoted.map(|text| text.len()).sum::<usize>()
     }
 
     /// The rule whose last line is `line` (from 1): libwrap joins lines that end in a backslash and counts them all
     /// (`xgets` in libwrap's misc.c). `None` where that line is a comment, or not there.
-    pub fn rule(&self, line: u32) -> Option<Arc<str>> {
-        let mut text = self.0.text(&self.0.entry_at(line)?);
+    pub fn rule(&mut self, line: u32) -> Option<Arc<str>> {
+        if let Some((_, quoted)) = self.quoted.iter().find(|(known, _)| *known == line) {
+            return quoted.clone();
+        }
+        let rule = self.read_rule(line);
+        if self.quoted.len() >= QUOTED_MAX {
+            self.quoted.remove(0);
+        }
+        self.quoted.push((line, rule.clone()));
+        rule
+    }
+
+    fn read_rule(&self, line: u32) -> Option<Arc<str>> {
+        let mut text = self.table.text(&self.table.entry_at(line)?);
         text.truncate(text.floor_char_boundary(RULE_TEXT_MAX));
         Some(text.into())
     }
@@ -162,7 +183,7 @@ impl TableText {
 
 impl From<Table> for TableText {
     fn from(table: Table) -> Self {
-        Self(table)
+        Self { table, quoted: Vec::new() }
     }
 }
 
@@ -172,12 +193,15 @@ mod tests {
 
     #[test]
     fn a_rule_is_quoted_with_its_continuation_lines() {
-        let text = TableText::new("# comment\nmysqld: .corp.example \\\n  192.168. \\\n  10.77.\nALL: ALL\n");
+        let mut text =
+            TableText::new("# comment\nmysqld: .corp.example \\\n  192.168. \\\n  10.77.\nALL: ALL\n");
         assert_eq!(text.rule(4).as_deref(), Some("mysqld: .corp.example   192.168.   10.77."));
         assert_eq!(text.rule(5).as_deref(), Some("ALL: ALL"));
         assert_eq!(text.rule(1), None, "a comment");
         assert_eq!(text.rule(0), None);
         assert_eq!(text.rule(6), None);
+        let again = [4, 5, 1, 0, 6].map(|line| text.rule(line).is_some());
+        assert_eq!(again, [true, true, false, false, false], "as often as it is asked");
     }
 
     #[test]

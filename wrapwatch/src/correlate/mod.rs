@@ -430,30 +430,40 @@ impl Correlator {
             ongoing.resolver.tell_unmatched(&mut self.shared);
         }
         self.serves_behind(&mut ongoing);
-        self.unsure_behind(&mut ongoing);
-        let blind = self.shared.blind(ongoing.tgid);
-        let now = if still { self.now } else { KtimeNs(0) };
-        let workers = self.workers(&ongoing, now);
-        let gives = self.shared.gives(ongoing.tgid, ongoing.local);
-        let mut connection = Box::new(tell::to_connection(
-            &mut ongoing,
-            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },
-        ));
-        if let Some(target) = self.shared.targets.get_mut(&ongoing.tgid) {
-            infer::infer(&mut connection, &ongoing, target);
+        if self.config.tells {
+            self.tell(&mut ongoing, still);
         }
         if ongoing.birth == Birth::Request {
             self.stats.requests += 1;
-            self.requests.push_back(connection);
             return;
         }
         self.stats.told += 1;
-        self.stats.incomplete += u64::from(!connection.complete);
         self.stats.seeded += u64::from(ongoing.birth == Birth::Seeded);
         self.past.remember(&ongoing, self.shared.limits.history);
-        self.ready.push_back(connection);
         if self.spare.len() < SPARE_MAX {
             self.spare.push(ongoing);
+        }
+    }
+
+    /// Makes of a story that is over what is told.
+    fn tell(&mut self, ongoing: &mut OpenConnection, still: bool) {
+        self.unsure_behind(ongoing);
+        let blind = self.shared.blind(ongoing.tgid);
+        let now = if still { self.now } else { KtimeNs(0) };
+        let workers = self.workers(ongoing, now);
+        let gives = self.shared.gives(ongoing.tgid, ongoing.local);
+        let mut connection = Box::new(tell::to_connection(
+            ongoing,
+            &tell::Around { config: &self.config, servers: &self.shared.servers, blind, now, workers, gives },
+        ));
+        if let Some(target) = self.shared.targets.get_mut(&ongoing.tgid) {
+            infer::infer(&mut connection, ongoing, target);
+        }
+        if ongoing.birth == Birth::Request {
+            self.requests.push_back(connection);
+        } else {
+            self.stats.incomplete += u64::from(!connection.complete);
+            self.ready.push_back(connection);
         }
     }
 

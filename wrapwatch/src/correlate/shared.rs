@@ -114,8 +114,8 @@ impl Shared {
     }
 
     /// Text of a rule by the table's copy in force at `at`.
-    pub(super) fn rule_text(&self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
-        self.targets.get(&tgid)?.texts.at(file, at)?.1.rule(line)
+    pub(super) fn rule_text(&mut self, tgid: u32, file: &str, line: u32, at: KtimeNs) -> Option<Arc<str>> {
+        self.targets.get_mut(&tgid)?.texts.at_mut(file, at)?.rule(line)
     }
 }
 

@@ -24,6 +24,13 @@ struct Versions {
     cut: bool,
 }
 
+impl Versions {
+    /// The one at a time; before the first, that.
+    fn index(&self, at: KtimeNs) -> Option<usize> {
+        self.kept.iter().rposition(|(from, _)| *from <= at).or((!self.cut).then_some(0))
+    }
+}
+
 /// The tables' texts of one target.
 #[derive(Debug, Default)]
 pub(super) struct Texts(Vec<(Arc<str>, Versions)>);
@@ -44,10 +51,16 @@ impl Texts {
 
     /// A table's text as it was at `at`, and from when on it was so; before its first version, the first.
     pub(super) fn at(&self, path: &str, at: KtimeNs) -> Option<(KtimeNs, &TableText)> {
-        let (_, Versions { kept, cut }) = self.0.iter().find(|(known, _)| &**known == path)?;
-        let version = kept.iter().rfind(|(from, _)| *from <= at);
-        let (from, text) = version.or_else(|| kept.front().filter(|_| !cut))?;
+        let (_, versions) = self.0.iter().find(|(known, _)| &**known == path)?;
+        let (from, text) = versions.kept.get(versions.index(at)?)?;
         text.as_ref().map(|text| (*from, text))
+    }
+
+    /// The text alone, to quote from.
+    pub(super) fn at_mut(&mut self, path: &str, at: KtimeNs) -> Option<&mut TableText> {
+        let (_, versions) = self.0.iter_mut().find(|(known, _)| &**known == path)?;
+        let index = versions.index(at)?;
+        versions.kept.get_mut(index)?.1.as_mut()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

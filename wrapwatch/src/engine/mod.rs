@@ -47,13 +47,15 @@ pub struct Options {
     pub slow_ns: u64,
     /// Tell stalls.
     pub stalls: bool,
+    /// Tell connections and requests; else connections are counted, and the summary has none.
+    pub connections: bool,
     /// Which connections.
     pub filter: Filter,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slow_ns: 100_000_000, stalls: true, filter: Filter::default() }
+        Self { slow_ns: 100_000_000, stalls: true, connections: true, filter: Filter::default() }
     }
 }
 
@@ -71,7 +73,6 @@ pub struct Engine {
     seconds: Seconds,
     events: u64,
     undecodable: u64,
-    told: u64,
     losses: Losses,
     lines: VecDeque<Line>,
 }
@@ -92,7 +93,6 @@ impl Engine {
             seconds: Seconds::default(),
             events: 0,
             undecodable: 0,
-            told: 0,
             losses: Losses::default(),
             lines: VecDeque::new(),
         }
@@ -175,9 +175,9 @@ impl Engine {
         self.undecodable
     }
 
-    /// Connections told, those that the filter left out included.
-    pub const fn told(&self) -> u64 {
-        self.told
+    /// Connections told, or counted, those that the filter left out included.
+    pub fn told(&self) -> u64 {
+        self.correlator.stats().told
     }
 
     /// The summary of what was told so far.
@@ -230,8 +230,8 @@ impl Engine {
         self.bounds = self.options.filter.bounds(head.clock.wall(head.clock.ktime));
         let sees_handshakes =
             !head.degradations.iter().any(|degradation| degradation.kind == DegradationKind::NoQueueTime);
-        let config =
-            Config { sees_handshakes, ..Config::new(head.clock) }.skipping(skips_calls(&head.kernel));
+        let config = Config { sees_handshakes, tells: self.options.connections, ..Config::new(head.clock) }
+            .skipping(skips_calls(&head.kernel));
         self.correlator = Correlator::new(config);
         self.context.head(head);
         for degradation in &head.degradations {
@@ -333,7 +333,6 @@ impl Engine {
     /// Takes the connections and requests whose story is told.
     fn connections(&mut self) {
         while let Some(connection) = self.correlator.pop() {
-            self.told += 1;
             if self.bounds.admits(&connection) {
                 self.summary.add(&connection);
                 self.lines.push_back(Line::Connection(connection));

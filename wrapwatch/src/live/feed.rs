@@ -40,6 +40,7 @@ impl<'a> Feed<'a> {
     /// No input will come any more.
     pub(super) fn finish(&mut self, tell_summary: bool) {
         self.engine.finish();
+        self.observer.count(self.engine.told());
         while let Some(line) = self.engine.next_line() {
             if tell_summary || !matches!(line, Line::Summary(_)) {
                 let told = self.observer.line(&line);
@@ -56,6 +57,7 @@ impl<'a> Feed<'a> {
     }
 
     pub(super) fn tick(&mut self, now: KtimeNs) {
+        self.observer.count(self.engine.told());
         let ticked = self.observer.tick(now);
         self.keep_error(ticked);
     }

@@ -40,6 +40,8 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);
+/// How often the targets' files are looked at while nothing happens.
+const LOOK_AT_FILES_NS: u64 = 1_000_000_000;
 /// How often a process to trace is looked for while there is none, and every how many times while there is one.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS_PASSED: u32 = 8;
@@ -83,7 +85,8 @@ impl<'a> Session<'a> {
         let signals = Signals::new()?;
         let mut probe = Probe::attach(&options)?;
         let ring = probe.take_ring()?;
-        let engine = Engine::new(Options { slow_ns: settings.slow_ns, ..Options::default() });
+        let connections = observer.wants_connections();
+        let engine = Engine::new(Options { slow_ns: settings.slow_ns, connections, ..Options::default() });
         let losses = Losses::new(probe.counts());
         let (exited, exits) = mpsc::unbounded_channel();
         let session = Self {
@@ -105,6 +108,7 @@ impl<'a> Session<'a> {
             window: None,
             above: None,
             not_run: None,
+            last_look: (0, KtimeNs(0)),
             beginning: Some(Beginning::default()),
             paces: Paces::default(),
         };
@@ -255,7 +259,7 @@ impl<'a> Session<'a> {
 
     /// Ten times a second: did a table change, is a server stopped, was anything lost, has time passed without events.
     fn sample(&mut self, ring: &mut Ring) {
-        self.look_at_files();
+        self.look_at_files_sometimes(clock::now());
         self.files_due(clock::now());
         let (now, emptied) = self.catch_up(ring);
         if emptied {
@@ -305,6 +309,15 @@ impl<'a> Session<'a> {
             }
         }
         self.seen(now, seen);
+    }
+
+    /// At the targets' files: each time while something happens, once a second while nothing does. A record that quotes from them has them looked at in any case.
+    fn look_at_files_sometimes(&mut self, now: KtimeNs) {
+        let (events, (seen, at)) = (self.feed.engine().events(), self.last_look);
+        if events != seen || now.since(at) >= LOOK_AT_FILES_NS {
+            self.last_look = (events, now);
+            self.look_at_files();
+        }
     }
 
     /// One more step of measuring what the programs take from the server.

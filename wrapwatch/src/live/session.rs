@@ -42,6 +42,8 @@ pub struct Session<'a> {
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the trace has begun.
     pub(super) beginning: Option<Beginning>,
+    /// How many records there were when the files were last looked at, and when that was.
+    pub(super) last_look: (u64, KtimeNs),
     /// How often each file comes.
     pub(super) paces: Paces,
 }

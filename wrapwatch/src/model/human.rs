@@ -7,17 +7,31 @@ use std::fmt;
 pub struct Nanos(pub u64);
 
 impl Nanos {
-    fn put(self, out: &mut dyn fmt::Write) -> fmt::Result {
+    /// As it is displayed, behind what is there.
+    pub(crate) fn append_to(self, text: &mut String) {
+        // A string takes everything.
+        let _ = self.put(text);
+    }
+
+    /// Written digit by digit: each connection's line has several, and the library's way to write numbers takes many times as long.
+    fn put(self, out: &mut (impl fmt::Write + ?Sized)) -> fmt::Result {
         let us = self.0 / 1_000;
-        match us {
-            0..100 => write!(out, "{us} µs"),
-            100..10_000 => write!(out, "{}.{:02} ms", us / 1_000, us % 1_000 / 10),
-            10_000..1_000_000 => write!(out, "{} ms", us / 1_000),
-            1_000_000..10_000_000 => write!(out, "{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
-            10_000_000..100_000_000 => write!(out, "{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
-            100_000_000..600_000_000 => write!(out, "{} s", us / 1_000_000),
-            _ => write!(out, "{} min", us / 60_000_000),
+        let (whole, part, unit) = match us {
+            0..100 => (us, None, " µs"),
+            100..10_000 => (us / 1_000, Some((us % 1_000 / 10, 2)), " ms"),
+            10_000..1_000_000 => (us / 1_000, None, " ms"),
+            1_000_000..10_000_000 => (us / 1_000_000, Some((us % 1_000_000 / 10_000, 2)), " s"),
+            10_000_000..100_000_000 => (us / 1_000_000, Some((us % 1_000_000 / 100_000, 1)), " s"),
+            100_000_000..600_000_000 => (us / 1_000_000, None, " s"),
+            _ => (us / 60_000_000, None, " min"),
+        };
+        let mut digits = itoa::Buffer::new();
+        out.write_str(digits.format(whole))?;
+        if let Some((part, places)) = part {
+            out.write_str(if places == 2 && part < 10 { ".0" } else { "." })?;
+            out.write_str(digits.format(part))?;
         }
+        out.write_str(unit)
     }
 }
 

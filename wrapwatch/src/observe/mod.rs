@@ -22,6 +22,14 @@ pub trait Observer {
         Ok(())
     }
 
+    /// Whether it takes lines of connections and requests. Where nobody does, none are made.
+    fn wants_connections(&self) -> bool {
+        true
+    }
+
+    /// How many connections there were so far; before each [`Self::tick`], and at the end.
+    fn count(&mut self, _connections: u64) {}
+
     /// Something to tell.
     fn line(&mut self, _line: &Line) -> io::Result<()> {
         Ok(())

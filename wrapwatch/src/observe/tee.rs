@@ -18,6 +18,15 @@ impl<A: Observer, B: Observer> Observer for Tee<A, B> {
         self.1.input(input)
     }
 
+    fn wants_connections(&self) -> bool {
+        self.0.wants_connections() || self.1.wants_connections()
+    }
+
+    fn count(&mut self, connections: u64) {
+        self.0.count(connections);
+        self.1.count(connections);
+    }
+
     fn line(&mut self, line: &Line) -> io::Result<()> {
         self.0.line(line)?;
         self.1.line(line)
@@ -43,6 +52,16 @@ impl<A: Observer, B: Observer> Observer for Tee<A, B> {
 impl<T: Observer> Observer for Option<T> {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
         self.as_mut().map_or(Ok(()), |observer| observer.input(input))
+    }
+
+    fn wants_connections(&self) -> bool {
+        self.as_ref().is_some_and(T::wants_connections)
+    }
+
+    fn count(&mut self, connections: u64) {
+        if let Some(observer) = self {
+            observer.count(connections);
+        }
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! Recording: what a session gives, into a trace file.
 //!
 //! The [`Recorder`] observes a live trace. It makes the file once everything is attached, so a trace that cannot begin leaves none behind, and has it written at
-//! least once a second. The session's own lines are not recorded: they follow from the records. They are counted, for the progress shown, and are what
-//! the flight recorder's conditions look at.
+//! least once a second. The session's own lines are not recorded: they follow from the records. The flight recorder's conditions look at them; where there are none, no lines of
+//! connections are made.
 //!
 //! When the trace cannot be written any more (no space left, its directory removed) the session ends as if asked to: a recorder next to a database must not
 //! insist. What was written so far stays readable; [`Recorder::finish`] says what happened. Only the flight recorder goes on without space, as it makes some itself
@@ -114,7 +114,7 @@ pub struct Progress {
     pub from: KtimeNs,
     /// Until when.
     pub to: KtimeNs,
-    /// Connections told of.
+    /// Connections whose story is over.
     pub connections: u64,
     /// Records.
     pub records: u64,
@@ -307,7 +307,6 @@ impl Recorder {
         if let (Some(flight), Some(writer)) = (&mut self.flight, &mut self.writer) {
             flight.see_line(line, writer, self.progress.to);
         }
-        self.progress.connections += u64::from(matches!(line, Line::Connection(_)));
     }
 
     /// Keeps the first error and has the session end.
@@ -322,6 +321,15 @@ impl Observer for Recorder {
     fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
         let taken = self.take(input);
         self.keep(taken)
+    }
+
+    /// The flight recorder's conditions look at them.
+    fn wants_connections(&self) -> bool {
+        matches!(self.plan, Plan::Flight(_))
+    }
+
+    fn count(&mut self, connections: u64) {
+        self.progress.connections = connections;
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {

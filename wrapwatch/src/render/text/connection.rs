@@ -101,7 +101,8 @@ impl Text {
         });
         text.push(' ');
         let number = text.len();
-        put!(text, "#{}", connection.conn);
+        text.push('#');
+        text.push_str(itoa::Buffer::new().format(connection.conn));
         fit::fill(text, number, CONN);
         // What a narrow terminal has no room for goes from the right.
         let shows_bar = self.width() >= USUAL - PHASES;
@@ -111,7 +112,7 @@ impl Text {
         text.push(' ');
         let peer = text.len();
         match connection.peer {
-            Some(client) => put!(text, "{client}"),
+            Some(client) => client.put(text),
             None => text.push('?'),
         }
         fit::cut(text, peer, peer_columns, self.mark());
@@ -142,7 +143,7 @@ impl Text {
     fn put_total(&self, total_ns: Option<u64>, text: &mut String) {
         let from = text.len();
         match total_ns {
-            Some(ns) => put!(text, "{}", Nanos(ns)),
+            Some(ns) => Nanos(ns).append_to(text),
             None => text.push('-'),
         }
         self.make_own(text, from);
@@ -161,7 +162,8 @@ impl Text {
             text.push_str(if before > from { ", " } else { "" });
             // The mark alone, where the word has no room.
             text.push_str(if phase.name == "unknown" { "?" } else { phase.name });
-            put!(text, " {}", Nanos(phase.ns));
+            text.push(' ');
+            Nanos(phase.ns).append_to(text);
             self.make_own(text, before);
             if fit::width(&text[from..]) > columns {
                 text.truncate(before);

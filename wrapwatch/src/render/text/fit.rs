@@ -4,8 +4,17 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Columns a text takes.
 pub(in crate::render) fn width(text: &str) -> usize {
-    // Nearly all are plain, and a byte is a column.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { text.len() } else { text.width() }
+    // Nearly all are plain, and a byte is a column; of some there is `µ`, which is two bytes.
+    let mut micro = 0;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b' '..=b'~' => {}
+            0xc2 if bytes.next() == Some(0xb5) => micro += 1,
+            _ => return text.width(),
+        }
+    }
+    text.len() - micro
 }
 
 /// The text in `max` columns at most: beginning and end stay, the middle becomes `mark`.
