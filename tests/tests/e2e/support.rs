@@ -11,7 +11,7 @@ use wrapwatch::{
     decode::{Event, decode},
     host::clock,
     model::{ClockPair, Connection, KtimeNs, WallTime},
-    probe::{Options, Probe, Ring},
+    probe::{Options, Probe, Ring, Then},
 };
 use wrapwatch_tests::{
     clients::ClientResult,

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use super::{output::note, progress::Watched};
 use crate::{
     context::Context,
-    engine::{Filter, Options},
+    engine::Options,
     replay::Replay,
     trace::{Head, Input, Reader},
 };

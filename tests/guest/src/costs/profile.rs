@@ -62,8 +62,8 @@ impl Programs {
             let (had_run, had_taken) = before.0.get(id).map_or((0, 0), |(_, runs, ns)| (*runs, *ns));
             let (runs, ns) = (runs.saturating_sub(had_run), ns.saturating_sub(had_taken));
             if runs >= u64::from(times) / 2 {
-                let often = runs as f64 / f64::from(times);
-                words.push_str(&format!(" {name} {often:.1} x {},", ns / runs));
+                let tenths = runs.saturating_mul(10) / u64::from(times);
+                words.push_str(&format!(" {name} {}.{} x {},", tenths / 10, tenths % 10, ns / runs));
             }
         }
         words
