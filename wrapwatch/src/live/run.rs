@@ -40,8 +40,9 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);
-/// How often the targets' files are looked at while nothing happens.
-const LOOK_AT_FILES_NS: u64 = 1_000_000_000;
+/// How often the targets' files are looked at while something happens, and while nothing does.
+const BUSY_LOOK_NS: u64 = 100_000_000;
+const IDLE_LOOK_NS: u64 = 1_000_000_000;
 /// How often a process to trace is looked for while there is none, and every how many times while there is one.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS_PASSED: u32 = 8;
@@ -311,12 +312,13 @@ impl<'a> Session<'a> {
         self.seen(now, seen);
     }
 
-    /// At the targets' files: each time while something happens, once a second while nothing does. A record that quotes from them has them looked at in any case.
+    /// At the targets' files: each time while something happens, once a second while nothing does. A record that quotes from them has them looked at in any case, and then it is not
+    /// done again.
     fn look_at_files_sometimes(&mut self, now: KtimeNs) {
         let (events, (seen, at)) = (self.feed.engine().events(), self.last_look);
-        if events != seen || now.since(at) >= LOOK_AT_FILES_NS {
+        if events != seen || now.since(at) >= IDLE_LOOK_NS {
             self.last_look = (events, now);
-            self.look_at_files();
+            self.look_at_files_not_looked_at_since(KtimeNs(now.0.saturating_sub(BUSY_LOOK_NS)));
         }
     }
 

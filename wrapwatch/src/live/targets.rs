@@ -332,6 +332,14 @@ impl Session<'_> {
         }
     }
 
+    /// The same of those that were last looked at before that.
+    pub(super) fn look_at_files_not_looked_at_since(&mut self, at: KtimeNs) {
+        let due = self.targets.iter().filter(|(_, tracee)| !tracee.looked_since(at));
+        for pid in due.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            self.look_at_files_of(pid);
+        }
+    }
+
     fn look_at_files_of(&mut self, pid: u32) {
         let Some(tracee) = self.targets.get_mut(&pid) else { return };
         let moved = tracee.tables_moved();
