@@ -16,7 +16,8 @@ use crate::observe::{JsonLines, Observer as _};
 use crate::replay::{Replay, TraceReport, Wanted};
 use crate::trace::encode::encode;
 use crate::trace::{
-    Listener, ListenerSample, ProcessSample, SingleFile, SnapshotMeta, SnapshotRole, Writer, WriterOptions,
+    Listener, ListenerSample, ProcessSample, Reader, SingleFile, SnapshotMeta, SnapshotRole, Writer,
+    WriterOptions,
 };
 
 /// What `live` does with an input: it is recorded, then the engine is fed with it.
@@ -265,6 +266,36 @@ fn a_recording_tells_line_by_line_what_live_told() {
         assert_eq!(text(json.written()), text(&told), "{trouble:?}");
         assert!(text(&told).len() > 7, "{trouble:?}");
     }
+}
+
+/// A recorder wants no lines of connections: it counts as many, and looks at the same things at the same time.
+#[test]
+fn who_only_counts_asks_the_same_and_counts_what_is_told() {
+    for trouble in troubles() {
+        let (_, trace) = live(trouble);
+        let mut tells = Engine::new(Options::default());
+        let mut counts = Engine::new(Options { connections: false, ..Options::default() });
+        let (mut told, mut asked) = (0, 0);
+        let mut reader = Reader::new(trace.as_slice());
+        while let Some(input) = reader.next_input().unwrap() {
+            for engine in [&mut tells, &mut counts] {
+                engine.feed(&input);
+            }
+            told += connections_of(&mut tells);
+            assert_eq!(connections_of(&mut counts), 0, "{trouble:?}");
+            let soon = KtimeNs(tells.now().0 + SEC);
+            assert_eq!(counts.questions(soon), tells.questions(soon), "{trouble:?}");
+            assert_eq!(counts.waits_for(soon), tells.waits_for(soon), "{trouble:?}");
+            assert_eq!(counts.told(), told, "{trouble:?}");
+            asked += tells.questions(soon).len();
+        }
+        assert!(told > 2 && asked > 0, "{trouble:?}: {told} told, {asked} asked");
+    }
+}
+
+fn connections_of(engine: &mut Engine) -> u64 {
+    let lines = std::iter::from_fn(|| engine.next_line());
+    lines.map(|line| u64::from(matches!(line, Line::Connection(_)))).sum()
 }
 
 #[test]

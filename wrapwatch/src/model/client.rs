@@ -31,8 +31,8 @@ impl Client {
 }
 
 impl Client {
-    /// As it is displayed. Each connection's line has one, and formatting takes many times as long.
-    pub(crate) fn put(self, text: &mut String) {
+    /// As it is displayed, behind what is there. Each connection's line has one, and formatting takes many times as long.
+    pub(crate) fn append_to(self, text: &mut String) {
         let Self::Ip(SocketAddr::V4(addr)) = self else {
             use fmt::Write as _;
             let _ = write!(text, "{self}");
@@ -88,6 +88,9 @@ mod tests {
         for text in ["unix", "10.0.3.7:40112", "[2001:db8::1]:3306", "[fe80::1%2]:1"] {
             let client: Client = text.parse().unwrap();
             assert_eq!(client.to_string(), text);
+            let mut behind = "by ".to_owned();
+            client.append_to(&mut behind);
+            assert_eq!(behind, format!("by {text}"));
             let json = serde_json::to_string(&client).unwrap();
             assert_eq!(json, format!("\"{text}\""));
             assert_eq!(serde_json::from_str::<Client>(&json).unwrap(), client);

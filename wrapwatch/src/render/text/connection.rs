@@ -112,7 +112,7 @@ impl Text {
         text.push(' ');
         let peer = text.len();
         match connection.peer {
-            Some(client) => client.put(text),
+            Some(client) => client.append_to(text),
             None => text.push('?'),
         }
         fit::cut(text, peer, peer_columns, self.mark());

@@ -161,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn a_width_is_what_the_terminal_makes_of_it() {
+        let texts = ["", "dns 2.00 s", "87 µs", "µ", "87 µs, dns 1 µs", "é", "µé", "例 µs", "a\u{ad}b", "\t"];
+        for text in texts {
+            assert_eq!(width(text), text.width(), "{text:?}");
+        }
+        assert_eq!(width("87 µs"), 5);
+    }
+
+    #[test]
     fn a_number_stays_with_its_unit() {
         let text = "the server paid 0.37 % of a core (143 ns a run), 12.2 s; 3 months, 5";
         let want = "the server paid\n0.37 % of a core\n(143 ns a run),\n12.2 s; 3 months,\n5";
