@@ -145,6 +145,8 @@ fn during(shell: &Shell<'_>, lab: &Lab) {
     lab.clients(ClientsSpec::one_by_one(3)).unwrap();
     let told = recorder.wait().unwrap();
     assert_eq!(told.status, Some(0), "{}", told.stderr);
+    // Without lines of them, too.
+    assert!(told.stderr.contains(": 3 connections, "), "{}", told.stderr);
 
     let (now, after) = (shell.folder.join("now.wwt"), shell.folder.join("after.wwt"));
     assert_eq!(replay(&now).connections().len(), 3);
