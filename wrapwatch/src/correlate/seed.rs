@@ -47,8 +47,12 @@ pub struct SeededCheck {
 }
 
 impl Correlator {
-    /// Begins with a check that was going on at attach; before any event of its connection.
+    /// Begins with a check that was going on at attach; before any event of its connection. What was seen of it before, if the hooks were attached again, has no end.
     pub fn seed(&mut self, seed: &SeededCheck) {
+        let before = self.threads.get(&thread_key(seed.tgid, seed.tid)).and_then(|thread| thread.current);
+        if let Some(before) = before {
+            self.end_unseen(before, Missing::EndUnseen);
+        }
         let mut ongoing =
             OpenConnection::new(seed.conn, seed.tgid, seed.tid, seed.fd, Birth::Seeded, seed.at);
         ongoing.client = seed.peer.map(Client::Ip);

@@ -45,8 +45,11 @@ impl Session<'_> {
         }
     }
 
-    /// Feeds something that cannot be seen, or keeps it for the head.
+    /// Feeds something that cannot be seen, or keeps it for the head; once.
     pub(super) fn degraded(&mut self, degradation: Degradation) {
+        if self.degradations.contains(&degradation) {
+            return;
+        }
         if self.beginning.is_none() {
             self.feed.input(&Input::from(&degradation));
         }

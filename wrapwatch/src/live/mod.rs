@@ -5,7 +5,9 @@
 
 mod error;
 mod feed;
+mod hooks_off;
 mod inputs;
+mod looks;
 mod losses;
 mod meter;
 mod pace;

@@ -16,6 +16,7 @@ use super::{
     End, Ended, Measure, Process, SessionError, Settings,
     feed::Feed,
     inputs,
+    looks::Looks,
     losses::Losses,
     meter::{Meter, Turn},
     pace::Paces,
@@ -40,9 +41,6 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);
-/// How often the targets' files are looked at while something happens, and while nothing does.
-const BUSY_LOOK_NS: u64 = 100_000_000;
-const IDLE_LOOK_NS: u64 = 1_000_000_000;
 /// How often a process to trace is looked for while there is none, and every how many times while there is one.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS_PASSED: u32 = 8;
@@ -109,7 +107,8 @@ impl<'a> Session<'a> {
             window: None,
             above: None,
             not_run: None,
-            last_look: (0, KtimeNs(0)),
+            run_at: clock::now(),
+            looks: Looks::default(),
             beginning: Some(Beginning::default()),
             paces: Paces::default(),
         };
@@ -208,13 +207,7 @@ impl<'a> Session<'a> {
                 }
                 let at = self.take(record);
                 taken = taken.wrapping_add(1);
-                if at > until {
-                    Then::Later
-                } else if taken.is_multiple_of(DRAIN_STEP) && Instant::now() >= end {
-                    Then::Pause
-                } else {
-                    Then::Next
-                }
+                after(at, until, || taken.is_multiple_of(DRAIN_STEP) && Instant::now() >= end)
             });
             if !more {
                 return true;
@@ -312,13 +305,10 @@ impl<'a> Session<'a> {
         self.seen(now, seen);
     }
 
-    /// At the targets' files: each time while something happens, once a second while nothing does. A record that quotes from them has them looked at in any case, and then it is not
-    /// done again.
+    /// A record that quotes from the targets' files has them looked at in any case, and then it is not done again.
     fn look_at_files_sometimes(&mut self, now: KtimeNs) {
-        let (events, (seen, at)) = (self.feed.engine().events(), self.last_look);
-        if events != seen || now.since(at) >= IDLE_LOOK_NS {
-            self.last_look = (events, now);
-            self.look_at_files_not_looked_at_since(KtimeNs(now.0.saturating_sub(BUSY_LOOK_NS)));
+        if let Some(since) = self.looks.due(self.feed.engine().events(), now) {
+            self.look_at_files_not_looked_at_since(since);
         }
     }
 
@@ -350,13 +340,6 @@ impl<'a> Session<'a> {
         Some(ended)
     }
 
-    /// Ends the trace where nothing is seen any more, and tells why.
-    fn hooks_off(&mut self) -> Option<Ended> {
-        let ended = Ended::HooksOff { why: self.not_run? };
-        self.degraded(Degradation { kind: DegradationKind::NoHook, pid: None, message: ended.reason() });
-        Some(ended)
-    }
-
     /// What the trace has cost so far.
     fn cost(&mut self, now: KtimeNs) -> Cost {
         self.meter.look();
@@ -383,6 +366,9 @@ impl<'a> Session<'a> {
         self.skips();
         self.sample_of_second(now);
         self.not_run = self.probe.not_run();
+        if self.not_run.is_none() {
+            self.run_at = now;
+        }
         if let Err(error) = self.probe.sweep() {
             log::warn!("{error}");
         }
@@ -469,6 +455,17 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What is wanted after a record of that time, of those until a time.
+fn after(at: KtimeNs, until: KtimeNs, is_long: impl FnOnce() -> bool) -> Then {
+    if at > until {
+        Then::Later
+    } else if is_long() {
+        Then::Pause
+    } else {
+        Then::Next
+    }
+}
+
 /// Whether they are off before somebody asks again for the end, or has waited long enough.
 async fn is_off(
     off: impl Future<Output = ()>,
@@ -544,7 +541,17 @@ mod tests {
 
     use nix::sys::signal::{Signal, raise};
 
-    use super::{Signals, is_off};
+    use super::{KtimeNs, Signals, Then, after, is_off};
+
+    /// Else it would run after each record of a server that is always busy, and look at that one's files for each.
+    #[test]
+    fn what_came_after_a_drain_began_waits_for_the_next_one() {
+        let (before, until, later) = (KtimeNs(9), KtimeNs(10), KtimeNs(11));
+        assert_eq!(after(before, until, || false), Then::Next);
+        assert_eq!(after(until, until, || false), Then::Next);
+        assert_eq!(after(until, until, || true), Then::Pause);
+        assert_eq!(after(later, until, || true), Then::Later);
+    }
 
     /// The first asked for the end. The second has to be obeyed while the kernel takes as long as it likes.
     #[test]

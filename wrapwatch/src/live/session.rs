@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
-use super::{Process, Settings, feed::Feed, losses::Losses, meter::Meter, pace::Paces, signals::Signals};
+use super::{
+    Process, Settings, feed::Feed, looks::Looks, losses::Losses, meter::Meter, pace::Paces, signals::Signals,
+};
 use crate::{
     model::{Degradation, KtimeNs},
     probe::Probe,
@@ -36,14 +38,15 @@ pub struct Session<'a> {
     pub(super) window: Option<ProgramsSample>,
     /// The programs took a larger share of one core than they may.
     pub(super) above: Option<f64>,
-    /// Why the kernel runs the hooks no more.
+    /// Why the kernel runs the hooks no more, and when it was last known that it does.
     pub(super) not_run: Option<&'static str>,
+    pub(super) run_at: KtimeNs,
     /// Everything that cannot be seen.
     pub(super) degradations: Vec<Degradation>,
     /// What was found before the trace has begun.
     pub(super) beginning: Option<Beginning>,
-    /// How many records there were when the files were last looked at, and when that was.
-    pub(super) last_look: (u64, KtimeNs),
+    /// When the files were last looked at.
+    pub(super) looks: Looks,
     /// How often each file comes.
     pub(super) paces: Paces,
 }

@@ -64,10 +64,14 @@ impl Session<'_> {
         }
     }
 
-    /// Order: what began before, then the process, then what may have changed meanwhile.
-    fn enter(&mut self, mut tracee: Process) -> Result<(), SessionError> {
-        let pid = tracee.info.pid;
+    fn enter(&mut self, tracee: Process) -> Result<(), SessionError> {
         self.watch_exit(&tracee)?;
+        self.trace(tracee)
+    }
+
+    /// Order: what began before, then the process, then what may have changed meanwhile.
+    pub(super) fn trace(&mut self, mut tracee: Process) -> Result<(), SessionError> {
+        let pid = tracee.info.pid;
         let files = tracee.changed_files();
         if tracee.may_hand_over() {
             self.probe.expect_several()?;
@@ -96,7 +100,7 @@ impl Session<'_> {
     }
 
     /// A process is not traced: says why, and does not try again.
-    fn refuse(&mut self, target: &Target, start_ticks: u64, error: &SessionError) {
+    pub(super) fn refuse(&mut self, target: &Target, start_ticks: u64, error: &SessionError) {
         if let Err(error) = self.probe.remove_target(target.pid) {
             log::debug!("forgetting pid {}: {error}", target.pid);
         }
@@ -222,9 +226,7 @@ impl Session<'_> {
     fn add_anew(&mut self, mut tracee: Process) {
         let pid = tracee.info.pid;
         for degradation in tracee.degradations() {
-            if !self.degradations.contains(&degradation) {
-                self.degraded(degradation);
-            }
+            self.degraded(degradation);
         }
         self.attach_uprobes(&tracee);
         let target = describe(&tracee);

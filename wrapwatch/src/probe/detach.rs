@@ -34,11 +34,11 @@ struct Child {
 }
 
 impl Detaching {
-    /// Drops what holds the programs, and has a child take them off; without one this takes as long as it takes. To be called within a tokio runtime, once nothing
+    /// Lets go of what holds the programs, and has a child take them off; without one this takes as long as it takes. To be called within a tokio runtime, once nothing
     /// is a target any more.
-    pub(super) fn begin(holder: impl Sized) -> Self {
+    pub(super) fn begin(let_go: impl FnOnce()) -> Self {
         let child = Child::begin();
-        drop(holder);
+        let_go();
         match child {
             Ok((child, waits)) => {
                 drop(waits);

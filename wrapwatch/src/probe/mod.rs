@@ -118,6 +118,10 @@ pub struct Probe {
     degradations: Vec<Degradation>,
     hooks: Vec<String>,
     set: &'static dyn HookSet,
+    /// Whether this set was asked for.
+    asked: bool,
+    /// How many runs of programs that are there no more the kernel has left out.
+    skipped_before: u64,
     /// Whether what a server receives on TCP is seen.
     receives: bool,
     /// The kernel's way to a program, nanoseconds a run.
@@ -154,6 +158,17 @@ impl Loaded {
         }
         Ok(Self { ebpf, logger, local })
     }
+}
+
+/// What came of [`Probe::replace_hooks`].
+#[derive(Debug)]
+pub struct Replaced {
+    /// The hooks that are there now.
+    pub by: &'static str,
+    /// What it means that they are.
+    pub degradation: Option<Degradation>,
+    /// Those that were there, which the kernel takes off.
+    pub detaching: Detaching,
 }
 
 impl Probe {
@@ -223,6 +238,8 @@ impl Probe {
             degradations,
             hooks,
             set,
+            asked: options.hooks.is_some(),
+            skipped_before: 0,
             receives,
             way_ns: 0.0,
             namespace,
@@ -241,7 +258,7 @@ impl Probe {
 
     /// Takes everything off. A child waits for the kernel, which takes long for many programs, and for a few where others take off theirs.
     pub fn detach(self) -> Detaching {
-        Detaching::begin(self)
+        Detaching::begin(|| drop(self))
     }
 
     /// From now on what a server receives on TCP is of interest.
@@ -261,6 +278,29 @@ impl Probe {
     /// Why the kernel runs the hooks no more, if so.
     pub fn not_run(&self) -> Option<&'static str> {
         self.set.not_run()
+    }
+
+    /// Has raw tracepoints take the place of hooks on calls that the kernel runs no more: they need no rights that a trace gives up. None where those were asked for. Nothing may be a
+    /// target, and it must be called within a tokio runtime.
+    pub fn replace_hooks(&mut self) -> Option<Result<Replaced, ProbeError>> {
+        (!self.asked).then(|| self.by_raw_tracepoints())
+    }
+
+    fn by_raw_tracepoints(&mut self) -> Result<Replaced, ProbeError> {
+        let without = way::Without::measure();
+        let skipped = self.skipped_calls();
+        let (set, ebpf) = (self.set, &mut self.ebpf);
+        let detaching = Detaching::begin(|| set.let_go(ebpf));
+        self.skipped_before = skipped.saturating_sub(counts::skipped_calls(&self.ebpf));
+        let mut attached = hooks::Attached::default();
+        hooks::raw::attach_calls(&mut self.ebpf, &mut attached)?;
+        self.set = &hooks::raw::RawTracepoints;
+        self.receives = self.set.shows_receives();
+        self.hooks = attached.hooks;
+        self.local_hook = Err("the kernel runs trampolines no more".to_owned());
+        self.way_ns = without.way_ns();
+        let taken = self.set.taken(&hooks::Taken { refused: &[], asked: false });
+        Ok(Replaced { by: self.set.name(), degradation: taken, detaching })
     }
 
     /// What cannot be seen on this kernel.
@@ -370,7 +410,7 @@ impl Probe {
 
     /// How many runs of the system calls' programs the kernel has left out.
     pub fn skipped_calls(&self) -> u64 {
-        counts::skipped_calls(&self.ebpf)
+        self.skipped_before + counts::skipped_calls(&self.ebpf)
     }
 
     /// How long the programs have run, as far as the kernel counted: see [`Switch`].

@@ -17,6 +17,14 @@ pub(super) fn wait_gone() -> Result<()> {
     wait_for("the end of the programs of whatever ran before", || Ok(loaded_programs().next().is_none()))
 }
 
+/// Waits until no trampoline is loaded.
+pub(super) fn wait_trampolines_gone() -> Result<()> {
+    wait_for("the end of all trampolines", || {
+        let names = loaded_programs().filter_map(|program| Some(program.ok()?.name_as_str()?.to_owned()));
+        Ok(names.into_iter().all(|name| !name.starts_with("fentry_") && !name.starts_with("fexit_")))
+    })
+}
+
 /// One record a program, in the order of loading, named with the way of attaching.
 pub(super) fn loaded(way: &str) -> Result<Vec<Record>> {
     let mut times: BTreeMap<String, u32> = BTreeMap::new();

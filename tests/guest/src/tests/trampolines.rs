@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -17,12 +17,12 @@ use nix::{
     unistd::Pid,
 };
 use wrapwatch::{
-    model::{Connection, DegradationKind, Missing, waits_for_tasks},
+    model::{Connection, DegradationKind, Line, Missing, Outcome, waits_for_tasks},
     probe::raw_skips_calls,
 };
 use wrapwatch_tests::{
     bench::floor::{Floor, Hook},
-    clients::ClientsSpec,
+    clients::{ClientResult, ClientsSpec},
     nameserver::Rule,
     watch::{Seen, Watch, binary, told},
 };
@@ -57,6 +57,7 @@ pub(super) fn run(report: &mut Report, site: &Site) {
     report.test("trampolines: another tool comes and goes", || another_comes_and_goes(site));
     report.test("trampolines: in a PID namespace", in_a_pid_namespace);
     report.test("trampolines: none are run", || none_are_run(site));
+    report.test("trampolines: others take their place", || others_take_their_place(site));
 }
 
 fn watch(hooks: &str, site: &Site) -> Result<Watch> {
@@ -176,23 +177,72 @@ fn in_a_pid_namespace() -> Result<()> {
     Ok(())
 }
 
+/// While the kernel runs no trampolines. Linux 6.1 counts wrongly those that are taken off after it does again, and says so.
+fn without_ftrace<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
+    let done = work();
+    let gone = programs::wait_trampolines_gone();
+    fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
+    gone.and(done)
+}
+
 /// The kernel takes them and runs none, at the beginning or after a while.
 fn none_are_run(site: &Site) -> Result<()> {
     let watch = watch("trampoline", site)?;
-    fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
-    let seen = watch.wait();
-    // Linux 6.1 counts wrongly what is taken off after this was set to 1 again, and says so.
-    let gone = programs::wait_gone();
-    fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
-    let (seen, ()) = (seen?, gone?);
+    let seen = without_ftrace(|| watch.wait())?;
     ensure!(seen.status == Some(1), "{}", seen.stderr);
     ensure!(seen.degradations().iter().any(|lost| lost.kind == DegradationKind::NoHook), "{}", seen.stderr);
-    fs::write(FTRACE_ENABLED, "0").context(FTRACE_ENABLED)?;
     let file = Path::new("/tmp/none.wwt");
-    let came = Watch::record(site.pid(), file, ["--hooks", "trampoline"]);
-    fs::write(FTRACE_ENABLED, "1").context(FTRACE_ENABLED)?;
+    let came = without_ftrace(|| Ok(Watch::record(site.pid(), file, ["--hooks", "trampoline"])))?;
     let Err(error) = came else { bail!("it was not noticed") };
     let said = format!("{error:#}");
     ensure!(said.contains("ftrace_enabled is 0"), "{said}");
     Ok(())
+}
+
+/// While a client waits in its check the kernel stops running them, of which nobody had asked for. What takes their place sees that check's end, and all that comes later.
+fn others_take_their_place(site: &Site) -> Result<()> {
+    let one = ClientsSpec::one_by_one(1);
+    let mut watch = Watch::pid(site.pid())?;
+    site.clients(&one)?;
+    watch.wait_connections(1)?;
+    site.rules([Rule::silent().at(NS1)])?;
+    site.forget_asked();
+    let waits = thread::scope(|scope| {
+        let client = scope.spawn(|| site.clients(&one));
+        site.wait_asked()?;
+        without_ftrace(|| watch.find(|line| is_about_hooks(line).then_some(())))?;
+        client.join().map_err(|_| anyhow!("the client that waits panicked"))?
+    });
+    site.rules([])?;
+    let waited = peer(&waits?)?;
+    let later = site.clients(&ClientsSpec::one_by_one(SEVERAL))?;
+    watch.wait_connections(3 + SEVERAL)?;
+    let seen = watch.stop()?;
+    ensure!(seen.status == Some(0), "{}", seen.stderr);
+    ensure!(seen.lines.iter().filter(|line| is_about_hooks(line)).count() == 1, "{:?}", seen.degradations());
+    ensure!(seen.summary()?.accepts == 2 + SEVERAL as u64, "{:?}", seen.summary());
+    // Twice: as far as it was seen until then, and as one that had begun before.
+    let waited = waited.parse()?;
+    let twice: Vec<&Connection> =
+        seen.connections().into_iter().filter(|told| told.peer == Some(waited)).collect();
+    let missing = |of: &Connection, what| of.missing.contains(&what);
+    let [until, since] = twice[..] else { bail!("{twice:?}") };
+    ensure!(missing(until, Missing::CallsSkipped) && until.outcome != Outcome::Greeted, "{until:?}");
+    ensure!(missing(since, Missing::BeganBefore) && since.outcome == Outcome::Greeted, "{since:?}");
+    for client in later {
+        let told = seen.of(&client.source.context("a client has no address")?.to_string())?;
+        ensure!(is_whole(told) && !told.lookups.is_empty(), "{told:?}");
+    }
+    Ok(())
+}
+
+fn is_about_hooks(line: &Line) -> bool {
+    matches!(line, Line::Degradation(degradation) if degradation.kind == DegradationKind::NoHook)
+}
+
+/// The address of the only client.
+fn peer(clients: &[ClientResult]) -> Result<String> {
+    let [client] = clients else { bail!("{clients:?}") };
+    Ok(client.source.context("a client has no address")?.to_string())
 }

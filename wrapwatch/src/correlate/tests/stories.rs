@@ -644,6 +644,36 @@ fn a_check_that_began_before_the_trace() {
     assert_eq!(correlator.stats().seeded, 1);
 }
 
+/// Other hooks take the place of those that the kernel runs no more while a client waits in its check.
+#[test]
+fn a_check_that_is_found_again_ends_what_was_seen_of_it_before() {
+    let mut sim = Sim::default();
+    let mut th = main_thread();
+    sim.accept(&mut th, 1, 31, Some(client(1)));
+    sim.open(&mut th, ALLOW, 33);
+    let mut correlator = correlator();
+    for record in sim.records() {
+        correlator.push(&decode(&record.bytes).unwrap());
+    }
+    assert_eq!(correlator.pop(), None);
+    correlator.seed(&SeededCheck {
+        conn: 2,
+        tgid: TGID,
+        tid: TGID,
+        at: KtimeNs(10 * SEC),
+        fd: 31,
+        peer: Some(addr("10.77.0.1:36061")),
+        local: None,
+        table: Some((33, ALLOW.to_owned())),
+        sockets: Vec::new(),
+    });
+    let told = correlator.pop().unwrap();
+    assert_eq!((told.conn, told.outcome, told.complete), (1, Outcome::Unfinished, false));
+    assert!(told.missing.contains(&Missing::EndUnseen), "{:?}", told.missing);
+    let [check] = correlator.stalls(KtimeNs(11 * SEC), MS).try_into().unwrap();
+    assert!(check.since_attach, "{check:?}");
+}
+
 #[test]
 fn two_targets_with_the_same_clients_in_two_namespaces() {
     let mut sim = Sim::default();

@@ -49,6 +49,9 @@ pub(super) trait HookSet: Sync {
         None
     }
 
+    /// Lets go of what is attached to calls, where [`Self::not_run`] can come true.
+    fn let_go(&self, _ebpf: &mut Ebpf) {}
+
     /// What it means that this set was taken.
     fn taken(&self, why: &Taken<'_>) -> Option<Degradation>;
 

@@ -95,11 +95,9 @@ impl HookSet for RawTracepoints {
     }
 
     fn attach(&self, ebpf: &mut Ebpf, layout: Option<&Layout>) -> Result<Attached, ProbeError> {
-        tables(ebpf)?;
         let mut attached = Attached::default();
         attach_events(ebpf, layout, &mut attached)?;
-        // What the last, `sys_enter`, lets in is then met by all others.
-        attach_all(ebpf, CALLS, &mut attached)?;
+        attach_calls(ebpf, &mut attached)?;
         Ok(attached)
     }
 
@@ -107,8 +105,11 @@ impl HookSet for RawTracepoints {
         if !raw_skips_calls() {
             return None;
         }
-        let why =
-            why.instead_of(HookKind::Tracepoint).map_or_else(|| "as asked".to_owned(), ToString::to_string);
+        let why = match why.instead_of(HookKind::Tracepoint) {
+            Some(error) => error.to_string(),
+            None if why.asked => "as asked".to_owned(),
+            None => "which are not available during a trace".to_owned(),
+        };
         Some(Degradation {
             kind: DegradationKind::SkippedCalls,
             pid: None,
@@ -183,6 +184,13 @@ pub(super) fn attach_events(
         }
     }
     Ok(())
+}
+
+/// Calls, to which the events of [`attach_events`] have been attached.
+pub(in crate::probe) fn attach_calls(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), ProbeError> {
+    tables(ebpf)?;
+    // What the last, `sys_enter`, lets in is then met by all others.
+    attach_all(ebpf, CALLS, attached)
 }
 
 fn attach_all(ebpf: &mut Ebpf, hooks: [Hook; 2], attached: &mut Attached) -> Result<(), ProbeError> {

@@ -190,6 +190,22 @@ impl HookSet for Trampolines {
         (!proof::are_run()).then_some("kernel.ftrace_enabled was set to 0")
     }
 
+    fn let_go(&self, ebpf: &mut Ebpf) {
+        for hook in hooks().chain([RECEIVES]) {
+            for side in hook.sides() {
+                let let_go = match ebpf.program_mut(&hook.program(side)) {
+                    Some(Program::FEntry(program)) => program.unload(),
+                    Some(Program::FExit(program)) => program.unload(),
+                    _ => continue,
+                };
+                // Those of functions that this kernel does not have, and what a server receives where nobody asked for that, were not loaded.
+                if let Err(error) = let_go {
+                    log::debug!("letting go of {}: {error}", hook.name(side));
+                }
+            }
+        }
+    }
+
     fn taken(&self, _why: &Taken<'_>) -> Option<Degradation> {
         None
     }
