@@ -28,6 +28,9 @@ pub const CLOCK_SLACK_NS: u64 = 100_000;
 
 pub const MS: u64 = 1_000_000;
 
+/// How often the ring is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A lab with these files instead of its usual ones.
 pub fn lab_with(files: Files) -> Lab {
     Lab::start(LabConfig { files, ..LabConfig::default() }).unwrap()
@@ -84,8 +87,13 @@ impl Records<'_> {
         let ring = &mut self.ring;
         let all = async {
             let mut done = false;
+            let mut looks = tokio::time::interval(LOOK);
             while !done {
-                ring.wait().await.unwrap();
+                // As a session does: the kernel side wakes nobody for few records.
+                tokio::select! {
+                    woken = ring.wait() => woken.unwrap(),
+                    _ = looks.tick() => {}
+                }
                 while ring.drain(|record| {
                     done |= enough(record, &decode(record).unwrap());
                     Then::Next

@@ -37,7 +37,7 @@ use crate::{
     trace::{self, AcceptThread, Input, ProcessSample},
 };
 
-/// How often what the events do not show is looked at: a stopped server, losses.
+/// How often the ring is emptied, and what the events do not show is looked at: a stopped server, losses.
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often a stall is told, and the clocks are compared.
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,26 +1,18 @@
 //! Reading the ring.
 //!
 //! The kernel side does not wake the reader for each record: that costs the traced thread 12 to 20 µs. It does so when a quarter of the ring is
-//! full; below that the reader comes by itself: every [`TICK`] while there is something to read, every [`IDLE_TICK`] while there is not. Nothing is lost by
-//! coming late, only told late.
+//! full; below that the reader is to come by itself, some ten times a second. Nothing is lost by coming late, only told late.
 
-use std::{os::fd::AsFd as _, time::Duration};
+use std::os::fd::AsFd as _;
 
 use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::{Instant, sleep_until},
-};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::ProbeError;
 
-/// How soon after a look that found something the reader looks again.
-const TICK: Duration = Duration::from_millis(50);
-/// How soon after one that found nothing.
-const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Records handled before others get a turn: a reader that can not keep up must still see Ctrl-C.
 const BATCH: usize = 16_384;
 
@@ -40,8 +32,6 @@ pub struct Ring {
     buffer: RingBuf<MapData>,
     /// A duplicate of the map's descriptor, for waiting: the buffer itself is borrowed while records are handed out.
     ready: AsyncFd<std::os::fd::OwnedFd>,
-    /// When to look without being woken.
-    next: Instant,
 }
 
 impl Ring {
@@ -52,33 +42,22 @@ impl Ring {
         // SAFETY: an OwnedFd returns the same open descriptor for as long as it lives, and AsyncFd owns it.
         let ready = unsafe { AsyncFd::register_with_interest(watched, Interest::READABLE) }
             .map_err(std::io::Error::from)?;
-        Ok(Self { buffer, ready, next: Instant::now() })
+        Ok(Self { buffer, ready })
     }
 
-    /// Waits until there may be records: woken by the kernel side, or the tick. Cancelling it loses nothing.
+    /// Waits until the kernel side wakes the reader. Cancelling it loses nothing.
     pub async fn wait(&mut self) -> Result<(), ProbeError> {
-        tokio::select! {
-            guard = self.ready.readable() => guard?.clear_ready(),
-            () = sleep_until(self.next) => {}
-        }
+        self.ready.readable().await?.clear_ready();
         Ok(())
     }
 
     /// Hands out the records that are there, a batch at most, or until `take` wants no more; true where there may be more to take at once.
     pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> Then) -> bool {
-        for number in 0..BATCH {
-            let then = self.buffer.next().map(|record| take(&record));
-            match then {
+        for _ in 0..BATCH {
+            match self.buffer.next().map(|record| take(&record)) {
                 Some(Then::Next) => {}
                 Some(Then::Pause) => return true,
-                Some(Then::Later) => {
-                    self.next = Instant::now() + TICK;
-                    return false;
-                }
-                None => {
-                    self.next = Instant::now() + if number > 0 { TICK } else { IDLE_TICK };
-                    return false;
-                }
+                Some(Then::Later) | None => return false,
             }
         }
         true
