@@ -296,7 +296,8 @@ impl Probe {
         hooks::raw::attach_calls(&mut self.ebpf, &mut attached)?;
         self.set = &hooks::raw::RawTracepoints;
         self.receives = self.set.shows_receives();
-        self.hooks = attached.hooks;
+        self.hooks.retain(|hook| !hooks::is_trampoline(hook));
+        self.hooks.extend(attached.hooks);
         self.local_hook = Err("the kernel runs trampolines no more".to_owned());
         self.way_ns = without.way_ns();
         let taken = self.set.taken(&hooks::Taken { refused: &[], asked: false });

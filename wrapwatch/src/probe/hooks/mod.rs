@@ -126,6 +126,11 @@ pub(super) fn is_run_first(program: &str) -> bool {
     CALLS.iter().chain(&EVENTS).any(|begins| program.starts_with(begins))
 }
 
+/// Whether a hook of this name is one.
+pub(super) fn is_trampoline(hook: &str) -> bool {
+    ["fentry:", "fexit:"].iter().any(|begins| hook.starts_with(begins))
+}
+
 /// Every hook of all sets by name, and what is lost without it.
 pub fn lost_without(wanted: &str) -> Option<(DegradationKind, &'static str)> {
     let event = wanted.rsplit(':').next()?;
