@@ -53,6 +53,10 @@ impl Correlator {
             if lost || self.accepts_lost_at.is_some_and(|lost_at| lost_at >= established) {
                 ongoing.miss(Missing::AcceptsLost);
             }
+            // An accept may be among them: whom this one waited behind.
+            if self.skipped_until.is_some_and(|until| until >= established) {
+                ongoing.miss(Missing::CallsSkipped);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Ended, inputs::describe, session::Session};
 use crate::{
     host::clock,
     model::{Degradation, DegradationKind, Lost},
-    probe::Replaced,
+    probe::OtherHooks,
 };
 
 impl Session<'_> {
@@ -34,7 +34,7 @@ impl Session<'_> {
     }
 
     /// All targets are entered anew. What became of the clients whose connections were open by then nobody saw.
-    fn go_on(&mut self, why: &str, Replaced { by, degradation, mut detaching }: Replaced) {
+    fn go_on(&mut self, why: &str, OtherHooks { by, degradation, mut detaching }: OtherHooks) {
         // Nobody waits for the kernel to take the others off, but for the child that has them do so.
         tokio::spawn(async move { detaching.finished().await });
         let lost = Lost { since_ns: Some(self.run_at.0), until_ns: Some(clock::now().0), ..Lost::default() };

@@ -162,7 +162,7 @@ impl Loaded {
 
 /// What came of [`Probe::replace_hooks`].
 #[derive(Debug)]
-pub struct Replaced {
+pub struct OtherHooks {
     /// The hooks that are there now.
     pub by: &'static str,
     /// What it means that they are.
@@ -282,11 +282,11 @@ impl Probe {
 
     /// Has raw tracepoints take the place of hooks on calls that the kernel runs no more: they need no rights that a trace gives up. None where those were asked for. Nothing may be a
     /// target, and it must be called within a tokio runtime.
-    pub fn replace_hooks(&mut self) -> Option<Result<Replaced, ProbeError>> {
+    pub fn replace_hooks(&mut self) -> Option<Result<OtherHooks, ProbeError>> {
         (!self.asked).then(|| self.by_raw_tracepoints())
     }
 
-    fn by_raw_tracepoints(&mut self) -> Result<Replaced, ProbeError> {
+    fn by_raw_tracepoints(&mut self) -> Result<OtherHooks, ProbeError> {
         let without = way::Without::measure();
         let skipped = self.skipped_calls();
         let (set, ebpf) = (self.set, &mut self.ebpf);
@@ -301,7 +301,7 @@ impl Probe {
         self.local_hook = Err("the kernel runs trampolines no more".to_owned());
         self.way_ns = without.way_ns();
         let taken = self.set.taken(&hooks::Taken { refused: &[], asked: false });
-        Ok(Replaced { by: self.set.name(), degradation: taken, detaching })
+        Ok(OtherHooks { by: self.set.name(), degradation: taken, detaching })
     }
 
     /// What cannot be seen on this kernel.

@@ -789,6 +789,22 @@ fn descriptors_above_65535_are_told_apart_from_those_below() {
     assert!(keys.iter().all(|key| key >> 32 == u64::from(TGID)));
 }
 
+/// An accept may be among the calls that were left out: of who came into the queue by then it is not known whom it waited behind.
+#[test]
+fn who_was_queued_while_calls_were_left_out_is_not_complete() {
+    let begun = main_thread().t;
+    for (until, doubted) in [(begun + 2 * MS, true), (begun + MS / 2, false)] {
+        let (mut sim, mut th) = (Sim::default(), main_thread());
+        connection(&mut sim, &mut th, 1, begun - MS, 10 * MS);
+        connection(&mut sim, &mut th, 2, begun + MS, MS);
+        let mut correlator = correlator();
+        correlator.note_skipped(KtimeNs(0), KtimeNs(until));
+        let told = run_with(&mut correlator, &sim.records());
+        assert!(told[1].accepted_ktime > KtimeNs(until), "{:?}", told[1]);
+        assert_eq!(told[1].missing.contains(&Missing::CallsSkipped), doubted, "{:?}", told[1].missing);
+    }
+}
+
 #[test]
 fn what_was_going_on_while_calls_were_left_out_is_not_complete() {
     let marked = |connection: &Connection| connection.missing.contains(&Missing::CallsSkipped);
